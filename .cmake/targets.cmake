@@ -1,0 +1,46 @@
+# Helpers shared by every folder: one place for warnings, sanitizers and the include root.
+
+add_library(fovea_options INTERFACE)
+target_include_directories(fovea_options INTERFACE "${PROJECT_SOURCE_DIR}")
+target_compile_options(fovea_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  $<$<BOOL:${FOVEA_WERROR}>:-Werror>)
+if(FOVEA_SANITIZE)
+  target_compile_options(fovea_options INTERFACE
+    -fsanitize=${FOVEA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(fovea_options INTERFACE -fsanitize=${FOVEA_SANITIZE})
+endif()
+
+# fovea_library(NAME SOURCES a.cpp ... [PUBLIC lib ...] [PRIVATE lib ...]) makes target fovea_NAME with
+# the alias fovea::NAME. Third-party libraries belong under PRIVATE.
+function(fovea_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(fovea_${name} STATIC ${ARG_SOURCES})
+  add_library(fovea::${name} ALIAS fovea_${name})
+  target_link_libraries(fovea_${name} PUBLIC ${ARG_PUBLIC} PRIVATE fovea_options ${ARG_PRIVATE})
+  target_include_directories(fovea_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+endfunction()
+
+# fovea_executable(NAME SOURCES a.cpp ... LIBS lib ...) makes bin/NAME and installs it.
+function(fovea_executable name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE fovea_options ${ARG_LIBS})
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endfunction()
+
+# fovea_test(NAME LABEL unit|system|crash SOURCES a.cpp ... LIBS lib ...): one GoogleTest executable;
+# every TEST in it becomes a ctest of its own.
+function(fovea_test name)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;LIBS;ENVIRONMENT" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  target_link_libraries(${name} PRIVATE fovea_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE
+    FOVEA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" FOVEA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
+    PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+endfunction()

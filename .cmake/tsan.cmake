@@ -1,0 +1,4 @@
+# Initial cache: cmake -C .cmake/tsan.cmake -B build/tsan
+set(CMAKE_BUILD_TYPE "RelWithDebInfo" CACHE STRING "")
+set(FOVEA_SANITIZE "thread" CACHE STRING "")
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON CACHE BOOL "")

@@ -1,0 +1,66 @@
+// Running a built network. An Engine is immutable and shared by all threads; each thread makes its own
+// ExecutionContext. TensorRT's vocabulary.
+//
+//   FOVEA_ASSIGN(auto plan, build_plan("yolov8n.onnx", BuilderConfig{}));
+//   FOVEA_ASSIGN(std::shared_ptr<const Engine> engine, load_engine(plan));
+//   FOVEA_ASSIGN(auto context, engine->create_execution_context());
+//   context->execute(items);
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nodes/detector/engine/network.hpp"
+
+namespace fovea::engine {
+
+// Shape of one binding for ONE item of a batch (no batch extent), dense, innermost last.
+struct TensorSpec {
+  std::string name;
+  DataType dtype = DataType::kFloat32;
+  Dims dims;
+  std::size_t bytes = 0;
+};
+
+// One image of a batch. Pointers are borrowed for the call, need not be adjacent to those of other items
+// and must be 64-byte aligned.
+struct BatchItem {
+  const void* input = nullptr;      // inputs()[0]: u8 [height, width, 3] RGB
+  std::span<void* const> outputs;   // one pointer per outputs(), in that order
+};
+
+struct EngineInfo {
+  std::string provider;   // "reference", "cpu"
+  std::string precision;  // "fp32"
+  TensorSpec input;       // "images" u8 [height, width, 3], RGB, 0..255
+  std::vector<TensorSpec> outputs;
+  HeadInfo head;
+  std::vector<std::string> class_names;
+  std::int32_t max_batch = 1;
+  std::int32_t threads = 1;
+  std::string model_hash;   // SHA-256 of the ONNX bytes, hex
+};
+
+// Thread safety: one thread at a time. Allocates only when created.
+class ExecutionContext {
+ public:
+  virtual ~ExecutionContext() = default;
+
+  // Runs the network over `batch` (1..max_batch items). On success every byte of every output is written.
+  // Errors: kInvalidArgument for a wrong batch size, a null or misaligned pointer.
+  virtual Result<> execute(std::span<const BatchItem> batch) = 0;
+};
+
+// Thread safety: const methods from any thread. Must outlive its contexts.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const EngineInfo& info() const = 0;
+  virtual Result<std::unique_ptr<ExecutionContext>> create_execution_context() const = 0;
+};
+
+}  // namespace fovea::engine

@@ -1,0 +1,126 @@
+// The engine's one intermediate representation: what the ONNX parser makes, the passes rewrite and the
+// providers run. A plain directed graph in topological order; nothing here knows ONNX or a provider.
+//
+// Thread safety: plain data. A network handed to a provider is const.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "nodes/runtime/result.hpp"
+
+namespace fovea::engine {
+
+enum class DataType : std::uint8_t { kFloat32, kFloat16, kInt8, kUint8, kInt32, kInt64, kBool };
+
+std::size_t element_size(DataType dtype);
+std::string_view to_string(DataType dtype);
+
+// Extents, outermost first; -1 = known only at run time (the batch). Empty = scalar.
+using Dims = std::vector<std::int64_t>;
+
+// Number of elements. REQUIRES: no negative extent.
+std::int64_t volume(const Dims& dims);
+std::string to_string(const Dims& dims);  // "[1, 3, 640, 640]", -1 as "?"
+
+enum class OpType : std::uint8_t {
+  // As in ONNX.
+  kAdd, kAveragePool, kBatchNormalization, kCast, kClip, kConcat, kConstant, kConv, kConvTranspose, kDiv,
+  kExp, kExpand, kFlatten, kGather, kGemm, kGlobalAveragePool, kHardSigmoid, kHardSwish, kIdentity,
+  kLeakyRelu, kMatMul, kMaxPool, kMul, kPad, kPow, kReduceMean, kRelu, kReshape, kResize, kShape, kSigmoid,
+  kSlice, kSoftmax, kSplit, kSqrt, kSqueeze, kSub, kTanh, kTranspose, kUnsqueeze,
+  // Made by passes.
+  kSilu,         // x * sigmoid(x)
+  kImageInput,   // [N, H, W, 3] u8 RGB -> [N, 3, H, W] f32; the scale (1/255) is folded into what follows
+};
+
+std::string_view to_string(OpType op);  // ONNX's spelling: "Conv", "MaxPool"
+
+enum class Activation : std::uint8_t { kNone, kSilu, kRelu, kLeakyRelu, kSigmoid, kHardSwish };
+
+std::string_view to_string(Activation activation);
+
+using Attribute = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>, std::vector<float>>;
+
+// A constant's bytes, shared between networks (passes copy networks, not weights).
+struct Constant {
+  DataType dtype = DataType::kFloat32;
+  Dims dims;
+  std::vector<std::byte> bytes;
+
+  template <class T>
+  const T* data() const { return reinterpret_cast<const T*>(bytes.data()); }
+  template <class T>
+  T* data() { return reinterpret_cast<T*>(bytes.data()); }
+};
+
+using ValueId = std::int32_t;
+inline constexpr ValueId kNoValue = -1;  // an optional input that is absent
+
+// An edge. Written by one layer, or a network input, or a constant.
+struct Value {
+  std::string name;
+  DataType dtype = DataType::kFloat32;
+  Dims dims;  // logical, NCHW for images whatever layout a provider stores
+  std::shared_ptr<const Constant> constant;  // null unless constant
+};
+
+// A vertex. Conv inputs are x, weights, [bias]; after fusion it may carry an activation and, applied after
+// the activation, a residual: y = activation(conv(x)) + residual.
+struct Layer {
+  std::string name;  // the ONNX node's, unique
+  OpType op = OpType::kIdentity;
+  std::vector<ValueId> inputs;
+  std::vector<ValueId> outputs;
+  std::map<std::string, Attribute> attributes;  // ONNX names: "strides", "pads", "axis", ...
+  Activation activation = Activation::kNone;
+  float activation_alpha = 0;      // kLeakyRelu's slope
+  ValueId residual = kNoValue;
+  std::vector<std::string> fused;  // names of the layers that were folded into this one
+
+  std::int64_t int_attribute(const std::string& name, std::int64_t fallback) const;
+  float float_attribute(const std::string& name, float fallback) const;
+  std::string string_attribute(const std::string& name, const std::string& fallback) const;
+  std::vector<std::int64_t> ints_attribute(const std::string& name, std::vector<std::int64_t> fallback) const;
+};
+
+// What the outputs mean to a decoder; msgs/model_info.hpp has the tensors' shapes.
+enum class HeadKind : std::uint8_t { kUnknown, kDfl, kDecoded, kDecodedObjectness };
+
+struct HeadInfo {
+  HeadKind kind = HeadKind::kUnknown;
+  std::int32_t classes = 0;
+  std::int32_t reg_max = 0;                // kDfl
+  std::vector<std::int32_t> strides;       // kDfl: input pixels per cell, one per level
+};
+
+struct NetworkDefinition {
+  std::vector<Value> values;
+  std::vector<Layer> layers;  // topological order
+  std::vector<ValueId> inputs;
+  std::vector<ValueId> outputs;
+
+  // From the ONNX file.
+  std::string producer;
+  std::int64_t opset = 0;
+  std::map<std::string, std::string> metadata;  // metadata_props verbatim
+  std::vector<std::string> class_names;         // from metadata "names"; empty if absent
+  HeadInfo head;
+
+  Value& value(ValueId id) { return values[static_cast<std::size_t>(id)]; }
+  const Value& value(ValueId id) const { return values[static_cast<std::size_t>(id)]; }
+
+  // Every id in range, every value written once and before it is read, outputs written. Passes call it in
+  // tests; load_network() on every file.
+  Result<> validate() const;
+};
+
+// A copy with every dimension that depends on the batch computed for `batch` images (shapes only).
+Result<> infer_shapes(NetworkDefinition& network, std::int64_t batch);
+
+}  // namespace fovea::engine
