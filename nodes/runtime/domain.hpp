@@ -1,0 +1,59 @@
+// Where everything of one deployment lies: computed addresses instead of discovery. Two pipelines on a
+// host live side by side in two domains.
+//
+//   sockets   $XDG_RUNTIME_DIR/fovea/<domain>/<topic>.topic, <node>.control   (else /tmp/fovea-<uid>/...)
+//   pools     /dev/shm/fovea.<domain>.<topic>.<incarnation>
+//   metrics   /dev/shm/fovea.<domain>.<node>.metrics
+//
+// A `/` in a topic name becomes `:` in file names. Thread safety: const after open().
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nodes/runtime/result.hpp"
+
+namespace fovea {
+
+class Domain {
+ public:
+  // Creates the socket directory (0700) if absent. `name` as for nodes; empty takes $FOVEA_DOMAIN, else
+  // "default". $FOVEA_SHM_DIR replaces /dev/shm (tests, small tmpfs).
+  // Errors: a bad name; a directory that another user owns or others may enter (kInvalidArgument).
+  static Result<Domain> open(std::string_view name = "");
+
+  const std::string& name() const { return name_; }
+  const std::filesystem::path& socket_directory() const { return socket_directory_; }
+  const std::filesystem::path& shm_directory() const { return shm_directory_; }
+
+  // `ipc://...`. Errors: bad name, or a path beyond the 107 bytes of a Unix socket; the message names the
+  // path, its length and the part to shorten.
+  Result<std::string> topic_endpoint(std::string_view topic) const;
+  Result<std::string> control_endpoint(std::string_view node) const;
+
+  std::filesystem::path pool_path(std::string_view topic, std::uint64_t incarnation) const;
+  std::filesystem::path metrics_path(std::string_view node) const;
+
+  // Names found on disk, sorted, whether or not their owner still lives.
+  std::vector<std::string> list_topics() const;
+  std::vector<std::string> list_nodes() const;
+  std::vector<std::filesystem::path> list_pools(std::string_view topic) const;
+
+  // Removes sockets, pools and metrics pages of this domain whose owner is dead; returns what was removed.
+  // Safe while others run: only files whose owner's lock is free are touched.
+  std::vector<std::filesystem::path> sweep() const;
+
+ private:
+  std::string name_;
+  std::filesystem::path socket_directory_;
+  std::filesystem::path shm_directory_;
+};
+
+// Names of domains, nodes and cameras: 1..31 of [a-z0-9_-]. Topics: such parts joined by `/`, 1..63.
+Result<> check_name(std::string_view what, std::string_view name);
+Result<> check_topic(std::string_view topic);
+
+}  // namespace fovea

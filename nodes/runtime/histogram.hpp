@@ -1,0 +1,42 @@
+// Log-linear histogram of non-negative integers (we record microseconds): fixed memory, mergeable, at most
+// 1/32 relative error. Lives in shared memory, so readers need no request and a crash loses nothing.
+//
+// Thread and process safety: record() from any thread; readers may run at the same time.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+
+namespace fovea {
+
+class Histogram {
+ public:
+  static constexpr int kSubBits = 5;  // 32 buckets per octave
+  static constexpr int kOctaves = 32;  // up to 2^36; larger values land in the last bucket
+  static constexpr std::size_t kBuckets = (kOctaves + 1) << kSubBits;
+
+  void record(std::uint64_t value);
+
+  std::uint64_t count() const;
+  std::uint64_t sum() const { return sum_.load(std::memory_order_relaxed); }
+  std::uint64_t max() const { return max_.load(std::memory_order_relaxed); }
+  double mean() const;
+
+  // Value at quantile q in [0, 1]; 0 when empty. The true value lies within 1/32 of it.
+  double quantile(double q) const;
+
+  // Adds other's samples to this one.
+  void merge(const Histogram& other);
+
+ private:
+  static std::size_t bucket_of(std::uint64_t value);
+  static double middle_of(std::size_t bucket);
+
+  std::array<std::atomic<std::uint64_t>, kBuckets> buckets_{};
+  std::atomic<std::uint64_t> sum_{0};
+  std::atomic<std::uint64_t> max_{0};
+};
+
+}  // namespace fovea

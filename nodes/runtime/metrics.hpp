@@ -1,0 +1,97 @@
+// A node's counters, gauges, histograms and state in one page of shared memory: updating one is a relaxed
+// atomic add, reading them needs nothing of the node, and they outlive it. The launcher, `fovea top` and
+// `fovea node list` read pages; a restarted node continues its predecessor's.
+//
+// Names follow Prometheus (`frames_in`, `bytes_copied`, `latency_us`); `camera` and `label` are the labels.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "msgs/node_status.hpp"
+#include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/histogram.hpp"
+#include "nodes/runtime/result.hpp"
+
+namespace fovea {
+
+namespace detail {
+struct PageLayout;
+}
+
+using Counter = std::atomic<std::uint64_t>;
+
+// The owner's side.
+class MetricsPage {
+ public:
+  // Creates or continues the node's page and locks it for as long as this process lives.
+  // Errors: kUnavailable when a live process of that name holds it ("node `cam0` already runs in domain
+  // `default` (pid 123)"); kExhausted when shared memory is full.
+  static Result<std::unique_ptr<MetricsPage>> create(const Domain& domain, std::string_view node,
+                                                     std::string_view type);
+  // Unlinks the page unless keep() was called (a supervisor reads the totals and unlinks).
+  ~MetricsPage();
+  void keep() { keep_ = true; }
+
+  // The same name and labels give the same counter. Registering allocates; keep the reference. When the
+  // page is full (kCapacity) a shared overflow counter is returned and a warning is logged once.
+  Counter& counter(std::string_view name, std::string_view camera = "", std::string_view label = "");
+  Histogram& histogram(std::string_view name, std::string_view camera = "");
+
+  void set_state(msgs::LifecycleState state);
+  void set_status(msgs::DiagnosticLevel level, std::string_view message);
+  void beat();  // the node's event loop turns
+
+  const std::string& node() const { return node_; }
+  const std::string& type() const { return type_; }
+  std::uint32_t starts() const;  // 1 at the first start, 2 after one restart, ...
+
+ private:
+  MetricsPage() = default;
+  std::string node_, type_;
+  std::string path_;
+  int fd_ = -1;
+  detail::PageLayout* layout_ = nullptr;
+  bool keep_ = false;
+};
+
+// Anyone's side. Safe on any bytes.
+struct MetricSample {
+  std::string name, camera, label;
+  std::uint64_t value = 0;
+};
+
+class MetricsReader {
+ public:
+  static Result<std::unique_ptr<MetricsReader>> open(const Domain& domain, std::string_view node);
+  ~MetricsReader();
+
+  bool alive() const;  // the owner's lock is held
+  std::string node() const;
+  std::string type() const;
+  std::uint32_t pid() const;
+  std::uint32_t starts() const;
+  msgs::LifecycleState state() const;
+  msgs::DiagnosticLevel level() const;
+  std::string status() const;
+  std::int64_t last_beat_ns() const;  // CLOCK_MONOTONIC
+
+  std::vector<MetricSample> counters() const;
+  // 0 when there is no such counter.
+  std::uint64_t value(std::string_view name, std::string_view camera = "",
+                      std::string_view label = "") const;
+  // Null when there is none.
+  const Histogram* histogram(std::string_view name, std::string_view camera = "") const;
+
+ private:
+  MetricsReader() = default;
+  int fd_ = -1;
+  const detail::PageLayout* layout_ = nullptr;
+};
+
+}  // namespace fovea

@@ -1,0 +1,80 @@
+// Base of every process: parameters, lifecycle, executor, metrics, control socket. A node folder defines
+// one subclass and make_node(); main() exists once, in main.cpp.
+//
+// Lifecycle (ROS 2's states and names): unconfigured -configure-> inactive -activate-> active, back by
+// deactivate and cleanup, finalized by shutdown. A node configures and activates itself at start unless
+// --no-autostart is given. on_*() run on the executor's thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "msgs/node_status.hpp"
+#include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/executor.hpp"
+#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/parameters.hpp"
+#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/result.hpp"
+
+namespace fovea {
+
+class Node {
+ public:
+  // `type` is the node's kind and default name: "camera", "preprocess", "detector", "postprocess".
+  Node(std::string_view type, std::string_view description);
+  virtual ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  const std::string& type() const { return type_; }
+  const std::string& description() const { return description_; }
+
+  virtual void declare_parameters(ParameterSet& parameters) = 0;
+
+  // Acquire everything: files, pools, sockets. An error leaves the node unconfigured and ends an
+  // autostarted process with a non-zero exit.
+  virtual Result<> on_configure() = 0;
+  virtual Result<> on_activate() { return {}; }
+  // Stop producing and let what is in process leave.
+  virtual Result<> on_deactivate() { return {}; }
+  virtual Result<> on_cleanup() { return {}; }
+
+ protected:
+  // Valid from on_configure() on.
+  const std::string& name() const;
+  const Domain& domain() const;
+  Executor& executor();
+  MetricsPage& metrics();
+  msgs::LifecycleState state() const;
+
+  // Shown by `fovea node list`, the live table and the heartbeat. Thread-safe.
+  void set_status(msgs::DiagnosticLevel level, std::string_view message);
+  // From on_configure() while it works for long (engine builds): keeps the heartbeat alive.
+  void beat();
+  // Ends the process in order with this exit code, as after SIGTERM. Thread-safe.
+  void request_shutdown(int exit_code = 0);
+
+  // Calls `on_message(Received<M>&&)` on the executor's thread for every message of the subscription.
+  template <class M, class Callback>
+  void spin(Subscription<M>& subscription, Callback on_message) {
+    executor().add_socket(subscription.socket(), [&subscription, on_message]() mutable {
+      subscription.drain();
+      while (auto received = subscription.take()) on_message(std::move(*received));
+    });
+  }
+
+ private:
+  friend class NodeRunner;
+  std::string type_, description_;
+  class NodeRunner* runner_ = nullptr;
+};
+
+// Defined once per node executable.
+std::unique_ptr<Node> make_node();
+
+// What main() does; returns the exit code. Also used by tests in process.
+int run_node(std::unique_ptr<Node> node, int argc, char** argv);
+
+}  // namespace fovea
