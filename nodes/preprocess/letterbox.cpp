@@ -1,0 +1,254 @@
+// Plans (which source pixels make which output pixel, per source size) and the loop over output
+// rows.
+#include "nodes/preprocess/letterbox.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "nodes/preprocess/letterbox_kernels.hpp"
+
+namespace fovea {
+namespace {
+
+using letterbox_kernels::ColumnTap;
+using letterbox_kernels::kWeightOne;
+using letterbox_kernels::Order;
+
+constexpr std::size_t kOutputChannels = 3;
+
+// The two source positions that one output position lies between; weights sum to kWeightOne.
+struct Tap {
+  std::uint32_t first = 0;
+  std::uint32_t second = 0;
+  std::int16_t weight_first = 0;
+  std::int16_t weight_second = 0;
+};
+
+// Half-pixel centres, in the order of single and double precision that cv::resize uses, so that
+// weights agree to the last bit.
+Tap make_tap(std::uint32_t position, std::uint32_t source_size, std::uint32_t new_size) {
+  const double scale = 1.0 / (static_cast<double>(new_size) / source_size);
+  const auto exact = static_cast<float>((position + 0.5) * scale - 0.5);
+  const float floor = std::floor(exact);
+  if (floor < 0) return {0, 0, kWeightOne, 0};
+  const auto first = static_cast<std::uint32_t>(floor);
+  if (first >= source_size - 1) return {source_size - 1, source_size - 1, kWeightOne, 0};
+  const auto weight = static_cast<std::int16_t>(std::lrint((exact - floor) * kWeightOne));
+  return {first, first + 1, static_cast<std::int16_t>(kWeightOne - weight), weight};
+}
+
+struct Plan {
+  std::uint32_t source_width = 0;
+  std::uint32_t source_height = 0;
+  std::uint32_t channels = 0;
+  std::uint64_t last_use = 0;
+  msgs::LetterboxTransform transform;
+  std::vector<ColumnTap> columns;  // new_width
+  std::vector<Tap> rows;           // new_height
+};
+
+Plan make_plan(const msgs::LetterboxTransform& transform, std::uint32_t channels) {
+  Plan plan{.source_width = transform.source_width,
+            .source_height = transform.source_height,
+            .channels = channels,
+            .transform = transform,
+            .columns = {},
+            .rows = {}};
+  plan.columns.reserve(transform.new_width);
+  for (std::uint32_t x = 0; x < transform.new_width; ++x) {
+    const Tap tap = make_tap(x, transform.source_width, transform.new_width);
+    plan.columns.push_back({tap.first * channels, tap.weight_first, tap.weight_second});
+  }
+  plan.rows.reserve(transform.new_height);
+  for (std::uint32_t y = 0; y < transform.new_height; ++y) {
+    plan.rows.push_back(make_tap(y, transform.source_height, transform.new_height));
+  }
+  return plan;
+}
+
+Order order_of(msgs::Encoding encoding) {
+  switch (encoding) {
+    case msgs::Encoding::kBgr8:
+      return Order::kBgr;
+    case msgs::Encoding::kRgb8:
+      return Order::kRgb;
+    case msgs::Encoding::kMono8:
+      break;
+  }
+  return Order::kMono;
+}
+
+Result<> check(const ImageView& source) {
+  const std::uint32_t channels = msgs::channels(source.encoding);
+  if (channels == 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("image encoding is {}; it must be bgr8, rgb8 or mono8",
+                            static_cast<std::uint32_t>(source.encoding)));
+  }
+  if (source.width < 1 || source.width > Letterbox::kMaxSide || source.height < 1 ||
+      source.height > Letterbox::kMaxSide) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("image is {}x{}; each side must be 1..{}", source.width, source.height,
+                            Letterbox::kMaxSide));
+  }
+  const std::uint64_t row_bytes = std::uint64_t{source.width} * channels;
+  if (source.step < row_bytes) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("image step is {}; it must be at least {} for {} pixels of {}",
+                            source.step, row_bytes, source.width, enum_name(source.encoding)));
+  }
+  const std::uint64_t needed = std::uint64_t{source.step} * (source.height - 1) + row_bytes;
+  if (source.pixels.size() < needed) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("image has {} bytes; {}x{} {} with step {} needs {}", source.pixels.size(),
+                    source.width, source.height, enum_name(source.encoding), source.step, needed));
+  }
+  return {};
+}
+
+}  // namespace
+
+struct Letterbox::State {
+  LetterboxOptions options;
+  const letterbox_kernels::Kernels* kernels = nullptr;
+  std::vector<Plan> plans;
+  std::vector<std::int16_t> blended;  // one source row between the two passes
+  std::uint64_t uses = 0;
+
+  const Plan& plan_for(const msgs::LetterboxTransform& transform, std::uint32_t channels);
+};
+
+const Plan& Letterbox::State::plan_for(const msgs::LetterboxTransform& transform,
+                                       std::uint32_t channels) {
+  ++uses;
+  for (Plan& plan : plans) {
+    if (plan.source_width == transform.source_width &&
+        plan.source_height == transform.source_height && plan.channels == channels) {
+      plan.last_use = uses;
+      return plan;
+    }
+  }
+  const std::size_t samples =
+      std::size_t{transform.source_width} * channels + letterbox_kernels::kSlack;
+  if (blended.size() < samples) blended.resize(samples);
+  // Bounded, because a source that changes its size with every frame must not fill the memory.
+  if (plans.size() == kMaxPlans) {
+    plans.erase(std::min_element(plans.begin(), plans.end(), [](const Plan& a, const Plan& b) {
+      return a.last_use < b.last_use;
+    }));
+  }
+  plans.push_back(make_plan(transform, channels));
+  plans.back().last_use = uses;
+  return plans.back();
+}
+
+Letterbox::Letterbox(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Letterbox::Letterbox(Letterbox&&) noexcept = default;
+Letterbox& Letterbox::operator=(Letterbox&&) noexcept = default;
+Letterbox::~Letterbox() = default;
+
+Result<Letterbox> Letterbox::create(const LetterboxOptions& options) {
+  if (options.network_width < 1 || options.network_width > kMaxSide || options.network_height < 1 ||
+      options.network_height > kMaxSide) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("network input is {}x{}; each side must be 1..{}",
+                            options.network_width, options.network_height, kMaxSide));
+  }
+  auto state = std::make_unique<State>();
+  state->options = options;
+  state->kernels = options.force_scalar ? &letterbox_kernels::scalar_kernels()
+                                        : &letterbox_kernels::best_kernels();
+  state->plans.reserve(kMaxPlans);
+  return Letterbox(std::move(state));
+}
+
+msgs::LetterboxTransform Letterbox::transform(std::uint32_t source_width,
+                                              std::uint32_t source_height) const {
+  if (source_width < 1 || source_width > kMaxSide || source_height < 1 ||
+      source_height > kMaxSide) {
+    return {};
+  }
+  const std::uint32_t width = state_->options.network_width;
+  const std::uint32_t height = state_->options.network_height;
+  const double scale = std::min(static_cast<double>(height) / source_height,
+                                static_cast<double>(width) / source_width);
+  // std::nearbyint rounds halves to even, as Python's round() does. A very narrow image keeps one
+  // pixel.
+  const auto scaled = [scale](std::uint32_t side, std::uint32_t limit) {
+    const auto rounded = static_cast<std::uint32_t>(std::nearbyint(side * scale));
+    return std::clamp(rounded, std::uint32_t{1}, limit);
+  };
+  const auto padding = [](std::uint32_t total) {
+    return static_cast<std::uint32_t>(std::nearbyint(total / 2.0 - 0.1));
+  };
+  const std::uint32_t new_width = scaled(source_width, width);
+  const std::uint32_t new_height = scaled(source_height, height);
+  return {.source_width = source_width,
+          .source_height = source_height,
+          .network_width = width,
+          .network_height = height,
+          .new_width = new_width,
+          .new_height = new_height,
+          .pad_left = padding(width - new_width),
+          .pad_top = padding(height - new_height)};
+}
+
+Result<msgs::LetterboxTransform> Letterbox::run(const ImageView& source,
+                                                std::span<std::byte> destination) {
+  FOVEA_TRY(check(source));
+  if (destination.size() < output_bytes()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("tensor has {} bytes; {} needs {}", destination.size(), parameters(),
+                            output_bytes()));
+  }
+  const std::uint32_t channels = msgs::channels(source.encoding);
+  const Plan& plan = state_->plan_for(transform(source.width, source.height), channels);
+  const msgs::LetterboxTransform& t = plan.transform;
+
+  const std::size_t row_bytes = std::size_t{t.network_width} * kOutputChannels;
+  const std::size_t left_bytes = std::size_t{t.pad_left} * kOutputChannels;
+  const std::size_t image_bytes = std::size_t{t.new_width} * kOutputChannels;
+  const std::size_t source_samples = std::size_t{t.source_width} * channels;
+  const int pad = state_->options.pad;
+  const Order order = order_of(source.encoding);
+  const auto* pixels = reinterpret_cast<const std::uint8_t*>(source.pixels.data());
+  auto* out = reinterpret_cast<std::uint8_t*>(destination.data());
+
+  std::memset(out, pad, t.pad_top * row_bytes);
+  out += t.pad_top * row_bytes;
+  for (const Tap& row : plan.rows) {
+    const std::uint8_t* upper = pixels + std::size_t{row.first} * source.step;
+    // A second row without weight is not read at all: a 3:1 reduction touches a third of the
+    // source.
+    const std::uint8_t* lower =
+        row.weight_second == 0 ? upper : pixels + std::size_t{row.second} * source.step;
+    state_->kernels->blend_rows(upper, lower, row.weight_first, row.weight_second, source_samples,
+                                state_->blended.data());
+    std::memset(out, pad, left_bytes);
+    state_->kernels->resample_row(state_->blended.data(), plan.columns.data(), plan.columns.size(),
+                                  order, out + left_bytes);
+    std::memset(out + left_bytes + image_bytes, pad, row_bytes - left_bytes - image_bytes);
+    out += row_bytes;
+  }
+  const std::size_t bottom = t.network_height - t.pad_top - t.new_height;
+  std::memset(out, pad, bottom * row_bytes);
+  return t;
+}
+
+std::size_t Letterbox::output_bytes() const {
+  return std::size_t{state_->options.network_width} * state_->options.network_height *
+         kOutputChannels;
+}
+
+std::string Letterbox::parameters() const {
+  return fmt::format("letterbox {}x{} pad {} bilinear rgb u8", state_->options.network_width,
+                     state_->options.network_height, state_->options.pad);
+}
+
+}  // namespace fovea

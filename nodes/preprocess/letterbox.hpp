@@ -1,0 +1,80 @@
+// Turns a camera image into a network input in one pass: scaled with its aspect kept, centred,
+// padded, RGB.
+//
+// It reads the camera's slot and writes the tensor's slot directly, so that a frame's pixels are
+// written exactly once. The live node, calibration, verification and the benches all use this one
+// class; a model is only as accurate as its preprocessing is the same everywhere.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "msgs/image.hpp"
+#include "msgs/tensor.hpp"
+#include "nodes/runtime/result.hpp"
+
+namespace fovea {
+
+// Borrowed pixels: `height` rows of `width` pixels, rows `step` bytes apart. The last row needs
+// only its pixels, not the whole step.
+struct ImageView {
+  std::span<const std::byte> pixels;
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  std::uint32_t step = 0;
+  msgs::Encoding encoding = msgs::Encoding::kBgr8;
+};
+
+struct LetterboxOptions {
+  std::uint32_t network_width = 640;
+  std::uint32_t network_height = 640;
+  std::uint8_t pad = 114;     // value of every channel outside the scaled image
+  bool force_scalar = false;  // the readable path; also with FOVEA_ISA=scalar in the environment
+};
+
+// Bilinear with half-pixel centres and 11-bit weights: within 1 of cv::resize(INTER_LINEAR) on
+// every byte. Sizes and padding are rounded as in Ultralytics' LetterBox (centred, scaling up
+// allowed).
+//
+// Thread safety: one thread at a time; `transform` and `parameters` from any thread. `run`
+// allocates only when it meets a source size for the first time (the newest kMaxPlans sizes are
+// remembered).
+class Letterbox {
+ public:
+  static constexpr std::uint32_t kMaxSide = 32768;  // of source and network, in pixels
+  static constexpr std::size_t kMaxPlans = 32;
+
+  // Errors: kInvalidArgument for a network side outside 1..kMaxSide.
+  static Result<Letterbox> create(const LetterboxOptions& options);
+
+  Letterbox(Letterbox&&) noexcept;
+  Letterbox& operator=(Letterbox&&) noexcept;
+  ~Letterbox();
+
+  // Where an image of this size is placed. For a side outside 1..kMaxSide the result is not
+  // valid().
+  msgs::LetterboxTransform transform(std::uint32_t source_width, std::uint32_t source_height) const;
+
+  // Writes u8 [network_height, network_width, 3] RGB, dense, to the first output_bytes() of
+  // `destination` and nothing beyond; every byte is written exactly once, save a few at the edge of
+  // the padding. Errors: kInvalidArgument if the image does not fit its own pixels or `destination`
+  // is too small.
+  Result<msgs::LetterboxTransform> run(const ImageView& source, std::span<std::byte> destination);
+
+  std::size_t output_bytes() const;
+
+  // Canonical text of everything that changes the output, for engine cache keys:
+  // `letterbox 640x640 pad 114 bilinear rgb u8`.
+  std::string parameters() const;
+
+ private:
+  struct State;
+  explicit Letterbox(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fovea
