@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Fails when an include climbs the layers, when a node includes a sibling, or when a third-party header
+# appears outside the files that may have it. `layers.sh --self-test` proves that it can fail.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# folder <TAB> project folders it may include (regex on the include path)
+rules=(
+  "msgs	msgs/"
+  "nodes/runtime	msgs/|nodes/runtime/"
+  "nodes/camera	msgs/|nodes/runtime/|nodes/camera/"
+  "nodes/preprocess	msgs/|nodes/runtime/|nodes/preprocess/"
+  "nodes/postprocess	msgs/|nodes/runtime/|nodes/postprocess/"
+  "nodes/detector/engine	nodes/runtime/result\.hpp|nodes/detector/engine/"
+  "nodes/detector	msgs/|nodes/runtime/|nodes/detector/"
+  "launch	msgs/|nodes/runtime/|launch/"
+)
+# Calibration and verification must call the live run's own preprocessing and decoding objects.
+exceptions='^nodes/detector/(accuracy|engine_cli)[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor)|camera/frame_source)\.hpp"'
+# Algorithm files know no sockets: only *_node.cpp may use the runtime beyond result.hpp and clock.hpp.
+algorithm_folders='nodes/(camera|preprocess|postprocess)'
+
+check() {
+  local root=$1 bad=0 folder allowed found
+  cd "$root"
+  report() { [ -z "$2" ] || { printf '%s\n%s\n' "$1" "$2"; bad=1; }; }
+  for rule in "${rules[@]}"; do
+    folder=${rule%%	*} allowed=${rule#*	}
+    [ -d "$folder" ] || continue
+    found=$(grep -rnE '^ *# *include *"' "$folder" --include='*.cpp' --include='*.hpp' |
+      { [ "$folder" = nodes/detector ] && grep -v '^nodes/detector/engine/' || cat; } |
+      grep -vE "include *\"($allowed)" | grep -vE "$exceptions" || true)
+    report "includes that climb out of $folder:" "$found"
+  done
+  found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes/camera nodes/preprocess nodes/postprocess \
+    --include='*.cpp' --include='*.hpp' 2>/dev/null |
+    grep -vE '_node\.cpp:' | grep -vE '"nodes/runtime/(result|clock)\.hpp"' || true)
+  report "algorithms that know the runtime:" "$found"
+  found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
+    msgs nodes launch --include='*.hpp' 2>/dev/null || true)
+  report "heavy third-party includes in headers:" "$found"
+  found=$(grep -rnE '# *include *[<"](onnx/|google/protobuf)' msgs nodes launch --include='*.cpp' 2>/dev/null |
+    grep -v '^nodes/detector/engine/onnx_parser\.cpp:' || true)
+  report "protobuf outside onnx_parser.cpp:" "$found"
+  return $bad
+}
+
+if [ "${1:-}" = --self-test ]; then
+  scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+  mkdir -p "$scratch"/nodes/{camera,preprocess,runtime}
+  echo '#include "nodes/preprocess/letterbox.hpp"' >"$scratch/nodes/camera/x.cpp"
+  ! (check "$scratch" >/dev/null) || { echo "a sibling include was not found"; exit 1; }
+  echo '#include "nodes/runtime/pubsub.hpp"' >"$scratch/nodes/camera/x.cpp"
+  ! (check "$scratch" >/dev/null) || { echo "an algorithm with sockets was not found"; exit 1; }
+  echo '#include <opencv2/core.hpp>' >"$scratch/nodes/camera/x.hpp"; rm "$scratch/nodes/camera/x.cpp"
+  ! (check "$scratch" >/dev/null) || { echo "OpenCV in a header was not found"; exit 1; }
+  echo '#include "nodes/runtime/result.hpp"' >"$scratch/nodes/camera/x.hpp"
+  (check "$scratch") || { echo "a valid include was refused"; exit 1; }
+  exit 0
+fi
+check "$PWD" || exit 1
