@@ -5,8 +5,8 @@
 
 namespace fovea::msgs {
 
-// Centre and size in pixels of the source image; continuous coordinates, (0, 0) is the outer corner of the
-// first pixel.
+// Centre and size in pixels of the source image; continuous coordinates, (0, 0) is the outer corner
+// of the first pixel.
 struct BoundingBox2D {
   float center_x = 0;
   float center_y = 0;
@@ -44,10 +44,10 @@ struct Detection2DArray {
 template <>
 struct Fields<BoundingBox2D> {
   static constexpr std::string_view kName = "BoundingBox2D";
-  static constexpr auto kList =
-      std::tuple(field("center_x", &BoundingBox2D::center_x, "px"),
-                 field("center_y", &BoundingBox2D::center_y, "px"),
-                 field("size_x", &BoundingBox2D::size_x, "px"), field("size_y", &BoundingBox2D::size_y, "px"));
+  static constexpr auto kList = std::tuple(field("center_x", &BoundingBox2D::center_x, "px"),
+                                           field("center_y", &BoundingBox2D::center_y, "px"),
+                                           field("size_x", &BoundingBox2D::size_x, "px"),
+                                           field("size_y", &BoundingBox2D::size_y, "px"));
 };
 
 template <>
@@ -68,10 +68,11 @@ struct Fields<Detection2D> {
 template <>
 struct Fields<Detection2DArray> {
   static constexpr std::string_view kName = "Detection2DArray";
-  static constexpr auto kList = std::tuple(
-      field("header", &Detection2DArray::header), field("source_width", &Detection2DArray::source_width, "px"),
-      field("source_height", &Detection2DArray::source_height, "px"),
-      field("detections", &Detection2DArray::detections));
+  static constexpr auto kList =
+      std::tuple(field("header", &Detection2DArray::header),
+                 field("source_width", &Detection2DArray::source_width, "px"),
+                 field("source_height", &Detection2DArray::source_height, "px"),
+                 field("detections", &Detection2DArray::detections));
 };
 
 }  // namespace fovea::msgs

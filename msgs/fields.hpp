@@ -1,9 +1,11 @@
-// Reflection for messages: one field list per message feeds JSON, `fovea topic echo`, recordings and the
-// layout hash that both ends of a topic compare. Standard library only; everything here is constexpr.
+// Reflection for messages: one field list per message feeds JSON, `fovea topic echo`, recordings
+// and the layout hash that both ends of a topic compare. Standard library only; everything here is
+// constexpr.
 //
 //   template <> struct Fields<BoundingBox2D> {
 //     static constexpr std::string_view kName = "BoundingBox2D";
-//     static constexpr auto kList = std::tuple(field("center_x", &BoundingBox2D::center_x, "px"), ...);
+//     static constexpr auto kList = std::tuple(field("center_x", &BoundingBox2D::center_x, "px"),
+//     ...);
 //   };
 #pragma once
 
@@ -22,7 +24,9 @@ template <class M>
 struct Fields;
 
 template <class M>
-concept Reflected = requires { Fields<M>::kName; };
+concept Reflected = requires {
+  Fields<M>::kName;
+};
 
 template <class Owner, class Member>
 struct Field {
@@ -37,12 +41,13 @@ constexpr Field<Owner, Member> field(std::string_view name, Member Owner::*membe
   return {name, member, unit};
 }
 
-// Specialised for enums in messages: `static constexpr std::array kNames{std::string_view("bgr8"), ...};`,
-// indexed by value.
+// Specialised for enums in messages: `static constexpr std::array kNames{std::string_view("bgr8"),
+// ...};`, indexed by value.
 template <class E>
 struct EnumNames;
 
-// The name of an enumerator, or "invalid" for a value that no enumerator has (a peer may send anything).
+// The name of an enumerator, or "invalid" for a value that no enumerator has (a peer may send
+// anything).
 template <class E>
 constexpr std::string_view enum_name(E value) {
   const auto index = static_cast<std::size_t>(value);
@@ -71,8 +76,8 @@ struct FixedString {
   static constexpr std::size_t kMaxLength = N - 1;
 };
 
-// An array of at most N elements of which `count` are used. As the last field of a message only the used
-// elements travel (wire.hpp).
+// An array of at most N elements of which `count` are used. As the last field of a message only the
+// used elements travel (wire.hpp).
 template <class T, std::size_t N>
 struct BoundedArray {
   std::uint32_t count = 0;

@@ -5,8 +5,8 @@
 
 namespace fovea::msgs {
 
-// The instants a frame passed on its way, each CLOCK_MONOTONIC in ns, 0 = not reached yet. All stages run
-// on one host, so differences between them need no clock synchronisation.
+// The instants a frame passed on its way, each CLOCK_MONOTONIC in ns, 0 = not reached yet. All
+// stages run on one host, so differences between them need no clock synchronisation.
 struct StageStamps {
   std::int64_t captured = 0;      // the frame's pixels are in the camera's slot
   std::int64_t preprocessed = 0;  // its tensor is in the preprocess slot
@@ -19,16 +19,16 @@ struct StageStamps {
 struct Header {
   std::int64_t stamp_monotonic = 0;  // CLOCK_MONOTONIC at capture
   std::int64_t stamp_realtime = 0;   // CLOCK_REALTIME at capture
-  std::uint64_t seq = 0;             // camera's frame number, from 1; survives a restart of the camera
-  std::uint64_t topic_seq = 0;       // number of this message on its topic, from 1; set by the Publisher
-  FixedString<32> frame_id;          // the camera's name
+  std::uint64_t seq = 0;        // camera's frame number, from 1; survives a restart of the camera
+  std::uint64_t topic_seq = 0;  // number of this message on its topic, from 1; set by the Publisher
+  FixedString<32> frame_id;     // the camera's name
   StageStamps stages;
 
   bool operator==(const Header&) const = default;
 };
 
-// Where a payload lies: pool file `fovea.<domain>.<topic>.<incarnation>`, slot number and the generation
-// that the slot must still have. bytes = 0 means that the message has no payload.
+// Where a payload lies: pool file `fovea.<domain>.<topic>.<incarnation>`, slot number and the
+// generation that the slot must still have. bytes = 0 means that the message has no payload.
 struct BufferRef {
   std::uint64_t incarnation = 0;
   std::uint32_t slot = 0;
@@ -41,27 +41,28 @@ struct BufferRef {
 template <>
 struct Fields<StageStamps> {
   static constexpr std::string_view kName = "StageStamps";
-  static constexpr auto kList = std::tuple(
-      field("captured", &StageStamps::captured, "ns"), field("preprocessed", &StageStamps::preprocessed, "ns"),
-      field("inferred", &StageStamps::inferred, "ns"), field("published", &StageStamps::published, "ns"));
+  static constexpr auto kList = std::tuple(field("captured", &StageStamps::captured, "ns"),
+                                           field("preprocessed", &StageStamps::preprocessed, "ns"),
+                                           field("inferred", &StageStamps::inferred, "ns"),
+                                           field("published", &StageStamps::published, "ns"));
 };
 
 template <>
 struct Fields<Header> {
   static constexpr std::string_view kName = "Header";
-  static constexpr auto kList = std::tuple(
-      field("stamp_monotonic", &Header::stamp_monotonic, "ns"),
-      field("stamp_realtime", &Header::stamp_realtime, "ns"), field("seq", &Header::seq),
-      field("topic_seq", &Header::topic_seq), field("frame_id", &Header::frame_id),
-      field("stages", &Header::stages));
+  static constexpr auto kList =
+      std::tuple(field("stamp_monotonic", &Header::stamp_monotonic, "ns"),
+                 field("stamp_realtime", &Header::stamp_realtime, "ns"), field("seq", &Header::seq),
+                 field("topic_seq", &Header::topic_seq), field("frame_id", &Header::frame_id),
+                 field("stages", &Header::stages));
 };
 
 template <>
 struct Fields<BufferRef> {
   static constexpr std::string_view kName = "BufferRef";
-  static constexpr auto kList =
-      std::tuple(field("incarnation", &BufferRef::incarnation), field("slot", &BufferRef::slot),
-                 field("generation", &BufferRef::generation), field("bytes", &BufferRef::bytes, "bytes"));
+  static constexpr auto kList = std::tuple(
+      field("incarnation", &BufferRef::incarnation), field("slot", &BufferRef::slot),
+      field("generation", &BufferRef::generation), field("bytes", &BufferRef::bytes, "bytes"));
 };
 
 }  // namespace fovea::msgs

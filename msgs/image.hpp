@@ -17,8 +17,10 @@ struct EnumNames<Encoding> {
 constexpr std::uint32_t channels(Encoding encoding) {
   switch (encoding) {
     case Encoding::kBgr8:
-    case Encoding::kRgb8: return 3;
-    case Encoding::kMono8: return 1;
+    case Encoding::kRgb8:
+      return 3;
+    case Encoding::kMono8:
+      return 1;
   }
   return 0;
 }

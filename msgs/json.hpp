@@ -8,15 +8,16 @@
 namespace fovea::msgs {
 
 namespace detail {
-void append_json(std::string& out, std::string_view text);  // quoted, escaped, invalid UTF-8 replaced
-void append_json(std::string& out, double value);           // null for NaN and infinities
+void append_json(std::string& out,
+                 std::string_view text);           // quoted, escaped, invalid UTF-8 replaced
+void append_json(std::string& out, double value);  // null for NaN and infinities
 void append_json(std::string& out, float value);
 void append_json(std::string& out, std::int64_t value);
 void append_json(std::string& out, std::uint64_t value);
 }  // namespace detail
 
-// Appends `value` to `out`. Bounded arrays show only their used elements, enums their names; a count beyond
-// the capacity (hostile bytes) shows the whole array and no more.
+// Appends `value` to `out`. Bounded arrays show only their used elements, enums their names; a
+// count beyond the capacity (hostile bytes) shows the whole array and no more.
 template <class T>
 void append_json(std::string& out, const T& value) {
   if constexpr (kIsFixedString<T>) {

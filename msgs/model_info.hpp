@@ -7,10 +7,12 @@
 namespace fovea::msgs {
 
 enum class HeadKind : std::uint32_t {
-  // Per level i: tensors `box<i>` f32 [h, w, 4 * reg_max] (DFL logits, order left, top, right, bottom) and
+  // Per level i: tensors `box<i>` f32 [h, w, 4 * reg_max] (DFL logits, order left, top, right,
+  // bottom) and
   // `cls<i>` f32 [h, w, classes] (logits before the sigmoid).
   kDfl,
-  // `output0` f32 [4 + classes, anchors]: cx, cy, w, h in network pixels, then scores (YOLOv8, v11).
+  // `output0` f32 [4 + classes, anchors]: cx, cy, w, h in network pixels, then scores (YOLOv8,
+  // v11).
   kDecoded,
   // `output0` f32 [anchors, 5 + classes]: cx, cy, w, h, objectness, scores (YOLOv5).
   kDecodedObjectness,
@@ -29,10 +31,10 @@ struct ModelInfo {
   Header header;
   std::uint64_t model_id = 0;  // matches TensorArray::model_id
   HeadKind head = HeadKind::kDfl;
-  std::uint32_t reg_max = 0;        // bins per box side, kDfl only
+  std::uint32_t reg_max = 0;  // bins per box side, kDfl only
   std::uint32_t network_width = 0;
   std::uint32_t network_height = 0;
-  std::uint32_t level_count = 0;    // kDfl only
+  std::uint32_t level_count = 0;  // kDfl only
   std::uint32_t reserved = 0;
   std::array<std::uint32_t, kMaxLevels> strides{};  // kDfl only, input pixels per cell of level i
   BoundedArray<FixedString<32>, kMaxClasses> class_names;

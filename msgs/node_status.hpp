@@ -22,10 +22,11 @@ enum class LifecycleState : std::uint32_t {
 template <>
 struct EnumNames<LifecycleState> {
   static constexpr std::array kNames{
-      std::string_view("unconfigured"),  std::string_view("inactive"),   std::string_view("active"),
-      std::string_view("finalized"),     std::string_view("configuring"), std::string_view("cleaning_up"),
-      std::string_view("shutting_down"), std::string_view("activating"), std::string_view("deactivating"),
-      std::string_view("error_processing")};
+      std::string_view("unconfigured"),  std::string_view("inactive"),
+      std::string_view("active"),        std::string_view("finalized"),
+      std::string_view("configuring"),   std::string_view("cleaning_up"),
+      std::string_view("shutting_down"), std::string_view("activating"),
+      std::string_view("deactivating"),  std::string_view("error_processing")};
 };
 
 // diagnostic_msgs/DiagnosticStatus levels.

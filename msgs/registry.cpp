@@ -21,8 +21,9 @@ constexpr MessageType describe() {
           }};
 }
 
-constexpr std::array kTypes{describe<Image>(),      describe<Tensor>(),           describe<TensorArray>(),
-                            describe<ModelInfo>(),  describe<Detection2DArray>(), describe<NodeStatus>()};
+constexpr std::array kTypes{
+    describe<Image>(),     describe<Tensor>(),           describe<TensorArray>(),
+    describe<ModelInfo>(), describe<Detection2DArray>(), describe<NodeStatus>()};
 
 }  // namespace
 

@@ -16,17 +16,21 @@ struct EnumNames<DataType> {
 constexpr std::uint32_t element_size(DataType dtype) {
   switch (dtype) {
     case DataType::kUint8:
-    case DataType::kInt8: return 1;
-    case DataType::kFloat16: return 2;
-    case DataType::kFloat32: return 4;
+    case DataType::kInt8:
+      return 1;
+    case DataType::kFloat16:
+      return 2;
+    case DataType::kFloat32:
+      return 4;
   }
   return 0;
 }
 
-// How a source image was placed into the network's input: the source is scaled to new_width x new_height
-// and put at (pad_left, pad_top). The exact scales are the quotients of the two sizes per axis, because the
-// scaled size is rounded to whole pixels; pixel centres lie at +0.5:
-//   network_x = source_x * new_width / source_width + pad_left    (continuous coordinates, edges at integers)
+// How a source image was placed into the network's input: the source is scaled to new_width x
+// new_height and put at (pad_left, pad_top). The exact scales are the quotients of the two sizes
+// per axis, because the scaled size is rounded to whole pixels; pixel centres lie at +0.5:
+//   network_x = source_x * new_width / source_width + pad_left    (continuous coordinates, edges at
+//   integers)
 struct LetterboxTransform {
   std::uint32_t source_width = 0;
   std::uint32_t source_height = 0;
@@ -47,7 +51,8 @@ struct LetterboxTransform {
     return (network_y - static_cast<float>(pad_top)) * static_cast<float>(source_height) /
            static_cast<float>(new_height);
   }
-  // All sizes positive and the scaled image inside the network's input; check before trusting a peer.
+  // All sizes positive and the scaled image inside the network's input; check before trusting a
+  // peer.
   constexpr bool valid() const {
     return source_width > 0 && source_height > 0 && new_width > 0 && new_height > 0 &&
            new_width <= network_width && new_height <= network_height &&
@@ -93,11 +98,13 @@ template <>
 struct Fields<LetterboxTransform> {
   using T = LetterboxTransform;
   static constexpr std::string_view kName = "LetterboxTransform";
-  static constexpr auto kList = std::tuple(
-      field("source_width", &T::source_width, "px"), field("source_height", &T::source_height, "px"),
-      field("network_width", &T::network_width, "px"), field("network_height", &T::network_height, "px"),
-      field("new_width", &T::new_width, "px"), field("new_height", &T::new_height, "px"),
-      field("pad_left", &T::pad_left, "px"), field("pad_top", &T::pad_top, "px"));
+  static constexpr auto kList =
+      std::tuple(field("source_width", &T::source_width, "px"),
+                 field("source_height", &T::source_height, "px"),
+                 field("network_width", &T::network_width, "px"),
+                 field("network_height", &T::network_height, "px"),
+                 field("new_width", &T::new_width, "px"), field("new_height", &T::new_height, "px"),
+                 field("pad_left", &T::pad_left, "px"), field("pad_top", &T::pad_top, "px"));
 };
 
 template <>
@@ -112,10 +119,10 @@ struct Fields<Tensor> {
 template <>
 struct Fields<TensorView> {
   static constexpr std::string_view kName = "TensorView";
-  static constexpr auto kList =
-      std::tuple(field("name", &TensorView::name), field("dtype", &TensorView::dtype),
-                 field("rank", &TensorView::rank), field("dims", &TensorView::dims),
-                 field("offset", &TensorView::offset, "bytes"), field("bytes", &TensorView::bytes, "bytes"));
+  static constexpr auto kList = std::tuple(
+      field("name", &TensorView::name), field("dtype", &TensorView::dtype),
+      field("rank", &TensorView::rank), field("dims", &TensorView::dims),
+      field("offset", &TensorView::offset, "bytes"), field("bytes", &TensorView::bytes, "bytes"));
 };
 
 template <>

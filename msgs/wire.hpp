@@ -1,5 +1,6 @@
-// Encoding of a message: its 64-bit layout hash, then the struct. If the last field is a BoundedArray only
-// its used elements are sent. One part, one memcpy, no parsing; a receiver whose hash differs refuses.
+// Encoding of a message: its 64-bit layout hash, then the struct. If the last field is a
+// BoundedArray only its used elements are sent. One part, one memcpy, no parsing; a receiver whose
+// hash differs refuses.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,8 @@ enum class DecodeError { kNone, kTooShort, kWrongLayout, kWrongSize, kBadCount }
 
 namespace detail {
 
-// Every byte of M belongs to a listed field: nothing is forgotten and no padding leaks stack contents.
+// Every byte of M belongs to a listed field: nothing is forgotten and no padding leaks stack
+// contents.
 template <Reflected M>
 constexpr bool fields_cover_struct() {
   std::size_t sum = 0;
@@ -26,22 +28,26 @@ constexpr bool fields_cover_struct() {
 }  // namespace detail
 
 template <class M>
-concept Message = Reflected<M> && std::is_trivially_copyable_v<M> && detail::fields_cover_struct<M>() &&
-                  requires(M m) { m.header; };
+concept Message = Reflected<M> && std::is_trivially_copyable_v<M> &&
+    detail::fields_cover_struct<M>() && requires(M m) {
+  m.header;
+};
 
 namespace detail {
 
 template <class M>
 using LastMember = std::remove_cvref_t<
     decltype(std::declval<M>().*
-             (std::get<std::tuple_size_v<decltype(Fields<M>::kList)> - 1>(Fields<M>::kList).member))>;
+             (std::get<std::tuple_size_v<decltype(Fields<M>::kList)> - 1>(Fields<M>::kList)
+                  .member))>;
 
 template <class M>
 inline constexpr bool kHasTail = kIsBoundedArray<LastMember<M>>;
 
 template <class M>
 constexpr const auto& last_member(const M& message) {
-  return message.*(std::get<std::tuple_size_v<decltype(Fields<M>::kList)> - 1>(Fields<M>::kList).member);
+  return message.*
+         (std::get<std::tuple_size_v<decltype(Fields<M>::kList)> - 1>(Fields<M>::kList).member);
 }
 
 // Bytes of M up to its tail's first element.
@@ -74,7 +80,8 @@ inline constexpr std::size_t kMaxWireSize = kHashBytes + sizeof(M);
 template <Message M>
 std::size_t wire_size(const M& message) {
   std::size_t size = kHashBytes + detail::fixed_size<M>();
-  if constexpr (detail::kHasTail<M>) size += detail::last_member(message).count * detail::element_size<M>();
+  if constexpr (detail::kHasTail<M>)
+    size += detail::last_member(message).count * detail::element_size<M>();
   return size;
 }
 
@@ -101,7 +108,8 @@ DecodeError decode(std::span<const std::byte> bytes, M& message) {
   if (bytes.size() < kHashBytes) return DecodeError::kTooShort;
   if (peek_hash(bytes) != kLayoutHash<M>) return DecodeError::kWrongLayout;
   const std::span<const std::byte> body = bytes.subspan(kHashBytes);
-  if (body.size() < detail::fixed_size<M>() || body.size() > sizeof(M)) return DecodeError::kWrongSize;
+  if (body.size() < detail::fixed_size<M>() || body.size() > sizeof(M))
+    return DecodeError::kWrongSize;
   message = M{};
   std::memcpy(static_cast<void*>(&message), body.data(), body.size());
   if constexpr (detail::kHasTail<M>) {
