@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "msgs/detection.hpp"
 
@@ -24,7 +25,7 @@ struct KeptBoxes {
   alignas(64) Lane x1, y1, x2, y2, area, class_id;
   std::size_t count = 0;
 
-  KeptBoxes() { class_id.fill(-1); }
+  KeptBoxes() : x1{}, y1{}, x2{}, y2{}, area{} { class_id.fill(-1); }
 };
 
 struct Query {
@@ -50,5 +51,12 @@ struct Kernels {
 const Kernels& scalar_kernels();
 // The best for this CPU, or what FOVEA_ISA (scalar, sse4, avx2) limits it to.
 const Kernels& best_kernels();
+
+struct NamedKernels {
+  const char* name;  // "scalar", then Highway's names
+  const Kernels* kernels;
+};
+// Everything this CPU can run, for tests and benches.
+std::vector<NamedKernels> all_kernels();
 
 }  // namespace fovea::decode_kernels

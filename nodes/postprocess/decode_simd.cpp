@@ -1,4 +1,157 @@
+// The kernels with Highway, compiled once per instruction set and chosen at run time.
 #include "nodes/postprocess/decode_kernels.hpp"
+#include "nodes/runtime/simd_target.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "nodes/postprocess/decode_simd.cpp"
+// Highway needs this order.
+// clang-format off
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include <hwy/contrib/math/math-inl.h>
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
 namespace fovea::decode_kernels {
-const Kernels& best_kernels() { return scalar_kernels(); }
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_SCALAR  // a CPU without vectors
+const Kernels* target_kernels() { return &scalar_kernels(); }
+#else
+
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Comparing before reducing, and never taking a maximum, makes NaN harmless: it is above nothing
+// and hides nothing.
+std::size_t find_rows(const float* values, std::size_t rows, std::size_t columns,
+                      const float* thresholds, std::uint32_t* found) {
+  const hn::CappedTag<float, kPad> d;
+  const std::size_t lanes = hn::Lanes(d);
+  const std::size_t whole = (columns + lanes - 1) / lanes * lanes;
+  std::size_t count = 0;
+  std::size_t row = 0;
+  // The last vector of a row reaches into the next row, where the thresholds are infinite; the last
+  // rows have no next one.
+  for (; row * columns + whole <= rows * columns; ++row) {
+    const float* scores = values + row * columns;
+    auto above = hn::Gt(hn::LoadU(d, scores), hn::LoadU(d, thresholds));
+    for (std::size_t c = lanes; c < columns; c += lanes) {
+      above = hn::Or(above, hn::Gt(hn::LoadU(d, scores + c), hn::LoadU(d, thresholds + c)));
+    }
+    found[count] = static_cast<std::uint32_t>(row);
+    count += hn::AllFalse(d, above) ? 0 : 1;
+  }
+  const std::size_t last = scalar_kernels().find_rows(values + row * columns, rows - row, columns,
+                                                      thresholds, found + count);
+  for (std::size_t i = 0; i < last; ++i) found[count + i] += static_cast<std::uint32_t>(row);
+  return count + last;
+}
+
+std::size_t find_columns(const float* values, std::size_t rows, std::size_t stride,
+                         std::size_t count, const float* thresholds, std::uint32_t* found) {
+  const hn::CappedTag<float, kPad> d;
+  const std::size_t lanes = hn::Lanes(d);
+  const std::size_t whole = count / lanes * lanes;
+  alignas(64) std::array<float, kColumnBlock> above{};
+  for (std::size_t row = 0; row < rows; ++row) {
+    const float* scores = values + row * stride;
+    const auto threshold = hn::Set(d, thresholds[row]);
+    const auto one = hn::Set(d, 1.0f);
+    for (std::size_t i = 0; i < whole; i += lanes) {
+      const auto passes = hn::Gt(hn::LoadU(d, scores + i), threshold);
+      hn::Store(hn::IfThenElse(passes, one, hn::Load(d, above.data() + i)), d, above.data() + i);
+    }
+    for (std::size_t i = whole; i < count; ++i) {
+      if (scores[i] > thresholds[row]) above[i] = 1;
+    }
+  }
+  std::size_t found_count = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    found[found_count] = static_cast<std::uint32_t>(i);
+    found_count += above[i] != 0 ? 1 : 0;
+  }
+  return found_count;
+}
+
+float expected_bin(const float* logits, std::size_t bins) {
+  const hn::CappedTag<float, 16> d;
+  const std::size_t lanes = hn::Lanes(d);
+  if (bins % lanes != 0) return scalar_kernels().expected_bin(logits, bins);
+  auto highest = hn::LoadU(d, logits);
+  for (std::size_t i = lanes; i < bins; i += lanes) {
+    highest = hn::Max(highest, hn::LoadU(d, logits + i));
+  }
+  highest = hn::MaxOfLanes(d, highest);
+  auto sum = hn::Zero(d);
+  auto weighted = hn::Zero(d);
+  for (std::size_t i = 0; i < bins; i += lanes) {
+    const auto weight = hn::Exp(d, hn::Sub(hn::LoadU(d, logits + i), highest));
+    sum = hn::Add(sum, weight);
+    weighted = hn::MulAdd(weight, hn::Iota(d, static_cast<float>(i)), weighted);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, weighted)) / hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+bool overlaps_any(const KeptBoxes& kept, const Query& query, float threshold) {
+  const hn::CappedTag<float, kPad> d;
+  const auto x1 = hn::Set(d, query.x1);
+  const auto y1 = hn::Set(d, query.y1);
+  const auto x2 = hn::Set(d, query.x2);
+  const auto y2 = hn::Set(d, query.y2);
+  const auto area = hn::Set(d, query.area);
+  const auto class_id = hn::Set(d, query.class_id);
+  const auto limit = hn::Set(d, threshold);
+  const auto zero = hn::Zero(d);
+  for (std::size_t i = 0; i < kept.count; i += hn::Lanes(d)) {
+    const auto same = hn::Eq(hn::Load(d, &kept.class_id[i]), class_id);
+    if (hn::AllFalse(d, same)) continue;
+    const auto width =
+        hn::Sub(hn::Min(hn::Load(d, &kept.x2[i]), x2), hn::Max(hn::Load(d, &kept.x1[i]), x1));
+    const auto height =
+        hn::Sub(hn::Min(hn::Load(d, &kept.y2[i]), y2), hn::Max(hn::Load(d, &kept.y1[i]), y1));
+    const auto intersection = hn::Mul(hn::Max(width, zero), hn::Max(height, zero));
+    const auto either = hn::Sub(hn::Add(hn::Load(d, &kept.area[i]), area), intersection);
+    const auto suppressed = hn::And(same, hn::Gt(intersection, hn::Mul(limit, either)));
+    if (!hn::AllFalse(d, suppressed)) return true;
+  }
+  return false;
+}
+
+constexpr Kernels kKernels{find_rows, find_columns, expected_bin, overlaps_any};
+
+}  // namespace
+
+const Kernels* target_kernels() { return &kKernels; }
+
+#endif  // HWY_SCALAR
+
+}  // namespace HWY_NAMESPACE
 }  // namespace fovea::decode_kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fovea::decode_kernels {
+
+HWY_EXPORT(target_kernels);
+
+const Kernels& best_kernels() {
+  static const Kernels& kernels =
+      simd::scalar_requested()
+          ? scalar_kernels()
+          : *HWY_DISPATCH_TABLE(target_kernels)[simd::table_index(simd::allowed_targets())]();
+  return kernels;
+}
+
+std::vector<NamedKernels> all_kernels() {
+  std::vector<NamedKernels> all{{"scalar", &scalar_kernels()}};
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    all.push_back(
+        {hwy::TargetName(target), HWY_DISPATCH_TABLE(target_kernels)[simd::table_index(target)]()});
+  }
+  return all;
+}
+
+}  // namespace fovea::decode_kernels
+#endif  // HWY_ONCE

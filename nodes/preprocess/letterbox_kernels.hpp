@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace fovea::letterbox_kernels {
 
@@ -39,5 +40,12 @@ struct Kernels {
 const Kernels& scalar_kernels();
 // The best for this CPU, or what FOVEA_ISA (scalar, sse4, avx2) limits it to.
 const Kernels& best_kernels();
+
+struct NamedKernels {
+  const char* name;  // "scalar", then Highway's names
+  const Kernels* kernels;
+};
+// Everything this CPU can run, for tests and benches.
+std::vector<NamedKernels> all_kernels();
 
 }  // namespace fovea::letterbox_kernels
