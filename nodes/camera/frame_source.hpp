@@ -1,0 +1,180 @@
+// Where frames come from: cameras, streams, video files, folders of images, or a synthetic scene,
+// all behind one class. Pixels go straight into memory that the caller owns (a loaned slot),
+// written once:
+//
+//   FOVEA_ASSIGN(auto source, make_frame_source("file:///data/vtest.avi?loop=true", {}));
+//   FOVEA_TRY(source->open(stop));
+//   FOVEA_ASSIGN(Grab grab, source->grab(1s, stop));          // advances; the frame's size is
+//   known now if (grab.status == GrabStatus::kFrame) {
+//     auto slot = pool.loan(frame_bytes(grab.frame));         // or drop it: the next grab() moves
+//     on FOVEA_TRY(source->retrieve(ImageView{slot, grab.frame.width, grab.frame.height, step}));
+//   }
+//
+// URIs. Keys after `?` override SourceOptions; an unknown key is an error. %XX escapes work in
+// paths.
+//   file:///abs/video.avi  file://relative.avi    loop, start (s), rate, threads
+//   images:///dir  images:///dir/*.jpg            loop, start (s), rate, fps      natural order of
+//   names synthetic://                                  loop, start, rate, width, height, fps,
+//   objects, seed, frames v4l2:///dev/video0                            rate, width, height, fps,
+//   format (bgr24 | yuyv | mjpg) rtsp://user:password@host/path  rtsps://...   the query belongs to
+//   the camera and is passed on
+// `rate` is a number in Hz, `native` or `max`.
+//
+// Thread safety: one thread at a time. A stop request on the token ends every wait, from any
+// thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "msgs/image.hpp"
+#include "nodes/camera/pacer.hpp"
+#include "nodes/runtime/result.hpp"
+
+namespace fovea::frames {
+
+inline constexpr double kNativeRate = 0;
+inline constexpr double kAsFastAsPossible = std::numeric_limits<double>::infinity();
+
+struct SourceOptions {
+  // Frames per second: kNativeRate (the source's own), kAsFastAsPossible, or Hz. A live source
+  // cannot be sped up; a lower rate drops its surplus frames.
+  double rate = kNativeRate;
+  bool loop = false;        // start over at the end; live sources have none
+  double start_offset = 0;  // seconds into the source, first pass only
+  // Requests to the source; 0 = its own choice. A v4l2 driver may pick its nearest mode: read
+  // info().
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  double fps = 0;
+  std::uint64_t seed = 1;  // synthetic scenes
+  Nanoseconds open_timeout = std::chrono::seconds(10);
+  Clock* clock = nullptr;  // nullptr: machine_clock(); must outlive the source
+};
+
+// What open() found out.
+struct SourceInfo {
+  std::uint32_t width =
+      0;  // of the first frame; a later frame may differ and says so in its FrameInfo
+  std::uint32_t height = 0;
+  msgs::Encoding encoding = msgs::Encoding::kBgr8;
+  double fps = 0;                            // nominal; 0 = unknown
+  bool is_live = false;                      // frames come when they come, and there is no end
+  bool loops = false;                        // never reports kEndOfStream
+  std::optional<std::uint64_t> frame_count;  // of one pass, where known
+  std::optional<double> duration;            // seconds of one pass, where known
+};
+
+// bgr8 pixels: [height, width, 3] u8, rows `step` bytes apart. REQUIRES: step >= 3 * width.
+struct ImageView {
+  std::byte* data = nullptr;
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  std::size_t step = 0;
+};
+
+struct FrameInfo {
+  std::uint64_t index = 0;  // position in the source, from 0; starts over with each loop
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  std::int64_t stamp_monotonic = 0;  // ns at grab, or the driver's own stamp where it gives one
+  std::int64_t stamp_realtime = 0;
+};
+
+// Bytes of a tightly packed bgr8 frame.
+constexpr std::size_t frame_bytes(const FrameInfo& frame) {
+  return std::size_t{3} * frame.width * frame.height;
+}
+
+enum class GrabStatus {
+  kFrame,     // retrieve() may be called
+  kBadFrame,  // this frame cannot be read (`detail` says why); it is counted, the next one may be
+              // fine
+  kTimeout,   // nothing yet
+  kEndOfStream,  // the regular end; every later grab() says so again
+  kStopped,      // the stop token was triggered
+};
+std::string_view to_string(GrabStatus status);
+
+struct Grab {
+  GrabStatus status = GrabStatus::kTimeout;
+  FrameInfo frame;     // kFrame; for kBadFrame only the index
+  std::string detail;  // kBadFrame
+};
+
+struct SourceCounters {
+  std::uint64_t frames = 0;        // grabbed
+  std::uint64_t bad_frames = 0;    // kBadFrame, or retrieve() failed
+  std::uint64_t rate_skipped = 0;  // live frames dropped because `rate` is lower than the source's
+  // Pixel bytes moved on top of the one write into the destination, because a decoder could not
+  // write there.
+  std::uint64_t bytes_copied = 0;
+};
+
+class FrameSource {
+ public:
+  virtual ~FrameSource() = default;
+  FrameSource(const FrameSource&) = delete;
+  FrameSource& operator=(const FrameSource&) = delete;
+
+  // Opens, or closes and opens again from the start. Errors: kNotFound, kUnavailable (may work
+  // later), kCorrupt, kUnsupported, kInvalidArgument.
+  Result<> open(const std::stop_token& stop = {});
+  void close();
+
+  // Advances to the next frame and waits until it is due, at most `timeout`. Whatever an earlier
+  // grab() found is given up. An error means that the source is lost and needs open().
+  Result<Grab> grab(Nanoseconds timeout, const std::stop_token& stop = {});
+
+  // Writes the grabbed frame's pixels. An error concerns this frame only (counted as bad); the
+  // source goes on with the next grab(). REQUIRES: the last grab() returned kFrame and
+  // `destination` has its size.
+  Result<> retrieve(const ImageView& destination);
+
+  // The URI, without credentials: safe to log.
+  const std::string& name() const { return name_; }
+  const SourceInfo& info() const { return info_; }  // REQUIRES: open() succeeded
+  const SourceCounters& counters() const { return counters_; }
+
+ protected:
+  FrameSource(std::string name, const SourceOptions& options);
+
+  virtual Result<SourceInfo> do_open(const std::stop_token& stop) = 0;
+  virtual void do_close() = 0;
+  // The next frame, unpaced; leaves zero stamps to be filled in by the caller.
+  virtual Result<Grab> advance(Nanoseconds timeout, const std::stop_token& stop) = 0;
+  // Writes the current frame; returns the bytes it had to copy on the way.
+  virtual Result<std::size_t> convert(const ImageView& destination) = 0;
+
+  const SourceOptions& options() const { return options_; }
+  Clock& clock() const { return *clock_; }
+  tl::unexpected<Error> fail_here(ErrorCode code, std::string_view what) const;  // `name: what`
+
+ private:
+  Result<Grab> grab_paced(Nanoseconds timeout, const std::stop_token& stop);
+  Result<Grab> grab_live(Nanoseconds timeout, const std::stop_token& stop);
+  Grab deliver(Grab grab);
+
+  std::string name_;
+  SourceOptions options_;
+  Clock* clock_;
+  Pacer pacer_;
+  SourceInfo info_;
+  SourceCounters counters_;
+  bool opened_ = false;
+  std::optional<Grab> pending_;       // advanced to, but not due yet
+  std::optional<FrameInfo> current_;  // what retrieve() would write
+};
+
+// Parses `uri` only; nothing is opened. Errors name the URI (without credentials) and what would be
+// valid.
+Result<std::unique_ptr<FrameSource>> make_frame_source(std::string_view uri,
+                                                       const SourceOptions& options);
+
+}  // namespace fovea::frames
