@@ -1,0 +1,142 @@
+// Engine = compiled program; context = one arena, one scratchpad and the program's steps bound to
+// them.
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+#include <fmt/core.h>
+#include <omp.h>
+
+#include "nodes/detector/engine/cpu/compiler.hpp"
+#include "nodes/detector/engine/cpu/onednn.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+struct AlignedDelete {
+  void operator()(std::byte* memory) const {
+    ::operator delete[](memory, std::align_val_t{kAlignment});
+  }
+};
+using AlignedMemory = std::unique_ptr<std::byte[], AlignedDelete>;
+
+AlignedMemory allocate(std::size_t bytes) {
+  return AlignedMemory(static_cast<std::byte*>(
+      ::operator new[](std::max<std::size_t>(bytes, 1), std::align_val_t{kAlignment})));
+}
+
+bool usable(const void* address) {
+  return address != nullptr && reinterpret_cast<std::uintptr_t>(address) % kAlignment == 0;
+}
+
+class CpuContext : public ExecutionContext {
+ public:
+  CpuContext(const cpu::Program& program, const EngineInfo& info)
+      : program_(program),
+        info_(info),
+        arena_(allocate(program.arena_bytes)),
+        scratchpad_(allocate(program.scratchpad_bytes)) {
+    frame_.arena = arena_.get();
+    frame_.scratchpad = scratchpad_.get();
+    frame_.buffer_offsets = &program.buffer_offsets;
+    runners_.reserve(program.steps.size());
+    for (const cpu::Step& step : program.steps) runners_.push_back(step.bind(frame_));
+  }
+
+  Result<> execute(std::span<const BatchItem> batch) override {
+    FOVEA_TRY(check(batch));
+    omp_set_num_threads(info_.threads);  // of this thread; another one may run another engine
+    for (const BatchItem& item : batch) {
+      frame_.input = item.input;
+      frame_.outputs = item.outputs;
+      for (std::size_t i = 0; i < runners_.size(); ++i) {
+        if (!runners_[i]()) {
+          return fail(ErrorCode::kInternal,
+                      fmt::format("layer {} failed in {}", program_.steps[i].layer,
+                                  program_.steps[i].implementation));
+        }
+      }
+    }
+    return {};
+  }
+
+ private:
+  Result<> check(std::span<const BatchItem> batch) const {
+    if (batch.empty() || batch.size() > static_cast<std::size_t>(info_.max_batch)) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("batch is {} items; it must be 1..{}",
+                                                           batch.size(), info_.max_batch));
+    }
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      bool good = usable(batch[i].input) && batch[i].outputs.size() == info_.outputs.size();
+      for (std::size_t k = 0; good && k < batch[i].outputs.size(); ++k)
+        good = usable(batch[i].outputs[k]);
+      if (!good) {
+        return fail(
+            ErrorCode::kInvalidArgument,
+            fmt::format("batch item {} needs an input and {} outputs at 64-byte aligned addresses",
+                        i, info_.outputs.size()));
+      }
+    }
+    return {};
+  }
+
+  const cpu::Program& program_;
+  const EngineInfo& info_;
+  AlignedMemory arena_;
+  AlignedMemory scratchpad_;
+  cpu::Frame frame_;
+  std::vector<cpu::Runner> runners_;
+};
+
+class CpuEngineImpl : public CpuEngine {
+ public:
+  CpuEngineImpl(cpu::Program program, EngineInfo info)
+      : program_(std::move(program)), info_(std::move(info)) {}
+
+  const EngineInfo& info() const override { return info_; }
+
+  Result<std::unique_ptr<ExecutionContext>> create_execution_context() const override {
+    try {
+      return std::make_unique<CpuContext>(program_, info_);
+    } catch (const std::exception& error) {  // oneDNN's and bad_alloc
+      return fail(ErrorCode::kExhausted, fmt::format("execution context: {}", error.what()));
+    }
+  }
+
+  std::vector<LayerReport> layers() const override {
+    std::vector<LayerReport> reports;
+    for (const cpu::Step& step : program_.steps)
+      reports.push_back({step.layer, step.implementation});
+    return reports;
+  }
+  std::vector<std::string> declined() const override { return program_.declined; }
+  std::size_t context_bytes() const override {
+    return program_.arena_bytes + program_.scratchpad_bytes;
+  }
+
+ private:
+  const cpu::Program program_;
+  const EngineInfo info_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const CpuEngine>> load_cpu_engine(NetworkDefinition network,
+                                                         EngineInfo info) {
+  FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
+  FOVEA_ASSIGN(cpu::Program program, cpu::compile(network, block));
+  return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
+}
+
+std::string cpu_provider_version() {
+  (void)cpu::select_instruction_set();  // a bad FOVEA_ISA is reported when an engine is loaded
+  return cpu::library_version();
+}
+
+}  // namespace fovea::engine

@@ -1,0 +1,46 @@
+// Provider "cpu": f32 through oneDNN and a few loops of our own, one item of a batch after the
+// other. Batching brings CPUs nothing, and with one item every binding is the caller's memory and
+// Concat is free.
+//
+// Threads come from OpenMP, which oneDNN uses; each executing thread owns its team. Its idle
+// members spin for some milliseconds before they sleep unless the environment bounds that before
+// the process starts: whoever launches a detector should set GOMP_SPINCOUNT (kSpinCount), for
+// nothing inside the process can.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nodes/detector/engine/engine.hpp"
+
+namespace fovea::engine {
+
+inline constexpr const char* kSpinCount = "10000";  // about 0.3 ms
+
+// One line of an engine report: what runs a layer.
+struct LayerReport {
+  std::string layer;
+  std::string implementation;  // "onednn jit:avx512_core", "copy channels", "reference"
+};
+
+class CpuEngine : public Engine {
+ public:
+  // In order of execution; concats and splits that became addresses do not appear.
+  virtual std::vector<LayerReport> layers() const = 0;
+  // "LAYER: reason" for each layer that runs on a slower path than it might.
+  virtual std::vector<std::string> declined() const = 0;
+  // Memory of one context, bytes.
+  virtual std::size_t context_bytes() const = 0;
+};
+
+// `network` is lowered; `info` describes it. Packs the weights (a copy; the network is not kept).
+// Errors: kUnsupported, naming the layer that nothing can run; kInvalidArgument for a bad
+// FOVEA_ISA.
+Result<std::shared_ptr<const CpuEngine>> load_cpu_engine(NetworkDefinition network,
+                                                         EngineInfo info);
+
+// "oneDNN 2.6.3 avx512_core": part of the plan cache's key.
+std::string cpu_provider_version();
+
+}  // namespace fovea::engine

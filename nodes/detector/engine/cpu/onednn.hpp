@@ -1,0 +1,54 @@
+// Convolution and pooling through oneDNN (f32, blocked layout, one item): the only file pair that
+// knows the library. A kernel that oneDNN would run on its reference code (a thousand times slower)
+// is declined.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "nodes/detector/engine/cpu/channel_layout.hpp"
+#include "nodes/detector/engine/cpu/program.hpp"
+#include "nodes/detector/engine/geometry.hpp"
+#include "nodes/detector/engine/network.hpp"
+
+namespace fovea::engine::cpu {
+
+// One operator with fixed shapes and packed weights, independent of where its tensors lie.
+// Immutable.
+struct Kernel {
+  std::string implementation;
+  std::size_t scratchpad_bytes = 0;
+  // `inputs` in the layer's order without its constants, the residual last.
+  std::function<Runner(const Frame&, std::span<const Location> inputs, Location output)> bind;
+};
+
+// Picks the instruction set once per process: the best that CPU has, or what FOVEA_ISA asks for
+// ("avx512", "avx2", "sse41"), which must happen before the first kernel is made. Returns the
+// channel block (16 or 8). Errors: kInvalidArgument for an unknown FOVEA_ISA.
+Result<std::int64_t> select_instruction_set();
+
+// "oneDNN 2.6.3 avx512_core": what cached plans and reports name.
+std::string library_version();
+
+struct ConvolutionSpec {
+  Window window;
+  std::int64_t groups = 1;            // 1, or the number of channels (depthwise)
+  const Constant* weights = nullptr;  // f32 [out, in / groups, kernel height, kernel width]
+  const Constant* bias = nullptr;     // f32 [out] or null
+  Activation activation = Activation::kNone;
+  float activation_alpha = 0;
+  bool residual = false;       // y = activation(conv(x)) + residual, laid out as the output
+  bool planar_source = false;  // x lies as plain NCHW (few channels), not blocked
+  ChannelLayout source;
+  ChannelLayout target;
+};
+
+// Errors: kUnsupported with the reason for declining.
+Result<Kernel> make_convolution(const ConvolutionSpec& spec, std::int64_t block);
+Result<Kernel> make_max_pool(const Window& window, std::int64_t physical_channels,
+                             std::int64_t block);
+
+}  // namespace fovea::engine::cpu
