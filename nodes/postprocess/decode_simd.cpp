@@ -1,6 +1,8 @@
 // The kernels with Highway, compiled once per instruction set and chosen at run time.
+#include <cstdlib>
+#include <string_view>
+
 #include "nodes/postprocess/decode_kernels.hpp"
-#include "nodes/runtime/simd_target.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "nodes/postprocess/decode_simd.cpp"
@@ -87,7 +89,9 @@ float expected_bin(const float* logits, std::size_t bins) {
   auto sum = hn::Zero(d);
   auto weighted = hn::Zero(d);
   for (std::size_t i = 0; i < bins; i += lanes) {
-    const auto weight = hn::Exp(d, hn::Sub(hn::LoadU(d, logits + i), highest));
+    const auto logit = hn::Sub(hn::LoadU(d, logits + i), highest);
+    // Exp() makes NaN 0, which would hide it.
+    const auto weight = hn::IfThenElse(hn::Eq(logit, logit), hn::Exp(d, logit), logit);
     sum = hn::Add(sum, weight);
     weighted = hn::MulAdd(weight, hn::Iota(d, static_cast<float>(i)), weighted);
   }
@@ -136,19 +140,47 @@ namespace fovea::decode_kernels {
 
 HWY_EXPORT(target_kernels);
 
+namespace {
+
+// Highway's targets on this CPU that `isa` allows; better ones have lower bits. Highway can be
+// limited only for the whole process, which would race with other libraries.
+std::int64_t allowed_targets(std::string_view isa) {
+  std::int64_t targets = hwy::SupportedTargets();
+#if HWY_ARCH_X86
+  if (isa == "sse4") targets &= ~(std::int64_t{HWY_SSE4} - 1);
+  if (isa == "avx2") targets &= ~(std::int64_t{HWY_AVX2} - 1);
+#endif
+  return targets;
+}
+
+const Kernels* kernels_of(std::int64_t targets) {
+#if (HWY_TARGETS & (HWY_TARGETS - 1)) == 0
+  static_cast<void>(targets);  // built for one instruction set only
+  return HWY_STATIC_DISPATCH(target_kernels)();
+#else
+  hwy::ChosenTarget chosen;
+  chosen.Update(targets);
+  return HWY_DISPATCH_TABLE(target_kernels)[chosen.GetIndex()]();
+#endif
+}
+
+const Kernels& choose() {
+  const char* isa = std::getenv("FOVEA_ISA");
+  if (isa == nullptr) isa = "";
+  return std::string_view(isa) == "scalar" ? scalar_kernels() : *kernels_of(allowed_targets(isa));
+}
+
+}  // namespace
+
 const Kernels& best_kernels() {
-  static const Kernels& kernels =
-      simd::scalar_requested()
-          ? scalar_kernels()
-          : *HWY_DISPATCH_TABLE(target_kernels)[simd::table_index(simd::allowed_targets())]();
+  static const Kernels& kernels = choose();
   return kernels;
 }
 
 std::vector<NamedKernels> all_kernels() {
   std::vector<NamedKernels> all{{"scalar", &scalar_kernels()}};
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    all.push_back(
-        {hwy::TargetName(target), HWY_DISPATCH_TABLE(target_kernels)[simd::table_index(target)]()});
+    all.push_back({hwy::TargetName(target), kernels_of(target)});
   }
   return all;
 }

@@ -2,10 +2,11 @@
 //
 // The vertical pass is first because it is contiguous; the horizontal pass then fetches each
 // pixel's two neighbours with one load, where the other order would do so for both rows.
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "nodes/preprocess/letterbox_kernels.hpp"
-#include "nodes/runtime/simd_target.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "nodes/preprocess/letterbox_simd.cpp"
@@ -119,19 +120,47 @@ namespace fovea::letterbox_kernels {
 
 HWY_EXPORT(target_kernels);
 
+namespace {
+
+// Highway's targets on this CPU that `isa` allows; better ones have lower bits. Highway can be
+// limited only for the whole process, which would race with other libraries.
+std::int64_t allowed_targets(std::string_view isa) {
+  std::int64_t targets = hwy::SupportedTargets();
+#if HWY_ARCH_X86
+  if (isa == "sse4") targets &= ~(std::int64_t{HWY_SSE4} - 1);
+  if (isa == "avx2") targets &= ~(std::int64_t{HWY_AVX2} - 1);
+#endif
+  return targets;
+}
+
+const Kernels* kernels_of(std::int64_t targets) {
+#if (HWY_TARGETS & (HWY_TARGETS - 1)) == 0
+  static_cast<void>(targets);  // built for one instruction set only
+  return HWY_STATIC_DISPATCH(target_kernels)();
+#else
+  hwy::ChosenTarget chosen;
+  chosen.Update(targets);
+  return HWY_DISPATCH_TABLE(target_kernels)[chosen.GetIndex()]();
+#endif
+}
+
+const Kernels& choose() {
+  const char* isa = std::getenv("FOVEA_ISA");
+  if (isa == nullptr) isa = "";
+  return std::string_view(isa) == "scalar" ? scalar_kernels() : *kernels_of(allowed_targets(isa));
+}
+
+}  // namespace
+
 const Kernels& best_kernels() {
-  static const Kernels& kernels =
-      simd::scalar_requested()
-          ? scalar_kernels()
-          : *HWY_DISPATCH_TABLE(target_kernels)[simd::table_index(simd::allowed_targets())]();
+  static const Kernels& kernels = choose();
   return kernels;
 }
 
 std::vector<NamedKernels> all_kernels() {
   std::vector<NamedKernels> all{{"scalar", &scalar_kernels()}};
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    all.push_back(
-        {hwy::TargetName(target), HWY_DISPATCH_TABLE(target_kernels)[simd::table_index(target)]()});
+    all.push_back({hwy::TargetName(target), kernels_of(target)});
   }
   return all;
 }

@@ -150,7 +150,8 @@ TEST(Letterbox, WritesNothingBehindTheTensor) {
                           [](std::byte b) { return b == std::byte{0xa5}; }));
 }
 
-// Values computed with Ultralytics' LetterBox formulas in Python.
+// Values computed with Ultralytics' LetterBox formulas in Python, but for the last, which they make
+// empty.
 TEST(Letterbox, RoundsSizesAndPaddingLikeUltralytics) {
   const Letterbox letterbox = make(640, 640);
   const auto expect = [&](std::uint32_t width, std::uint32_t height, std::uint32_t new_width,
@@ -168,7 +169,7 @@ TEST(Letterbox, RoundsSizesAndPaddingLikeUltralytics) {
   expect(1280, 3, 640, 2, 0, 319);    // 1.5 rounds to even, up
   expect(1280, 5, 640, 2, 0, 319);    // 2.5 rounds to even, down
   expect(320, 240, 640, 480, 0, 80);  // scaled up
-  expect(10000, 1, 640, 1, 0, 319);   // never empty; 319.5 - 0.1 rounds down
+  expect(10000, 1, 640, 1, 0, 319);   // 319.5 - 0.1 rounds down
 }
 
 TEST(Letterbox, MapsPointsBackWithinHalfAPixel) {

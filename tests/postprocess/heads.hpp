@@ -1,0 +1,115 @@
+// Made-up models and head maps for the postprocessing tests.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "msgs/model_info.hpp"
+#include "nodes/postprocess/yolo_decoder.hpp"
+
+namespace fovea::test {
+
+inline msgs::ModelInfo make_model(msgs::HeadKind head, std::uint32_t classes,
+                                  std::uint32_t side = 160) {
+  msgs::ModelInfo model;
+  model.model_id = 42;
+  model.head = head;
+  model.network_width = side;
+  model.network_height = side;
+  if (head == msgs::HeadKind::kDfl) {
+    model.reg_max = 16;
+    model.level_count = 3;
+    model.strides = {8, 16, 32};
+  }
+  for (std::uint32_t c = 0; c < classes; ++c) {
+    model.class_names.push_back(std::string_view(fmt::format("class{}", c)));
+  }
+  return model;
+}
+
+// The outputs of one image, owned.
+struct Head {
+  struct Map {
+    std::string name;
+    std::vector<std::int64_t> dims;
+    std::vector<float> values;
+  };
+  std::vector<Map> maps;
+
+  void add(std::string name, std::vector<std::int64_t> dims) {
+    std::size_t count = 1;
+    for (const std::int64_t extent : dims) count *= static_cast<std::size_t>(extent);
+    maps.push_back({std::move(name), std::move(dims), std::vector<float>(count)});
+  }
+
+  std::vector<HeadTensor> tensors() const {
+    std::vector<HeadTensor> views;
+    for (const Map& map : maps) {
+      views.push_back({.name = map.name,
+                       .dtype = msgs::DataType::kFloat32,
+                       .dims = map.dims,
+                       .bytes = std::as_bytes(std::span(map.values))});
+    }
+    return views;
+  }
+};
+
+constexpr std::int64_t kDecodedAnchors = 525;
+
+// All zero, in the shapes of `model`; the maps are in no particular order, which must not matter.
+inline Head make_head(const msgs::ModelInfo& model) {
+  const auto classes = static_cast<std::int64_t>(model.class_names.size());
+  Head head;
+  switch (model.head) {
+    case msgs::HeadKind::kDfl:
+      for (std::uint32_t i = 0; i < model.level_count; ++i) {
+        const std::int64_t width = model.network_width / model.strides[i];
+        const std::int64_t height = model.network_height / model.strides[i];
+        head.add(fmt::format("cls{}", i), {height, width, classes});
+        head.add(fmt::format("box{}", i), {height, width, 4 * std::int64_t{model.reg_max}});
+      }
+      break;
+    case msgs::HeadKind::kDecoded:
+      head.add("output0", {4 + classes, kDecodedAnchors});
+      break;
+    case msgs::HeadKind::kDecodedObjectness:
+      head.add("output0", {kDecodedAnchors, 5 + classes});
+      break;
+  }
+  return head;
+}
+
+// Plausible values: mostly low scores, some high; boxes anywhere.
+inline void fill(Head& head, const msgs::ModelInfo& model, std::mt19937& random) {
+  std::normal_distribution<float> logit(-4, 2);
+  std::normal_distribution<float> bin(0, 2);
+  std::uniform_real_distribution<float> position(0, static_cast<float>(model.network_width));
+  std::uniform_real_distribution<float> size(1, 60);
+  std::uniform_real_distribution<float> unit(0, 1);
+  const auto score = [&] { return std::pow(unit(random), 4.0f); };
+  for (Head::Map& map : head.maps) {
+    if (map.name.starts_with("cls")) {
+      for (float& value : map.values) value = logit(random);
+    } else if (map.name.starts_with("box")) {
+      for (float& value : map.values) value = bin(random);
+    } else {
+      const bool columns = model.head == msgs::HeadKind::kDecoded;
+      const auto anchors = static_cast<std::size_t>(map.dims[columns ? 1 : 0]);
+      const auto fields = static_cast<std::size_t>(map.dims[columns ? 0 : 1]);
+      for (std::size_t a = 0; a < anchors; ++a) {
+        for (std::size_t f = 0; f < fields; ++f) {
+          float& value = map.values[columns ? f * anchors + a : a * fields + f];
+          value = f < 2 ? position(random) : f < 4 ? size(random) : score();
+        }
+      }
+    }
+  }
+}
+
+}  // namespace fovea::test
