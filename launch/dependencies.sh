@@ -10,6 +10,7 @@ build_packages=(
   g++ cmake ninja-build pkg-config
   libzmq3-dev cppzmq-dev libopencv-dev libyaml-cpp-dev libspdlog-dev libfmt-dev
   libexpected-dev libcli11-dev nlohmann-json3-dev
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
   libonnx-dev libprotobuf-dev protobuf-compiler libdnnl-dev libhwy-dev libssl-dev
 )
 test_packages=(
