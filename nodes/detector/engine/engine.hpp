@@ -1,5 +1,5 @@
-// Running a built network. An Engine is immutable and shared by all threads; each thread makes its own
-// ExecutionContext. TensorRT's vocabulary.
+// Running a built network. An Engine is immutable and shared by all threads; each thread makes its
+// own ExecutionContext. TensorRT's vocabulary.
 //
 //   FOVEA_ASSIGN(auto plan, build_plan("yolov8n.onnx", BuilderConfig{}));
 //   FOVEA_ASSIGN(std::shared_ptr<const Engine> engine, load_engine(plan));
@@ -26,11 +26,11 @@ struct TensorSpec {
   std::size_t bytes = 0;
 };
 
-// One image of a batch. Pointers are borrowed for the call, need not be adjacent to those of other items
-// and must be 64-byte aligned.
+// One image of a batch. Pointers are borrowed for the call, need not be adjacent to those of other
+// items and must be 64-byte aligned.
 struct BatchItem {
-  const void* input = nullptr;      // inputs()[0]: u8 [height, width, 3] RGB
-  std::span<void* const> outputs;   // one pointer per outputs(), in that order
+  const void* input = nullptr;     // inputs()[0]: u8 [height, width, 3] RGB
+  std::span<void* const> outputs;  // one pointer per outputs(), in that order
 };
 
 struct EngineInfo {
@@ -42,7 +42,7 @@ struct EngineInfo {
   std::vector<std::string> class_names;
   std::int32_t max_batch = 1;
   std::int32_t threads = 1;
-  std::string model_hash;   // SHA-256 of the ONNX bytes, hex
+  std::string model_hash;  // SHA-256 of the ONNX bytes, hex
 };
 
 // Thread safety: one thread at a time. Allocates only when created.
@@ -50,8 +50,8 @@ class ExecutionContext {
  public:
   virtual ~ExecutionContext() = default;
 
-  // Runs the network over `batch` (1..max_batch items). On success every byte of every output is written.
-  // Errors: kInvalidArgument for a wrong batch size, a null or misaligned pointer.
+  // Runs the network over `batch` (1..max_batch items). On success every byte of every output is
+  // written. Errors: kInvalidArgument for a wrong batch size, a null or misaligned pointer.
   virtual Result<> execute(std::span<const BatchItem> batch) = 0;
 };
 

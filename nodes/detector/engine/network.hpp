@@ -1,5 +1,6 @@
-// The engine's one intermediate representation: what the ONNX parser makes, the passes rewrite and the
-// providers run. A plain directed graph in topological order; nothing here knows ONNX or a provider.
+// The engine's one intermediate representation: what the ONNX parser makes, the passes rewrite and
+// the providers run. A plain directed graph in topological order; nothing here knows ONNX or a
+// provider.
 //
 // Thread safety: plain data. A network handed to a provider is const.
 #pragma once
@@ -8,7 +9,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -24,20 +27,72 @@ std::string_view to_string(DataType dtype);
 // Extents, outermost first; -1 = known only at run time (the batch). Empty = scalar.
 using Dims = std::vector<std::int64_t>;
 
+// Bounds that every tensor of a network keeps; beyond them a model is refused, so that sizes and
+// offsets never overflow and loops over axes need no heap.
+inline constexpr std::size_t kMaxRank = 8;
+inline constexpr std::int64_t kMaxElements = std::int64_t{1} << 29;  // 2 GiB of f32
+
 // Number of elements. REQUIRES: no negative extent.
 std::int64_t volume(const Dims& dims);
+// The same for dims from outside: nullopt if an extent is negative or a bound above is broken.
+std::optional<std::int64_t> checked_volume(const Dims& dims);
 std::string to_string(const Dims& dims);  // "[1, 3, 640, 640]", -1 as "?"
 
+// The operators of ONNX that detectors use, in the form of the newest opset that the parser reads:
+// axes, split sizes and bounds are inputs, not attributes. Tensors hold f32, i64 or bool (the
+// parser widens the rest). ConstantOfShape takes its fill value as a second input.
 enum class OpType : std::uint8_t {
-  // As in ONNX.
-  kAdd, kAveragePool, kBatchNormalization, kCast, kClip, kConcat, kConstant, kConv, kConvTranspose, kDiv,
-  kExp, kExpand, kFlatten, kGather, kGemm, kGlobalAveragePool, kHardSigmoid, kHardSwish, kIdentity,
-  kLeakyRelu, kMatMul, kMaxPool, kMul, kPad, kPow, kReduceMean, kRelu, kReshape, kResize, kShape, kSigmoid,
-  kSlice, kSoftmax, kSplit, kSqrt, kSqueeze, kSub, kTanh, kTranspose, kUnsqueeze,
+  kAdd,
+  kAveragePool,
+  kBatchNormalization,
+  kCast,
+  kClip,
+  kConcat,
+  kConstantOfShape,
+  kConv,
+  kConvTranspose,
+  kDiv,
+  kEqual,
+  kExp,
+  kExpand,
+  kFlatten,
+  kFloor,
+  kGather,
+  kGemm,
+  kGlobalAveragePool,
+  kHardSigmoid,
+  kHardSwish,
+  kIdentity,
+  kLeakyRelu,
+  kMatMul,
+  kMaxPool,
+  kMul,
+  kNeg,
+  kPad,
+  kPow,
+  kRange,
+  kReduceMean,
+  kRelu,
+  kReshape,
+  kResize,
+  kShape,
+  kSigmoid,
+  kSlice,
+  kSoftmax,
+  kSplit,
+  kSqrt,
+  kSqueeze,
+  kSub,
+  kTanh,
+  kTranspose,
+  kUnsqueeze,
+  kWhere,
   // Made by passes.
-  kSilu,         // x * sigmoid(x)
-  kImageInput,   // [N, H, W, 3] u8 RGB -> [N, 3, H, W] f32; the scale (1/255) is folded into what follows
+  kSilu,        // x * sigmoid(x)
+  kImageInput,  // [N, H, W, 3] u8 RGB -> [N, 3, H, W] f32, 0..255; what follows carries the scale
+                // 1/255
 };
+inline constexpr std::size_t kOpTypeCount = static_cast<std::size_t>(OpType::kImageInput) + 1;
 
 std::string_view to_string(OpType op);  // ONNX's spelling: "Conv", "MaxPool"
 
@@ -45,7 +100,8 @@ enum class Activation : std::uint8_t { kNone, kSilu, kRelu, kLeakyRelu, kSigmoid
 
 std::string_view to_string(Activation activation);
 
-using Attribute = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>, std::vector<float>>;
+using Attribute =
+    std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>, std::vector<float>>;
 
 // A constant's bytes, shared between networks (passes copy networks, not weights).
 struct Constant {
@@ -53,10 +109,21 @@ struct Constant {
   Dims dims;
   std::vector<std::byte> bytes;
 
+  // REQUIRES: T is dtype's type (kBool: std::uint8_t, 0 or 1).
   template <class T>
-  const T* data() const { return reinterpret_cast<const T*>(bytes.data()); }
+  const T* data() const {
+    return reinterpret_cast<const T*>(bytes.data());
+  }
   template <class T>
-  T* data() { return reinterpret_cast<T*>(bytes.data()); }
+  T* data() {
+    return reinterpret_cast<T*>(bytes.data());
+  }
+  std::int64_t size() const { return volume(dims); }
+
+  // Zeroed. REQUIRES: checked_volume(dims).
+  static Constant make(DataType dtype, Dims dims);
+  static Constant floats(Dims dims, const std::vector<float>& values);
+  static Constant ints(const std::vector<std::int64_t>& values);  // one axis
 };
 
 using ValueId = std::int32_t;
@@ -70,8 +137,8 @@ struct Value {
   std::shared_ptr<const Constant> constant;  // null unless constant
 };
 
-// A vertex. Conv inputs are x, weights, [bias]; after fusion it may carry an activation and, applied after
-// the activation, a residual: y = activation(conv(x)) + residual.
+// A vertex. Conv inputs are x, weights, [bias]; after fusion it may carry an activation and,
+// applied after the activation, a residual: y = activation(conv(x)) + residual.
 struct Layer {
   std::string name;  // the ONNX node's, unique
   OpType op = OpType::kIdentity;
@@ -79,14 +146,15 @@ struct Layer {
   std::vector<ValueId> outputs;
   std::map<std::string, Attribute> attributes;  // ONNX names: "strides", "pads", "axis", ...
   Activation activation = Activation::kNone;
-  float activation_alpha = 0;      // kLeakyRelu's slope
+  float activation_alpha = 0;  // kLeakyRelu's slope
   ValueId residual = kNoValue;
-  std::vector<std::string> fused;  // names of the layers that were folded into this one
+  std::vector<std::string> fused;  // names of the layers that were folded into this one, in order
 
   std::int64_t int_attribute(const std::string& name, std::int64_t fallback) const;
   float float_attribute(const std::string& name, float fallback) const;
   std::string string_attribute(const std::string& name, const std::string& fallback) const;
-  std::vector<std::int64_t> ints_attribute(const std::string& name, std::vector<std::int64_t> fallback) const;
+  std::vector<std::int64_t> ints_attribute(const std::string& name,
+                                           std::vector<std::int64_t> fallback) const;
 };
 
 // What the outputs mean to a decoder; msgs/model_info.hpp has the tensors' shapes.
@@ -95,8 +163,8 @@ enum class HeadKind : std::uint8_t { kUnknown, kDfl, kDecoded, kDecodedObjectnes
 struct HeadInfo {
   HeadKind kind = HeadKind::kUnknown;
   std::int32_t classes = 0;
-  std::int32_t reg_max = 0;                // kDfl
-  std::vector<std::int32_t> strides;       // kDfl: input pixels per cell, one per level
+  std::int32_t reg_max = 0;           // kDfl
+  std::vector<std::int32_t> strides;  // kDfl: input pixels per cell, one per level
 };
 
 struct NetworkDefinition {
@@ -112,15 +180,27 @@ struct NetworkDefinition {
   std::vector<std::string> class_names;         // from metadata "names"; empty if absent
   HeadInfo head;
 
+  // Appends a value and returns its id. Invalidates references into `values`.
+  ValueId add_value(Value value);
+  ValueId add_constant(std::string name, std::shared_ptr<const Constant> constant);
+
   Value& value(ValueId id) { return values[static_cast<std::size_t>(id)]; }
   const Value& value(ValueId id) const { return values[static_cast<std::size_t>(id)]; }
 
-  // Every id in range, every value written once and before it is read, outputs written. Passes call it in
-  // tests; load_network() on every file.
+  // Every id in range, every value written once and before it is read, names of layers unique,
+  // constants as large as their dims say, outputs written. The parser and every pass keep this
+  // true.
   Result<> validate() const;
 };
 
-// A copy with every dimension that depends on the batch computed for `batch` images (shapes only).
+// The values of an i64 constant, for axes and shapes; nullopt for an absent, computed or other
+// value.
+std::optional<std::vector<std::int64_t>> constant_ints(const NetworkDefinition& network,
+                                                       ValueId id);
+
+// Computes the dims and dtype of every value for `batch` images: a first extent of -1 in a network
+// input becomes `batch`. Follows shape arithmetic (Shape, Gather, Concat, ...) through constants.
+// Errors: kInvalidArgument or kUnsupported, naming the layer and the offending extents.
 Result<> infer_shapes(NetworkDefinition& network, std::int64_t batch);
 
 }  // namespace fovea::engine

@@ -1,0 +1,200 @@
+// The table of supported operators. A new one needs a line here, a case in shape_inference.cpp and
+// one in reference/operators.cpp.
+#include "nodes/detector/engine/onnx_operators.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+
+namespace fovea::engine {
+
+namespace {
+
+constexpr std::size_t kAny = std::numeric_limits<std::size_t>::max();
+constexpr auto kInt = AttributeKind::kInt;
+constexpr auto kFloat = AttributeKind::kFloat;
+constexpr auto kString = AttributeKind::kString;
+constexpr auto kInts = AttributeKind::kInts;
+
+const std::vector<OperatorRule>& operator_table() {
+  static const AttributeRule kAutoPad = {
+      "auto_pad", kString, {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"}};
+  static const std::vector<OperatorRule> kTable = {
+      {OpType::kAdd, 2, 2, 1},
+      {OpType::kAveragePool,
+       1,
+       1,
+       1,
+       {kAutoPad,
+        {"ceil_mode", kInt},
+        {"count_include_pad", kInt},
+        {"dilations", kInts},
+        {"kernel_shape", kInts},
+        {"pads", kInts},
+        {"strides", kInts}}},
+      {OpType::kBatchNormalization,
+       5,
+       5,
+       1,
+       {{"epsilon", kFloat}, {"momentum", kFloat}, {"training_mode", kInt, {"0"}}}},
+      {OpType::kCast, 1, 1, 1, {{"saturate", kInt}, {"to", kInt}}},
+      {OpType::kClip, 1, 3, 1},
+      {OpType::kConcat, 1, kAny, 1, {{"axis", kInt}}},
+      {OpType::kConstantOfShape, 1, 1, 1},
+      {OpType::kConv,
+       2,
+       3,
+       1,
+       {kAutoPad,
+        {"dilations", kInts},
+        {"group", kInt},
+        {"kernel_shape", kInts},
+        {"pads", kInts},
+        {"strides", kInts}}},
+      {OpType::kConvTranspose,
+       2,
+       3,
+       1,
+       {{"auto_pad", kString, {"NOTSET", "VALID"}},
+        {"dilations", kInts},
+        {"group", kInt},
+        {"kernel_shape", kInts},
+        {"output_padding", kInts},
+        {"pads", kInts},
+        {"strides", kInts}}},
+      {OpType::kDiv, 2, 2, 1},
+      {OpType::kEqual, 2, 2, 1},
+      {OpType::kExp, 1, 1, 1},
+      {OpType::kExpand, 2, 2, 1},
+      {OpType::kFlatten, 1, 1, 1, {{"axis", kInt}}},
+      {OpType::kFloor, 1, 1, 1},
+      {OpType::kGather, 2, 2, 1, {{"axis", kInt}}},
+      {OpType::kGemm,
+       2,
+       3,
+       1,
+       {{"alpha", kFloat}, {"beta", kFloat}, {"transA", kInt}, {"transB", kInt}}},
+      {OpType::kGlobalAveragePool, 1, 1, 1},
+      {OpType::kHardSigmoid, 1, 1, 1, {{"alpha", kFloat}, {"beta", kFloat}}},
+      {OpType::kHardSwish, 1, 1, 1},
+      {OpType::kIdentity, 1, 1, 1},
+      {OpType::kLeakyRelu, 1, 1, 1, {{"alpha", kFloat}}},
+      {OpType::kMatMul, 2, 2, 1},
+      {OpType::kMaxPool,
+       1,
+       1,
+       1,
+       {kAutoPad,
+        {"ceil_mode", kInt},
+        {"dilations", kInts},
+        {"kernel_shape", kInts},
+        {"pads", kInts},
+        {"storage_order", kInt},
+        {"strides", kInts}}},
+      {OpType::kMul, 2, 2, 1},
+      {OpType::kNeg, 1, 1, 1},
+      {OpType::kPad, 2, 4, 1, {{"mode", kString, {"constant"}}}},
+      {OpType::kPow, 2, 2, 1},
+      {OpType::kRange, 3, 3, 1},
+      {OpType::kReduceMean,
+       1,
+       2,
+       1,
+       {{"axes", kInts}, {"keepdims", kInt}, {"noop_with_empty_axes", kInt}}},
+      {OpType::kRelu, 1, 1, 1},
+      {OpType::kReshape, 2, 2, 1, {{"allowzero", kInt}}},
+      {OpType::kResize,
+       1,
+       4,
+       1,
+       {{"antialias", kInt, {"0"}},
+        {"axes", kInts},
+        {"coordinate_transformation_mode",
+         kString,
+         {"asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"}},
+        {"cubic_coeff_a", kFloat},
+        {"exclude_outside", kInt},
+        {"extrapolation_value", kFloat},
+        {"keep_aspect_ratio_policy", kString, {"stretch"}},
+        {"mode", kString, {"nearest", "linear"}},
+        {"nearest_mode", kString, {"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}}}},
+      {OpType::kShape, 1, 1, 1, {{"end", kInt}, {"start", kInt}}},
+      {OpType::kSigmoid, 1, 1, 1},
+      {OpType::kSlice, 3, 5, 1},
+      {OpType::kSoftmax, 1, 1, 1, {{"axis", kInt}}},
+      {OpType::kSplit, 1, 2, kAny, {{"axis", kInt}, {"num_outputs", kInt}, {"split", kInts}}},
+      {OpType::kSqrt, 1, 1, 1},
+      {OpType::kSqueeze, 1, 2, 1, {{"axes", kInts}}},
+      {OpType::kSub, 2, 2, 1},
+      {OpType::kTanh, 1, 1, 1},
+      {OpType::kTranspose, 1, 1, 1, {{"perm", kInts}}},
+      {OpType::kUnsqueeze, 1, 2, 1, {{"axes", kInts}}},
+      {OpType::kWhere, 3, 3, 1},
+  };
+  return kTable;
+}
+
+// attribute -> input `index`, where the file gives the attribute and not the input.
+void attribute_to_input(Layer& layer, const char* attribute, std::size_t index,
+                        NetworkDefinition& network) {
+  const auto found = layer.attributes.find(attribute);
+  if (found == layer.attributes.end()) return;
+  const auto values = std::get<std::vector<std::int64_t>>(found->second);
+  layer.attributes.erase(found);
+  if (layer.inputs.size() > index && layer.inputs[index] != kNoValue) return;
+  layer.inputs.resize(std::max(layer.inputs.size(), index + 1), kNoValue);
+  layer.inputs[index] = network.add_constant(
+      layer.name + "." + attribute, std::make_shared<const Constant>(Constant::ints(values)));
+}
+
+}  // namespace
+
+std::string_view to_string(AttributeKind kind) {
+  switch (kind) {
+    case AttributeKind::kInt:
+      return "an integer";
+    case AttributeKind::kFloat:
+      return "a float";
+    case AttributeKind::kString:
+      return "a string";
+    case AttributeKind::kInts:
+      return "a list of integers";
+    case AttributeKind::kFloats:
+      return "a list of floats";
+  }
+  return "unknown";
+}
+
+const OperatorRule* find_operator(std::string_view onnx_name) {
+  static const auto kByName = [] {
+    std::unordered_map<std::string_view, const OperatorRule*> by_name;
+    for (const OperatorRule& rule : operator_table()) by_name[to_string(rule.op)] = &rule;
+    return by_name;
+  }();
+  const auto found = kByName.find(onnx_name);
+  return found == kByName.end() ? nullptr : found->second;
+}
+
+void modernise(Layer& layer, std::int64_t opset, NetworkDefinition& network) {
+  switch (layer.op) {
+    case OpType::kSplit:
+      attribute_to_input(layer, "split", 1, network);
+      layer.attributes.erase("num_outputs");  // the outputs say it
+      break;
+    case OpType::kSqueeze:
+    case OpType::kUnsqueeze:
+    case OpType::kReduceMean:
+      attribute_to_input(layer, "axes", 1, network);
+      break;
+    case OpType::kSoftmax:
+      if (opset < 13) {  // all axes from this one on used to be one vector
+        layer.attributes.try_emplace("axis", std::int64_t{1});
+        layer.attributes["flatten"] = std::int64_t{1};
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace fovea::engine

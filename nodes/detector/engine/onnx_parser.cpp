@@ -1,0 +1,684 @@
+// See onnx_parser.hpp. Everything read here is checked before it is used: a file may come from
+// anywhere.
+#include "nodes/detector/engine/onnx_parser.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <climits>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <queue>
+#include <unordered_map>
+#include <unordered_set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <onnx/onnx_pb.h>
+
+#include "nodes/detector/engine/onnx_operators.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Weights of one model after widening; a few hundred bytes can otherwise ask for any amount.
+constexpr std::size_t kMaxConstantBytes = std::size_t{4} << 30;
+constexpr std::size_t kMaxListed = 20;
+
+tl::unexpected<Error> corrupt(std::string message) {
+  return fail(ErrorCode::kCorrupt, std::move(message));
+}
+tl::unexpected<Error> unsupported(std::string message) {
+  return fail(ErrorCode::kUnsupported, std::move(message));
+}
+
+// What an ONNX element type becomes.
+std::optional<DataType> widened_type(int onnx_type) {
+  switch (onnx_type) {
+    case onnx::TensorProto::FLOAT:
+    case onnx::TensorProto::FLOAT16:
+    case onnx::TensorProto::BFLOAT16:
+    case onnx::TensorProto::DOUBLE:
+      return DataType::kFloat32;
+    case onnx::TensorProto::INT8:
+    case onnx::TensorProto::INT16:
+    case onnx::TensorProto::INT32:
+    case onnx::TensorProto::INT64:
+    case onnx::TensorProto::UINT8:
+    case onnx::TensorProto::UINT16:
+    case onnx::TensorProto::UINT32:
+    case onnx::TensorProto::UINT64:
+      return DataType::kInt64;
+    case onnx::TensorProto::BOOL:
+      return DataType::kBool;
+    default:
+      return std::nullopt;
+  }
+}
+
+float half_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
+  const std::uint32_t exponent = (half >> 10) & 0x1FU;
+  const std::uint32_t mantissa = half & 0x3FFU;
+  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
+  }
+  const std::uint32_t wide = exponent == 0x1FU ? 0xFFU : exponent + 112;
+  return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
+}
+
+float bfloat_to_float(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+// Little-endian elements as ONNX stores them; the product runs on little-endian machines only.
+static_assert(std::endian::native == std::endian::little);
+
+template <class From, class To, class Convert>
+Result<> convert_raw(std::span<const std::byte> raw, Constant& out, Convert convert) {
+  const auto count = static_cast<std::size_t>(out.size());
+  if (raw.size() != count * sizeof(From)) {
+    return corrupt(fmt::format("has {} bytes; {} needs {}", raw.size(), to_string(out.dims),
+                               count * sizeof(From)));
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    From value;
+    std::memcpy(&value, raw.data() + i * sizeof(From), sizeof(From));
+    out.data<To>()[i] = convert(value);
+  }
+  return {};
+}
+
+template <class To, class Field, class Convert>
+Result<> convert_field(const Field& field, Constant& out, Convert convert) {
+  if (field.size() != out.size()) {
+    return corrupt(
+        fmt::format("has {} elements; {} needs {}", field.size(), to_string(out.dims), out.size()));
+  }
+  for (int i = 0; i < field.size(); ++i) out.data<To>()[i] = convert(field.Get(i));
+  return {};
+}
+
+Result<> fill(const onnx::TensorProto& tensor, const std::optional<std::span<const std::byte>>& raw,
+              Constant& out) {
+  const auto to_float = [](auto value) { return static_cast<float>(value); };
+  const auto to_int = [](auto value) { return static_cast<std::int64_t>(value); };
+  const auto to_bool = [](auto value) { return static_cast<std::uint8_t>(value != 0); };
+  const auto low_half = [](std::int32_t value) { return static_cast<std::uint16_t>(value); };
+  using Int = std::int64_t;
+  switch (tensor.data_type()) {
+    case onnx::TensorProto::FLOAT:
+      return raw ? convert_raw<float, float>(*raw, out, to_float)
+                 : convert_field<float>(tensor.float_data(), out, to_float);
+    case onnx::TensorProto::DOUBLE:
+      return raw ? convert_raw<double, float>(*raw, out, to_float)
+                 : convert_field<float>(tensor.double_data(), out, to_float);
+    case onnx::TensorProto::FLOAT16:
+      return raw ? convert_raw<std::uint16_t, float>(*raw, out, half_to_float)
+                 : convert_field<float>(tensor.int32_data(), out,
+                                        [&](std::int32_t v) { return half_to_float(low_half(v)); });
+    case onnx::TensorProto::BFLOAT16:
+      return raw ? convert_raw<std::uint16_t, float>(*raw, out, bfloat_to_float)
+                 : convert_field<float>(tensor.int32_data(), out, [&](std::int32_t v) {
+                     return bfloat_to_float(low_half(v));
+                   });
+    case onnx::TensorProto::INT64:
+      return raw ? convert_raw<std::int64_t, Int>(*raw, out, to_int)
+                 : convert_field<Int>(tensor.int64_data(), out, to_int);
+    case onnx::TensorProto::UINT64:
+      return raw ? convert_raw<std::uint64_t, Int>(*raw, out, to_int)
+                 : convert_field<Int>(tensor.uint64_data(), out, to_int);
+    case onnx::TensorProto::UINT32:
+      return raw ? convert_raw<std::uint32_t, Int>(*raw, out, to_int)
+                 : convert_field<Int>(tensor.uint64_data(), out, to_int);
+    case onnx::TensorProto::BOOL:
+      return raw ? convert_raw<std::uint8_t, std::uint8_t>(*raw, out, to_bool)
+                 : convert_field<std::uint8_t>(tensor.int32_data(), out, to_bool);
+    default:
+      break;
+  }
+  if (!raw) return convert_field<Int>(tensor.int32_data(), out, to_int);
+  switch (tensor.data_type()) {
+    case onnx::TensorProto::INT32:
+      return convert_raw<std::int32_t, Int>(*raw, out, to_int);
+    case onnx::TensorProto::INT16:
+      return convert_raw<std::int16_t, Int>(*raw, out, to_int);
+    case onnx::TensorProto::INT8:
+      return convert_raw<std::int8_t, Int>(*raw, out, to_int);
+    case onnx::TensorProto::UINT16:
+      return convert_raw<std::uint16_t, Int>(*raw, out, to_int);
+    default:
+      return convert_raw<std::uint8_t, Int>(*raw, out, to_int);
+  }
+}
+
+std::optional<std::uint64_t> parse_unsigned(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// `expected` bytes of a file below base_dir, after links are followed.
+Result<std::vector<std::byte>> read_external(const onnx::TensorProto& tensor,
+                                             const fs::path& base_dir,
+                                             std::size_t expected_at_most) {
+  std::string location;
+  std::uint64_t offset = 0;
+  std::optional<std::uint64_t> length;
+  for (const auto& entry : tensor.external_data()) {
+    if (entry.key() == "location") location = entry.value();
+    if (entry.key() != "offset" && entry.key() != "length") continue;
+    const auto number = parse_unsigned(entry.value());
+    if (!number)
+      return corrupt(fmt::format("external data: {} is '{}'; it must be a number", entry.key(),
+                                 entry.value()));
+    (entry.key() == "offset" ? offset : length.emplace()) = *number;
+  }
+  const std::string what = fmt::format("external data '{}'", location);
+  if (base_dir.empty()) return unsupported(what + " cannot be found for a model in memory");
+  std::error_code error;
+  const fs::path base = fs::canonical(base_dir, error);
+  if (error)
+    return fail(ErrorCode::kNotFound,
+                fmt::format("{}: {}: {}", what, base_dir.string(), error.message()));
+  const fs::path given(location);
+  if (location.empty() || location.find('\0') != std::string::npos || given.is_absolute()) {
+    return corrupt(what + " must be a path inside the model's folder");
+  }
+  const fs::path file = fs::canonical(base / given, error);
+  if (error) return fail(ErrorCode::kNotFound, fmt::format("{}: {}", what, error.message()));
+  const fs::path relative = file.lexically_relative(base);
+  if (relative.empty() || *relative.begin() == "..") {
+    return corrupt(what + " lies outside the model's folder");
+  }
+  if (!fs::is_regular_file(file, error)) return corrupt(what + " is no regular file");
+  const std::uintmax_t size = fs::file_size(file, error);
+  if (error || offset > size || (length && *length > size - offset)) {
+    return corrupt(fmt::format("{} has {} bytes; offset {} and length {} lie outside", what, size,
+                               offset, length.value_or(0)));
+  }
+  const std::uint64_t count = length.value_or(size - offset);
+  if (count > expected_at_most) {
+    return corrupt(fmt::format("{}: length {} is more than the tensor's {} bytes", what, count,
+                               expected_at_most));
+  }
+  std::vector<std::byte> bytes(static_cast<std::size_t>(count));
+  std::ifstream stream(file, std::ios::binary);
+  stream.seekg(static_cast<std::streamoff>(offset));
+  stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (!stream) return corrupt(what + " cannot be read");
+  return bytes;
+}
+
+// Builds one network; the steps are in the order of run().
+class Parser {
+ public:
+  Parser(const onnx::ModelProto& model, fs::path base_dir)
+      : model_(model), graph_(model.graph()), base_dir_(std::move(base_dir)) {}
+
+  Result<NetworkDefinition> run() {
+    FOVEA_TRY(read_header());
+    FOVEA_TRY(check_nodes());
+    FOVEA_TRY(read_initializers());
+    FOVEA_TRY(read_inputs());
+    FOVEA_TRY(read_nodes());
+    FOVEA_TRY(read_outputs());
+    FOVEA_TRY(sort_layers());
+    read_metadata();
+    FOVEA_TRY(network_.validate());
+    return std::move(network_);
+  }
+
+ private:
+  Result<> read_header() {
+    if (!model_.has_graph() || model_.opset_import_size() == 0) {
+      return corrupt("this is no ONNX model: it has no graph or no opset");
+    }
+    for (const auto& import : model_.opset_import()) {
+      if (import.domain().empty() || import.domain() == "ai.onnx")
+        network_.opset = import.version();
+    }
+    if (network_.opset < kMinOpset || network_.opset > kMaxOpset) {
+      return unsupported(
+          fmt::format("the opset is {}; it must be {}..{}", network_.opset, kMinOpset, kMaxOpset));
+    }
+    if (graph_.node_size() == 0) return corrupt("the graph has no nodes");
+    network_.producer = model_.producer_name();
+    return {};
+  }
+
+  static std::string describe(const onnx::NodeProto& node) {
+    const std::string& name = !node.name().empty()     ? node.name()
+                              : node.output_size() > 0 ? node.output(0)
+                                                       : node.name();
+    return fmt::format("'{}' ({})", name, node.op_type());
+  }
+
+  // Why a node cannot be taken; nullopt if it can.
+  std::optional<std::string> refusal(const onnx::NodeProto& node) const {
+    if (!node.domain().empty() && node.domain() != "ai.onnx") {
+      return fmt::format("domain '{}' is not supported", node.domain());
+    }
+    if (node.op_type() == "Constant") return std::nullopt;
+    const OperatorRule* rule = find_operator(node.op_type());
+    if (rule == nullptr) return "the operator is not supported";
+    const auto inputs = static_cast<std::size_t>(node.input_size());
+    if (inputs < rule->min_inputs || inputs > rule->max_inputs) {
+      return fmt::format("it has {} inputs", inputs);
+    }
+    if (node.output_size() == 0 || node.output(0).empty()) return "it has no output";
+    for (std::size_t i = rule->max_outputs; i < static_cast<std::size_t>(node.output_size()); ++i) {
+      if (!node.output(static_cast<int>(i)).empty())
+        return fmt::format("output {} is not supported", i);
+    }
+    for (const auto& attribute : node.attribute()) {
+      if (auto reason = refusal(*rule, attribute)) return reason;
+    }
+    return std::nullopt;
+  }
+
+  static std::optional<std::string> refusal(const OperatorRule& rule,
+                                            const onnx::AttributeProto& attribute) {
+    if (rule.op == OpType::kConstantOfShape && attribute.name() == "value") {
+      if (attribute.has_t()) return std::nullopt;
+      return "attribute 'value' must be a tensor";
+    }
+    const auto known =
+        std::find_if(rule.attributes.begin(), rule.attributes.end(),
+                     [&](const AttributeRule& a) { return a.name == attribute.name(); });
+    if (known == rule.attributes.end()) {
+      return fmt::format("attribute '{}' is not supported", attribute.name());
+    }
+    const auto type = [&] {
+      switch (known->kind) {
+        case AttributeKind::kInt:
+          return onnx::AttributeProto::INT;
+        case AttributeKind::kFloat:
+          return onnx::AttributeProto::FLOAT;
+        case AttributeKind::kString:
+          return onnx::AttributeProto::STRING;
+        case AttributeKind::kInts:
+          return onnx::AttributeProto::INTS;
+        case AttributeKind::kFloats:
+          return onnx::AttributeProto::FLOATS;
+      }
+      return onnx::AttributeProto::UNDEFINED;
+    }();
+    if (attribute.type() != type) {
+      return fmt::format("attribute '{}' must be {}", attribute.name(), to_string(known->kind));
+    }
+    if (known->allowed.empty()) return std::nullopt;
+    const std::string value =
+        known->kind == AttributeKind::kInt ? std::to_string(attribute.i()) : attribute.s();
+    if (std::find(known->allowed.begin(), known->allowed.end(), value) != known->allowed.end()) {
+      return std::nullopt;
+    }
+    return fmt::format("{} is '{}'; it must be {}", attribute.name(), value,
+                       fmt::join(known->allowed, ", "));
+  }
+
+  // All problems at once, so that a user sees what is missing in one run.
+  Result<> check_nodes() const {
+    std::vector<std::string> problems;
+    std::size_t count = 0;
+    for (const auto& node : graph_.node()) {
+      const auto reason = refusal(node);
+      if (!reason) continue;
+      ++count;
+      if (problems.size() < kMaxListed)
+        problems.push_back(fmt::format("{}: {}", describe(node), *reason));
+    }
+    if (count == 0) return {};
+    if (count > kMaxListed) problems.push_back(fmt::format("and {} more", count - kMaxListed));
+    return unsupported(fmt::format("{} of {} nodes are not supported: {}", count,
+                                   graph_.node_size(), fmt::join(problems, "; ")));
+  }
+
+  // A new value under `name`, which nobody may have taken.
+  Result<ValueId> define(const std::string& name, std::string_view by) {
+    if (name.empty()) return corrupt(fmt::format("{} has no name", by));
+    const auto next = static_cast<ValueId>(network_.values.size());
+    if (!ids_.emplace(name, next).second) {
+      return corrupt(fmt::format("{} defines '{}', which is already defined", by, name));
+    }
+    return network_.add_value({name, DataType::kFloat32, {}, nullptr});
+  }
+
+  Result<Constant> load(const onnx::TensorProto& tensor) {
+    const auto dtype = widened_type(tensor.data_type());
+    if (!dtype)
+      return unsupported(fmt::format("element type {} is not supported", tensor.data_type()));
+    const Dims dims(tensor.dims().begin(), tensor.dims().end());
+    const auto elements = checked_volume(dims);
+    if (!elements) {
+      return corrupt(
+          fmt::format("{} is no valid shape; at most {} axes and {} elements are supported",
+                      to_string(dims), kMaxRank, kMaxElements));
+    }
+    if (tensor.has_segment()) return unsupported("tensors in segments are not supported");
+    const std::size_t bytes = static_cast<std::size_t>(*elements) * engine::element_size(*dtype);
+    constant_bytes_ += bytes;
+    if (constant_bytes_ > kMaxConstantBytes) {
+      return unsupported(fmt::format("the constants need more than {} bytes", kMaxConstantBytes));
+    }
+    std::vector<std::byte> external;
+    std::optional<std::span<const std::byte>> raw;
+    if (tensor.data_location() == onnx::TensorProto::EXTERNAL) {
+      FOVEA_ASSIGN(external,
+                   read_external(tensor, base_dir_, static_cast<std::size_t>(*elements) * 8));
+      raw = external;
+    } else if (tensor.has_raw_data()) {
+      raw = std::as_bytes(std::span(tensor.raw_data()));
+    }
+    // Compare before allocating: extents are only a claim until the bytes are there.
+    if (raw && raw->size() < static_cast<std::size_t>(*elements)) {
+      return corrupt(fmt::format("has {} bytes; {} needs more", raw->size(), to_string(dims)));
+    }
+    if (!raw && static_cast<std::size_t>(*elements) > tensor.ByteSizeLong()) {
+      return corrupt(fmt::format("has too few elements for {}", to_string(dims)));
+    }
+    Constant constant = Constant::make(*dtype, dims);
+    FOVEA_TRY(fill(tensor, raw, constant));
+    return constant;
+  }
+
+  Result<> define_constant(const std::string& name, Constant constant, std::string_view by) {
+    FOVEA_ASSIGN(const ValueId id, define(name, by));
+    Value& value = network_.value(id);
+    value.dtype = constant.dtype;
+    value.dims = constant.dims;
+    value.constant = std::make_shared<const Constant>(std::move(constant));
+    return {};
+  }
+
+  Result<> read_initializers() {
+    if (graph_.sparse_initializer_size() > 0)
+      return unsupported("sparse initialisers are not supported");
+    for (const auto& tensor : graph_.initializer()) {
+      const std::string who = fmt::format("initialiser '{}'", tensor.name());
+      auto constant = load(tensor);
+      if (!constant) return fail(constant.error().with_context(who));
+      FOVEA_TRY(define_constant(tensor.name(), std::move(*constant), who));
+    }
+    return {};
+  }
+
+  Result<> read_inputs() {
+    std::unordered_set<std::string> seen;
+    for (const auto& input : graph_.input()) {
+      const std::string who = fmt::format("input '{}'", input.name());
+      if (!seen.insert(input.name()).second) return corrupt(who + " is listed twice");
+      if (ids_.contains(input.name()))
+        continue;  // an initialiser; files before IR 4 list those too
+      if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape()) {
+        return unsupported(who + " is no tensor with a shape");
+      }
+      const auto& type = input.type().tensor_type();
+      auto dtype = widened_type(type.elem_type());
+      if (type.elem_type() == onnx::TensorProto::UINT8) dtype = DataType::kUint8;
+      if (!dtype) return unsupported(fmt::format("{} has element type {}", who, type.elem_type()));
+      Dims dims;
+      Dims smallest;
+      for (const auto& dim : type.shape().dim()) {
+        const bool fixed = dim.value_case() == onnx::TensorShapeProto::Dimension::kDimValue;
+        if (fixed && dim.dim_value() < 1 && dim.dim_value() != -1) {
+          return corrupt(
+              fmt::format("{} has extent {}; it must be positive", who, dim.dim_value()));
+        }
+        dims.push_back(fixed ? dim.dim_value() : -1);
+        smallest.push_back(std::max<std::int64_t>(1, dims.back()));
+      }
+      if (!checked_volume(smallest)) {
+        return corrupt(fmt::format("{} is {}; at most {} axes and {} elements are supported", who,
+                                   to_string(dims), kMaxRank, kMaxElements));
+      }
+      FOVEA_ASSIGN(const ValueId id, define(input.name(), who));
+      network_.value(id).dtype = *dtype;
+      network_.value(id).dims = std::move(dims);
+      network_.inputs.push_back(id);
+    }
+    if (network_.inputs.empty()) return corrupt("the graph has no input");
+    return {};
+  }
+
+  Result<> read_constant_node(const onnx::NodeProto& node) {
+    const std::string who = "node " + describe(node);
+    if (node.output_size() != 1) return corrupt(who + " must have one output");
+    for (const auto& attribute : node.attribute()) {
+      Constant constant;
+      if (attribute.name() == "value" && attribute.has_t()) {
+        auto loaded = load(attribute.t());
+        if (!loaded) return fail(loaded.error().with_context(who));
+        constant = std::move(*loaded);
+      } else if (attribute.name() == "value_float") {
+        constant = Constant::floats({}, {attribute.f()});
+      } else if (attribute.name() == "value_floats") {
+        constant = Constant::floats({attribute.floats_size()},
+                                    {attribute.floats().begin(), attribute.floats().end()});
+      } else if (attribute.name() == "value_int" || attribute.name() == "value_ints") {
+        const bool scalar = attribute.name() == "value_int";
+        constant = scalar ? Constant::ints({attribute.i()})
+                          : Constant::ints({attribute.ints().begin(), attribute.ints().end()});
+        if (scalar) constant.dims.clear();
+      } else {
+        continue;
+      }
+      return define_constant(node.output(0), std::move(constant), who);
+    }
+    return unsupported(who + " has no value that is supported");
+  }
+
+  std::string unique_name(const onnx::NodeProto& node) {
+    const std::string base =
+        node.name().empty() ? node.op_type() + "_" + node.output(0) : node.name();
+    std::string name = base;
+    for (int i = 1; !layer_names_.insert(name).second; ++i) name = fmt::format("{}#{}", base, i);
+    return name;
+  }
+
+  Result<> read_nodes() {
+    // Outputs first: nodes may stand in any order.
+    for (const auto& node : graph_.node()) {
+      if (node.op_type() == "Constant") {
+        FOVEA_TRY(read_constant_node(node));
+        continue;
+      }
+      for (const std::string& output : node.output()) {
+        if (!output.empty()) FOVEA_TRY(define(output, "node " + describe(node)));
+      }
+    }
+    for (const auto& node : graph_.node()) {
+      if (node.op_type() != "Constant") FOVEA_TRY(read_node(node));
+    }
+    return {};
+  }
+
+  Result<> read_node(const onnx::NodeProto& node) {
+    const std::string who = "node " + describe(node);
+    Layer layer;
+    layer.name = unique_name(node);
+    layer.op = find_operator(node.op_type())->op;
+    for (const std::string& input : node.input()) {
+      const auto found = ids_.find(input);
+      if (!input.empty() && found == ids_.end()) {
+        return corrupt(fmt::format("{} reads '{}', which nothing writes", who, input));
+      }
+      layer.inputs.push_back(input.empty() ? kNoValue : found->second);
+    }
+    while (!layer.inputs.empty() && layer.inputs.back() == kNoValue) layer.inputs.pop_back();
+    for (int i = 0; i < node.output_size(); ++i) {
+      // A Split may leave an output out; the others only at the end, which refusal() allows.
+      if (!node.output(i).empty()) {
+        layer.outputs.push_back(ids_.at(node.output(i)));
+      } else if (layer.op == OpType::kSplit) {
+        layer.outputs.push_back(network_.add_value(
+            {fmt::format("{}.{}", layer.name, i), DataType::kFloat32, {}, nullptr}));
+      }
+    }
+    for (const auto& attribute : node.attribute()) read_attribute(attribute, layer);
+    if (layer.op == OpType::kCast) {
+      const auto to = widened_type(static_cast<int>(layer.int_attribute("to", 0)));
+      if (!to) return unsupported(fmt::format("{}: its target type is not supported", who));
+      layer.attributes["to"] = static_cast<std::int64_t>(*to);
+    }
+    if (layer.op == OpType::kConstantOfShape) {
+      Constant fill_value = Constant::floats({1}, {0.0F});
+      for (const auto& attribute : node.attribute()) {
+        auto loaded = load(attribute.t());
+        if (!loaded) return fail(loaded.error().with_context(who));
+        fill_value = std::move(*loaded);
+      }
+      layer.inputs.push_back(network_.add_constant(
+          layer.name + ".value", std::make_shared<const Constant>(std::move(fill_value))));
+    }
+    modernise(layer, network_.opset, network_);
+    network_.layers.push_back(std::move(layer));
+    return {};
+  }
+
+  static void read_attribute(const onnx::AttributeProto& attribute, Layer& layer) {
+    switch (attribute.type()) {
+      case onnx::AttributeProto::INT:
+        layer.attributes[attribute.name()] = attribute.i();
+        break;
+      case onnx::AttributeProto::FLOAT:
+        layer.attributes[attribute.name()] = attribute.f();
+        break;
+      case onnx::AttributeProto::STRING:
+        layer.attributes[attribute.name()] = attribute.s();
+        break;
+      case onnx::AttributeProto::INTS:
+        layer.attributes[attribute.name()] =
+            std::vector<std::int64_t>(attribute.ints().begin(), attribute.ints().end());
+        break;
+      case onnx::AttributeProto::FLOATS:
+        layer.attributes[attribute.name()] =
+            std::vector<float>(attribute.floats().begin(), attribute.floats().end());
+        break;
+      default:
+        break;  // tensors are read where they are needed
+    }
+  }
+
+  Result<> read_outputs() {
+    for (const auto& output : graph_.output()) {
+      const auto found = ids_.find(output.name());
+      if (found == ids_.end()) {
+        return corrupt(fmt::format("output '{}' is written by no node", output.name()));
+      }
+      if (std::find(network_.outputs.begin(), network_.outputs.end(), found->second) !=
+          network_.outputs.end()) {
+        return corrupt(fmt::format("output '{}' is listed twice", output.name()));
+      }
+      network_.outputs.push_back(found->second);
+    }
+    if (network_.outputs.empty()) return corrupt("the graph has no output");
+    return {};
+  }
+
+  // Topological order; nodes keep the file's order where they can.
+  Result<> sort_layers() {
+    std::vector<Layer>& layers = network_.layers;
+    std::vector<std::size_t> waits(layers.size(), 0);
+    std::vector<std::vector<std::size_t>> readers(network_.values.size());
+    std::vector<bool> computed(network_.values.size(), false);
+    for (const Layer& layer : layers) {
+      for (const ValueId id : layer.outputs) computed[static_cast<std::size_t>(id)] = true;
+    }
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      for (const ValueId id : layers[i].inputs) {
+        if (id == kNoValue || !computed[static_cast<std::size_t>(id)]) continue;
+        readers[static_cast<std::size_t>(id)].push_back(i);
+        ++waits[i];
+      }
+    }
+    std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>> ready;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      if (waits[i] == 0) ready.push(i);
+    }
+    std::vector<Layer> sorted;
+    sorted.reserve(layers.size());
+    while (!ready.empty()) {
+      const std::size_t next = ready.top();
+      ready.pop();
+      for (const ValueId id : layers[next].outputs) {
+        for (const std::size_t reader : readers[static_cast<std::size_t>(id)]) {
+          if (--waits[reader] == 0) ready.push(reader);
+        }
+      }
+      sorted.push_back(std::move(layers[next]));
+    }
+    if (sorted.size() != layers.size()) {
+      std::vector<std::string> stuck;
+      for (std::size_t i = 0; i < layers.size() && stuck.size() < kMaxListed; ++i) {
+        if (waits[i] > 0) stuck.push_back("'" + layers[i].name + "'");
+      }
+      return corrupt(
+          fmt::format("the graph has a cycle through or before {}", fmt::join(stuck, ", ")));
+    }
+    layers = std::move(sorted);
+    return {};
+  }
+
+  void read_metadata() {
+    for (const auto& property : model_.metadata_props()) {
+      network_.metadata[property.key()] = property.value();
+    }
+    const auto names = network_.metadata.find("names");
+    if (names != network_.metadata.end()) network_.class_names = parse_class_names(names->second);
+  }
+
+  const onnx::ModelProto& model_;
+  const onnx::GraphProto& graph_;
+  fs::path base_dir_;
+  NetworkDefinition network_;
+  std::unordered_map<std::string, ValueId> ids_;
+  std::unordered_set<std::string> layer_names_;
+  std::size_t constant_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<NetworkDefinition> parse_onnx(std::span<const std::byte> bytes, const fs::path& base_dir) {
+  if (bytes.size() > INT_MAX) {
+    return unsupported(
+        fmt::format("the model has {} bytes; at most {} are supported", bytes.size(), INT_MAX));
+  }
+  onnx::ModelProto model;
+  if (bytes.empty() || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return corrupt(fmt::format("{} bytes are no ONNX model, or a truncated one", bytes.size()));
+  }
+  return Parser(model, base_dir).run();
+}
+
+Result<NetworkDefinition> parse_onnx(const fs::path& file) {
+  std::error_code error;
+  const fs::file_status status = fs::status(file, error);
+  if (!fs::exists(status)) return fail(ErrorCode::kNotFound, file.string() + ": no such file");
+  if (!fs::is_regular_file(status)) {
+    return fail(ErrorCode::kInvalidArgument, file.string() + " is no regular file");
+  }
+  const std::uintmax_t size = fs::file_size(file, error);
+  if (error || size > INT_MAX) {
+    return unsupported(
+        fmt::format("{} has {} bytes; at most {} are supported", file.string(), size, INT_MAX));
+  }
+  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
+  std::ifstream stream(file, std::ios::binary);
+  stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (!stream) return fail_errno(ErrorCode::kUnavailable, "read " + file.string());
+  // A bare file name has no parent: its folder is the current one.
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  auto network = parse_onnx(bytes, folder);
+  if (!network) return fail(network.error().with_context(file.string()));
+  return network;
+}
+
+}  // namespace fovea::engine

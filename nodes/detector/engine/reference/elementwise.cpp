@@ -1,0 +1,299 @@
+// One output element from one element of each input.
+#include <algorithm>
+#include <cmath>
+
+#include "nodes/detector/engine/reference/operators.hpp"
+#include "nodes/detector/engine/reference/strided.hpp"
+
+namespace fovea::engine::reference {
+
+namespace {
+
+float sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
+float hard_sigmoid(float x, float alpha, float beta) {
+  return std::clamp(alpha * x + beta, 0.0F, 1.0F);
+}
+
+template <class In, class Out, class Function>
+Kernel map_elements(const Operands& operands, Function function) {
+  const Tensor* x = operands.inputs[0];
+  Tensor* y = operands.outputs[0];
+  return [=]() -> Result<> {
+    const In* in = x->data<In>();
+    Out* out = y->data<Out>();
+    const std::int64_t size = y->size();
+    for (std::int64_t i = 0; i < size; ++i) out[i] = function(in[i]);
+    return {};
+  };
+}
+
+template <class Function>
+Kernel map_floats(const Operands& operands, Function function) {
+  return map_elements<float, float>(operands, function);
+}
+
+template <class In, class Out, class Function>
+Kernel combine(const Operands& operands, Function function) {
+  const Tensor* a = operands.inputs[0];
+  const Tensor* b = operands.inputs[1];
+  Tensor* y = operands.outputs[0];
+  const Axes extents = extents_of(y->dims);
+  const std::array<Strided, 3> views = {dense(y->dims), dense(a->dims), dense(b->dims)};
+  return [=]() -> Result<> {
+    constexpr std::size_t kInner = kMaxRank - 1;
+    for_each_row(extents, views, [&](const std::array<std::int64_t, 3>& offsets) {
+      Out* out = y->data<Out>() + offsets[0];
+      const In* left = a->data<In>() + offsets[1];
+      const In* right = b->data<In>() + offsets[2];
+      for (std::int64_t i = 0; i < extents[kInner]; ++i) {
+        out[i] = function(left[i * views[1].strides[kInner]], right[i * views[2].strides[kInner]]);
+      }
+    });
+    return {};
+  };
+}
+
+// Two's complement wrap-around, whatever a file asks for.
+std::int64_t wrap(std::uint64_t value) { return static_cast<std::int64_t>(value); }
+std::uint64_t bits(std::int64_t value) { return static_cast<std::uint64_t>(value); }
+
+std::int64_t divide(std::int64_t a, std::int64_t b) {
+  if (b == 0) return 0;
+  return b == -1 ? wrap(0 - bits(a)) : a / b;
+}
+
+std::int64_t power(std::int64_t base, std::int64_t exponent) {
+  if (exponent < 0) return base == 1 ? 1 : 0;
+  std::uint64_t result = 1;
+  for (std::uint64_t factor = bits(base); exponent > 0; exponent /= 2, factor *= factor) {
+    if (exponent % 2 != 0) result *= factor;
+  }
+  return wrap(result);
+}
+
+// Casting an out-of-range float is undefined in C++; saturate.
+std::int64_t to_int(float x) {
+  if (std::isnan(x)) return 0;
+  if (x >= 9.2233720e18F) return INT64_MAX;
+  if (x <= -9.2233720e18F) return INT64_MIN;
+  return static_cast<std::int64_t>(x);
+}
+
+template <class In>
+Kernel cast_from(const Operands& operands) {
+  switch (operands.outputs[0]->dtype) {
+    case DataType::kInt64:
+      return map_elements<In, std::int64_t>(operands, [](In x) {
+        if constexpr (std::is_same_v<In, float>) {
+          return to_int(x);
+        } else {
+          return static_cast<std::int64_t>(x);
+        }
+      });
+    case DataType::kBool:
+      return map_elements<In, std::uint8_t>(
+          operands, [](In x) { return static_cast<std::uint8_t>(x != In{0}); });
+    default:
+      return map_elements<In, float>(operands, [](In x) { return static_cast<float>(x); });
+  }
+}
+
+template <class T>
+Kernel clip(const Operands& operands) {
+  const Tensor* low = operands.input(1);
+  const Tensor* high = operands.input(2);
+  const Tensor* x = operands.inputs[0];
+  Tensor* y = operands.outputs[0];
+  return [=]() -> Result<> {
+    const T* in = x->data<T>();
+    T* out = y->data<T>();
+    for (std::int64_t i = 0; i < y->size(); ++i) {
+      T value = in[i];
+      if (low != nullptr) value = std::max(value, *low->data<T>());
+      if (high != nullptr) value = std::min(value, *high->data<T>());
+      out[i] = value;
+    }
+    return {};
+  };
+}
+
+template <class T>
+Kernel where(const Operands& operands) {
+  const Tensor* condition = operands.inputs[0];
+  const Tensor* a = operands.inputs[1];
+  const Tensor* b = operands.inputs[2];
+  Tensor* y = operands.outputs[0];
+  const Axes extents = extents_of(y->dims);
+  const std::array<Strided, 4> views = {dense(y->dims), dense(condition->dims), dense(a->dims),
+                                        dense(b->dims)};
+  return [=]() -> Result<> {
+    constexpr std::size_t kInner = kMaxRank - 1;
+    for_each_row(extents, views, [&](const std::array<std::int64_t, 4>& offsets) {
+      for (std::int64_t i = 0; i < extents[kInner]; ++i) {
+        const bool first =
+            condition->data<std::uint8_t>()[offsets[1] + i * views[1].strides[kInner]] != 0;
+        y->data<T>()[offsets[0] + i] =
+            first ? a->data<T>()[offsets[2] + i * views[2].strides[kInner]]
+                  : b->data<T>()[offsets[3] + i * views[3].strides[kInner]];
+      }
+    });
+    return {};
+  };
+}
+
+}  // namespace
+
+Result<Kernel> prepare_unary(const Operands& operands) {
+  const Layer& layer = *operands.layer;
+  if (operands.inputs[0]->dtype == DataType::kInt64) {  // Neg only, as infer_layer() has checked
+    return map_elements<std::int64_t, std::int64_t>(
+        operands, [](std::int64_t x) { return wrap(0 - bits(x)); });
+  }
+  switch (layer.op) {
+    case OpType::kExp:
+      return map_floats(operands, [](float x) { return std::exp(x); });
+    case OpType::kFloor:
+      return map_floats(operands, [](float x) { return std::floor(x); });
+    case OpType::kHardSigmoid: {
+      const float alpha = layer.float_attribute("alpha", 0.2F);
+      const float beta = layer.float_attribute("beta", 0.5F);
+      return map_floats(operands, [=](float x) { return hard_sigmoid(x, alpha, beta); });
+    }
+    case OpType::kHardSwish:
+      return map_floats(operands, [](float x) { return x * hard_sigmoid(x, 1.0F / 6.0F, 0.5F); });
+    case OpType::kLeakyRelu: {
+      const float alpha = layer.float_attribute("alpha", 0.01F);
+      return map_floats(operands, [=](float x) { return x < 0 ? alpha * x : x; });
+    }
+    case OpType::kNeg:
+      return map_floats(operands, [](float x) { return -x; });
+    case OpType::kRelu:
+      return map_floats(operands, [](float x) { return std::max(x, 0.0F); });
+    case OpType::kSigmoid:
+      return map_floats(operands, sigmoid);
+    case OpType::kSilu:
+      return map_floats(operands, [](float x) { return x * sigmoid(x); });
+    case OpType::kSqrt:
+      return map_floats(operands, [](float x) { return std::sqrt(x); });
+    case OpType::kTanh:
+      return map_floats(operands, [](float x) { return std::tanh(x); });
+    default:
+      return fail(ErrorCode::kInternal, "not a unary operator");
+  }
+}
+
+Result<Kernel> prepare_binary(const Operands& operands) {
+  using Int = std::int64_t;
+  const bool ints = operands.inputs[0]->dtype == DataType::kInt64;
+  switch (operands.layer->op) {
+    case OpType::kAdd:
+      return ints
+                 ? combine<Int, Int>(operands, [](Int a, Int b) { return wrap(bits(a) + bits(b)); })
+                 : combine<float, float>(operands, [](float a, float b) { return a + b; });
+    case OpType::kSub:
+      return ints
+                 ? combine<Int, Int>(operands, [](Int a, Int b) { return wrap(bits(a) - bits(b)); })
+                 : combine<float, float>(operands, [](float a, float b) { return a - b; });
+    case OpType::kMul:
+      return ints
+                 ? combine<Int, Int>(operands, [](Int a, Int b) { return wrap(bits(a) * bits(b)); })
+                 : combine<float, float>(operands, [](float a, float b) { return a * b; });
+    case OpType::kDiv:
+      return ints ? combine<Int, Int>(operands, divide)
+                  : combine<float, float>(operands, [](float a, float b) { return a / b; });
+    case OpType::kPow:
+      return ints
+                 ? combine<Int, Int>(operands, power)
+                 : combine<float, float>(operands, [](float a, float b) { return std::pow(a, b); });
+    case OpType::kEqual:
+      return ints ? combine<Int, std::uint8_t>(
+                        operands, [](Int a, Int b) { return static_cast<std::uint8_t>(a == b); })
+                  : combine<float, std::uint8_t>(operands, [](float a, float b) {
+                      return static_cast<std::uint8_t>(a == b);
+                    });
+    default:
+      return fail(ErrorCode::kInternal, "not a binary operator");
+  }
+}
+
+Result<Kernel> prepare_where(const Operands& operands) {
+  switch (operands.outputs[0]->dtype) {
+    case DataType::kFloat32:
+      return where<float>(operands);
+    case DataType::kInt64:
+      return where<std::int64_t>(operands);
+    case DataType::kBool:
+      return where<std::uint8_t>(operands);
+    default:
+      return fail(ErrorCode::kUnsupported, "Where selects float32, int64 or bool");
+  }
+}
+
+Result<Kernel> prepare_cast(const Operands& operands) {
+  switch (operands.inputs[0]->dtype) {
+    case DataType::kFloat32:
+      return cast_from<float>(operands);
+    case DataType::kInt64:
+      return cast_from<std::int64_t>(operands);
+    case DataType::kInt8:
+      return cast_from<std::int8_t>(operands);
+    case DataType::kUint8:
+    case DataType::kBool:
+      return cast_from<std::uint8_t>(operands);
+    default:
+      return fail(ErrorCode::kUnsupported, "Cast reads float32, int64, int8, uint8 or bool");
+  }
+}
+
+Result<Kernel> prepare_clip(const Operands& operands) {
+  return operands.inputs[0]->dtype == DataType::kInt64 ? clip<std::int64_t>(operands)
+                                                       : clip<float>(operands);
+}
+
+Result<Kernel> prepare_batch_normalization(const Operands& operands) {
+  const Tensor* x = operands.inputs[0];
+  const Tensor* scale = operands.inputs[1];
+  const Tensor* bias = operands.inputs[2];
+  const Tensor* mean = operands.inputs[3];
+  const Tensor* variance = operands.inputs[4];
+  Tensor* y = operands.outputs[0];
+  const float epsilon = operands.layer->float_attribute("epsilon", 1e-5F);
+  const std::int64_t images = x->dims[0];
+  const std::int64_t channels = x->dims[1];
+  std::int64_t plane = 1;
+  for (std::size_t i = 2; i < x->dims.size(); ++i) plane *= x->dims[i];
+  return [=]() -> Result<> {
+    for (std::int64_t i = 0; i < images * channels; ++i) {
+      const std::int64_t c = i % channels;
+      const float factor =
+          scale->data<float>()[c] / std::sqrt(variance->data<float>()[c] + epsilon);
+      const float offset = bias->data<float>()[c] - mean->data<float>()[c] * factor;
+      const float* in = x->data<float>() + i * plane;
+      float* out = y->data<float>() + i * plane;
+      for (std::int64_t p = 0; p < plane; ++p) out[p] = in[p] * factor + offset;
+    }
+    return {};
+  };
+}
+
+void apply_activation(Activation activation, float alpha, float* data, std::int64_t size) {
+  const auto apply = [&](auto function) {
+    for (std::int64_t i = 0; i < size; ++i) data[i] = function(data[i]);
+  };
+  switch (activation) {
+    case Activation::kNone:
+      return;
+    case Activation::kSilu:
+      return apply([](float x) { return x * sigmoid(x); });
+    case Activation::kRelu:
+      return apply([](float x) { return std::max(x, 0.0F); });
+    case Activation::kLeakyRelu:
+      return apply([=](float x) { return x < 0 ? alpha * x : x; });
+    case Activation::kSigmoid:
+      return apply(sigmoid);
+    case Activation::kHardSwish:
+      return apply([](float x) { return x * hard_sigmoid(x, 1.0F / 6.0F, 0.5F); });
+  }
+}
+
+}  // namespace fovea::engine::reference

@@ -1,0 +1,164 @@
+// Products and reductions.
+#include <algorithm>
+#include <cmath>
+
+#include "nodes/detector/engine/geometry.hpp"
+#include "nodes/detector/engine/reference/operators.hpp"
+#include "nodes/detector/engine/reference/strided.hpp"
+
+namespace fovea::engine::reference {
+
+namespace {
+
+// y[rows, columns] = sum over k of a * b, with any strides.
+struct MatrixView {
+  std::int64_t row = 0;
+  std::int64_t column = 0;
+};
+
+void multiply(const float* a, MatrixView a_view, const float* b, MatrixView b_view, float* y,
+              std::int64_t rows, std::int64_t columns, std::int64_t depth) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* out = y + r * columns;
+    std::fill_n(out, columns, 0.0F);
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const float factor = a[r * a_view.row + k * a_view.column];
+      const float* in = b + k * b_view.row;
+      for (std::int64_t c = 0; c < columns; ++c) out[c] += factor * in[c * b_view.column];
+    }
+  }
+}
+
+}  // namespace
+
+Result<Kernel> prepare_matmul(const Operands& operands) {
+  const Tensor* a = operands.inputs[0];
+  const Tensor* b = operands.inputs[1];
+  Tensor* y = operands.outputs[0];
+  const std::int64_t rows = a->dims[a->dims.size() - 2];
+  const std::int64_t depth = a->dims.back();
+  const std::int64_t columns = b->dims.back();
+  // The last two axes become one step of the walk over the (broadcast) leading ones.
+  const auto leading = [](const Tensor* tensor, std::int64_t matrix) {
+    const Dims dims(tensor->dims.begin(), tensor->dims.end() - 2);
+    Strided view = dense(dims);
+    for (std::int64_t& stride : view.strides) stride *= matrix;
+    return view;
+  };
+  const std::array<Strided, 3> views = {leading(y, rows * columns), leading(a, rows * depth),
+                                        leading(b, depth * columns)};
+  const Axes extents = extents_of(Dims(y->dims.begin(), y->dims.end() - 2));
+  return Kernel([=]() -> Result<> {
+    constexpr std::size_t kInner = kMaxRank - 1;
+    for_each_row(extents, views, [&](const std::array<std::int64_t, 3>& offsets) {
+      for (std::int64_t i = 0; i < extents[kInner]; ++i) {
+        multiply(a->data<float>() + offsets[1] + i * views[1].strides[kInner], {depth, 1},
+                 b->data<float>() + offsets[2] + i * views[2].strides[kInner], {columns, 1},
+                 y->data<float>() + offsets[0] + i * views[0].strides[kInner], rows, columns,
+                 depth);
+      }
+    });
+    return {};
+  });
+}
+
+Result<Kernel> prepare_gemm(const Operands& operands) {
+  const Tensor* a = operands.inputs[0];
+  const Tensor* b = operands.inputs[1];
+  const Tensor* c = operands.input(2);
+  Tensor* y = operands.outputs[0];
+  const Layer& layer = *operands.layer;
+  const bool trans_a = layer.int_attribute("transA", 0) != 0;
+  const bool trans_b = layer.int_attribute("transB", 0) != 0;
+  const float alpha = layer.float_attribute("alpha", 1.0F);
+  const float beta = layer.float_attribute("beta", 1.0F);
+  const MatrixView a_view = trans_a ? MatrixView{1, a->dims[1]} : MatrixView{a->dims[1], 1};
+  const MatrixView b_view = trans_b ? MatrixView{1, b->dims[1]} : MatrixView{b->dims[1], 1};
+  const std::int64_t depth = a->dims[trans_a ? 0 : 1];
+  const Strided c_view = c != nullptr ? dense(c->dims) : Strided{};
+  return Kernel([=]() -> Result<> {
+    const std::int64_t rows = y->dims[0];
+    const std::int64_t columns = y->dims[1];
+    float* out = y->data<float>();
+    multiply(a->data<float>(), a_view, b->data<float>(), b_view, out, rows, columns, depth);
+    for (std::int64_t i = 0; i < rows * columns; ++i) {
+      out[i] *= alpha;
+      if (c != nullptr) {
+        out[i] += beta * c->data<float>()[i / columns * c_view.strides[kMaxRank - 2] +
+                                          i % columns * c_view.strides[kMaxRank - 1]];
+      }
+    }
+    return {};
+  });
+}
+
+Result<Kernel> prepare_softmax(const Operands& operands) {
+  const Tensor* x = operands.inputs[0];
+  Tensor* y = operands.outputs[0];
+  FOVEA_ASSIGN(const std::size_t axis,
+               resolve_axis(operands.layer->int_attribute("axis", -1), x->dims.size()));
+  // Before opset 13 everything from the axis on is one vector.
+  const bool flatten = operands.layer->int_attribute("flatten", 0) != 0;
+  std::int64_t outer = 1;
+  std::int64_t extent = 1;
+  std::int64_t inner = 1;
+  for (std::size_t i = 0; i < x->dims.size(); ++i) {
+    (i < axis ? outer : i == axis || flatten ? extent : inner) *= x->dims[i];
+  }
+  return Kernel([=]() -> Result<> {
+    if (extent == 0) return {};
+    for (std::int64_t i = 0; i < outer * inner; ++i) {
+      const std::int64_t start = i / inner * extent * inner + i % inner;
+      const float* in = x->data<float>() + start;
+      float* out = y->data<float>() + start;
+      float largest = in[0];
+      for (std::int64_t k = 1; k < extent; ++k) largest = std::max(largest, in[k * inner]);
+      float sum = 0;
+      for (std::int64_t k = 0; k < extent; ++k) {
+        out[k * inner] = std::exp(in[k * inner] - largest);
+        sum += out[k * inner];
+      }
+      for (std::int64_t k = 0; k < extent; ++k) out[k * inner] /= sum;
+    }
+    return {};
+  });
+}
+
+Result<Kernel> prepare_reduce_mean(const Operands& operands) {
+  const Tensor* x = operands.inputs[0];
+  Tensor* y = operands.outputs[0];
+  const Tensor* axes = operands.input(1);
+  const bool none = axes == nullptr || axes->size() == 0;
+  if (none && operands.layer->int_attribute("noop_with_empty_axes", 0) != 0)
+    return prepare_copy(operands);
+  // The output seen with the reduced axes kept, at stride 0: every input element adds to its place.
+  Dims kept = x->dims;
+  for (std::size_t i = 0; i < x->dims.size(); ++i) {
+    bool reduce = none;
+    for (std::int64_t k = 0; !none && k < axes->size(); ++k) {
+      FOVEA_ASSIGN(const std::size_t axis,
+                   resolve_axis(axes->data<std::int64_t>()[k], x->dims.size()));
+      reduce = reduce || axis == i;
+    }
+    if (reduce) kept[i] = 1;
+  }
+  const std::array<Strided, 2> views = {dense(x->dims), dense(kept)};
+  const Axes extents = extents_of(x->dims);
+  const float count = static_cast<float>(volume(x->dims)) /
+                      static_cast<float>(std::max<std::int64_t>(1, volume(kept)));
+  return Kernel([=]() -> Result<> {
+    constexpr std::size_t kInner = kMaxRank - 1;
+    float* out = y->data<float>();
+    std::fill_n(out, y->size(), 0.0F);
+    for_each_row(extents, views, [&](const std::array<std::int64_t, 2>& offsets) {
+      for (std::int64_t i = 0; i < extents[kInner]; ++i) {
+        out[offsets[1] + i * views[1].strides[kInner]] +=
+            x->data<float>()[offsets[0] + i * views[0].strides[kInner]];
+      }
+    });
+    for (std::int64_t i = 0; i < y->size(); ++i) out[i] /= count;
+    return {};
+  });
+}
+
+}  // namespace fovea::engine::reference
