@@ -4,7 +4,9 @@
 //   {"op": "change_state", "transition": "deactivate"}      -> {"ok": true, "state": "inactive"}
 //   {"op": "get_parameters"}                                -> {"ok": true, "parameters": {...}}
 //   {"op": "shutdown"}                                      -> {"ok": true}
-// Anything else -> {"ok": false, "error": "..."}; malformed requests never end the node.
+// Anything else -> {"ok": false, "error": "..."}; malformed requests never end the node. A failed transition
+// also carries the state that it led to. Requests wait while a callback of the node runs: give
+// change_state a timeout that covers on_configure().
 #pragma once
 
 #include <chrono>
@@ -14,9 +16,21 @@
 #include <string_view>
 
 #include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/lifecycle.hpp"
 #include "nodes/runtime/result.hpp"
 
 namespace fovea {
+
+// What requests act on. All are called on the thread that answers.
+struct ControlOperations {
+  std::function<msgs::LifecycleState()> state;
+  std::function<Result<>(Transition)> change_state;
+  std::function<std::string()> parameters_json;
+  std::function<void()> shutdown;
+};
+
+// The protocol above without the socket: any bytes are safe, the reply is always one JSON object.
+std::string answer_control(std::string_view request, const ControlOperations& operations);
 
 class ControlServer {
  public:
@@ -29,7 +43,8 @@ class ControlServer {
   virtual void serve() = 0;  // answers everything that waits; call when socket() is readable
 };
 
-// One request to a node, from a tool. Errors: kUnavailable when it does not answer within `timeout`.
+// One request to a node, from a tool; waits for one that is just starting. Errors: kUnavailable when it does
+// not answer within `timeout`. Thread safety: any thread.
 Result<std::string> control_request(const Domain& domain, std::string_view node, std::string_view request,
                                     std::chrono::milliseconds timeout = std::chrono::seconds(2));
 

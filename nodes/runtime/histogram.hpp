@@ -14,7 +14,7 @@ namespace fovea {
 class Histogram {
  public:
   static constexpr int kSubBits = 5;  // 32 buckets per octave
-  static constexpr int kOctaves = 32;  // up to 2^36; larger values land in the last bucket
+  static constexpr int kOctaves = 32;  // up to 2^37 - 1; larger values land in the last bucket
   static constexpr std::size_t kBuckets = (kOctaves + 1) << kSubBits;
 
   void record(std::uint64_t value);
@@ -24,7 +24,8 @@ class Histogram {
   std::uint64_t max() const { return max_.load(std::memory_order_relaxed); }
   double mean() const;
 
-  // Value at quantile q in [0, 1]; 0 when empty. The true value lies within 1/32 of it.
+  // Value at quantile q in [0, 1] (nearest rank, never above max()); 0 when empty. Within 1/32 of the true
+  // value.
   double quantile(double q) const;
 
   // Adds other's samples to this one.

@@ -2,7 +2,9 @@
 // A thin face over spdlog, so that headers stay free of it. Thread-safe.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -10,24 +12,33 @@ namespace fovea {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// `name` leads every line; `level` is the least that is shown. Called once by main().
+// `name` leads every line; `level` is the least that is shown. Called once by main(); before that, lines
+// are led by "fovea" and start at kInfo. Colours only on a terminal and without $NO_COLOR.
 void init_logging(std::string_view name, LogLevel level);
+bool log_enabled(LogLevel level);
+// Control characters in `text` are shown as \xNN: what a peer sent cannot forge lines or drive a terminal.
 void log_message(LogLevel level, std::string_view text);
+// The text as log_message() shows it.
+std::string one_line(std::string_view text);
 
 template <class... Args>
 void log_debug(fmt::format_string<Args...> format, Args&&... args) {
+  if (!log_enabled(LogLevel::kDebug)) return;
   log_message(LogLevel::kDebug, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 void log_info(fmt::format_string<Args...> format, Args&&... args) {
+  if (!log_enabled(LogLevel::kInfo)) return;
   log_message(LogLevel::kInfo, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 void log_warning(fmt::format_string<Args...> format, Args&&... args) {
+  if (!log_enabled(LogLevel::kWarning)) return;
   log_message(LogLevel::kWarning, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 void log_error(fmt::format_string<Args...> format, Args&&... args) {
+  if (!log_enabled(LogLevel::kError)) return;
   log_message(LogLevel::kError, fmt::format(format, std::forward<Args>(args)...));
 }
 

@@ -3,11 +3,16 @@
 // `fovea node list` read pages; a restarted node continues its predecessor's.
 //
 // Names follow Prometheus (`frames_in`, `bytes_copied`, `latency_us`); `camera` and `label` are the labels.
+// Names of metrics have at most 23 bytes, cameras and labels 31.
+//
+// Whether the owner lives is told by its open-file-description lock on byte 0 of the page's file.
+// Thread safety: MetricsPage and MetricsReader, all functions.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,20 +31,27 @@ struct PageLayout;
 
 using Counter = std::atomic<std::uint64_t>;
 
+inline constexpr std::uint32_t kCounterCapacity = 2048;
+inline constexpr std::uint32_t kHistogramCapacity = 96;
+
 // The owner's side.
 class MetricsPage {
  public:
   // Creates or continues the node's page and locks it for as long as this process lives.
-  // Errors: kUnavailable when a live process of that name holds it ("node `cam0` already runs in domain
-  // `default` (pid 123)"); kExhausted when shared memory is full.
+  // A page that is damaged, of another layout or of another node type is replaced.
+  // Errors: kUnavailable when a live process of that name holds it ("node 'cam0' already runs in domain
+  // 'default' (pid 123); stop it or choose another --domain"); kExhausted when shared memory is full.
   static Result<std::unique_ptr<MetricsPage>> create(const Domain& domain, std::string_view node,
                                                      std::string_view type);
   // Unlinks the page unless keep() was called (a supervisor reads the totals and unlinks).
   ~MetricsPage();
+  MetricsPage(const MetricsPage&) = delete;
+  MetricsPage& operator=(const MetricsPage&) = delete;
   void keep() { keep_ = true; }
 
-  // The same name and labels give the same counter. Registering allocates; keep the reference. When the
-  // page is full (kCapacity) a shared overflow counter is returned and a warning is logged once.
+  // The same name and labels give the same counter. Looking it up walks the page; keep the reference, which
+  // is valid as long as the page. When the page is full a shared overflow counter is returned and a warning
+  // is logged once.
   Counter& counter(std::string_view name, std::string_view camera = "", std::string_view label = "");
   Histogram& histogram(std::string_view name, std::string_view camera = "");
 
@@ -58,6 +70,8 @@ class MetricsPage {
   int fd_ = -1;
   detail::PageLayout* layout_ = nullptr;
   bool keep_ = false;
+  std::mutex mutex_;  // registering and the status text; guards warned_
+  bool warned_ = false;
 };
 
 // Anyone's side. Safe on any bytes.
@@ -66,10 +80,18 @@ struct MetricSample {
   std::uint64_t value = 0;
 };
 
+struct HistogramSample {
+  std::string name, camera;
+  const Histogram* histogram = nullptr;  // valid as long as the reader
+};
+
 class MetricsReader {
  public:
+  // Errors: kNotFound when there is no page; kCorrupt when the file is none of this build's pages.
   static Result<std::unique_ptr<MetricsReader>> open(const Domain& domain, std::string_view node);
   ~MetricsReader();
+  MetricsReader(const MetricsReader&) = delete;
+  MetricsReader& operator=(const MetricsReader&) = delete;
 
   bool alive() const;  // the owner's lock is held
   std::string node() const;
@@ -82,6 +104,7 @@ class MetricsReader {
   std::int64_t last_beat_ns() const;  // CLOCK_MONOTONIC
 
   std::vector<MetricSample> counters() const;
+  std::vector<HistogramSample> histograms() const;
   // 0 when there is no such counter.
   std::uint64_t value(std::string_view name, std::string_view camera = "",
                       std::string_view label = "") const;

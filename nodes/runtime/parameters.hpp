@@ -7,15 +7,13 @@
 //   }
 //
 // Precedence, lowest first: default, `--params-file FILE` (YAML, strict), `-p name:=value`, `--name value`.
+// On the command line a list is `a,b` and a map `person=0.5,car=0.4`; both also take YAML (`[a, b]`).
 // Thread safety: set up before threads start; variables are plain members of the node.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -25,10 +23,14 @@
 
 namespace fovea {
 
+// Inclusive.
 struct Range {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
 };
+
+// `1..64`, `at least 0`, `at most 1`; empty for no limits.
+std::string to_string(const Range& range);
 
 // What a parameter may point to.
 using ParameterTarget =
@@ -36,12 +38,12 @@ using ParameterTarget =
                  std::map<std::string, double>*>;
 
 struct Parameter {
-  std::string name;         // snake_case; `--snake-case` on the command line
+  std::string name;         // snake_case; `--kebab-case` on the command line
   ParameterTarget target;
   std::string description;  // one sentence for --help and --dump-config
-  Range range;              // numbers only
+  Range range;              // numbers, and each value of a map
   std::string unit;         // "ms", "frames"; empty if none
-  std::vector<std::string> choices;  // strings only; empty = any
+  std::vector<std::string> choices;  // strings, and each element of a list; empty = any
   bool is_required = false;
 
   Parameter& required() { is_required = true; return *this; }
@@ -51,11 +53,14 @@ struct Parameter {
 class ParameterSet {
  public:
   // The variable's present value is the default. The reference stays valid until the next add().
+  // REQUIRES: names are snake_case and unique.
   Parameter& add(std::string_view name, ParameterTarget target, std::string_view description,
                  Range range = {}, std::string_view unit = "");
 
-  // Strict: an unknown key (with the nearest valid one), a wrong type or a value out of range is an error
-  // that carries file, line, value and what would be valid. All or nothing per call.
+  // Strict: an unknown key (with the nearest valid one), a wrong type, a value out of range, a key given
+  // twice, anything but one map is an error that carries file, line, value and what would be valid. The
+  // first one in the file is reported. All or nothing per call. An empty file sets nothing.
+  // Errors: kNotFound for a missing file, else kInvalidArgument.
   Result<> load_yaml(const std::string& path);
   Result<> load_yaml_text(std::string_view text, const std::string& origin);
   // One `name`, `value` pair as text; `origin` leads the error ("--max-batch", "-p").
@@ -65,13 +70,19 @@ class ParameterSet {
 
   // YAML with each description as a comment; load_yaml() of it gives the same values.
   std::string dump_yaml() const;
-  std::string to_json() const;
+  std::string to_json() const;  // one object, in order of declaration
   const std::vector<Parameter>& all() const { return parameters_; }
 
  private:
   std::vector<Parameter> parameters_;
   std::vector<std::string> assigned_;
 };
+
+// What --help says: `Most frames in one inference (1..64 frames, default 8)`.
+std::string describe(const Parameter& parameter);
+
+// `max_batch` -> `--max-batch`.
+std::string option_name(const Parameter& parameter);
 
 // The candidate that `name` most likely meant (edit distance), or empty if none is near.
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates);

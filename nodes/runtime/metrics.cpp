@@ -1,0 +1,423 @@
+#include "nodes/runtime/metrics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/log.hpp"
+
+namespace fovea {
+namespace detail {
+
+constexpr std::uint64_t kPageMagic = 0x3167706165766f66;  // "foveapg1"
+constexpr std::uint32_t kPageVersion = 1;
+
+using Word = std::atomic<std::uint64_t>;
+using Text24 = msgs::FixedString<24>;
+using Text32 = msgs::FixedString<32>;
+
+struct CounterEntry {
+  Text24 name;
+  Text32 camera;
+  Text32 label;
+  Counter value{0};
+};
+
+struct HistogramEntry {
+  Text24 name;
+  Text32 camera;
+  Histogram histogram;
+};
+
+// The file, byte for byte. Entries are written before the count that publishes them grows
+// (release), so a reader never meets one that is half registered. The status text is words under a
+// sequence lock: the sequence is odd while it changes.
+struct PageLayout {
+  Word magic{0};  // last to be written in a new page
+  std::uint32_t version = 0;
+  std::uint32_t bytes = 0;
+  Text32 node;
+  Text32 type;
+  std::atomic<std::uint32_t> pid{0};
+  std::atomic<std::uint32_t> starts{0};
+  std::atomic<std::int64_t> last_beat{0};
+  std::atomic<std::uint32_t> state{0};
+  std::atomic<std::uint32_t> level{0};
+  std::atomic<std::uint32_t> counter_count{0};
+  std::atomic<std::uint32_t> histogram_count{0};
+  Word status_sequence{0};
+  std::array<Word, 32> status{};
+  Counter overflow{0};
+  std::array<CounterEntry, kCounterCapacity> counters;
+  std::array<HistogramEntry, kHistogramCapacity> histograms;
+  Histogram overflow_histogram;
+};
+
+namespace {
+
+constexpr std::size_t kStatusBytes = sizeof(PageLayout::status);
+
+bool usable(const PageLayout& page) {
+  return page.magic.load(std::memory_order_acquire) == kPageMagic && page.version == kPageVersion &&
+         page.bytes == sizeof(PageLayout) && page.counter_count.load() <= kCounterCapacity &&
+         page.histogram_count.load() <= kHistogramCapacity;
+}
+
+PageLayout* map_page(int fd, int protection) {
+  void* address = mmap(nullptr, sizeof(PageLayout), protection, MAP_SHARED, fd, 0);
+  if (address == MAP_FAILED) return nullptr;
+  // A forked child must not write here under its parent's lock.
+  madvise(address, sizeof(PageLayout), MADV_DONTFORK);
+  return static_cast<PageLayout*>(address);
+}
+
+struct flock owner_lock() {
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = 0;
+  lock.l_len = 1;
+  return lock;
+}
+
+bool try_lock_owner(int fd) {
+  struct flock lock = owner_lock();
+  return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+bool is_page_file(const struct stat& status) {
+  return S_ISREG(status.st_mode) && status.st_uid == geteuid() &&
+         status.st_size == static_cast<off_t>(sizeof(PageLayout));
+}
+
+// The pid in a page whose owner lives; 0 if the page does not tell (yet).
+std::uint32_t owner_pid(int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0 || !is_page_file(status)) return 0;
+  PageLayout* page = map_page(fd, PROT_READ);
+  if (page == nullptr) return 0;
+  const std::uint32_t pid = usable(*page) ? page->pid.load() : 0;
+  munmap(page, sizeof(PageLayout));
+  return pid;
+}
+
+template <class Entries, class Matches>
+auto* find_entry(Entries& entries, std::uint32_t count, Matches matches) {
+  const auto end = entries.begin() + std::min<std::size_t>(count, entries.size());
+  const auto found = std::find_if(entries.begin(), end, matches);
+  return found == end ? nullptr : &*found;
+}
+
+auto counter_matches(std::string_view name, std::string_view camera, std::string_view label) {
+  return [name = Text24(name), camera = Text32(camera),
+          label = Text32(label)](const CounterEntry& entry) {
+    return entry.name == name && entry.camera == camera && entry.label == label;
+  };
+}
+
+auto histogram_matches(std::string_view name, std::string_view camera) {
+  return [name = Text24(name), camera = Text32(camera)](const HistogramEntry& entry) {
+    return entry.name == name && entry.camera == camera;
+  };
+}
+
+// Only whole code points survive the cut, so that readers get valid UTF-8 from valid UTF-8.
+std::string_view cut_utf8(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) --bytes;
+  return text.substr(0, bytes);
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+}  // namespace detail
+
+using detail::PageLayout;
+
+Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
+                                                         std::string_view node,
+                                                         std::string_view type) {
+  FOVEA_TRY(check_name("node", node));
+  const std::string path = domain.metrics_path(node).string();
+  // Each round either takes the file, finds its owner alive, or meets one that is being replaced.
+  for (int round = 0; round < 100; ++round) {
+    detail::FileDescriptor file(
+        ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (file.get() < 0) return fail_errno(ErrorCode::kInternal, "open " + path);
+    if (!detail::try_lock_owner(file.get())) {
+      if (errno != EAGAIN && errno != EACCES)
+        return fail_errno(ErrorCode::kInternal, "lock " + path);
+      return fail(
+          ErrorCode::kUnavailable,
+          fmt::format(
+              "node '{}' already runs in domain '{}' (pid {}); stop it or choose another --domain",
+              node, domain.name(), detail::owner_pid(file.get())));
+    }
+    struct stat opened {
+    }, present{};
+    if (fstat(file.get(), &opened) != 0) return fail_errno(ErrorCode::kInternal, "stat " + path);
+    const bool still_there = ::stat(path.c_str(), &present) == 0 &&
+                             present.st_ino == opened.st_ino && present.st_dev == opened.st_dev;
+    if (!still_there) continue;  // its owner unlinked it between our open and our lock
+
+    const bool is_new = opened.st_size == 0;
+    if (is_new) {
+      if (const int error = posix_fallocate(file.get(), 0, sizeof(PageLayout)); error != 0) {
+        unlink(path.c_str());
+        errno = error;
+        return fail_errno(ErrorCode::kExhausted,
+                          fmt::format("{}: cannot reserve {} bytes", path, sizeof(PageLayout)));
+      }
+    } else if (!detail::is_page_file(opened)) {
+      if (unlink(path.c_str()) != 0) return fail_errno(ErrorCode::kInternal, "unlink " + path);
+      continue;
+    }
+    PageLayout* layout = detail::map_page(file.get(), PROT_READ | PROT_WRITE);
+    if (layout == nullptr) return fail_errno(ErrorCode::kInternal, "map " + path);
+    if (is_new) {
+      new (layout) PageLayout;
+      layout->version = detail::kPageVersion;
+      layout->bytes = sizeof(PageLayout);
+      layout->node = node;
+      layout->type = type;
+    } else if (!detail::usable(*layout) || layout->node.view() != node ||
+               layout->type.view() != type) {
+      munmap(layout, sizeof(PageLayout));
+      if (unlink(path.c_str()) != 0) return fail_errno(ErrorCode::kInternal, "unlink " + path);
+      continue;  // never rewritten in place: readers may have it mapped
+    }
+    layout->pid.store(static_cast<std::uint32_t>(getpid()));
+    layout->starts.fetch_add(1);
+
+    std::unique_ptr<MetricsPage> page(new MetricsPage);
+    page->node_ = node;
+    page->type_ = type;
+    page->path_ = path;
+    page->fd_ = file.release();
+    page->layout_ = layout;
+    page->set_state(msgs::LifecycleState::kUnconfigured);
+    page->set_status(msgs::DiagnosticLevel::kOk, "");
+    page->beat();
+    layout->magic.store(detail::kPageMagic, std::memory_order_release);
+    return page;
+  }
+  return fail(ErrorCode::kUnavailable, path + ": other processes keep replacing it");
+}
+
+MetricsPage::~MetricsPage() {
+  if (!keep_) unlink(path_.c_str());
+  munmap(layout_, sizeof(PageLayout));
+  close(fd_);  // after the unlink: who gets the lock from here on sees that the file is gone
+}
+
+Counter& MetricsPage::counter(std::string_view name, std::string_view camera,
+                              std::string_view label) {
+  const std::lock_guard lock(mutex_);
+  const std::uint32_t count = layout_->counter_count.load(std::memory_order_relaxed);
+  if (auto* entry = detail::find_entry(layout_->counters, count,
+                                       detail::counter_matches(name, camera, label))) {
+    return entry->value;
+  }
+  if (count >= kCounterCapacity) {
+    if (!std::exchange(warned_, true)) {
+      log_warning("more than {} metrics: '{}' and later ones are not recorded", kCounterCapacity,
+                  name);
+    }
+    return layout_->overflow;
+  }
+  detail::CounterEntry& entry = layout_->counters[count];
+  entry.name = name;
+  entry.camera = camera;
+  entry.label = label;
+  entry.value.store(0, std::memory_order_relaxed);
+  layout_->counter_count.store(count + 1, std::memory_order_release);
+  return entry.value;
+}
+
+Histogram& MetricsPage::histogram(std::string_view name, std::string_view camera) {
+  const std::lock_guard lock(mutex_);
+  const std::uint32_t count = layout_->histogram_count.load(std::memory_order_relaxed);
+  if (auto* entry =
+          detail::find_entry(layout_->histograms, count, detail::histogram_matches(name, camera))) {
+    return entry->histogram;
+  }
+  if (count >= kHistogramCapacity) {
+    if (!std::exchange(warned_, true)) {
+      log_warning("more than {} histograms: '{}' and later ones are not recorded",
+                  kHistogramCapacity, name);
+    }
+    return layout_->overflow_histogram;
+  }
+  // Space behind the count was never published, hence is still all zero.
+  detail::HistogramEntry& entry = layout_->histograms[count];
+  entry.name = name;
+  entry.camera = camera;
+  layout_->histogram_count.store(count + 1, std::memory_order_release);
+  return entry.histogram;
+}
+
+void MetricsPage::set_state(msgs::LifecycleState state) {
+  layout_->state.store(static_cast<std::uint32_t>(state), std::memory_order_release);
+}
+
+void MetricsPage::set_status(msgs::DiagnosticLevel level, std::string_view message) {
+  std::array<char, detail::kStatusBytes> text{};
+  message = detail::cut_utf8(message, text.size() - 1);
+  std::copy(message.begin(), message.end(), text.begin());
+
+  const std::lock_guard lock(mutex_);
+  // Odd from here, also when a predecessor died while it was odd.
+  const std::uint64_t odd = layout_->status_sequence.load(std::memory_order_relaxed) | 1;
+  layout_->status_sequence.store(odd, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  layout_->level.store(static_cast<std::uint32_t>(level), std::memory_order_relaxed);
+  for (std::size_t i = 0; i < layout_->status.size(); ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + i * sizeof(word), sizeof(word));
+    layout_->status[i].store(word, std::memory_order_relaxed);
+  }
+  layout_->status_sequence.store(odd + 1, std::memory_order_release);
+}
+
+void MetricsPage::beat() { layout_->last_beat.store(monotonic_ns(), std::memory_order_relaxed); }
+
+std::uint32_t MetricsPage::starts() const { return layout_->starts.load(); }
+
+Result<std::unique_ptr<MetricsReader>> MetricsReader::open(const Domain& domain,
+                                                           std::string_view node) {
+  FOVEA_TRY(check_name("node", node));
+  const std::string path = domain.metrics_path(node).string();
+  detail::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (file.get() < 0) {
+    return fail_errno(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kInternal,
+                      "open " + path);
+  }
+  struct stat status {};
+  if (fstat(file.get(), &status) != 0) return fail_errno(ErrorCode::kInternal, "stat " + path);
+  if (!detail::is_page_file(status)) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{} is no metrics page of this build: it has {} bytes; it must "
+                            "be a file of {} bytes owned by uid {}",
+                            path, status.st_size, sizeof(PageLayout), geteuid()));
+  }
+  const PageLayout* layout = detail::map_page(file.get(), PROT_READ);
+  if (layout == nullptr) return fail_errno(ErrorCode::kInternal, "map " + path);
+  std::unique_ptr<MetricsReader> reader(new MetricsReader);
+  reader->fd_ = file.release();
+  reader->layout_ = layout;
+  if (!detail::usable(*layout)) {
+    return fail(ErrorCode::kCorrupt, path + " is no metrics page of this build");
+  }
+  return reader;
+}
+
+MetricsReader::~MetricsReader() {
+  munmap(const_cast<PageLayout*>(layout_), sizeof(PageLayout));
+  close(fd_);
+}
+
+bool MetricsReader::alive() const {
+  struct flock lock = detail::owner_lock();
+  return fcntl(fd_, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+std::string MetricsReader::node() const { return std::string(layout_->node.view()); }
+std::string MetricsReader::type() const { return std::string(layout_->type.view()); }
+std::uint32_t MetricsReader::pid() const { return layout_->pid.load(); }
+std::uint32_t MetricsReader::starts() const { return layout_->starts.load(); }
+
+msgs::LifecycleState MetricsReader::state() const {
+  return static_cast<msgs::LifecycleState>(layout_->state.load(std::memory_order_acquire));
+}
+
+msgs::DiagnosticLevel MetricsReader::level() const {
+  return static_cast<msgs::DiagnosticLevel>(layout_->level.load());
+}
+
+std::string MetricsReader::status() const {
+  std::array<char, detail::kStatusBytes> text{};
+  // An owner that died while it wrote leaves the sequence odd; then the last try's mixture has to
+  // do.
+  for (int round = 0; round < 1000; ++round) {
+    const std::uint64_t before = layout_->status_sequence.load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < layout_->status.size(); ++i) {
+      const std::uint64_t word = layout_->status[i].load(std::memory_order_relaxed);
+      std::memcpy(text.data() + i * sizeof(word), &word, sizeof(word));
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if ((before & 1) == 0 && layout_->status_sequence.load(std::memory_order_relaxed) == before)
+      break;
+  }
+  return std::string(text.data(), strnlen(text.data(), text.size()));
+}
+
+std::int64_t MetricsReader::last_beat_ns() const {
+  return layout_->last_beat.load(std::memory_order_relaxed);
+}
+
+std::vector<MetricSample> MetricsReader::counters() const {
+  const std::uint32_t count =
+      std::min(layout_->counter_count.load(std::memory_order_acquire), kCounterCapacity);
+  std::vector<MetricSample> samples;
+  samples.reserve(count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const detail::CounterEntry& entry = layout_->counters[i];
+    samples.push_back({std::string(entry.name.view()), std::string(entry.camera.view()),
+                       std::string(entry.label.view()),
+                       entry.value.load(std::memory_order_acquire)});
+  }
+  return samples;
+}
+
+std::vector<HistogramSample> MetricsReader::histograms() const {
+  const std::uint32_t count =
+      std::min(layout_->histogram_count.load(std::memory_order_acquire), kHistogramCapacity);
+  std::vector<HistogramSample> samples;
+  samples.reserve(count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const detail::HistogramEntry& entry = layout_->histograms[i];
+    samples.push_back(
+        {std::string(entry.name.view()), std::string(entry.camera.view()), &entry.histogram});
+  }
+  return samples;
+}
+
+std::uint64_t MetricsReader::value(std::string_view name, std::string_view camera,
+                                   std::string_view label) const {
+  const auto* entry =
+      detail::find_entry(layout_->counters, layout_->counter_count.load(std::memory_order_acquire),
+                         detail::counter_matches(name, camera, label));
+  return entry == nullptr ? 0 : entry->value.load(std::memory_order_acquire);
+}
+
+const Histogram* MetricsReader::histogram(std::string_view name, std::string_view camera) const {
+  const auto* entry = detail::find_entry(layout_->histograms,
+                                         layout_->histogram_count.load(std::memory_order_acquire),
+                                         detail::histogram_matches(name, camera));
+  return entry == nullptr ? nullptr : &entry->histogram;
+}
+
+}  // namespace fovea

@@ -1,0 +1,49 @@
+#include "nodes/runtime/node.hpp"
+
+#include <cstdio>
+#include <exception>
+#include <utility>
+
+#include "nodes/runtime/log.hpp"
+#include "nodes/runtime/node_options.hpp"
+#include "nodes/runtime/node_runner.hpp"
+
+namespace fovea {
+
+Node::Node(std::string_view type, std::string_view description)
+    : type_(type), description_(description) {}
+Node::~Node() = default;
+
+const std::string& Node::name() const { return runner_->name(); }
+const Domain& Node::domain() const { return runner_->domain(); }
+Executor& Node::executor() { return runner_->executor(); }
+MetricsPage& Node::metrics() { return runner_->metrics(); }
+msgs::LifecycleState Node::state() const { return runner_->state(); }
+void Node::set_status(msgs::DiagnosticLevel level, std::string_view message) {
+  runner_->set_status(level, message);
+}
+void Node::beat() { runner_->beat(); }
+void Node::request_shutdown(int exit_code) { runner_->request_shutdown(exit_code); }
+
+int run_node(std::unique_ptr<Node> node, int argc, char** argv) {
+  Executor::block_signals();
+  try {
+    ParameterSet parameters;
+    node->declare_parameters(parameters);
+    NodeOptions options;
+    if (const auto exit_code = parse_command_line(*node, parameters, argc, argv, options))
+      return *exit_code;
+    if (options.dump_config) {
+      const std::string config = parameters.dump_yaml();
+      std::fputs(config.c_str(), stdout);
+      return kExitOk;
+    }
+    init_logging(options.name, options.log_level);
+    return NodeRunner(std::move(node), std::move(parameters), std::move(options)).run();
+  } catch (const std::exception& e) {
+    log_error("{}", e.what());
+    return kExitFailure;
+  }
+}
+
+}  // namespace fovea

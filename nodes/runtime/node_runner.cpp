@@ -1,0 +1,255 @@
+#include "nodes/runtime/node_runner.hpp"
+
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <functional>
+#include <thread>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/log.hpp"
+
+namespace fovea {
+namespace {
+
+using State = msgs::LifecycleState;
+using std::chrono_literals::operator""ms;
+
+// Reads SIGINT and SIGTERM on a thread of its own: the executor's may be deep in on_configure(),
+// and then a second signal must still end the process.
+class SignalWatcher {
+ public:
+  explicit SignalWatcher(std::function<void(int signal)> on_first)
+      : on_first_(std::move(on_first)) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
+    stop_fd_ = eventfd(0, EFD_CLOEXEC);
+    if (signal_fd_ < 0 || stop_fd_ < 0) throw std::runtime_error("signalfd: no descriptors left");
+    thread_ = std::thread([this] { watch(); });
+  }
+  ~SignalWatcher() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(stop_fd_, &one, sizeof(one));
+    thread_.join();
+    close(signal_fd_);
+    close(stop_fd_);
+  }
+  SignalWatcher(const SignalWatcher&) = delete;
+  SignalWatcher& operator=(const SignalWatcher&) = delete;
+
+ private:
+  void watch() {
+    std::array<pollfd, 2> items{pollfd{signal_fd_, POLLIN, 0}, pollfd{stop_fd_, POLLIN, 0}};
+    bool is_second = false;
+    for (;;) {
+      if (poll(items.data(), items.size(), -1) < 0) continue;
+      if (items[1].revents != 0) return;
+      signalfd_siginfo info{};
+      if (read(signal_fd_, &info, sizeof(info)) != sizeof(info)) continue;
+      const int signal = static_cast<int>(info.ssi_signo);
+      if (is_second) _exit(128 + signal);
+      is_second = true;
+      on_first_(signal);
+    }
+  }
+
+  std::function<void(int)> on_first_;
+  int signal_fd_ = -1;
+  int stop_fd_ = -1;
+  std::thread thread_;
+};
+
+}  // namespace
+
+NodeRunner::NodeRunner(std::unique_ptr<Node> node, ParameterSet parameters, NodeOptions options)
+    : parameters_(std::move(parameters)), options_(std::move(options)), node_(std::move(node)) {
+  node_->runner_ = this;
+}
+
+NodeRunner::~NodeRunner() = default;
+
+int NodeRunner::run() {
+  const SignalWatcher signals([this](int signal) {
+    log_info("{}: stopping", signal == SIGINT ? "SIGINT" : "SIGTERM");
+    request_shutdown(kExitOk);
+  });
+  if (const Result<> started = start(); !started) {
+    log_error("{}", started.error().message);
+    return kExitFailure;
+  }
+  if (options_.autostart) executor_.post([this] { autostart(); });
+  try {
+    executor_.run();
+  } catch (const std::exception& e) {
+    log_error("{}", e.what());
+    request_shutdown(kExitFailure);
+  }
+  shut_down();
+  return exit_code_.load();
+}
+
+Result<> NodeRunner::start() {
+  FOVEA_ASSIGN(domain_, Domain::open(options_.domain));
+  FOVEA_ASSIGN(metrics_, MetricsPage::create(*domain_, name(), node_->type()));
+  if (options_.keep_metrics) metrics_->keep();
+
+  QoS latched;
+  latched.durability = Durability::kTransientLocal;
+  FOVEA_ASSIGN(status_publisher_,
+               Publisher<msgs::NodeStatus>::create(*domain_, name() + "/status", latched));
+  executor_.add_socket(status_publisher_->socket(),
+                       [this] { status_publisher_->subscription_count(); });
+
+  ControlOperations operations;
+  operations.state = [this] { return state(); };
+  operations.change_state = [this](Transition transition) { return change_state(transition); };
+  operations.parameters_json = [this] { return parameters_.to_json(); };
+  operations.shutdown = [this] { request_shutdown(kExitOk); };
+  FOVEA_ASSIGN(control_,
+               ControlServer::create(*domain_, name(), [operations](std::string_view request) {
+                 return answer_control(request, operations);
+               }));
+  executor_.add_socket(control_->socket(), [this] { control_->serve(); });
+
+  executor_.add_timer(200ms, [this] { metrics_->beat(); });
+  executor_.add_timer(1000ms, [this] { publish_status(); });
+  if (options_.control_fd >= 0) watch_supervisor();
+  first_of_node_ = executor_.next_id();
+  publish_status();
+  return {};
+}
+
+void NodeRunner::watch_supervisor() {
+  const int fd = options_.control_fd;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);  // a child of the node must not keep the pipe
+  const Executor::Id id = executor_.next_id();
+  executor_.add_fd(fd, [this, fd, id] {
+    std::array<char, 64> ignored;
+    const ssize_t got = read(fd, ignored.data(), ignored.size());
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) return;
+    executor_.remove(id);
+    log_warning("the supervisor is gone: stopping");
+    request_shutdown(kExitOk);
+  });
+}
+
+void NodeRunner::autostart() {
+  for (const Transition transition : {Transition::kConfigure, Transition::kActivate}) {
+    if (is_ending_.load()) return;
+    if (const Result<> result = change_state(transition); !result) {
+      request_shutdown(kExitFailure);
+      return;
+    }
+  }
+}
+
+void NodeRunner::shut_down() {
+  const auto leave = [this](State from, Transition transition) {
+    if (state() == from && !change_state(transition)) request_shutdown(kExitFailure);
+  };
+  leave(State::kActive, Transition::kDeactivate);
+  leave(State::kInactive, Transition::kCleanup);
+  if (state() != State::kFinalized) leave(state(), Transition::kShutdown);
+  executor_.remove_since(first_of_node_);
+}
+
+Result<> NodeRunner::change_state(Transition transition) {
+  FOVEA_TRY(lifecycle_.begin(transition));
+  announce_state();
+  Result<> result;
+  Outcome outcome = Outcome::kSuccess;
+  try {
+    result = call_hook(transition);
+    if (!result) outcome = Outcome::kFailure;
+  } catch (const std::exception& e) {
+    result = fail(ErrorCode::kInternal, e.what());
+    outcome = Outcome::kError;
+  }
+  if (transition == Transition::kConfigure && !result) executor_.remove_since(first_of_node_);
+  lifecycle_.finish(outcome);
+  if (lifecycle_.state() == State::kErrorProcessing) lifecycle_.finish(Outcome::kFailure);
+  if (!result) {
+    log_error("{}: {}", to_string(transition), result.error().message);
+    set_status(msgs::DiagnosticLevel::kError, result.error().message);
+  }
+  announce_state();
+  if (lifecycle_.state() == State::kFinalized) request_shutdown(result ? kExitOk : kExitFailure);
+  return result;
+}
+
+Result<> NodeRunner::call_hook(Transition transition) {
+  switch (transition) {
+    case Transition::kConfigure:
+      return node_->on_configure();
+    case Transition::kActivate:
+      return node_->on_activate();
+    case Transition::kDeactivate:
+      return node_->on_deactivate();
+    case Transition::kCleanup:
+      executor_.remove_since(first_of_node_);  // before the node closes what they watch
+      return node_->on_cleanup();
+    case Transition::kShutdown:
+      return {};
+  }
+  return {};
+}
+
+void NodeRunner::announce_state() {
+  state_.store(lifecycle_.state());
+  metrics_->set_state(lifecycle_.state());
+  metrics_->beat();
+  log_info("{}", msgs::enum_name(lifecycle_.state()));
+  publish_status();
+}
+
+void NodeRunner::publish_status() {
+  is_status_due_.store(false);
+  msgs::NodeStatus status;
+  status.header.stamp_monotonic = monotonic_ns();
+  status.header.stamp_realtime = realtime_ns();
+  status.header.frame_id = std::string_view(name());
+  status.node = std::string_view(name());
+  status.type = std::string_view(node_->type());
+  status.pid = static_cast<std::uint32_t>(getpid());
+  status.state = state();
+  {
+    const std::lock_guard lock(status_mutex_);
+    status.level = status_level_;
+    status.message = std::string_view(status_text_);
+  }
+  status_publisher_->publish(status);
+}
+
+void NodeRunner::set_status(msgs::DiagnosticLevel level, std::string_view message) {
+  {
+    const std::lock_guard lock(status_mutex_);
+    status_level_ = level;
+    status_text_ = message;
+    metrics_->set_status(level, message);
+  }
+  // Several changes before the loop turns make one message.
+  if (!is_status_due_.exchange(true)) executor_.post([this] { publish_status(); });
+}
+
+void NodeRunner::request_shutdown(int exit_code) {
+  int none = kExitOk;
+  exit_code_.compare_exchange_strong(none, exit_code);
+  is_ending_.store(true);
+  executor_.stop();
+}
+
+}  // namespace fovea
