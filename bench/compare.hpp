@@ -61,9 +61,9 @@ inline void print(const std::vector<Row>& rows, bool json) {
     fmt::print("]\n");
     return;
   }
-  fmt::print("{:<34} {:<28} {:>12} {:>8}\n", "work", "how", "median us", "ratio");
+  fmt::print("{:<34} {:<42} {:>12} {:>8}\n", "work", "how", "median us", "ratio");
   for (const Row& row : rows) {
-    fmt::print("{:<34} {:<28} {:>12.1f} {:>7.2f}x\n", row.work, row.name, row.median_us, row.ratio);
+    fmt::print("{:<34} {:<42} {:>12.1f} {:>7.2f}x\n", row.work, row.name, row.median_us, row.ratio);
   }
 }
 
