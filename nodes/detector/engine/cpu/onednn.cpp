@@ -46,11 +46,11 @@ Result<> force_isa(std::string_view name) {
     isa = dnnl::cpu_isa::avx512_core;
   } else if (name == "avx2") {
     isa = dnnl::cpu_isa::avx2;
-  } else if (name == "sse41") {
+  } else if (name == "sse4" || name == "scalar") {  // the lowest that oneDNN has kernels for
     isa = dnnl::cpu_isa::sse41;
   } else {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("FOVEA_ISA is '{}'; it must be avx512, avx2 or sse41", name));
+                fmt::format("FOVEA_ISA is '{}'; it must be avx512, avx2, sse4 or scalar", name));
   }
   if (dnnl::set_max_cpu_isa(isa) != dnnl::status::success) {
     return fail(ErrorCode::kInternal,

@@ -1,0 +1,46 @@
+// From a model file to a plan, and from a plan to an engine: the engine's front door.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "nodes/detector/engine/engine.hpp"
+#include "nodes/detector/engine/plan.hpp"
+
+namespace fovea::engine {
+
+struct BuilderConfig {
+  std::string provider = "cpu";  // "cpu" or "reference"
+  std::string precision = "fp32";
+  std::int32_t max_batch = 1;  // 1..kMaxBatch
+  std::int32_t threads = 1;    // 1..kMaxThreads, of one execution context
+  bool keep_output0 = false;  // the model's own output in full, instead of the raw maps of its head
+  // Input size for models that leave it open; 0 = what the model says (its input, else metadata
+  // "imgsz"). Another size than a fixed model's is an error.
+  std::int32_t input_height = 0;
+  std::int32_t input_width = 0;
+};
+inline constexpr std::int32_t kMaxBatch = 64;
+inline constexpr std::int32_t kMaxThreads = 256;
+
+// Called with the stage that begins and the part of the work that is done, 0..1.
+using Progress = std::function<void(std::string_view stage, double done)>;
+
+// Parses, lowers and checks. Also compiles it once, so that a plan that is returned can be loaded
+// here. Errors: those of parse_onnx(), the passes and the provider; kInvalidArgument for the
+// configuration.
+Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
+                        const Progress& progress = {});
+
+// Errors: kUnsupported for a provider, precision or layer that this build cannot run, kCorrupt for
+// a plan whose graph contradicts itself.
+Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan);
+
+// "oneDNN 2.6.3 avx512_core"; "fovea" for the reference. Part of a plan's identity.
+std::string provider_version(std::string_view provider);
+
+}  // namespace fovea::engine

@@ -1,0 +1,94 @@
+// Built engines on disk, so that a node starts in the time of a file read. A cached plan is used
+// only if everything that shaped it is unchanged and every checksum holds; whatever is wrong with
+// the cache, the caller gets a plan, built anew if need be, and is told why.
+//
+// A folder of `<key>.plan`, `<key>.json` (the manifest: all inputs of the key in clear) and
+// `<key>.lock`. Files appear complete or not at all; a lock per key makes N processes that start
+// together build once.
+//
+// Thread safety: const methods from any thread and any number of processes.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/plan.hpp"
+
+namespace fovea {
+
+struct PlanRequest {
+  std::filesystem::path model;
+  engine::BuilderConfig config;
+  std::string
+      preprocessing;  // Letterbox::parameters(): what the pixels went through before the engine
+};
+
+// What a plan's key is made of, by name, in a fixed order.
+using KeyInputs = std::vector<std::pair<std::string, std::string>>;
+
+// Reads the model's bytes (and its external data). Errors: kNotFound.
+Result<KeyInputs> key_inputs(const PlanRequest& request);
+// SHA-256 over the inputs, hex.
+std::string plan_key(const KeyInputs& inputs);
+
+struct CachedPlan {
+  engine::Plan plan;
+  std::string key;
+  bool hit = false;
+  // On a miss, why: "no plan of this model yet", "model differs from the cached 1f2e...: threads
+  // was 1, is 2", "cached plan is damaged: ...".
+  std::string reason;
+  // What went wrong beside it, e.g. "cannot store the plan: ..."; to be logged. The plan is good.
+  std::string warning;
+  double seconds = 0;  // spent on loading or building, waiting for another builder included
+};
+
+// One plan in the cache, as its manifest describes it.
+struct CacheEntry {
+  std::string key;
+  std::string model;  // absolute path at the time of building
+  KeyInputs inputs;
+  std::uint64_t bytes = 0;
+  double build_seconds = 0;
+};
+
+class PlanCache {
+ public:
+  using Builder = std::function<Result<engine::Plan>(
+      const std::filesystem::path&, const engine::BuilderConfig&, const engine::Progress&)>;
+
+  // `folder` need not exist; empty = default_folder(). `builder` replaces build_plan() in tests.
+  explicit PlanCache(std::filesystem::path folder = {}, Builder builder = engine::build_plan);
+
+  // $FOVEA_CACHE_DIR, else $XDG_CACHE_HOME/fovea, else ~/.cache/fovea, else /tmp/fovea-cache-UID.
+  static std::filesystem::path default_folder();
+
+  // Errors: only the model's own, that is key_inputs()'s and the builder's. Never the cache's.
+  Result<CachedPlan> get_or_build(const PlanRequest& request,
+                                  const engine::Progress& progress = {}) const;
+
+  // The plan of a key after all checks. Errors: kNotFound (not in the cache), kCorrupt with the
+  // reason.
+  Result<engine::Plan> find(const std::string& key, const KeyInputs& inputs) const;
+
+  // Entries with a readable manifest, by model, then key.
+  std::vector<CacheEntry> list() const;
+
+  const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path path(const std::string& key, const char* suffix) const;
+  Result<CacheEntry> read_entry(const std::filesystem::path& manifest) const;
+  std::string why_missing(const PlanRequest& request, const KeyInputs& inputs) const;
+  Result<> store(const CachedPlan& built, const PlanRequest& request,
+                 const KeyInputs& inputs) const;
+
+  std::filesystem::path folder_;
+  Builder builder_;
+};
+
+}  // namespace fovea
