@@ -207,7 +207,9 @@ TEST(Postprocessor, RunsWithoutAllocating) {
     Head head = make_head(model);
     fill(head, model, random);
     const Message message = make_message(head);
+    const test::AllocationGuard creation;
     Postprocessor postprocessor = make(model, options);
+    EXPECT_GT(creation.count(), 0u);  // the guard can count
     msgs::Detection2DArray out;
     const test::AllocationGuard guard;
     const bool ok = postprocessor.run(message.array, message.slot, out).has_value();

@@ -230,9 +230,11 @@ TEST(Letterbox, SeveralCameraSizesTakeTurnsWithoutAllocating) {
   for (std::uint32_t i = 0; i < Letterbox::kMaxPlans; ++i) {
     images.push_back(random_image(100 + 7 * i, 90 + 3 * i, Encoding::kBgr8));
   }
+  const test::AllocationGuard first_use;
   for (const cv::Mat& image : images) {
     ASSERT_TRUE(letterbox.run(view_of(image, Encoding::kBgr8), tensor));
   }
+  EXPECT_GT(first_use.count(), 0u);  // the guard can count
   const test::AllocationGuard guard;
   bool ok = true;
   for (int round = 0; round < 2; ++round) {
@@ -242,6 +244,20 @@ TEST(Letterbox, SeveralCameraSizesTakeTurnsWithoutAllocating) {
   }
   EXPECT_EQ(guard.count(), 0u);
   EXPECT_TRUE(ok);
+}
+
+// A small gray image first, so that neither its plan nor its row buffer fits the colour one.
+TEST(Letterbox, CamerasOfOneSizeButDifferentEncodingsDoNotMix) {
+  Letterbox letterbox = make(96, 96);
+  std::vector<std::byte> tensor(letterbox.output_bytes());
+  for (const Encoding encoding :
+       {Encoding::kMono8, Encoding::kBgr8, Encoding::kRgb8, Encoding::kMono8}) {
+    const cv::Mat image = random_image(120, 70, encoding);
+    const auto t = letterbox.run(view_of(image, encoding), tensor);
+    ASSERT_TRUE(t);
+    EXPECT_LE(max_difference(tensor, opencv_letterbox(image, encoding, *t)), 1)
+        << msgs::enum_name(encoding);
+  }
 }
 
 TEST(Letterbox, ForgetsTheOldestSizeAndStaysRight) {
