@@ -1,0 +1,73 @@
+// What the topics' two halves share of ZeroMQ: owned sockets, and binding to a Unix socket without
+// stealing it from a live process, which libzmq's own bind() would do (it unlinks the path first).
+//
+// Internal to the runtime. Thread safety: a socket belongs to one thread at a time.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/result.hpp"
+
+namespace fovea::detail {
+
+struct ZmqClose {
+  void operator()(void* socket) const;
+};
+using ZmqSocket = std::unique_ptr<void, ZmqClose>;
+
+// A socket of the process's context with LINGER 0: closing never waits for an absent peer.
+Result<ZmqSocket> open_zmq_socket(int type);
+Result<> set_zmq_option(void* socket, int option, int value);
+
+// A bound path; removes it when destroyed, if it is still ours.
+class BoundPath {
+ public:
+  // Takes over a socket file that nobody listens on. `what` names the owner in errors ("topic
+  // cam0/image"). Errors: kUnavailable when a live process listens there.
+  static Result<BoundPath> bind(const Domain& domain, void* socket, const std::string& endpoint,
+                                std::string_view what);
+  BoundPath() = default;
+  BoundPath(BoundPath&&) noexcept = default;
+  BoundPath& operator=(BoundPath&& other) noexcept;
+  ~BoundPath();
+
+ private:
+  std::unique_ptr<Domain> domain_;
+  std::filesystem::path path_;
+  unsigned long inode_ = 0;
+};
+
+// What a reliable subscription subscribes to besides everything: its request for guaranteed
+// delivery. No message starts like it. ZeroMQ delivers it to the publisher after the subscription
+// itself and takes it back when the peer is gone, so both ends know exactly from which message on
+// it holds.
+struct ReliableRequest {
+  std::array<char, 16> magic{'f', 'o', 'v', 'e', 'a', '.', 'r', 'e',
+                             'l', 'i', 'a', 'b', 'l', 'e', '.', '1'};
+  std::uint64_t layout_hash = 0;  // a reader that would refuse every message must not be waited for
+  std::uint64_t reader_id = 0;    // random, not 0
+};
+static_assert(sizeof(ReliableRequest) == 32);
+
+// Messages that wait in ZeroMQ for one subscriber on each side: a second of video. Descriptors are
+// small, and what a subscriber finds when it wakes up goes through the keep-last queue, so this is
+// no delivery promise.
+inline constexpr int kQueueLength = 128;
+
+// zmq_send / zmq_recv without waiting, repeated when a signal interrupts. -1 with errno EAGAIN =
+// not now.
+int send_now(void* socket, const void* data, std::size_t size);
+int receive_now(void* socket, void* data, std::size_t capacity);
+
+// SIGINT or SIGTERM waits to be delivered. Executor::block_signals() makes them wait, so a loop
+// that blocks the executor's thread must look for itself.
+bool stop_signal_pending();
+
+}  // namespace fovea::detail

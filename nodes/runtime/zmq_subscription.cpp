@@ -1,0 +1,311 @@
+// The subscriber's half of a topic: a SUB socket that is emptied into a keep-last queue of ours,
+// and the mapped pools whose slots the queued messages hold.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <zmq.h>
+
+#include "msgs/registry.hpp"
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/log.hpp"
+#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/zmq_socket.hpp"
+
+namespace fovea::detail {
+namespace {
+
+constexpr std::int64_t kSecondNs = 1'000'000'000;
+// A subscriber that starts first looks for its publisher this often: soon at first, then 10 times a
+// second.
+constexpr int kReconnectMs = 10;
+constexpr int kReconnectMaxMs = 100;
+// A peer that sends more than any message of ours is cut off instead of filling our memory.
+constexpr int kMaxMessageBytes = 1 << 20;
+// Messages that one drain() takes at most, so that a flood cannot keep the caller for ever.
+constexpr int kDrainLimit = 4 * kQueueLength;
+
+std::string describe_hash(std::uint64_t hash) {
+  const msgs::MessageType* type = msgs::find_message_type(hash);
+  return fmt::format("{:016x} ({})", hash, type == nullptr ? "unknown type" : type->name);
+}
+
+class ZmqSubscription final : public SubscriptionCore {
+ public:
+  ZmqSubscription(const Domain& domain, std::string_view topic, const QoS& qos,
+                  const TopicType& type, Decode decode, StageLedger* ledger)
+      : domain_(domain),
+        topic_(topic),
+        qos_(qos),
+        type_(type),
+        decode_(decode),
+        ledger_(ledger),
+        queue_(qos.depth),
+        last_wire_(type.max_wire_size),
+        taken_wire_(type.max_wire_size),
+        incoming_(type.max_wire_size) {
+    for (Entry& entry : queue_) entry.wire.resize(type.max_wire_size);
+  }
+
+  Result<> connect() {
+    FOVEA_ASSIGN(const std::string endpoint, domain_.topic_endpoint(topic_));
+    FOVEA_ASSIGN(socket_, open_zmq_socket(ZMQ_SUB));
+    void* socket = socket_.get();
+    FOVEA_TRY(set_zmq_option(socket, ZMQ_RECONNECT_IVL, kReconnectMs));
+    FOVEA_TRY(set_zmq_option(socket, ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs));
+    FOVEA_TRY(set_zmq_option(socket, ZMQ_RCVHWM, kQueueLength));
+    const std::int64_t max_bytes = kMaxMessageBytes;
+    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes);
+    // All messages of the topic, also those of another layout: they are refused by name, not
+    // ignored.
+    zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);
+    if (qos_.reliability == Reliability::kReliable) {
+      ReliableRequest request;
+      request.layout_hash = type_.layout_hash;
+      while (request.reader_id == 0) {
+        if (getrandom(&request.reader_id, sizeof request.reader_id, 0) < 0) request.reader_id = 0;
+      }
+      reliable_id_ = request.reader_id;
+      zmq_setsockopt(socket, ZMQ_SUBSCRIBE, &request, sizeof request);
+    }
+    if (zmq_connect(socket, endpoint.c_str()) != 0) {
+      return fail(ErrorCode::kInternal,
+                  fmt::format("connect {}: {}", endpoint, zmq_strerror(zmq_errno())));
+    }
+    return {};
+  }
+
+  void* socket() override { return socket_.get(); }
+  std::uint64_t refused() const override { return refused_; }
+
+  void drain() override {
+    for (int i = 0; i < kDrainLimit && !(delivers_reliably() && waiting_ == queue_.size()); ++i) {
+      const int received = receive_now(socket_.get(), incoming_.data(), incoming_.size());
+      if (received < 0) break;
+      accept(static_cast<std::size_t>(received));
+    }
+    hold_waiting();
+    drop_unused_pool();
+  }
+
+  std::optional<std::pair<std::span<const std::byte>, ReadableBuffer>> take() override {
+    if (waiting_ == 0) return std::nullopt;
+    Entry& entry = oldest();
+    std::swap(entry.wire, taken_wire_);
+    auto taken = std::make_pair(std::span<const std::byte>(taken_wire_.data(), entry.size),
+                                std::move(entry.buffer));
+    remove_oldest();
+    return taken;
+  }
+
+ private:
+  struct Entry {
+    std::vector<std::byte> wire;
+    std::size_t size = 0;
+    Envelope envelope;
+    ReadableBuffer buffer;
+  };
+
+  // Nothing is dropped on this side: the publisher waits. Unknown until its first message, then as
+  // it says.
+  bool delivers_reliably() const {
+    return reliable_id_ != 0 && (!pools_[0] || pools_[0]->reliable());
+  }
+
+  // queue_[(first_ + i) % depth] is the i-th oldest waiting message.
+  Entry& waiting(std::size_t i) { return queue_[(first_ + i) % queue_.size()]; }
+  Entry& oldest() { return waiting(0); }
+  void remove_oldest() {
+    oldest().buffer = ReadableBuffer();
+    first_ = (first_ + 1) % queue_.size();
+    --waiting_;
+  }
+
+  void count_drop(DropReason reason) {
+    if (ledger_ != nullptr) ledger_->drop(reason);
+  }
+
+  // Judges the message in incoming_ and appends it to the queue.
+  void accept(std::size_t size) {
+    const std::span<const std::byte> wire(incoming_.data(), std::min(size, incoming_.size()));
+    if (const std::uint64_t hash = msgs::peek_hash(wire); hash != type_.layout_hash) {
+      ++refused_;
+      report_layout(hash, size);
+      return;
+    }
+    Envelope envelope;
+    if (size > incoming_.size() || !decode_(wire, envelope)) {
+      ++refused_;
+      return;
+    }
+    ReadableBuffer held;
+    if (delivers_reliably()) {
+      // What was sent before the publisher knew of this reader is not for it, and not counted.
+      held = hold(envelope.data);
+      if (!held && envelope.data.bytes != 0 && !joined_) return;
+      joined_ = true;
+    }
+    if (!is_next(wire, envelope)) {
+      ++refused_;
+      return;
+    }
+    if (waiting_ == queue_.size()) {
+      count_drop(DropReason::kSuperseded);
+      remove_oldest();
+    }
+    Entry& entry = waiting(waiting_++);
+    std::swap(entry.wire, incoming_);
+    entry.size = size;
+    entry.envelope = envelope;
+    entry.buffer = std::move(held);
+  }
+
+  // One socket never reorders: a number that is not above the last one is the last message once
+  // more (sent for a late subscriber), or a publisher that started again from 1.
+  bool is_next(std::span<const std::byte> wire, const Envelope& envelope) {
+    const bool repeat =
+        wire.size() == last_size_ && std::memcmp(wire.data(), last_wire_.data(), last_size_) == 0;
+    if (repeat || envelope.topic_seq == 0) return false;
+    if (ledger_ != nullptr && !ledger_->arrive(envelope.topic_seq)) return false;
+    std::memcpy(last_wire_.data(), wire.data(), wire.size());
+    last_size_ = wire.size();
+    return true;
+  }
+
+  // Holds the payloads of what stays in the queue, the newest first: it matters most. What cannot
+  // be held any more leaves the queue.
+  void hold_waiting() {
+    if (!type_.has_payload) return;
+    bool lost_one = false;
+    for (std::size_t i = waiting_; i-- > 0;) {
+      Entry& entry = waiting(i);
+      if (entry.buffer || entry.envelope.data.bytes == 0) continue;
+      entry.buffer = hold(entry.envelope.data);
+      if (!entry.buffer) {
+        entry.size = 0;
+        lost_one = true;
+      }
+    }
+    if (lost_one) remove_unheld();
+  }
+
+  // Empty if there is nothing to hold or it is too late.
+  ReadableBuffer hold(const msgs::BufferRef& data) {
+    PoolReader* pool = data.bytes == 0 ? nullptr : pool_of(data.incarnation);
+    if (pool == nullptr) return {};
+    auto buffer = pool->hold(data);
+    return buffer ? std::move(*buffer) : ReadableBuffer();
+  }
+
+  // Closes the gaps that entries of size 0 leave, in order.
+  void remove_unheld() {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < waiting_; ++i) {
+      if (waiting(i).size == 0) {
+        count_drop(DropReason::kExpired);
+      } else {
+        if (kept != i) std::swap(waiting(kept), waiting(i));
+        ++kept;
+      }
+    }
+    waiting_ = kept;
+  }
+
+  // The mapped pool of that incarnation, opened if need be. Two are kept while a publisher changes
+  // over.
+  PoolReader* pool_of(std::uint64_t incarnation) {
+    for (auto& pool : pools_) {
+      if (pool && pool->incarnation() == incarnation) return pool.get();
+    }
+    if (incarnation == unavailable_) return nullptr;
+    auto opened = PoolReader::open(domain_, topic_, incarnation, reliable_id_);
+    if (!opened) {
+      report_pool(incarnation, opened.error());
+      return nullptr;
+    }
+    if (reliable_id_ != 0 && !(*opened)->reliable()) {
+      log_warning("{}: its publisher is best effort; messages may be dropped", topic_);
+    }
+    pools_[1] = std::move(pools_[0]);
+    pools_[0] = std::move(*opened);
+    return pools_[0].get();
+  }
+
+  // The old pool's buffers keep it mapped as long as they live; we need it no longer once no
+  // message that waits lies in it.
+  void drop_unused_pool() {
+    if (!pools_[1]) return;
+    for (std::size_t i = 0; i < waiting_; ++i) {
+      if (waiting(i).envelope.data.incarnation == pools_[1]->incarnation()) return;
+    }
+    pools_[1].reset();
+  }
+
+  void report_layout(std::uint64_t hash, std::size_t size) {
+    if (std::find(reported_hashes_.begin(), reported_hashes_.end(), hash) != reported_hashes_.end())
+      return;
+    if (reported_count_ == reported_hashes_.size()) return;  // a peer that sends noise
+    reported_hashes_[reported_count_++] = hash;
+    log_error(
+        "{}: refused a message of {} bytes with layout {}; this process expects {}. Build both "
+        "alike",
+        topic_, size, describe_hash(hash), describe_hash(type_.layout_hash));
+  }
+
+  void report_pool(std::uint64_t incarnation, const Error& error) {
+    // What is gone or no pool will not become one; anything else may work at the next message.
+    if (error.code == ErrorCode::kNotFound || error.code == ErrorCode::kCorrupt)
+      unavailable_ = incarnation;
+    const std::int64_t now = monotonic_ns();
+    if (now - last_report_ns_ < kSecondNs) return;
+    last_report_ns_ = now;
+    log_warning("{}: cannot read a message's payload: {}", topic_, error.message);
+  }
+
+  const Domain domain_;
+  const std::string topic_;
+  const QoS qos_;
+  const TopicType type_;
+  const Decode decode_;
+  StageLedger* const ledger_;
+
+  ZmqSocket socket_;
+  std::uint64_t reliable_id_ = 0;                     // 0 = best effort
+  std::array<std::unique_ptr<PoolReader>, 2> pools_;  // the newest first
+  std::uint64_t unavailable_ = 0;
+
+  std::vector<Entry> queue_;
+  std::size_t first_ = 0;
+  std::size_t waiting_ = 0;
+  std::vector<std::byte> last_wire_;
+  std::size_t last_size_ = 0;
+  std::vector<std::byte> taken_wire_;
+  std::vector<std::byte> incoming_;
+
+  std::uint64_t refused_ = 0;
+  std::array<std::uint64_t, 8> reported_hashes_{};
+  std::size_t reported_count_ = 0;
+  std::int64_t last_report_ns_ = -kSecondNs;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<SubscriptionCore>> SubscriptionCore::create(
+    const Domain& domain, std::string_view topic, const QoS& qos, const TopicType& type,
+    Decode decode, StageLedger* ledger) {
+  if (qos.depth < 1 || qos.depth > kMaxPoolSlots) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("subscription of {}: depth is {}; it must be 1..{}", topic, qos.depth,
+                            kMaxPoolSlots));
+  }
+  auto subscription = std::make_unique<ZmqSubscription>(domain, topic, qos, type, decode, ledger);
+  FOVEA_TRY(subscription->connect());
+  return subscription;
+}
+
+}  // namespace fovea::detail
