@@ -276,6 +276,7 @@ class ZmqSubscription final : public SubscriptionCore {
 
   ZmqSocket socket_;
   std::uint64_t reliable_id_ = 0;                     // 0 = best effort
+  bool joined_ = false;                               // a message was held for this reliable reader
   std::array<std::unique_ptr<PoolReader>, 2> pools_;  // the newest first
   std::uint64_t unavailable_ = 0;
 
