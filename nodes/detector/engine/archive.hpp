@@ -80,8 +80,9 @@ class ArchiveWriter {
 
  private:
   static void append(std::vector<std::byte>& to, const void* data, std::size_t size) {
-    const auto* first = static_cast<const std::byte*>(data);
-    to.insert(to.end(), first, first + size);
+    const std::size_t end = to.size();
+    to.resize(end + size);
+    if (size > 0) std::memcpy(to.data() + end, data, size);
   }
   template <class Sequence>
   void sequence(const Sequence& items) {

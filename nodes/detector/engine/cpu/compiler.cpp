@@ -3,26 +3,20 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "nodes/detector/engine/cpu/blocked_ops.hpp"
 #include "nodes/detector/engine/cpu/choice.hpp"
 #include "nodes/detector/engine/cpu/placement.hpp"
+#include "nodes/detector/engine/passes/memory_plan.hpp"
+#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/reference/operators.hpp"
 
 namespace fovea::engine::cpu {
 
 namespace {
-
-constexpr std::size_t kAlignment = 64;
-
-std::size_t aligned(std::size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 std::size_t bytes_of(const Value& value) {
   return static_cast<std::size_t>(volume(value.dims)) * element_size(value.dtype);
@@ -30,45 +24,23 @@ std::size_t bytes_of(const Value& value) {
 
 std::int64_t pixels_of(const Dims& dims) { return dims[2] * dims[3]; }
 
-// Buffers whose steps do not overlap share addresses: largest first, each at the lowest free place.
+// Buffers whose steps do not overlap share addresses.
 void plan_arena(Program& program) {
-  struct Life {
-    std::size_t first = std::numeric_limits<std::size_t>::max();
-    std::size_t last = 0;
-  };
-  std::vector<Life> lives(program.buffer_bytes.size());
+  constexpr Lifetime kNever{1, 0};
+  std::vector<BufferRequest> requests;
+  for (const std::size_t bytes : program.buffer_bytes) requests.push_back({bytes, kNever});
   for (std::size_t step = 0; step < program.steps.size(); ++step) {
     for (const auto* buffers : {&program.steps[step].reads, &program.steps[step].writes}) {
       for (const std::int32_t buffer : *buffers) {
-        Life& life = lives[static_cast<std::size_t>(buffer)];
-        life.first = std::min(life.first, step);
-        life.last = std::max(life.last, step);
+        Lifetime& life = requests[static_cast<std::size_t>(buffer)].lifetime;
+        if (life.first > life.last) life.first = step;  // steps come in order
+        life.last = step;
       }
     }
   }
-  std::vector<std::size_t> order(lives.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return program.buffer_bytes[a] > program.buffer_bytes[b];
-  });
-  program.buffer_offsets.assign(lives.size(), 0);
-  std::vector<std::size_t> placed;  // by offset
-  for (const std::size_t buffer : order) {
-    std::size_t offset = 0;
-    for (const std::size_t other : placed) {
-      if (lives[other].last < lives[buffer].first || lives[buffer].last < lives[other].first)
-        continue;
-      const std::size_t start = program.buffer_offsets[other];
-      if (offset + program.buffer_bytes[buffer] <= start) break;
-      offset = std::max(offset, start + program.buffer_bytes[other]);
-    }
-    program.buffer_offsets[buffer] = offset;
-    program.arena_bytes = std::max(program.arena_bytes, offset + program.buffer_bytes[buffer]);
-    const auto behind = std::upper_bound(
-        placed.begin(), placed.end(), offset,
-        [&](std::size_t at, std::size_t other) { return at < program.buffer_offsets[other]; });
-    placed.insert(behind, buffer);
-  }
+  MemoryPlan plan = plan_memory(requests);
+  program.buffer_offsets = std::move(plan.offsets);
+  program.arena_bytes = plan.total;
 }
 
 class Compiler {
@@ -136,7 +108,7 @@ class Compiler {
   }
 
   std::int32_t new_buffer(std::size_t bytes) {
-    program_.buffer_bytes.push_back(aligned(bytes));
+    program_.buffer_bytes.push_back(bytes);
     return static_cast<std::int32_t>(program_.buffer_bytes.size() - 1);
   }
 
@@ -353,7 +325,7 @@ class Compiler {
     const ValueId id = network_.outputs[index];
     const Value& value = network_.value(id);
     // Maps of a detect head leave as [H, W, C]; everything else as it is.
-    if (network_.head.kind != HeadKind::kDfl || value.dims.size() != 4) {
+    if (!outputs_channels_last(network_.head) || value.dims.size() != 4) {
       const Location from = use_planar(id);
       add_loop(value.name, "copy", {from}, {},
                [from, index, bytes = bytes_of(value)](const Frame& frame) {

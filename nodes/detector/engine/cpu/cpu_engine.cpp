@@ -3,7 +3,6 @@
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 
 #include <algorithm>
-#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -12,6 +11,7 @@
 
 #include "nodes/detector/engine/cpu/compiler.hpp"
 #include "nodes/detector/engine/cpu/onednn.hpp"
+#include "nodes/detector/engine/provider.hpp"
 
 namespace fovea::engine {
 
@@ -31,10 +31,6 @@ AlignedMemory allocate(std::size_t bytes) {
       ::operator new[](std::max<std::size_t>(bytes, 1), std::align_val_t{kAlignment})));
 }
 
-bool usable(const void* address) {
-  return address != nullptr && reinterpret_cast<std::uintptr_t>(address) % kAlignment == 0;
-}
-
 class CpuContext : public ExecutionContext {
  public:
   CpuContext(const cpu::Program& program, const EngineInfo& info)
@@ -50,7 +46,7 @@ class CpuContext : public ExecutionContext {
   }
 
   Result<> execute(std::span<const BatchItem> batch) override {
-    FOVEA_TRY(check(batch));
+    FOVEA_TRY(check_batch(batch, info_));
     omp_set_num_threads(info_.threads);  // of this thread; another one may run another engine
     for (const BatchItem& item : batch) {
       frame_.input = item.input;
@@ -67,25 +63,6 @@ class CpuContext : public ExecutionContext {
   }
 
  private:
-  Result<> check(std::span<const BatchItem> batch) const {
-    if (batch.empty() || batch.size() > static_cast<std::size_t>(info_.max_batch)) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("batch is {} items; it must be 1..{}",
-                                                           batch.size(), info_.max_batch));
-    }
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      bool good = usable(batch[i].input) && batch[i].outputs.size() == info_.outputs.size();
-      for (std::size_t k = 0; good && k < batch[i].outputs.size(); ++k)
-        good = usable(batch[i].outputs[k]);
-      if (!good) {
-        return fail(
-            ErrorCode::kInvalidArgument,
-            fmt::format("batch item {} needs an input and {} outputs at 64-byte aligned addresses",
-                        i, info_.outputs.size()));
-      }
-    }
-    return {};
-  }
-
   const cpu::Program& program_;
   const EngineInfo& info_;
   AlignedMemory arena_;
@@ -127,10 +104,9 @@ class CpuEngineImpl : public CpuEngine {
 
 }  // namespace
 
-Result<std::shared_ptr<const CpuEngine>> load_cpu_engine(NetworkDefinition network,
-                                                         EngineInfo info) {
+Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
-  FOVEA_ASSIGN(cpu::Program program, cpu::compile(network, block));
+  FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
   return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
 }
 

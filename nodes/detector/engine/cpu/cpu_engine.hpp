@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "nodes/detector/engine/engine.hpp"
+#include "nodes/detector/engine/provider.hpp"
 
 namespace fovea::engine {
 
@@ -34,11 +34,12 @@ class CpuEngine : public Engine {
   virtual std::size_t context_bytes() const = 0;
 };
 
-// `network` is lowered; `info` describes it. Packs the weights (a copy; the network is not kept).
+// Provider::load. Packs the weights (a copy; the network is not kept). Its engines are CpuEngines.
 // Errors: kUnsupported, naming the layer that nothing can run; kInvalidArgument for a bad
 // FOVEA_ISA.
-Result<std::shared_ptr<const CpuEngine>> load_cpu_engine(NetworkDefinition network,
-                                                         EngineInfo info);
+Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info);
+
+inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine};
 
 // "oneDNN 2.6.3 avx512_core": part of the plan cache's key.
 std::string cpu_provider_version();

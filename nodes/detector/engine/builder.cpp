@@ -1,0 +1,119 @@
+// The order of building, and the checks that a plan from anywhere must pass before a provider sees
+// it.
+#include "nodes/detector/engine/builder.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/model_hash.hpp"
+#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/reference/reference_engine.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+// Best first.
+constexpr std::array kProviders = {kCpuProvider, kReferenceProvider};
+
+const Provider* find_provider(std::string_view name) {
+  const auto found = std::find_if(kProviders.begin(), kProviders.end(),
+                                  [&](const Provider& provider) { return provider.name == name; });
+  return found == kProviders.end() ? nullptr : &*found;
+}
+
+Result<> check(const BuilderConfig& config) {
+  const auto refuse = [](std::string message) {
+    return fail(ErrorCode::kInvalidArgument, std::move(message));
+  };
+  if (find_provider(config.provider) == nullptr) {
+    return refuse(fmt::format("provider is '{}'; it must be cpu or reference", config.provider));
+  }
+  if (config.precision != "fp32") {
+    return refuse(fmt::format("precision is '{}'; it must be fp32", config.precision));
+  }
+  if (config.max_batch < 1 || config.max_batch > kMaxBatch) {
+    return refuse(fmt::format("max_batch is {}; it must be 1..{}", config.max_batch, kMaxBatch));
+  }
+  if (config.threads < 1 || config.threads > kMaxThreads) {
+    return refuse(fmt::format("threads is {}; it must be 1..{}", config.threads, kMaxThreads));
+  }
+  if (config.input_height < 0 || config.input_width < 0) {
+    return refuse(fmt::format("input size is {}x{}; it must be positive, or 0 for the model's",
+                              config.input_width, config.input_height));
+  }
+  return {};
+}
+
+tl::unexpected<Error> corrupt(std::string message) {
+  return fail(ErrorCode::kCorrupt, "plan: " + std::move(message));
+}
+
+}  // namespace
+
+Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
+                        const Progress& progress) {
+  const auto report = [&](std::string_view stage, double done) {
+    if (progress) progress(stage, done);
+  };
+  FOVEA_TRY(check(config));
+  report("read", 0);
+  Plan plan;
+  plan.provider = config.provider;
+  plan.precision = config.precision;
+  plan.max_batch = config.max_batch;
+  plan.threads = config.threads;
+  FOVEA_ASSIGN(plan.model_hash, hash_model(model));
+  report("parse", 0.1);
+  FOVEA_ASSIGN(NetworkDefinition network, parse_onnx(model));
+  report("lower", 0.2);
+  auto lowered = lower(std::move(network), {.keep_output0 = config.keep_output0,
+                                            .input_height = config.input_height,
+                                            .input_width = config.input_width});
+  if (!lowered) return fail(lowered.error().with_context(model.string()));
+  plan.network = std::move(*lowered);
+  report("compile", 0.5);
+  if (auto engine = load_engine(plan); !engine)
+    return fail(engine.error().with_context(model.string()));
+  report("done", 1);
+  return plan;
+}
+
+Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan) {
+  if (plan.precision != "fp32") {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("precision {} is not in this build", plan.precision));
+  }
+  if (plan.max_batch < 1 || plan.max_batch > kMaxBatch || plan.threads < 1 ||
+      plan.threads > kMaxThreads) {
+    return corrupt(
+        fmt::format("max_batch {} or threads {} is out of range", plan.max_batch, plan.threads));
+  }
+  const Provider* provider = find_provider(plan.provider);
+  if (provider == nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("provider {} is not in this build", plan.provider));
+  }
+  // Shapes are inferred anew: those in the plan might contradict the weights.
+  NetworkDefinition network = plan.network;
+  if (auto shaped = infer_shapes(network, 1); !shaped) return corrupt(shaped.error().message);
+  auto info = describe_engine(network, plan.provider,
+                              {.max_batch = plan.max_batch,
+                               .threads = plan.threads,
+                               .precision = plan.precision,
+                               .model_hash = plan.model_hash});
+  if (!info) return corrupt(info.error().message);
+  return provider->load(std::move(network), std::move(*info));
+}
+
+std::string provider_version(std::string_view provider) {
+  return provider == "cpu" ? cpu_provider_version() : "fovea";
+}
+
+}  // namespace fovea::engine
