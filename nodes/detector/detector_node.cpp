@@ -1,0 +1,365 @@
+// Network inputs of many cameras in, raw head maps out: `<camera>/tensor` -> `<camera>/heads`.
+//
+// The executor's thread holds arriving tensors and queues the newest of each camera; one inference
+// thread takes batches of them, loans an output slot per frame and runs the engine from held slots
+// into loaned ones. No pixel or tensor is copied.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "msgs/model_info.hpp"
+#include "msgs/tensor.hpp"
+#include "nodes/detector/batcher.hpp"
+#include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/engine.hpp"
+#include "nodes/detector/plan_cache.hpp"
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/log.hpp"
+#include "nodes/runtime/node.hpp"
+
+namespace fovea {
+namespace {
+
+std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+class DetectorNode final : public Node {
+ public:
+  DetectorNode() : Node("detector", "Runs a YOLO network over batches of many cameras' frames") {}
+
+  void declare_parameters(ParameterSet& p) override {
+    p.add("cameras", &cameras_, "Names of the cameras to serve").required();
+    p.add("model", &model_, "ONNX file").required();
+    p.add("provider", &provider_, "What runs the network").one_of({"cpu", "reference"});
+    p.add("precision", &precision_, "Arithmetic of the network").one_of({"fp32"});
+    p.add("max_batch", &max_batch_, "Most frames in one inference", Range{1, 64}, "frames");
+    p.add("max_delay_ms", &max_delay_ms_,
+          "How long the oldest frame waits for others; 0 = not at all", Range{0, 1000}, "ms");
+    p.add("threads", &threads_, "Threads of the CPU provider; 0 = one per core", Range{0, 256});
+    p.add("slots", &slots_, "Shared-memory output slots per camera", Range{2, 64});
+    p.add("cache_dir", &cache_dir_,
+          "Where built engines are kept; empty = $FOVEA_CACHE_DIR or ~/.cache/fovea");
+    p.add("keep_output0", &keep_output0_,
+          "Run the model's own decode tail instead of cutting it off");
+  }
+
+  Result<> on_configure() override {
+    FOVEA_TRY(load());
+    FOVEA_TRY(warm_up());
+    FOVEA_ASSIGN(auto info,
+                 Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
+                                                    {.durability = Durability::kTransientLocal}));
+    model_info_.emplace(std::move(info));
+    for (const std::string& camera : cameras_) {
+      FOVEA_TRY(check_name("camera", camera));
+      auto stream = std::make_unique<Stream>(metrics(), camera);
+      FOVEA_ASSIGN(auto heads,
+                   Publisher<msgs::TensorArray>::create(
+                       domain(), camera + "/heads", {},
+                       {.slot_count = static_cast<std::uint32_t>(slots_)}, &stream->ledger));
+      stream->heads.emplace(std::move(heads));
+      FOVEA_ASSIGN(auto tensors, Subscription<msgs::Tensor>::create(domain(), camera + "/tensor",
+                                                                    {}, &stream->ledger));
+      stream->tensors.emplace(std::move(tensors));
+      streams_.push_back(std::move(stream));
+    }
+    return {};
+  }
+
+  Result<> on_activate() override {
+    batcher_.emplace(streams_.size(),
+                     BatchPolicy{.max_batch = static_cast<std::size_t>(max_batch_),
+                                 .max_delay = std::chrono::nanoseconds(
+                                     static_cast<std::int64_t>(max_delay_ms_ * 1e6))});
+    for (std::size_t i = 0; i < streams_.size(); ++i) {
+      registrations_.push_back(
+          spin(*streams_[i]->tensors,
+               [this, i](Received<msgs::Tensor>&& tensor) { queue(i, std::move(tensor)); }));
+    }
+    model_info_->publish(model_description_);
+    registrations_.push_back(executor().add_socket(model_info_->socket(), [this] {
+      model_info_->subscription_count();  // serves late subscribers
+    }));
+    inference_ = std::thread([this] { infer(); });
+    return {};
+  }
+
+  Result<> on_deactivate() override {
+    for (Executor::Id id : registrations_) executor().remove(id);
+    registrations_.clear();
+    for (std::size_t i = 0; i < streams_.size(); ++i) {  // what already arrived still leaves
+      streams_[i]->tensors->drain();
+      while (auto tensor = streams_[i]->tensors->take()) queue(i, std::move(*tensor));
+    }
+    batcher_->close();
+    inference_.join();
+    batcher_.reset();
+    return {};
+  }
+
+  Result<> on_cleanup() override {
+    streams_.clear();
+    model_info_.reset();
+    context_.reset();
+    engine_.reset();
+    return {};
+  }
+
+ private:
+  struct Stream {
+    Stream(MetricsPage& page, const std::string& name)
+        : camera(name), ledger(page, name), latency_us(page.histogram("detector_us", name)) {}
+
+    std::string camera;
+    StageLedger ledger;
+    Histogram& latency_us;  // from tensor to raw maps, waiting included
+    std::optional<Subscription<msgs::Tensor>> tensors;
+    std::optional<Publisher<msgs::TensorArray>> heads;  // used by the inference thread
+    std::string last_error;                             // so that a lasting fault is logged once
+  };
+  using Frame = Received<msgs::Tensor>;
+
+  // Plan from the cache or built, engine and context.
+  Result<> load() {
+    PlanRequest request;
+    request.model = model_;
+    request.config.provider = provider_;
+    request.config.precision = precision_;
+    request.config.max_batch = static_cast<std::int32_t>(max_batch_);
+    request.config.threads =
+        threads_ > 0 ? static_cast<std::int32_t>(threads_)
+                     : static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+    request.config.keep_output0 = keep_output0_;
+    FOVEA_ASSIGN(
+        CachedPlan cached,
+        PlanCache(cache_dir_).get_or_build(request, [this](std::string_view stage, double done) {
+          beat();
+          set_status(msgs::DiagnosticLevel::kOk,
+                     fmt::format("building engine: {} ({:.0f} %)", stage, done * 100));
+        }));
+    if (!cached.warning.empty()) log_warning("{}", cached.warning);
+    if (cached.hit) {
+      log_info("plan {:.12} from the cache in {:.0f} ms", cached.key, cached.seconds * 1e3);
+    } else {
+      log_info("plan {:.12} built in {:.1f} s: {}", cached.key, cached.seconds, cached.reason);
+    }
+    ++metrics().counter(cached.hit ? "plan_hit" : "plan_built");
+    metrics().counter("plan_ms") = static_cast<std::uint64_t>(cached.seconds * 1e3);
+    metrics().counter("engine_info", "", fmt::format("{}/{}", provider_, precision_)) = 1;
+    FOVEA_ASSIGN(engine_, engine::load_engine(cached.plan));
+    FOVEA_ASSIGN(context_, engine_->create_execution_context());
+    engine_us_ = &metrics().histogram("engine_us");
+    for (std::int64_t size = 1; size <= max_batch_; ++size) {
+      batches_.push_back(&metrics().counter("batches", "", std::to_string(size)));
+    }
+    return describe_model(cached.key);
+  }
+
+  // What the others need to know, once for all frames.
+  Result<> describe_model(const std::string& key) {
+    const engine::EngineInfo& info = engine_->info();
+    msgs::ModelInfo& model = model_description_;
+    model.model_id = std::stoull(key.substr(0, 16), nullptr, 16);
+    switch (info.head.kind) {
+      case engine::HeadKind::kDfl:
+        model.head = msgs::HeadKind::kDfl;
+        break;
+      case engine::HeadKind::kDecoded:
+        model.head = msgs::HeadKind::kDecoded;
+        break;
+      case engine::HeadKind::kDecodedObjectness:
+        model.head = msgs::HeadKind::kDecodedObjectness;
+        break;
+      case engine::HeadKind::kUnknown:
+        return fail(
+            ErrorCode::kUnsupported,
+            fmt::format("{}: its outputs are no YOLO detect head that Fovea knows", model_));
+    }
+    model.reg_max = static_cast<std::uint32_t>(info.head.reg_max);
+    model.network_height = static_cast<std::uint32_t>(info.input.dims[0]);
+    model.network_width = static_cast<std::uint32_t>(info.input.dims[1]);
+    model.level_count = static_cast<std::uint32_t>(info.head.strides.size());
+    if (info.head.strides.size() > model.strides.size() ||
+        info.outputs.size() > msgs::TensorArray::kMaxTensors) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("{}: {} levels and {} outputs; at most {} and {}", model_,
+                              info.head.strides.size(), info.outputs.size(), model.strides.size(),
+                              msgs::TensorArray::kMaxTensors));
+    }
+    for (std::size_t i = 0; i < info.head.strides.size(); ++i) {
+      model.strides[i] = static_cast<std::uint32_t>(info.head.strides[i]);
+    }
+    for (std::int32_t i = 0; i < info.head.classes; ++i) {
+      const auto index = static_cast<std::size_t>(i);
+      const std::string name =
+          index < info.class_names.size() ? info.class_names[index] : fmt::format("class_{}", i);
+      if (!model.class_names.push_back(std::string_view(name))) {
+        return fail(ErrorCode::kUnsupported,
+                    fmt::format("{}: {} classes; at most {}", model_, info.head.classes,
+                                msgs::ModelInfo::kMaxClasses));
+      }
+    }
+    heads_message_.model_id = model.model_id;
+    for (const engine::TensorSpec& output : info.outputs) {
+      msgs::TensorView view;
+      view.name = std::string_view(output.name);
+      view.dtype = msgs::DataType::kFloat32;
+      view.rank = static_cast<std::uint32_t>(output.dims.size());
+      std::copy(output.dims.begin(), output.dims.end(), view.dims.begin());
+      view.offset = slot_bytes_;
+      view.bytes = output.bytes;
+      slot_bytes_ += aligned(output.bytes);
+      heads_message_.tensors.push_back(view);
+    }
+    return {};
+  }
+
+  // Every batch size once, so that no frame pays for first-use costs.
+  Result<> warm_up() {
+    const engine::EngineInfo& info = engine_->info();
+    struct AlignedDelete {
+      void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t(64)); }
+    };
+    const auto allocate = [](std::size_t bytes) {
+      auto* memory =
+          static_cast<std::byte*>(::operator new[](aligned(bytes), std::align_val_t(64)));
+      std::memset(memory, 114, aligned(bytes));
+      return std::unique_ptr<std::byte, AlignedDelete>(memory);
+    };
+    const auto input = allocate(info.input.bytes);
+    const auto output = allocate(slot_bytes_);
+    std::vector<void*> pointers;
+    for (const msgs::TensorView& view : heads_message_.tensors)
+      pointers.push_back(output.get() + view.offset);
+    for (std::int64_t size = 1; size <= max_batch_; ++size) {
+      set_status(msgs::DiagnosticLevel::kOk,
+                 fmt::format("warming up batch {} of {}", size, max_batch_));
+      beat();
+      const std::vector<engine::BatchItem> items(static_cast<std::size_t>(size),
+                                                 {.input = input.get(), .outputs = pointers});
+      FOVEA_TRY(context_->execute(items));
+    }
+    set_status(msgs::DiagnosticLevel::kOk, "");
+    return {};
+  }
+
+  void queue(std::size_t index, Frame&& frame) {
+    Stream& stream = *streams_[index];
+    if (auto problem = mismatch(frame); !problem.empty()) {
+      stream.ledger.drop(DropReason::kError);
+      if (std::exchange(stream.last_error, problem) != problem) {
+        log_warning("{}/tensor: frame {} refused: {}", stream.camera, frame.message.header.seq,
+                    problem);
+      }
+      return;
+    }
+    if (batcher_->put(index, std::move(frame))) stream.ledger.drop(DropReason::kSuperseded);
+  }
+
+  // Why the engine cannot take this tensor; empty if it can.
+  std::string mismatch(const Frame& frame) const {
+    const engine::TensorSpec& input = engine_->info().input;
+    const msgs::Tensor& tensor = frame.message;
+    if (tensor.dtype != msgs::DataType::kUint8) {
+      return fmt::format("dtype is {}; it must be uint8", msgs::enum_name(tensor.dtype));
+    }
+    if (tensor.rank != input.dims.size() ||
+        !std::equal(input.dims.begin(), input.dims.end(), tensor.dims.begin())) {
+      return fmt::format("its shape differs from the network's input {}",
+                         engine::to_string(input.dims));
+    }
+    if (frame.buffer.data().size() < input.bytes) {
+      return fmt::format("it has {} bytes; the network's input takes {}",
+                         frame.buffer.data().size(), input.bytes);
+    }
+    return {};
+  }
+
+  void infer() {
+    std::vector<Batcher<Frame>::Entry> batch;
+    std::vector<WritableBuffer> slots;
+    std::vector<engine::BatchItem> items;
+    const std::size_t outputs = engine_->info().outputs.size();
+    std::vector<void*> pointers(batcher_->max_batch() * outputs);
+    batch.reserve(batcher_->max_batch());
+    slots.reserve(batcher_->max_batch());
+    items.reserve(batcher_->max_batch());
+    while (batcher_->wait(batch)) {
+      slots.clear();
+      items.clear();
+      std::erase_if(batch, [&](Batcher<Frame>::Entry& entry) {
+        auto slot = streams_[entry.camera]->heads->loan(slot_bytes_);
+        if (!slot) return true;  // the publisher has counted it
+        void** first = pointers.data() + items.size() * outputs;
+        for (std::size_t i = 0; i < outputs; ++i) first[i] = slot->data().data() + views_[i].offset;
+        items.push_back({.input = entry.frame.buffer.data().data(), .outputs = {first, outputs}});
+        slots.push_back(std::move(*slot));
+        return false;
+      });
+      if (batch.empty()) continue;
+      const std::int64_t started = monotonic_ns();
+      const Result<> executed = context_->execute(items);
+      const std::int64_t finished = monotonic_ns();
+      if (!executed) {
+        log_error("inference failed: {}", executed.error().message);
+        set_status(msgs::DiagnosticLevel::kError, executed.error().message);
+        for (auto& entry : batch) streams_[entry.camera]->ledger.drop(DropReason::kError);
+        batch.clear();
+        continue;
+      }
+      engine_us_->record(static_cast<std::uint64_t>((finished - started) / 1000));
+      ++*batches_[items.size() - 1];
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        publish(*streams_[batch[i].camera], batch[i].frame, std::move(slots[i]), finished);
+      }
+      batch.clear();  // gives the tensors' slots back
+    }
+  }
+
+  void publish(Stream& stream, Frame& frame, WritableBuffer&& slot, std::int64_t inferred) {
+    heads_message_.header = frame.message.header;
+    heads_message_.header.stages.inferred = inferred;
+    heads_message_.letterbox = frame.message.letterbox;
+    stream.latency_us.record(static_cast<std::uint64_t>(
+        std::max<std::int64_t>(inferred - frame.message.header.stages.preprocessed, 0) / 1000));
+    stream.heads->publish(heads_message_, std::move(slot), slot_bytes_);
+  }
+
+  std::vector<std::string> cameras_;
+  std::string model_;
+  std::string provider_ = "cpu";
+  std::string precision_ = "fp32";
+  std::int64_t max_batch_ = 4;
+  double max_delay_ms_ = 0;
+  std::int64_t threads_ = 0;
+  std::int64_t slots_ = 4;
+  std::string cache_dir_;
+  bool keep_output0_ = false;
+
+  std::shared_ptr<const engine::Engine> engine_;
+  std::unique_ptr<engine::ExecutionContext> context_;  // used by the inference thread
+  msgs::ModelInfo model_description_;
+  std::vector<msgs::TensorView> views_;  // where each output lies in a slot
+  std::size_t slot_bytes_ = 0;
+  msgs::TensorArray heads_message_;  // the parts that are the same for every frame
+
+  Histogram* engine_us_ = nullptr;
+  std::vector<Counter*> batches_;  // by size - 1
+
+  std::vector<std::unique_ptr<Stream>> streams_;
+  std::optional<Publisher<msgs::ModelInfo>> model_info_;
+  std::optional<Batcher<Frame>> batcher_;
+  std::vector<Executor::Id> registrations_;
+  std::thread inference_;
+};
+
+}  // namespace
+
+std::unique_ptr<Node> make_node() { return std::make_unique<DetectorNode>(); }
+
+}  // namespace fovea
