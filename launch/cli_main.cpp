@@ -1,0 +1,190 @@
+// The `fovea` command: one front door to launching, looking at topics and nodes, and the engine
+// tool.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "launch/install_paths.hpp"
+#include "launch/launch_main.hpp"
+#include "launch/report.hpp"
+#include "launch/snapshot.hpp"
+#include "launch/suggest.hpp"
+#include "launch/table.hpp"
+#include "launch/topic_commands.hpp"
+
+namespace {
+
+using namespace fovea;
+using namespace fovea::launch;
+
+constexpr int kExitUsage = 2;
+
+int refuse(std::string_view message) {
+  fmt::print(stderr, "fovea: {}\n", message);
+  return kExitUsage;
+}
+
+// `fovea engine ...` is the engine tool's own command line; this process becomes it.
+int become_engine_tool(char** argv) {
+  const std::string tool = executable_directory() / "fovea-engine";
+  argv[1] = const_cast<char*>(tool.c_str());
+  execv(tool.c_str(), argv + 1);
+  return refuse(fmt::format("cannot run {}: {}", tool, std::strerror(errno)));
+}
+
+// CLI11 only says that a word was not expected; say which command or option was probably meant.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_name() != "ExtrasError" && error.get_name() != "RequiredError") return error.what();
+  const CLI::App* innermost = &app;
+  while (!innermost->get_subcommands().empty()) innermost = innermost->get_subcommands().front();
+  const std::vector<std::string> extras = app.remaining(true);
+  if (extras.empty()) return error.what();
+  const std::string& word = extras.front();
+  std::vector<std::string> known;
+  const bool is_option = word.starts_with("-");
+  if (is_option) {
+    for (const CLI::Option* option : innermost->get_options()) {
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    }
+  } else {
+    for (const CLI::App* command :
+         innermost->get_subcommands([](const CLI::App*) { return true; })) {
+      known.push_back(command->get_name());
+    }
+  }
+  const std::string_view what = is_option ? "option" : known.empty() ? "argument" : "command";
+  return fmt::format("unknown {} `{}`{}", what, word, did_you_mean(word, known));
+}
+
+Result<std::map<std::string, std::string>> parse_arguments(const std::vector<std::string>& words) {
+  std::map<std::string, std::string> arguments;
+  for (const std::string& word : words) {
+    const std::size_t separator = word.find(":=");
+    if (separator == std::string::npos || separator == 0) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("`{}` is no launch argument; write name:=value", word));
+    }
+    if (!arguments.emplace(word.substr(0, separator), word.substr(separator + 2)).second) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("argument `{}` is given twice", word.substr(0, separator)));
+    }
+  }
+  return arguments;
+}
+
+// Everything the command line may say.
+struct CommandLine {
+  LaunchOptions launch;
+  std::vector<std::string> launch_arguments;
+  std::string domain;
+  std::string topic;
+  std::uint64_t count = 0;
+  bool once = false;
+  bool show_types = false;
+  bool json = false;
+};
+
+void add_launch_command(CLI::App& app, CommandLine& line) {
+  CLI::App* launch =
+      app.add_subcommand("launch", "Run the nodes of a launch file and watch over them");
+  LaunchOptions& options = line.launch;
+  launch->add_option("file", options.file, "Launch file, or the name of a shipped one")->required();
+  launch->add_option("arguments", line.launch_arguments,
+                     "Arguments of the launch file, name:=value");
+  launch->add_option("--domain", options.domain,
+                     "Run beside other launches ($FOVEA_DOMAIN, else default)");
+  launch
+      ->add_option("--duration", options.duration_s,
+                   "Stop so many seconds after all nodes are active")
+      ->check(CLI::PositiveNumber);
+  launch->add_option("--json", options.json_file,
+                     "Write the final figures to this file; - = stdout");
+  launch->add_flag("--quiet", options.quiet, "No table and no summary, only logs");
+  launch->add_flag("-p,--print,--dry-run", options.print_only,
+                   "Show what would run, start nothing");
+  launch->add_flag("-s,--show-args", options.show_arguments,
+                   "Show the arguments of the launch file");
+}
+
+void add_topic_command(CLI::App& app, CommandLine& line) {
+  CLI::App* topic = app.add_subcommand("topic", "Look at topics")->require_subcommand(1);
+  const auto add = [&](const char* name, const char* description) {
+    CLI::App* command = topic->add_subcommand(name, description);
+    command->add_option("--domain", line.domain, "Domain to look into");
+    return command;
+  };
+  CLI::App* list = add("list", "Topics of the domain and whether anyone publishes them");
+  list->add_flag("-t,--show-types", line.show_types, "Wait for a message of each to tell its type");
+  list->add_flag("--json", line.json, "As JSON");
+  CLI::App* echo = add("echo", "Messages of a topic, one line of JSON each");
+  echo->add_option("topic", line.topic)->required();
+  echo->add_option("--count", line.count, "Stop after so many messages")
+      ->check(CLI::PositiveNumber);
+  echo->add_flag("--once", line.once, "Stop after one message");
+  CLI::App* hz = add("hz", "Rate of a topic, once a second");
+  hz->add_option("topic", line.topic)->required();
+  hz->add_option("--count", line.count, "Stop after so many messages and show their rate")
+      ->check(CLI::PositiveNumber);
+}
+
+void add_node_command(CLI::App& app, CommandLine& line) {
+  CLI::App* node = app.add_subcommand("node", "Look at nodes")->require_subcommand(1);
+  CLI::App* list = node->add_subcommand("list", "Nodes of the domain and their state");
+  list->add_option("--domain", line.domain, "Domain to look into");
+  list->add_flag("--json", line.json, "As JSON");
+}
+
+int list_nodes(const Domain& domain, bool json) {
+  const Snapshot snapshot = take_snapshot(domain, false);
+  if (json) {
+    fmt::print("{}", nodes_json(snapshot.nodes));
+    return 0;
+  }
+  for (const std::string& text : node_table(snapshot.nodes)) fmt::print("{}\n", text);
+  return 0;
+}
+
+int run(const CLI::App& app, CommandLine& line) {
+  if (app.got_subcommand("launch")) {
+    auto arguments = parse_arguments(line.launch_arguments);
+    if (!arguments) return refuse(arguments.error().message);
+    line.launch.arguments = std::move(*arguments);
+    return run_launch(line.launch);
+  }
+  const auto domain = Domain::open(line.domain);
+  if (!domain) return refuse(domain.error().message);
+  if (app.got_subcommand("node")) return list_nodes(*domain, line.json);
+  const CLI::App* topic = app.get_subcommand("topic");
+  if (topic->got_subcommand("list")) return topic_list(*domain, line.show_types, line.json);
+  const std::uint64_t count = line.once ? 1 : line.count;
+  return topic->got_subcommand("echo") ? topic_echo(*domain, line.topic, count)
+                                       : topic_hz(*domain, line.topic, count);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "engine") == 0) return become_engine_tool(argv);
+  CLI::App app("Perception nodes for robots: capture, preprocess, detect, postprocess", "fovea");
+  app.set_version_flag("--version", "fovea " FOVEA_VERSION);
+  app.require_subcommand(1);
+  CommandLine line;
+  add_launch_command(app, line);
+  add_topic_command(app, line);
+  add_node_command(app, line);
+  app.add_subcommand("engine", "Build, inspect and measure engines (fovea engine --help)");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return refuse(explain(app, error) + "; see fovea --help");
+  }
+  return run(app, line);
+}

@@ -1,0 +1,638 @@
+#include "launch/graph.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+#include <yaml-cpp/yaml.h>
+
+#include "launch/substitution.hpp"
+#include "launch/suggest.hpp"
+#include "launch/values.hpp"
+#include "nodes/runtime/domain.hpp"
+
+namespace fovea::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using Keys = std::vector<std::string>;
+
+constexpr int kMaxDepth = 32;
+
+const Keys kNodeKeys{"exec",
+                     "name",
+                     "param",
+                     "env",
+                     "if",
+                     "unless",
+                     "depends_on",
+                     "respawn",
+                     "respawn_delay",
+                     "respawn_max_retries",
+                     "start_timeout",
+                     "heartbeat_timeout",
+                     "sigterm_timeout",
+                     "sigkill_timeout",
+                     "shm_size"};
+
+std::string kind_of(const YAML::Node& node) {
+  if (node.IsSequence()) return "a list";
+  if (node.IsMap()) return "a map";
+  if (node.IsScalar()) return fmt::format("`{}`", node.Scalar());
+  return "empty";
+}
+
+// One launch file while it is read: gives errors their place.
+class File {
+ public:
+  static Result<File> read(const fs::path& path) {
+    std::ifstream stream(path);
+    if (!stream || fs::is_directory(path)) {
+      return fail(ErrorCode::kNotFound, fmt::format("{}: no such launch file", path.string()));
+    }
+    std::ostringstream text;
+    text << stream.rdbuf();
+    File file;
+    file.path_ = path;
+    try {
+      const std::vector<YAML::Node> documents = YAML::LoadAll(text.str());
+      if (documents.size() != 1) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("{}:1: a launch file holds one YAML document; this one holds {}",
+                                path.string(), documents.size()));
+      }
+      file.root_ = documents[0];
+    } catch (const YAML::Exception& error) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}:{}: {}", path.string(), error.mark.line + 1, error.msg));
+    }
+    return file;
+  }
+
+  const fs::path& path() const { return path_; }
+  std::string where(const YAML::Node& node) const {
+    return fmt::format("{}:{}", path_.string(), std::max(node.Mark().line, 0) + 1);
+  }
+  tl::unexpected<Error> error(const YAML::Node& node, std::string_view message) const {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", where(node), message));
+  }
+
+  // The entries of the top-level `launch:` list.
+  Result<YAML::Node> entries() const {
+    FOVEA_TRY(check_keys(root_, "a launch file", {"launch"}));
+    FOVEA_ASSIGN(const YAML::Node list, required(root_, "a launch file", "launch"));
+    FOVEA_TRY(check_list(list, "launch"));
+    return list;
+  }
+
+  Result<> check_list(const YAML::Node& node, std::string_view what) const {
+    if (node.IsSequence()) return {};
+    return error(node, fmt::format("{} is {}; it must be a list", what, kind_of(node)));
+  }
+
+  // `node` is a map whose keys are all in `keys`, each at most once.
+  Result<> check_keys(const YAML::Node& node, std::string_view what, const Keys& keys) const {
+    if (!node.IsMap()) {
+      return error(node, fmt::format("{} is {}; it must be a map with the keys {}", what,
+                                     kind_of(node), fmt::join(keys, ", ")));
+    }
+    std::set<std::string> seen;
+    for (const auto& entry : node) {
+      if (!entry.first.IsScalar())
+        return error(entry.first, fmt::format("a key of {} is no text", what));
+      const std::string& key = entry.first.Scalar();
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
+        return error(entry.first,
+                     fmt::format("unknown key `{}` in {}{}", key, what, did_you_mean(key, keys)));
+      }
+      if (!seen.insert(key).second) {
+        return error(entry.first, fmt::format("key `{}` occurs twice in {}", key, what));
+      }
+    }
+    return {};
+  }
+
+  Result<YAML::Node> required(const YAML::Node& map, std::string_view what, const char* key) const {
+    if (const YAML::Node value = map[key]) return value;
+    return error(map, fmt::format("{} lacks the key `{}`", what, key));
+  }
+
+ private:
+  fs::path path_;
+  YAML::Node root_;
+};
+
+Result<ArgumentDeclaration> parse_argument(const File& file, const YAML::Node& node) {
+  FOVEA_TRY(file.check_keys(node, "arg", {"name", "default", "description"}));
+  FOVEA_ASSIGN(const YAML::Node name, file.required(node, "arg", "name"));
+  for (const auto& entry : node) {
+    if (!entry.second.IsScalar()) {
+      return file.error(entry.second, fmt::format("arg.{} is {}; it must be text",
+                                                  entry.first.Scalar(), kind_of(entry.second)));
+    }
+  }
+  ArgumentDeclaration argument;
+  argument.name = name.Scalar();
+  if (const YAML::Node text = node["description"]) argument.description = text.Scalar();
+  if (const YAML::Node value = node["default"]) {
+    argument.has_default = true;
+    argument.default_value = value.Scalar();
+  }
+  return argument;
+}
+
+// The action's name and body of one list entry such as `node: {...}`.
+Result<std::pair<std::string, YAML::Node>> action_of(const File& file, const YAML::Node& entry) {
+  static const Keys kActions{"arg", "let", "include", "group", "node"};
+  FOVEA_TRY(file.check_keys(entry, "a launch entry", kActions));
+  if (entry.size() != 1) {
+    return file.error(entry, fmt::format("a launch entry holds {} actions; it must hold one of {}",
+                                         entry.size(), fmt::join(kActions, ", ")));
+  }
+  const auto first = *entry.begin();
+  return std::pair(first.first.Scalar(), YAML::Node(first.second));
+}
+
+Result<std::vector<ArgumentDeclaration>> declared_arguments(const File& file) {
+  FOVEA_ASSIGN(const YAML::Node entries, file.entries());
+  std::vector<ArgumentDeclaration> arguments;
+  for (const YAML::Node& entry : entries) {
+    FOVEA_ASSIGN(const auto action, action_of(file, entry));
+    if (action.first != "arg") continue;
+    FOVEA_ASSIGN(ArgumentDeclaration argument, parse_argument(file, action.second));
+    for (const ArgumentDeclaration& other : arguments) {
+      if (other.name == argument.name) {
+        return file.error(action.second, fmt::format("arg `{}` is declared twice", argument.name));
+      }
+    }
+    arguments.push_back(std::move(argument));
+  }
+  return arguments;
+}
+
+// A value given for an argument and who gave it ("four.launch.yaml:12", or empty for the command
+// line).
+struct GivenArgument {
+  std::string value, where;
+};
+
+class Loader {
+ public:
+  explicit Loader(const LoadOptions& options) : options_(options) {}
+
+  Result<Graph> load(const fs::path& path) {
+    std::map<std::string, GivenArgument> given;
+    for (const auto& [name, value] : options_.arguments) given[name] = {value, ""};
+    FOVEA_TRY(load_file(path, given, ""));
+    FOVEA_TRY(resolve_dependencies());
+    if (graph_.nodes.empty()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}:1: no node to start", path.string()));
+    }
+    return std::move(graph_);
+  }
+
+ private:
+  // What an entry is evaluated in. `enabled` is false inside an `if` that did not hold: there, keys
+  // and types are still checked, but values may refer to what is not set.
+  struct Scope {
+    const File* file;
+    SubstitutionContext context;
+    bool enabled = true;
+    int depth = 0;  // of groups; an alias may make YAML recursive
+  };
+
+  Result<> load_file(const fs::path& path, const std::map<std::string, GivenArgument>& given,
+                     const std::string& included_from) {
+    std::error_code ignored;
+    const fs::path canonical = fs::weakly_canonical(path, ignored);
+    if (std::find(include_stack_.begin(), include_stack_.end(), canonical) !=
+        include_stack_.end()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: include of {} goes in a circle", included_from, path.string()));
+    }
+    auto read = File::read(path);
+    if (!read) {
+      return fail(
+          included_from.empty() || read.error().code != ErrorCode::kNotFound
+              ? read.error()
+              : Error{ErrorCode::kInvalidArgument, included_from + ": " + read.error().message});
+    }
+    const File file = std::move(*read);
+    FOVEA_ASSIGN(const auto declared, declared_arguments(file));
+    if (include_stack_.empty()) graph_.arguments = declared;
+    FOVEA_TRY(check_given(path, declared, given));
+
+    include_stack_.push_back(canonical);
+    Scope scope{&file, {}, true, 0};
+    scope.context.dirname = fs::absolute(path).lexically_normal().parent_path().string();
+    scope.context.share = options_.share_directory.string();
+    FOVEA_ASSIGN(const YAML::Node entries, file.entries());
+    FOVEA_TRY(run(entries, scope, &given));
+    include_stack_.pop_back();
+    return {};
+  }
+
+  static Result<> check_given(const fs::path& path,
+                              const std::vector<ArgumentDeclaration>& declared,
+                              const std::map<std::string, GivenArgument>& given) {
+    Keys names;
+    for (const ArgumentDeclaration& argument : declared) names.push_back(argument.name);
+    for (const auto& [name, argument] : given) {
+      if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+      const std::string what = argument.where.empty()
+                                   ? fmt::format("{}: unknown argument `{}`", path.string(), name)
+                                   : fmt::format("{}: {} has no argument `{}`", argument.where,
+                                                 path.filename().string(), name);
+      return fail(ErrorCode::kInvalidArgument, what + did_you_mean(name, names));
+    }
+    return {};
+  }
+
+  // `given` is null below the top level of a file, where `arg` is not allowed.
+  Result<> run(const YAML::Node& entries, Scope& scope,
+               const std::map<std::string, GivenArgument>* given) {
+    for (const YAML::Node& entry : entries) {
+      FOVEA_ASSIGN(const auto action, action_of(*scope.file, entry));
+      const auto& [kind, body] = action;
+      if (kind == "arg") FOVEA_TRY(run_argument(body, scope, given));
+      if (kind == "let") FOVEA_TRY(run_let(body, scope));
+      if (kind == "include") FOVEA_TRY(run_include(body, scope));
+      if (kind == "group") FOVEA_TRY(run_group(body, scope));
+      if (kind == "node") FOVEA_TRY(run_node(body, scope));
+    }
+    return {};
+  }
+
+  Result<> run_argument(const YAML::Node& body, Scope& scope,
+                        const std::map<std::string, GivenArgument>* given) {
+    if (given == nullptr)
+      return scope.file->error(body, "arg must stand at the top level of `launch`");
+    FOVEA_ASSIGN(const ArgumentDeclaration argument, parse_argument(*scope.file, body));
+    const auto value = given->find(argument.name);
+    if (value != given->end()) {
+      scope.context.variables[argument.name] = value->second.value;
+    } else if (argument.has_default) {
+      FOVEA_ASSIGN(scope.context.variables[argument.name],
+                   text(scope, body["default"], "arg.default"));
+    } else {
+      return scope.file->error(
+          body, fmt::format("argument `{0}` has no value; give {0}:=VALUE", argument.name));
+    }
+    return {};
+  }
+
+  Result<> run_let(const YAML::Node& body, Scope& scope) {
+    FOVEA_TRY(scope.file->check_keys(body, "let", {"name", "value", "if", "unless"}));
+    FOVEA_ASSIGN(const bool enabled, condition(body, scope, "let"));
+    FOVEA_ASSIGN(const YAML::Node name_node, scope.file->required(body, "let", "name"));
+    FOVEA_ASSIGN(const YAML::Node value_node, scope.file->required(body, "let", "value"));
+    FOVEA_ASSIGN(const std::string name, text(scope, name_node, "let.name"));
+    if (!enabled) return {};
+    FOVEA_ASSIGN(scope.context.variables[name], text(scope, value_node, "let.value"));
+    return {};
+  }
+
+  Result<> run_group(const YAML::Node& body, Scope& scope) {
+    YAML::Node children = body;
+    bool enabled = scope.enabled;
+    bool scoped = true;
+    if (body.IsMap()) {
+      FOVEA_TRY(scope.file->check_keys(body, "group", {"if", "unless", "scoped", "children"}));
+      FOVEA_ASSIGN(enabled, condition(body, scope, "group"));
+      FOVEA_TRY(boolean(scope, body, "group", "scoped", scoped));
+      FOVEA_ASSIGN(const YAML::Node list, scope.file->required(body, "group", "children"));
+      children.reset(list);
+    }
+    FOVEA_TRY(scope.file->check_list(children, body.IsMap() ? "group.children" : "group"));
+    Scope inner = scope;
+    inner.enabled = enabled;
+    if (++inner.depth > kMaxDepth) {
+      return scope.file->error(body, fmt::format("groups are nested more than {} deep", kMaxDepth));
+    }
+    FOVEA_TRY(run(children, inner, nullptr));
+    if (!scoped && enabled) scope.context.variables = inner.context.variables;
+    return {};
+  }
+
+  Result<> run_include(const YAML::Node& body, Scope& scope) {
+    const File& file = *scope.file;
+    FOVEA_TRY(file.check_keys(body, "include", {"file", "arg", "if", "unless"}));
+    FOVEA_ASSIGN(const bool enabled, condition(body, scope, "include"));
+    FOVEA_ASSIGN(const YAML::Node name, file.required(body, "include", "file"));
+    Scope inner = scope;
+    inner.enabled = enabled;
+    FOVEA_ASSIGN(const std::string target, text(inner, name, "include.file"));
+    std::map<std::string, GivenArgument> given;
+    if (const YAML::Node list = body["arg"]) {
+      FOVEA_ASSIGN(const auto pairs, name_values(inner, list, "include.arg"));
+      for (std::size_t i = 0; i < pairs.size(); ++i) {
+        if (!given.emplace(pairs[i].first, GivenArgument{pairs[i].second, file.where(list[i])})
+                 .second) {
+          return file.error(list[i], fmt::format("include.arg gives `{}` twice", pairs[i].first));
+        }
+      }
+    }
+    if (!enabled) return {};
+    return load_file(fs::path(scope.context.dirname) / target, given, file.where(name));
+  }
+
+  Result<> run_node(const YAML::Node& body, Scope& outer) {
+    const File& file = *outer.file;
+    FOVEA_TRY(file.check_keys(body, "node", kNodeKeys));
+    Scope scope = outer;
+    FOVEA_ASSIGN(scope.enabled, condition(body, outer, "node"));
+    NodeAction node;
+    node.where = file.where(body);
+    FOVEA_ASSIGN(const YAML::Node exec, file.required(body, "node", "exec"));
+    FOVEA_ASSIGN(const std::string executable, text(scope, exec, "node.exec"));
+    const YAML::Node name = body["name"];
+    if (name) {
+      FOVEA_ASSIGN(node.name, text(scope, name, "node.name"));
+    } else {
+      node.name = fs::path(executable).filename().string();
+      if (node.name.starts_with("fovea-")) node.name.erase(0, 6);
+    }
+    if (scope.enabled) {
+      if (auto valid = check_name("node.name", node.name); !valid) {
+        return file.error(name ? name : exec, valid.error().message);
+      }
+      if (const NodeAction* other = graph_.find(node.name)) {
+        return file.error(name ? name : exec, fmt::format("node name `{}` is already used at {}",
+                                                          node.name, other->where));
+      }
+      FOVEA_ASSIGN(node.executable, find_executable(file, exec, executable));
+    }
+    FOVEA_TRY(parse_parameters(scope, body["param"], node));
+    if (const YAML::Node list = body["env"]) {
+      FOVEA_ASSIGN(node.environment, name_values(scope, list, "node.env"));
+    }
+    FOVEA_TRY(parse_dependencies(scope, body["depends_on"], node));
+    FOVEA_TRY(parse_policy(scope, body, node));
+    if (scope.enabled) {
+      graph_.nodes.push_back(std::move(node));
+    } else {
+      disabled_.insert(node.name);
+    }
+    return {};
+  }
+
+  Result<fs::path> find_executable(const File& file, const YAML::Node& exec,
+                                   const std::string& name) const {
+    if (name.find('/') != std::string::npos) {
+      if (access(name.c_str(), X_OK) == 0) return fs::path(name);
+      return file.error(exec, fmt::format("node.exec is `{}`; no such executable", name));
+    }
+    const fs::path path = options_.executable_directory / name;
+    std::error_code ignored;
+    if (!name.empty() && access(path.c_str(), X_OK) == 0 && !fs::is_directory(path, ignored))
+      return path;
+    Keys present;
+    for (const auto& entry : fs::directory_iterator(options_.executable_directory, ignored)) {
+      if (entry.path().filename().string().starts_with("fovea-")) {
+        present.push_back(entry.path().filename().string());
+      }
+    }
+    return file.error(
+        exec, fmt::format("node.exec is `{}`; no such executable in {}{}", name,
+                          options_.executable_directory.string(), did_you_mean(name, present)));
+  }
+
+  Result<> parse_parameters(const Scope& scope, const YAML::Node& list, NodeAction& node) const {
+    if (!list) return {};
+    const File& file = *scope.file;
+    FOVEA_TRY(file.check_list(list, "node.param"));
+    for (const YAML::Node& entry : list) {
+      FOVEA_TRY(file.check_keys(entry, "node.param", {"name", "value", "from"}));
+      if (const YAML::Node from = entry["from"]) {
+        if (entry.size() != 1)
+          return file.error(entry, "node.param holds `from` and more; use two entries");
+        FOVEA_ASSIGN(const std::string target, text(scope, from, "node.param.from"));
+        const fs::path path = (fs::path(scope.context.dirname) / target).lexically_normal();
+        if (!scope.enabled) continue;
+        if (!fs::is_regular_file(path)) {
+          return file.error(from,
+                            fmt::format("node.param.from is {}; no such file", path.string()));
+        }
+        node.parameter_files.push_back(path);
+        continue;
+      }
+      FOVEA_ASSIGN(const YAML::Node name_node, file.required(entry, "node.param", "name"));
+      FOVEA_ASSIGN(const YAML::Node value_node, file.required(entry, "node.param", "value"));
+      FOVEA_ASSIGN(const std::string name, text(scope, name_node, "node.param.name"));
+      for (const NameValue& other : node.parameters) {
+        if (other.first == name)
+          return file.error(entry, fmt::format("node.param gives `{}` twice", name));
+      }
+      FOVEA_ASSIGN(const std::string value, parameter_text(scope, value_node));
+      node.parameters.emplace_back(name, value);
+    }
+    return {};
+  }
+
+  // A list or map becomes YAML flow text, which the node's own parameters read back.
+  Result<std::string> parameter_text(const Scope& scope, const YAML::Node& value) const {
+    if (value.IsScalar()) return text(scope, value, "node.param.value");
+    if (!value.IsSequence() && !value.IsMap()) return text(scope, value, "node.param.value");
+    YAML::Emitter out;
+    out.SetMapFormat(YAML::Flow);
+    out.SetSeqFormat(YAML::Flow);
+    out << (value.IsMap() ? YAML::BeginMap : YAML::BeginSeq);
+    for (const auto& entry : value) {
+      if (value.IsMap()) {
+        FOVEA_ASSIGN(const std::string key, text(scope, entry.first, "a key of node.param.value"));
+        FOVEA_ASSIGN(const std::string item,
+                     text(scope, entry.second, "an item of node.param.value"));
+        out << YAML::Key << key << YAML::Value << item;
+      } else {
+        FOVEA_ASSIGN(const std::string item, text(scope, entry, "an item of node.param.value"));
+        out << item;
+      }
+    }
+    out << (value.IsMap() ? YAML::EndMap : YAML::EndSeq);
+    return std::string(out.c_str());
+  }
+
+  Result<> parse_dependencies(const Scope& scope, const YAML::Node& list, NodeAction& node) {
+    if (!list) return {};
+    FOVEA_TRY(scope.file->check_list(list, "node.depends_on"));
+    for (const YAML::Node& entry : list) {
+      FOVEA_ASSIGN(const std::string name, text(scope, entry, "an item of node.depends_on"));
+      node.depends_on.push_back(name);
+      if (scope.enabled) dependencies_.push_back({node.name, name, scope.file->where(entry)});
+    }
+    return {};
+  }
+
+  Result<> parse_policy(const Scope& scope, const YAML::Node& body, NodeAction& node) const {
+    FOVEA_TRY(boolean(scope, body, "node", "respawn", node.respawn));
+    FOVEA_TRY(seconds(scope, body, "respawn_delay", 0.0, node.respawn_delay));
+    FOVEA_TRY(seconds(scope, body, "start_timeout", 0.1, node.start_timeout));
+    FOVEA_TRY(seconds(scope, body, "heartbeat_timeout", 0.1, node.heartbeat_timeout));
+    FOVEA_TRY(seconds(scope, body, "sigterm_timeout", 0.0, node.sigterm_timeout));
+    FOVEA_TRY(seconds(scope, body, "sigkill_timeout", 0.0, node.sigkill_timeout));
+    if (const YAML::Node limit = body["respawn_max_retries"]) {
+      FOVEA_ASSIGN(const std::string given, text(scope, limit, "node.respawn_max_retries"));
+      const auto value = to_number<std::int64_t>(given);
+      if (scope.enabled && (!value || *value < -1)) {
+        return scope.file->error(
+            limit, fmt::format("node.respawn_max_retries is `{}`; it must be -1 (no limit) or more",
+                               given));
+      }
+      node.respawn_max_retries = value.value_or(0);
+    }
+    if (const YAML::Node size = body["shm_size"]) {
+      FOVEA_ASSIGN(const std::string given, text(scope, size, "node.shm_size"));
+      const auto value = to_bytes(given);
+      if (scope.enabled && !value) {
+        return scope.file->error(
+            size, fmt::format("node.shm_size is `{}`; it must be a size such as 32MiB", given));
+      }
+      node.shm_bytes = value.value_or(0);
+    }
+    return {};
+  }
+
+  Result<> resolve_dependencies() {
+    Keys names;
+    for (const NodeAction& node : graph_.nodes) names.push_back(node.name);
+    for (const Dependency& dependency : dependencies_) {
+      if (graph_.find(dependency.on) == nullptr && !disabled_.contains(dependency.on)) {
+        return fail(
+            ErrorCode::kInvalidArgument,
+            fmt::format("{}: node `{}` depends on `{}`, which does not exist{}", dependency.where,
+                        dependency.node, dependency.on, did_you_mean(dependency.on, names)));
+      }
+    }
+    for (NodeAction& node : graph_.nodes) {
+      std::erase_if(node.depends_on,
+                    [&](const std::string& on) { return graph_.find(on) == nullptr; });
+    }
+    // Whoever cannot be started after as many rounds as there are nodes waits for itself.
+    std::set<std::string> startable;
+    for (std::size_t round = 0; round < names.size(); ++round) {
+      for (const NodeAction& node : graph_.nodes) {
+        const bool ready =
+            std::all_of(node.depends_on.begin(), node.depends_on.end(),
+                        [&](const std::string& on) { return startable.contains(on); });
+        if (ready) startable.insert(node.name);
+      }
+    }
+    for (const Dependency& dependency : dependencies_) {
+      if (graph_.find(dependency.on) != nullptr && !startable.contains(dependency.node) &&
+          !startable.contains(dependency.on)) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("{}: node `{}` depends on `{}`, which waits for it in turn",
+                                dependency.where, dependency.node, dependency.on));
+      }
+    }
+    return {};
+  }
+
+  // --- values
+  // -------------------------------------------------------------------------------------------
+
+  Result<std::string> text(const Scope& scope, const YAML::Node& node,
+                           std::string_view what) const {
+    if (!node.IsScalar()) {
+      return scope.file->error(node, fmt::format("{} is {}; it must be text", what, kind_of(node)));
+    }
+    auto expanded = expand(node.Scalar(), scope.context);
+    if (expanded) return std::move(*expanded);
+    if (!scope.enabled) return std::string();
+    return scope.file->error(node, fmt::format("{}: {}", what, expanded.error().message));
+  }
+
+  Result<> boolean(const Scope& scope, const YAML::Node& map, std::string_view what,
+                   const char* key, bool& out) const {
+    const YAML::Node node = map[key];
+    if (!node) return {};
+    FOVEA_ASSIGN(const std::string given, text(scope, node, fmt::format("{}.{}", what, key)));
+    const auto value = to_bool(given);
+    if (!value && scope.enabled) {
+      return scope.file->error(
+          node, fmt::format("{}.{} is `{}`; it must be true or false", what, key, given));
+    }
+    out = value.value_or(false);
+    return {};
+  }
+
+  Result<> seconds(const Scope& scope, const YAML::Node& map, const char* key, double least,
+                   Seconds& out) const {
+    const YAML::Node node = map[key];
+    if (!node) return {};
+    FOVEA_ASSIGN(const std::string given, text(scope, node, fmt::format("node.{}", key)));
+    const auto value = to_number<double>(given);
+    if (scope.enabled && (!value || !(*value >= least) || !(*value <= 86400))) {
+      return scope.file->error(
+          node, fmt::format("node.{} is `{}`; it must be {}..86400 seconds", key, given, least));
+    }
+    out = Seconds(value.value_or(0));
+    return {};
+  }
+
+  Result<bool> condition(const YAML::Node& map, const Scope& scope, std::string_view what) const {
+    if (map["if"] && map["unless"]) {
+      return scope.file->error(map, fmt::format("{} has both `if` and `unless`; use one", what));
+    }
+    bool wanted = true;
+    bool unwanted = false;
+    FOVEA_TRY(boolean(scope, map, what, "if", wanted));
+    FOVEA_TRY(boolean(scope, map, what, "unless", unwanted));
+    return scope.enabled && wanted && !unwanted;
+  }
+
+  Result<std::vector<NameValue>> name_values(const Scope& scope, const YAML::Node& list,
+                                             std::string_view what) const {
+    FOVEA_TRY(scope.file->check_list(list, what));
+    std::vector<NameValue> pairs;
+    for (const YAML::Node& entry : list) {
+      FOVEA_TRY(scope.file->check_keys(entry, what, {"name", "value"}));
+      FOVEA_ASSIGN(const YAML::Node name_node, scope.file->required(entry, what, "name"));
+      FOVEA_ASSIGN(const YAML::Node value_node, scope.file->required(entry, what, "value"));
+      FOVEA_ASSIGN(std::string name, text(scope, name_node, fmt::format("{}.name", what)));
+      FOVEA_ASSIGN(std::string value, text(scope, value_node, fmt::format("{}.value", what)));
+      pairs.emplace_back(std::move(name), std::move(value));
+    }
+    return pairs;
+  }
+
+  struct Dependency {
+    std::string node, on, where;
+  };
+
+  const LoadOptions& options_;
+  Graph graph_;
+  std::set<std::string> disabled_;  // names of nodes whose condition did not hold
+  std::vector<Dependency> dependencies_;
+  std::vector<fs::path> include_stack_;
+};
+
+}  // namespace
+
+const NodeAction* Graph::find(std::string_view name) const {
+  const auto found =
+      std::find_if(nodes.begin(), nodes.end(), [&](const auto& n) { return n.name == name; });
+  return found == nodes.end() ? nullptr : &*found;
+}
+
+bool Graph::has_dependents(std::string_view name) const {
+  return std::any_of(nodes.begin(), nodes.end(), [&](const NodeAction& node) {
+    return std::find(node.depends_on.begin(), node.depends_on.end(), name) != node.depends_on.end();
+  });
+}
+
+Result<Graph> load_graph(const fs::path& file, const LoadOptions& options) {
+  return Loader(options).load(file);
+}
+
+Result<std::vector<ArgumentDeclaration>> load_arguments(const fs::path& file) {
+  FOVEA_ASSIGN(const File read, File::read(file));
+  return declared_arguments(read);
+}
+
+}  // namespace fovea::launch

@@ -1,0 +1,198 @@
+#include "launch/launch_main.hpp"
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "launch/install_paths.hpp"
+#include "launch/launch_lock.hpp"
+#include "launch/live_view.hpp"
+#include "launch/preflight.hpp"
+#include "launch/report.hpp"
+#include "launch/snapshot.hpp"
+#include "launch/supervisor.hpp"
+#include "launch/table.hpp"
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/executor.hpp"
+
+namespace fovea::launch {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kTableInterval = 500ms;
+constexpr int kTurnsPerPlainLine = 10;  // every 5 s
+constexpr int kExitFailed = 1;
+constexpr int kExitNotStarted = 2;
+
+int refuse(const Error& error) {
+  fmt::print(stderr, "fovea launch: {}\n", error.message);
+  return kExitNotStarted;
+}
+
+// `[12:34:56.789] [launch] [info] text`, as the nodes write theirs.
+std::string log_line(LogLevel level, std::string_view text) {
+  constexpr std::array<std::string_view, 4> kNames{"debug", "info", "warning", "error"};
+  const std::int64_t now = realtime_ns();
+  const std::time_t seconds = now / 1'000'000'000;
+  std::tm local{};
+  localtime_r(&seconds, &local);
+  return fmt::format("[{:02}:{:02}:{:02}.{:03}] [launch] [{}] {}", local.tm_hour, local.tm_min,
+                     local.tm_sec, now / 1'000'000 % 1000, kNames[static_cast<std::size_t>(level)],
+                     text);
+}
+
+// One launch from the first process to the last: shows, times and ends it.
+class Session {
+ public:
+  Session(const LaunchOptions& options, const Domain& domain, Graph graph)
+      : options_(options),
+        domain_(domain),
+        // JSON on stdout leaves no room for anything else there.
+        display_(options.json_file == "-" ? stderr : stdout),
+        supervisor_(executor_, domain, std::move(graph),
+                    {[this](std::string_view line) { log(line); },
+                     [this](LogLevel level, std::string_view text) { log(log_line(level, text)); },
+                     [this] { executor_.stop(); },
+                     [this] { return take_snapshot(domain_, false).in_flight(); }}) {
+    if (isatty(fileno(display_)) != 0 && !options.quiet) view_.emplace(fileno(display_));
+  }
+
+  int run() {
+    executor_.set_signal_handler([this](int) { stop(); });
+    executor_.add_timer(kTableInterval, [this] { turn(); });
+    supervisor_.start();
+    if (!supervisor_.done()) executor_.run();
+
+    const Snapshot snapshot = take_snapshot(domain_, true);
+    const std::vector<NodeReport> nodes = supervisor_.report();
+    if (view_) view_->finish();
+    if (!options_.quiet) {
+      for (const std::string& line : final_summary(snapshot, nodes))
+        fmt::print(display_, "{}\n", line);
+      std::fflush(display_);
+    }
+    return finish(report_json(snapshot, nodes));
+  }
+
+ private:
+  void turn() {
+    const Snapshot snapshot = take_snapshot(domain_, false);
+    end_if_due(snapshot);
+    if (options_.quiet) return;
+    meter_.add(snapshot);
+    if (view_) {
+      view_->draw(live_table(snapshot, meter_, supervisor_.report()));
+    } else if (++turns_ % kTurnsPerPlainLine == 0) {
+      for (const std::string& line : plain_lines(snapshot, meter_))
+        fmt::print(display_, "{}\n", line);
+      std::fflush(display_);
+    }
+  }
+
+  // --duration, and the end of recordings: their cameras stay up, but nothing more will come.
+  void end_if_due(const Snapshot& snapshot) {
+    if (supervisor_.stopping()) return;
+    if (all_active_ns_ == 0 && supervisor_.all_active()) all_active_ns_ = monotonic_ns();
+    if (all_active_ns_ == 0) return;
+    const double active_s = static_cast<double>(monotonic_ns() - all_active_ns_) / 1e9;
+    if (options_.duration_s > 0 && active_s >= options_.duration_s) return supervisor_.stop();
+    if (!supervisor_.all_active() || !snapshot.sources_ended()) return;
+    source_failed_ = snapshot.any_source_failed();
+    log(log_line(source_failed_ ? LogLevel::kError : LogLevel::kInfo,
+                 source_failed_ ? "no source is left and some have failed; stopping"
+                                : "all sources have ended; stopping"));
+    supervisor_.stop();
+  }
+
+  void stop() {
+    log(log_line(LogLevel::kInfo,
+                 supervisor_.stopping() ? "stopping at once" : "stopping; again to hurry"));
+    supervisor_.stop();
+  }
+
+  // A line among the logs: above the table when both go to the terminal.
+  void log(std::string_view line) {
+    if (view_ && isatty(STDERR_FILENO) != 0) {
+      view_->print(line);
+    } else {
+      fmt::print(stderr, "{}\n", line);
+    }
+  }
+
+  int finish(const std::string& json) {
+    int code = supervisor_.error().empty() && !source_failed_ ? 0 : kExitFailed;
+    if (!supervisor_.error().empty()) fmt::print(stderr, "fovea launch: {}\n", supervisor_.error());
+    if (options_.json_file == "-") {
+      fmt::print("{}", json);
+      std::fflush(stdout);
+    } else if (!options_.json_file.empty()) {
+      if (auto written = write_atomically(options_.json_file, json); !written) {
+        fmt::print(stderr, "fovea launch: {}\n", written.error().message);
+        code = kExitFailed;
+      }
+    }
+    return code;
+  }
+
+  const LaunchOptions& options_;
+  const Domain& domain_;
+  std::FILE* display_;
+  Executor executor_;
+  std::optional<LiveView> view_;
+  RateMeter meter_;
+  int turns_ = 0;
+  std::int64_t all_active_ns_ = 0;  // since when; 0 = never yet
+  bool source_failed_ = false;
+  Supervisor supervisor_;
+};
+
+int show_arguments(const std::filesystem::path& file) {
+  const auto arguments = load_arguments(file);
+  if (!arguments) return refuse(arguments.error());
+  for (const ArgumentDeclaration& argument : *arguments) {
+    const std::string value =
+        argument.has_default ? fmt::format("default {}", argument.default_value) : "required";
+    fmt::print("{}:=  {} ({})\n", argument.name, argument.description, value);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int run_launch(const LaunchOptions& options) {
+  const std::filesystem::path file = find_launch_file(options.file);
+  if (options.show_arguments) return show_arguments(file);
+  auto graph = load_graph(file, {options.arguments, executable_directory(), share_directory()});
+  if (!graph) return refuse(graph.error());
+  const auto domain = Domain::open(options.domain);
+  if (!domain) return refuse(domain.error());
+  if (options.print_only) {
+    fmt::print("{}", print_graph(*graph, domain->name()));
+    return 0;
+  }
+
+  Executor::block_signals();
+  const auto lock = LaunchLock::acquire(*domain);
+  if (!lock) return refuse(lock.error());
+  if (auto free = check_names_free(*graph, *domain); !free) return refuse(free.error());
+  if (const auto leftovers = domain->sweep(); !leftovers.empty()) {
+    fmt::print(stderr, "{}\n",
+               log_line(LogLevel::kInfo,
+                        fmt::format("removed {} files that an earlier run left in domain `{}`",
+                                    leftovers.size(), domain->name())));
+  }
+  if (auto room = check_shared_memory(*graph, *domain); !room) return refuse(room.error());
+  const int code = Session(options, *domain, std::move(*graph)).run();
+  domain->sweep();
+  return code;
+}
+
+}  // namespace fovea::launch

@@ -1,0 +1,24 @@
+// ROS 2's substitutions in launch files: $(var NAME), $(env NAME [DEFAULT]), $(dirname), and our
+// $(share). They nest: $(env MODEL $(var model)). Pure text; the caller adds file and line to
+// errors.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "nodes/runtime/result.hpp"
+
+namespace fovea::launch {
+
+struct SubstitutionContext {
+  std::map<std::string, std::string> variables;
+  std::string dirname;  // folder of the launch file
+  std::string share;    // folder that holds config/ and launch/
+};
+
+// Errors (kInvalidArgument): undefined variable, unset environment variable without default,
+// unknown substitution, unbalanced parenthesis; each names the text and the nearest valid name.
+Result<std::string> expand(std::string_view text, const SubstitutionContext& context);
+
+}  // namespace fovea::launch
