@@ -1,0 +1,287 @@
+// Where a YOLO network stops being a network: the raw maps of its detect head.
+//
+// The structure only proposes: the convolutions nearest to the output are taken as maps, two per
+// size. The numbers decide: the tail runs on random maps, and counts as the decoding of YOLOv8 and
+// v11 if it gives what that decoding gives. So exports may spell the tail in any way (Split or
+// Slice, one concat or two, Softmax with transposes around it, a Conv or a MatMul as projection),
+// and no other head passes for this one.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/passes/graph.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/reference/evaluate.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+using reference::Tensor;
+using reference::TensorMap;
+
+constexpr std::size_t kMaxLevels = 8;  // msgs::ModelInfo::kMaxLevels
+
+struct Level {
+  ValueId box = kNoValue;
+  ValueId scores = kNoValue;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::int32_t stride = 0;
+};
+
+struct Candidate {
+  std::vector<Level> levels;  // by stride
+  std::int64_t classes = 0;
+  std::int64_t reg_max = 0;
+};
+
+// The projection inside the tail, [1, reg_max, 1, 1] holding 0, 1, 2, ...: not a map.
+bool is_projection(const NetworkDefinition& network, const Layer& conv) {
+  const Constant* weights = float_constant(network, conv.inputs[1]);
+  if (weights == nullptr || weights->dims[0] != 1) return false;
+  for (std::int64_t i = 0; i < weights->size(); ++i) {
+    if (weights->data<float>()[i] != static_cast<float>(i)) return false;
+  }
+  return true;
+}
+
+// Outputs of the convolutions that `output` depends on with no other convolution between; empty if
+// it also depends on a network input directly.
+std::vector<ValueId> frontier(const NetworkDefinition& network, ValueId output) {
+  const GraphIndex index(network);
+  std::vector<bool> seen(network.values.size(), false);
+  std::vector<ValueId> pending = {output};
+  std::vector<ValueId> maps;
+  while (!pending.empty()) {
+    const ValueId id = pending.back();
+    pending.pop_back();
+    if (id == kNoValue || seen[static_cast<std::size_t>(id)]) continue;
+    seen[static_cast<std::size_t>(id)] = true;
+    if (network.value(id).constant != nullptr) continue;
+    const auto producer = index.producer(id);
+    if (!producer) return {};
+    const Layer& layer = network.layers[*producer];
+    if (layer.op == OpType::kConv && !is_projection(network, layer)) {
+      maps.push_back(id);
+    } else if (layer.op != OpType::kShape) {
+      pending.insert(pending.end(), layer.inputs.begin(), layer.inputs.end());
+      pending.push_back(layer.residual);
+    }
+  }
+  return maps;
+}
+
+// Pairs the maps by size. Which one of a pair is the box map may be open (`swapped`): the check
+// decides.
+std::optional<Candidate> pair_maps(const NetworkDefinition& shaped, std::vector<ValueId> maps,
+                                   const Dims& output, bool swapped) {
+  const Dims& input = shaped.value(shaped.inputs[0]).dims;
+  if (maps.empty() || maps.size() % 2 != 0 || maps.size() / 2 > kMaxLevels || output.size() != 3 ||
+      input.size() != 4) {
+    return std::nullopt;
+  }
+  std::sort(maps.begin(), maps.end());
+  std::stable_sort(maps.begin(), maps.end(), [&](ValueId a, ValueId b) {
+    return shaped.value(a).dims[2] > shaped.value(b).dims[2];
+  });
+  Candidate candidate;
+  candidate.classes = output[1] - 4;
+  std::int64_t anchors = 0;
+  for (std::size_t i = 0; i < maps.size(); i += 2) {
+    Level level{maps[i + (swapped ? 1 : 0)], maps[i + (swapped ? 0 : 1)]};
+    const Dims& box = shaped.value(level.box).dims;
+    const Dims& scores = shaped.value(level.scores).dims;
+    level.height = box[2];
+    level.width = box[3];
+    if (level.height < 1 || level.width < 1 || scores[2] != box[2] || scores[3] != box[3])
+      return std::nullopt;
+    const std::int64_t stride = input[2] / level.height;
+    if (stride * level.height != input[2] || stride * level.width != input[3]) return std::nullopt;
+    level.stride = static_cast<std::int32_t>(stride);
+    const std::int64_t reg_max = box[1] / 4;
+    if (candidate.levels.empty()) candidate.reg_max = reg_max;
+    if (scores[1] != candidate.classes || box[1] != 4 * reg_max || reg_max != candidate.reg_max ||
+        reg_max < 2 || candidate.classes < 1) {
+      return std::nullopt;
+    }
+    if (!candidate.levels.empty() && candidate.levels.back().stride >= level.stride)
+      return std::nullopt;
+    anchors += level.height * level.width;
+    candidate.levels.push_back(level);
+  }
+  return anchors == output[2] ? std::optional(std::move(candidate)) : std::nullopt;
+}
+
+// Uniform in -range..range; the same on every run, so that a model is always recognised or never.
+class Noise {
+ public:
+  float next(float range) {
+    state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (static_cast<float>(state_ >> 40) / static_cast<float>(1 << 23) - 1.0F) * range;
+  }
+
+ private:
+  std::uint64_t state_ = 1;
+};
+
+// What the tail must compute (msgs/model_info.hpp: kDfl to kDecoded) for image 0 of `maps`.
+Tensor decode(const Candidate& candidate, const TensorMap& maps, const Dims& output) {
+  Tensor decoded = Tensor::make(DataType::kFloat32, output);
+  const std::int64_t anchors = output[2];
+  float* out = decoded.data<float>();
+  std::int64_t first = 0;
+  for (std::size_t l = 0; l < candidate.levels.size(); ++l) {
+    const Level& level = candidate.levels[l];
+    const std::int64_t plane = level.height * level.width;
+    const float* box = maps.at(fmt::format("box{}", l)).data<float>();
+    const float* scores = maps.at(fmt::format("cls{}", l)).data<float>();
+    const auto stride = static_cast<float>(level.stride);
+    for (std::int64_t p = 0; p < plane; ++p) {
+      float side[4];
+      for (std::int64_t s = 0; s < 4; ++s) {
+        float sum = 0;
+        float weighted = 0;
+        for (std::int64_t bin = 0; bin < candidate.reg_max; ++bin) {
+          const float e = std::exp(box[(s * candidate.reg_max + bin) * plane + p]);
+          sum += e;
+          weighted += e * static_cast<float>(bin);
+        }
+        side[s] = weighted / sum;
+      }
+      const float x = static_cast<float>(p % level.width) + 0.5F;
+      const float y = static_cast<float>(p / level.width) + 0.5F;
+      out[0 * anchors + first + p] = (x + (side[2] - side[0]) / 2) * stride;
+      out[1 * anchors + first + p] = (y + (side[3] - side[1]) / 2) * stride;
+      out[2 * anchors + first + p] = (side[0] + side[2]) * stride;
+      out[3 * anchors + first + p] = (side[1] + side[3]) * stride;
+      for (std::int64_t c = 0; c < candidate.classes; ++c) {
+        out[(4 + c) * anchors + first + p] = 1.0F / (1.0F + std::exp(-scores[c * plane + p]));
+      }
+    }
+    first += plane;
+  }
+  return decoded;
+}
+
+void make_outputs(NetworkDefinition& network, const Candidate& candidate) {
+  network.outputs.clear();
+  for (std::size_t l = 0; l < candidate.levels.size(); ++l) {
+    network.value(candidate.levels[l].box).name = fmt::format("box{}", l);
+    network.value(candidate.levels[l].scores).name = fmt::format("cls{}", l);
+    network.outputs.push_back(candidate.levels[l].box);
+    network.outputs.push_back(candidate.levels[l].scores);
+  }
+}
+
+// Does the tail between the candidate's maps and `output` decode them?
+Result<bool> tail_decodes(const NetworkDefinition& network, const NetworkDefinition& shaped,
+                          const Candidate& candidate, ValueId output) {
+  NetworkDefinition tail = network;
+  make_outputs(tail, candidate);
+  tail.inputs = tail.outputs;
+  tail.outputs = {output};
+  std::vector<bool> cut(tail.layers.size(), false);
+  const GraphIndex index(tail);
+  for (const ValueId id : tail.inputs) {
+    tail.value(id).dims = shaped.value(id).dims;
+    cut[*index.producer(id)] = true;
+  }
+  remove_layers(tail, cut);
+  FOVEA_TRY(remove_dead_layers(tail));
+
+  TensorMap maps;
+  Noise noise;
+  for (const ValueId id : tail.inputs) {
+    const Value& value = tail.value(id);
+    Tensor map = Tensor::make(DataType::kFloat32, value.dims);
+    for (std::int64_t i = 0; i < map.size(); ++i) map.data<float>()[i] = noise.next(5.0F);
+    maps.emplace(value.name, std::move(map));
+  }
+  FOVEA_ASSIGN(const TensorMap outputs, reference::evaluate(tail, maps));
+  const Tensor& actual = outputs.begin()->second;
+  const Tensor expected = decode(candidate, maps, actual.dims);
+  // One image is enough: a reshape that mixes images would not keep the shapes.
+  const std::int64_t first_image = actual.size() / std::max<std::int64_t>(1, actual.dims[0]);
+  const std::int64_t box_elements = 4 * actual.dims[2];
+  for (std::int64_t i = 0; i < first_image; ++i) {
+    const float tolerance =
+        i < box_elements ? 1e-3F * static_cast<float>(candidate.levels.back().stride) : 1e-4F;
+    if (!(std::abs(actual.data<float>()[i] - expected.data<float>()[i]) <= tolerance)) return false;
+  }
+  return true;
+}
+
+std::string list_strides(const Candidate& candidate) {
+  std::string text;
+  for (const Level& level : candidate.levels)
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", level.stride);
+  return text;
+}
+
+// kDecoded or kDecodedObjectness by the output's shape; the class names settle what would be a
+// guess.
+HeadInfo decoded_head(const NetworkDefinition& network, const Dims& output) {
+  HeadInfo head;
+  const auto task = network.metadata.find("task");
+  if (output.size() != 3 || (task != network.metadata.end() && task->second != "detect"))
+    return head;
+  const auto names = static_cast<std::int64_t>(network.class_names.size());
+  const auto fits = [&](std::int64_t channels, std::int64_t anchors, std::int64_t fixed) {
+    return names > 0 ? channels == fixed + names : channels > fixed && anchors > channels;
+  };
+  if (fits(output[1], output[2], 4)) {
+    head.kind = HeadKind::kDecoded;
+    head.classes = static_cast<std::int32_t>(output[1] - 4);
+  } else if (fits(output[2], output[1], 5)) {
+    head.kind = HeadKind::kDecodedObjectness;
+    head.classes = static_cast<std::int32_t>(output[2] - 5);
+  }
+  return head;
+}
+
+}  // namespace
+
+Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options) {
+  PassOutcome outcome;
+  FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(network));
+  const ValueId output = network.outputs.front();
+  const Dims& dims = shaped.value(output).dims;
+  const auto task = network.metadata.find("task");
+  const bool detects = task == network.metadata.end() || task->second == "detect";
+  const bool floats = shaped.value(output).dtype == DataType::kFloat32;
+  if (detects && floats && !options.keep_output0 && network.inputs.size() == 1) {
+    const std::vector<ValueId> maps = frontier(network, output);
+    for (const bool swapped : {false, true}) {
+      const auto candidate = pair_maps(shaped, maps, dims, swapped);
+      if (!candidate) continue;
+      FOVEA_ASSIGN(const bool decodes, tail_decodes(network, shaped, *candidate, output));
+      if (!decodes) continue;
+      make_outputs(network, *candidate);
+      network.head = {HeadKind::kDfl,
+                      static_cast<std::int32_t>(candidate->classes),
+                      static_cast<std::int32_t>(candidate->reg_max),
+                      {}};
+      for (const Level& level : candidate->levels) network.head.strides.push_back(level.stride);
+      const std::size_t before = network.layers.size();
+      FOVEA_TRY(remove_dead_layers(network));
+      outcome.changes = before - network.layers.size();
+      outcome.note = fmt::format("DFL head: {} classes, {} bins, strides {}", candidate->classes,
+                                 candidate->reg_max, list_strides(*candidate));
+      return outcome;
+    }
+  }
+  network.head = decoded_head(network, dims);
+  if (network.head.kind == HeadKind::kUnknown) {
+    outcome.note =
+        fmt::format("no known head: '{}' is {}", network.value(output).name, to_string(dims));
+    return outcome;
+  }
+  network.outputs = {output};
+  network.value(output).name = "output0";
+  outcome.note = fmt::format("'output0' is {}, {} classes", to_string(dims), network.head.classes);
+  return outcome;
+}
+
+}  // namespace fovea::engine

@@ -1,0 +1,70 @@
+// See graph.hpp.
+#include "nodes/detector/engine/passes/graph.hpp"
+
+#include <algorithm>
+
+namespace fovea::engine {
+
+GraphIndex::GraphIndex(const NetworkDefinition& network)
+    : producer_(network.values.size()),
+      readers_(network.values.size()),
+      output_(network.values.size(), false) {
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    for (const ValueId id : layer.outputs) producer_[static_cast<std::size_t>(id)] = i;
+    for (const ValueId id : layer.inputs) {
+      if (id != kNoValue) readers_[static_cast<std::size_t>(id)].push_back(i);
+    }
+    if (layer.residual != kNoValue) readers_[static_cast<std::size_t>(layer.residual)].push_back(i);
+  }
+  for (const ValueId id : network.outputs) output_[static_cast<std::size_t>(id)] = true;
+}
+
+std::optional<std::size_t> GraphIndex::producer(ValueId id) const {
+  return id == kNoValue ? std::nullopt : producer_[static_cast<std::size_t>(id)];
+}
+
+std::optional<std::size_t> GraphIndex::only_reader(ValueId id) const {
+  if (is_output(id) || readers(id).size() != 1) return std::nullopt;
+  return readers(id).front();
+}
+
+void replace_value(NetworkDefinition& network, ValueId from, ValueId to) {
+  for (Layer& layer : network.layers) {
+    std::replace(layer.inputs.begin(), layer.inputs.end(), from, to);
+    if (layer.residual == from) layer.residual = to;
+  }
+  for (ValueId& output : network.outputs) {
+    if (output != from) continue;
+    output = to;
+    network.value(to).name = network.value(from).name;
+  }
+}
+
+void remove_layers(NetworkDefinition& network, const std::vector<bool>& removed) {
+  std::vector<Layer> kept;
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    if (!removed[i]) kept.push_back(std::move(network.layers[i]));
+  }
+  network.layers = std::move(kept);
+}
+
+Result<NetworkDefinition> with_shapes(const NetworkDefinition& network, std::int64_t batch) {
+  NetworkDefinition shaped = network;
+  FOVEA_TRY(infer_shapes(shaped, batch));
+  return shaped;
+}
+
+std::int64_t declared_batch(const NetworkDefinition& network) {
+  if (network.inputs.empty()) return 1;
+  const Dims& dims = network.value(network.inputs.front()).dims;
+  return dims.empty() ? 1 : dims.front();
+}
+
+const Constant* float_constant(const NetworkDefinition& network, ValueId id) {
+  if (id == kNoValue) return nullptr;
+  const Constant* constant = network.value(id).constant.get();
+  return constant != nullptr && constant->dtype == DataType::kFloat32 ? constant : nullptr;
+}
+
+}  // namespace fovea::engine

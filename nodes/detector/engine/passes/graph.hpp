@@ -1,0 +1,46 @@
+// Questions and edits that passes share.
+#pragma once
+
+#include <optional>
+
+#include "nodes/detector/engine/network.hpp"
+
+namespace fovea::engine {
+
+// Who writes and reads each value. A snapshot: make a new one after adding or removing layers.
+class GraphIndex {
+ public:
+  explicit GraphIndex(const NetworkDefinition& network);
+
+  // Index of the layer that writes `id`; nullopt for a network input or a constant.
+  std::optional<std::size_t> producer(ValueId id) const;
+  // Indices of the layers that read `id`, in order; twice if one reads it twice.
+  const std::vector<std::size_t>& readers(ValueId id) const {
+    return readers_[static_cast<std::size_t>(id)];
+  }
+  // The only layer that reads `id`, if it is no network output.
+  std::optional<std::size_t> only_reader(ValueId id) const;
+  bool is_output(ValueId id) const { return output_[static_cast<std::size_t>(id)]; }
+
+ private:
+  std::vector<std::optional<std::size_t>> producer_;
+  std::vector<std::vector<std::size_t>> readers_;
+  std::vector<bool> output_;
+};
+
+// Every reader of `from`, and the output list, takes `to` instead; an output keeps its name.
+void replace_value(NetworkDefinition& network, ValueId from, ValueId to);
+
+// Drops layers[i] where removed[i].
+void remove_layers(NetworkDefinition& network, const std::vector<bool>& removed);
+
+// A copy with shapes inferred for its fixed batch, or for `batch` images where it is open.
+Result<NetworkDefinition> with_shapes(const NetworkDefinition& network, std::int64_t batch = 1);
+
+// First extent of the first input: -1 = any batch.
+std::int64_t declared_batch(const NetworkDefinition& network);
+
+// Contents if `id` is an f32 constant, else null.
+const Constant* float_constant(const NetworkDefinition& network, ValueId id);
+
+}  // namespace fovea::engine

@@ -1,0 +1,73 @@
+// The order of the passes, and what the result must be.
+#include <array>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/passes/graph.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+constexpr std::array kPasses = {
+    Pass{"resolve_input_size", "give open input extents their size", resolve_input_size},
+    Pass{"resolve_shapes", "replace shape arithmetic by constants", resolve_shapes},
+    Pass{"fold_constants", "compute layers that read constants only", fold_constants},
+    Pass{"remove_identities", "drop layers that change nothing", remove_identities},
+    Pass{"fold_batch_normalization", "fold batch normalisation into convolutions",
+         fold_batch_normalization},
+    Pass{"fuse_silu", "x * Sigmoid(x) becomes Silu(x)", fuse_silu},
+    Pass{"recognise_head", "stop at the raw maps of the detect head", recognise_head},
+    Pass{"fold_image_input", "read u8 RGB images", fold_image_input},
+    Pass{"remove_identities", "drop layers that change nothing", remove_identities},
+    Pass{"fuse_convolutions", "fuse bias, activation and residual into convolutions",
+         fuse_convolutions},
+    Pass{"remove_dead_layers", "drop what no output needs", remove_dead_layers},
+    Pass{"free_batch", "let a fixed batch be any", free_batch},
+};
+
+// Shapes of every value, -1 where they differ between one image and two.
+Result<> mark_open_extents(NetworkDefinition& network) {
+  FOVEA_ASSIGN(const NetworkDefinition one, with_shapes(network, 1));
+  FOVEA_ASSIGN(const NetworkDefinition two, with_shapes(network, 2));
+  for (std::size_t i = 0; i < network.values.size(); ++i) {
+    Value& value = network.values[i];
+    value.dtype = one.values[i].dtype;
+    value.dims = one.values[i].dims;
+    for (std::size_t axis = 0; axis < value.dims.size(); ++axis) {
+      if (two.values[i].dims[axis] != value.dims[axis]) value.dims[axis] = -1;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::span<const Pass> all_passes() { return kPasses; }
+
+Result<NetworkDefinition> lower(NetworkDefinition network, const LoweringOptions& options,
+                                LoweringReport* report) {
+  FOVEA_TRY(network.validate());
+  if (report != nullptr) *report = {network.layers.size(), {}};
+  for (const Pass& pass : kPasses) {
+    auto outcome = pass.run(network, options);
+    if (!outcome) return fail(outcome.error().with_context(pass.name));
+    FOVEA_TRY(network.validate());
+    if (report != nullptr) {
+      report->passes.push_back({pass.name, std::move(*outcome), network.layers.size()});
+    }
+  }
+  if (const std::int64_t batch = declared_batch(network); batch > 1) {
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format(
+            "the batch is fixed to {} and the graph does not allow another; export the model "
+            "with a dynamic batch or a batch of 1",
+            batch));
+  }
+  FOVEA_TRY(mark_open_extents(network));
+  return network;
+}
+
+}  // namespace fovea::engine

@@ -1,0 +1,91 @@
+// From a network as its file has it to the one that providers run. Each pass is a function that
+// leaves a valid network which computes the same outputs (the image input and the detect head
+// excepted: those say what they change), and can be called on its own.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nodes/detector/engine/network.hpp"
+
+namespace fovea::engine {
+
+struct LoweringOptions {
+  // Keep the model's own output, `output0`, instead of cutting it off at the raw maps of its head.
+  bool keep_output0 = false;
+  // For models that leave their input size open; 0 = metadata "imgsz". Another size than a fixed
+  // one is an error.
+  std::int64_t input_height = 0;
+  std::int64_t input_width = 0;
+};
+
+struct PassOutcome {
+  std::size_t changes = 0;  // layers removed, fused or rewritten
+  std::string note;         // what a person inspecting the engine wants to know; may be empty
+};
+
+struct PassReport {
+  std::string_view name;
+  PassOutcome outcome;
+  std::size_t layers = 0;  // after it
+};
+
+struct LoweringReport {
+  std::size_t layers_before = 0;
+  std::vector<PassReport> passes;
+};
+
+// All passes in their order. The result has one input, u8 [batch, height, width, 3] RGB, whose
+// first extent is -1 if it takes any batch and 1 if it takes one image at a time; outputs as
+// HeadInfo says, or the model's own if head.kind is kUnknown. Extents that depend on the batch are
+// -1. Thread safety: pure. Errors: kUnsupported or kInvalidArgument for an input that is no image,
+// or a batch or size that cannot be settled; infer_shapes()'s.
+Result<NetworkDefinition> lower(NetworkDefinition network, const LoweringOptions& options = {},
+                                LoweringReport* report = nullptr);
+
+using PassFunction = Result<PassOutcome> (*)(NetworkDefinition&, const LoweringOptions&);
+struct Pass {
+  std::string_view name;
+  std::string_view purpose;
+  PassFunction run;
+};
+// What lower() runs, in order.
+std::span<const Pass> all_passes();
+
+// Gives open input extents but the first their size.
+Result<PassOutcome> resolve_input_size(NetworkDefinition& network,
+                                       const LoweringOptions& options = {});
+// Replaces shape arithmetic by constants; reshapes that only follow the batch copy their first
+// extent.
+Result<PassOutcome> resolve_shapes(NetworkDefinition& network, const LoweringOptions& options = {});
+// Layers that read constants only become constants.
+Result<PassOutcome> fold_constants(NetworkDefinition& network, const LoweringOptions& options = {});
+// Layers that change nothing: Identity, and Cast, Reshape, Slice, Concat, ... to what their input
+// already is.
+Result<PassOutcome> remove_identities(NetworkDefinition& network,
+                                      const LoweringOptions& options = {});
+// Layers that no output depends on, and values that nothing refers to. Renumbers values.
+Result<PassOutcome> remove_dead_layers(NetworkDefinition& network,
+                                       const LoweringOptions& options = {});
+// BatchNormalization behind a Conv or ConvTranspose, into its weights and bias.
+Result<PassOutcome> fold_batch_normalization(NetworkDefinition& network,
+                                             const LoweringOptions& options = {});
+// x * Sigmoid(x) -> Silu(x).
+Result<PassOutcome> fuse_silu(NetworkDefinition& network, const LoweringOptions& options = {});
+// The decoding behind a YOLOv8 / v11 head is cut off; the outputs become box<i>, cls<i> per level
+// (see msgs/model_info.hpp). A tail counts as such decoding if it computes it, on random maps.
+// Else, or with keep_output0, sets head from the output's shape and the metadata.
+Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options = {});
+// The input becomes u8 [N, H, W, 3]; convolutions that read it, or else a Mul, take the scale 1/255
+// (a u8 model scales itself).
+Result<PassOutcome> fold_image_input(NetworkDefinition& network,
+                                     const LoweringOptions& options = {});
+// Conv + constant Add -> bias; then + Relu, Silu, ... -> activation; then + Add -> residual.
+Result<PassOutcome> fuse_convolutions(NetworkDefinition& network,
+                                      const LoweringOptions& options = {});
+// A fixed batch becomes open where every layer allows it.
+Result<PassOutcome> free_batch(NetworkDefinition& network, const LoweringOptions& options = {});
+
+}  // namespace fovea::engine

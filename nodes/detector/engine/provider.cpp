@@ -1,0 +1,83 @@
+// See provider.hpp.
+#include "nodes/detector/engine/provider.hpp"
+
+#include <cstdint>
+
+#include <fmt/format.h>
+
+namespace fovea::engine {
+
+Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string_view provider,
+                                   const EngineOptions& options) {
+  if (options.max_batch < 1 || options.threads < 1) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("max_batch is {} and threads {}; both must be at least 1",
+                            options.max_batch, options.threads));
+  }
+  NetworkDefinition shaped = lowered;
+  FOVEA_TRY(infer_shapes(shaped, 1));
+  if (shaped.inputs.size() != 1) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the network has {} inputs; it must have 1", shaped.inputs.size()));
+  }
+  const auto spec_of = [&](ValueId id, bool channels_last) -> Result<TensorSpec> {
+    const Value& value = shaped.value(id);
+    if (value.dims.empty() || value.dims[0] != 1) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("'{}' is {} for one image; its first extent must be 1", value.name,
+                              to_string(value.dims)));
+    }
+    TensorSpec spec{value.name, value.dtype, Dims(value.dims.begin() + 1, value.dims.end()), 0};
+    if (channels_last && spec.dims.size() == 3)
+      spec.dims = {spec.dims[1], spec.dims[2], spec.dims[0]};
+    spec.bytes = static_cast<std::size_t>(volume(spec.dims)) * element_size(spec.dtype);
+    return spec;
+  };
+  EngineInfo info;
+  info.provider = provider;
+  info.precision = options.precision;
+  FOVEA_ASSIGN(info.input, spec_of(shaped.inputs[0], false));
+  if (info.input.dtype != DataType::kUint8 || info.input.dims.size() != 3 ||
+      info.input.dims[2] != 3) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("input '{}' is {} {}; it must be uint8 [height, width, 3]", info.input.name,
+                    to_string(info.input.dtype), to_string(info.input.dims)));
+  }
+  for (const ValueId id : shaped.outputs) {
+    FOVEA_ASSIGN(TensorSpec spec, spec_of(id, outputs_channels_last(lowered.head)));
+    info.outputs.push_back(std::move(spec));
+  }
+  info.head = lowered.head;
+  info.class_names = lowered.class_names;
+  info.max_batch = options.max_batch;
+  info.threads = options.threads;
+  info.model_hash = options.model_hash;
+  return info;
+}
+
+Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info) {
+  if (batch.empty() || batch.size() > static_cast<std::size_t>(info.max_batch)) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the batch has {} items; it must have 1..{}", batch.size(), info.max_batch));
+  }
+  constexpr std::uintptr_t kAlignment = 64;
+  const auto usable = [](const void* pointer) {
+    return pointer != nullptr && reinterpret_cast<std::uintptr_t>(pointer) % kAlignment == 0;
+  };
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    bool good = usable(batch[i].input) && batch[i].outputs.size() == info.outputs.size();
+    for (const void* output : batch[i].outputs) good = good && usable(output);
+    if (!good) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "item {} needs an input and {} outputs, each at an address that is a multiple of {}",
+              i, info.outputs.size(), kAlignment));
+    }
+  }
+  return {};
+}
+
+}  // namespace fovea::engine

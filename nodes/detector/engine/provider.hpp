@@ -1,0 +1,42 @@
+// What every provider has in common: a name, a way to load a lowered network, and the bindings it
+// must offer. An engine's bindings follow from the lowered network alone, so that nothing outside
+// can tell providers apart.
+#pragma once
+
+#include <string_view>
+
+#include "nodes/detector/engine/engine.hpp"
+
+namespace fovea::engine {
+
+struct EngineOptions {
+  std::int32_t max_batch = 1;  // >= 1
+  std::int32_t threads = 1;    // of one execution context, >= 1
+  std::string precision = "fp32";
+  std::string model_hash;
+};
+
+// One row in the list of providers, best first, "reference" last.
+struct Provider {
+  std::string_view name;
+  // `lowered` comes from lower(), `info` from describe_engine() for it. A provider may lower
+  // max_batch and threads in its engine's info. Errors: kUnsupported, naming the layer that it
+  // cannot run and why.
+  Result<std::shared_ptr<const Engine>> (*load)(NetworkDefinition lowered, EngineInfo info);
+};
+
+// The bindings of an engine for `lowered`: input u8 [height, width, 3]; kDfl maps f32 [h, w,
+// channels]; other outputs in their own order; all without the batch extent. Errors:
+// kInvalidArgument for options out of range or a network that did not come from lower().
+Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string_view provider,
+                                   const EngineOptions& options);
+
+// True if outputs of this head are written channels last: the network's [N, C, H, W] as [H, W, C]
+// per item.
+inline bool outputs_channels_last(const HeadInfo& head) { return head.kind == HeadKind::kDfl; }
+
+// Batch size and pointers of one execute() call, for every provider alike.
+// Errors: kInvalidArgument, naming the item.
+Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info);
+
+}  // namespace fovea::engine

@@ -1,0 +1,130 @@
+// See reference_engine.hpp. A context holds one tensor per value of one image and the kernels bound
+// to them.
+#include "nodes/detector/engine/reference/reference_engine.hpp"
+
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/reference/operators.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+using reference::Kernel;
+using reference::Operands;
+using reference::Tensor;
+
+class ReferenceContext : public ExecutionContext {
+ public:
+  ReferenceContext(const NetworkDefinition& network, const EngineInfo& info)
+      : network_(network), info_(info) {}
+
+  Result<> prepare(const KnownValues& known) {
+    tensors_.resize(network_.values.size());
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const Value& value = network_.values[i];
+      if (known[i] == nullptr) {
+        auto tensor = std::make_shared<Tensor>(Tensor::make(value.dtype, value.dims));
+        tensors_[i] = {tensor, tensor};
+      } else {
+        tensors_[i].read = known[i];
+      }
+    }
+    for (const Layer& layer : network_.layers) {
+      if (at(layer.outputs[0]).write == nullptr) continue;  // known without running
+      const auto read = [&](ValueId id) { return id == kNoValue ? nullptr : at(id).read.get(); };
+      Operands operands{&layer, {}, {}, read(layer.residual)};
+      for (const ValueId id : layer.inputs) operands.inputs.push_back(read(id));
+      for (const ValueId id : layer.outputs) operands.outputs.push_back(at(id).write.get());
+      auto kernel = reference::prepare(operands);
+      if (!kernel) {
+        return fail(kernel.error().with_context(
+            fmt::format("layer '{}' ({})", layer.name, to_string(layer.op))));
+      }
+      kernels_.push_back({&layer, std::move(*kernel)});
+    }
+    return {};
+  }
+
+  Result<> execute(std::span<const BatchItem> batch) override {
+    FOVEA_TRY(check_batch(batch, info_));
+    for (const BatchItem& item : batch) {
+      std::memcpy(at(network_.inputs[0]).write->bytes.data(), item.input, info_.input.bytes);
+      for (const auto& [layer, kernel] : kernels_) {
+        auto ran = kernel();
+        if (!ran) return fail(ran.error().with_context("layer '" + layer->name + "'"));
+      }
+      for (std::size_t i = 0; i < network_.outputs.size(); ++i) {
+        write_output(*at(network_.outputs[i]).read, info_.outputs[i], item.outputs[i]);
+      }
+    }
+    return {};
+  }
+
+ private:
+  struct Slot {
+    std::shared_ptr<Tensor> write;  // null if known
+    std::shared_ptr<const Tensor> read;
+  };
+  struct Step {
+    const Layer* layer;
+    Kernel kernel;
+  };
+
+  Slot& at(ValueId id) { return tensors_[static_cast<std::size_t>(id)]; }
+
+  void write_output(const Tensor& tensor, const TensorSpec& spec, void* out) const {
+    if (!outputs_channels_last(info_.head) || spec.dims.size() != 3) {
+      std::memcpy(out, tensor.bytes.data(), spec.bytes);
+      return;
+    }
+    const std::int64_t channels = spec.dims[2];
+    const std::int64_t pixels = spec.dims[0] * spec.dims[1];
+    auto* target = static_cast<float*>(out);
+    for (std::int64_t p = 0; p < pixels; ++p) {
+      for (std::int64_t c = 0; c < channels; ++c) *target++ = tensor.data<float>()[c * pixels + p];
+    }
+  }
+
+  const NetworkDefinition& network_;  // the engine's, which outlives its contexts
+  const EngineInfo& info_;
+  std::vector<Slot> tensors_;
+  std::vector<Step> kernels_;
+};
+
+class ReferenceEngine : public Engine {
+ public:
+  ReferenceEngine(NetworkDefinition network, KnownValues known, EngineInfo info)
+      : network_(std::move(network)), known_(std::move(known)), info_(std::move(info)) {}
+
+  const EngineInfo& info() const override { return info_; }
+
+  Result<std::unique_ptr<ExecutionContext>> create_execution_context() const override {
+    auto context = std::make_unique<ReferenceContext>(network_, info_);
+    FOVEA_TRY(context->prepare(known_));
+    return std::unique_ptr<ExecutionContext>(std::move(context));
+  }
+
+ private:
+  NetworkDefinition network_;
+  KnownValues known_;
+  EngineInfo info_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
+                                                            EngineInfo info) {
+  FOVEA_TRY(lowered.validate());
+  FOVEA_ASSIGN(KnownValues known, infer_known_values(lowered, 1));
+  info.threads = 1;
+  auto engine =
+      std::make_shared<ReferenceEngine>(std::move(lowered), std::move(known), std::move(info));
+  // Refuse here what a context would refuse.
+  FOVEA_TRY(engine->create_execution_context());
+  return std::shared_ptr<const Engine>(std::move(engine));
+}
+
+}  // namespace fovea::engine

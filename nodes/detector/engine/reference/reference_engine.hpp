@@ -1,0 +1,14 @@
+// Provider "reference": the reference operators behind the engine's interface. Slow, and right.
+#pragma once
+
+#include "nodes/detector/engine/provider.hpp"
+
+namespace fovea::engine {
+
+// One item of a batch after the other, on the calling thread. See Provider::load.
+Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
+                                                            EngineInfo info);
+
+inline constexpr Provider kReferenceProvider = {"reference", load_reference_engine};
+
+}  // namespace fovea::engine
