@@ -28,6 +28,17 @@ namespace {
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
+// Process-wide, as signals are.
+std::atomic<bool> stop_signal_came{false};
+
+sigset_t stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
 struct Registration {
   Executor::Id id = 0;
   void* socket = nullptr;  // one of socket, fd and period is set
@@ -132,6 +143,7 @@ struct Executor::Impl {
     if (items[kSignal].revents == 0) return;
     signalfd_siginfo info{};
     while (read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
+      note_stop_signal();
       if (on_signal) on_signal(static_cast<int>(info.ssi_signo));
     }
   }
@@ -259,22 +271,26 @@ void Executor::run() {
 void Executor::set_signal_handler(std::function<void(int signal)> on_signal) {
   impl_->on_signal = std::move(on_signal);
   if (impl_->signal_fd >= 0) return;
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
+  const sigset_t signals = stop_signals();
   impl_->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   if (impl_->signal_fd < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
   impl_->changed = true;
 }
 
 void Executor::block_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
+  const sigset_t signals = stop_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  stop_signal_came.store(false);
 }
+
+bool Executor::stop_signalled() {
+  if (stop_signal_came.load()) return true;
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
+}
+
+void Executor::note_stop_signal() { stop_signal_came.store(true); }
 
 }  // namespace fovea

@@ -50,6 +50,12 @@ class Executor {
   // POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF.
   static void block_signals();
 
+  // SIGINT or SIGTERM came since block_signals(), whether or not anyone has handled it yet. For loops that
+  // block the executor's thread and must end by themselves. Any thread.
+  static bool stop_signalled();
+  // For whoever takes these signals instead of an executor.
+  static void note_stop_signal();
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/file_handle.hpp"
 #include "nodes/runtime/log.hpp"
 
 namespace fovea {
@@ -80,18 +81,15 @@ PageLayout* map_page(int fd, int protection) {
   return static_cast<PageLayout*>(address);
 }
 
+constexpr int kOwnerByte = 0;
+
 struct flock owner_lock() {
   struct flock lock {};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
-  lock.l_start = 0;
+  lock.l_start = kOwnerByte;
   lock.l_len = 1;
   return lock;
-}
-
-bool try_lock_owner(int fd) {
-  struct flock lock = owner_lock();
-  return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
 bool is_page_file(const struct stat& status) {
@@ -137,21 +135,6 @@ std::string_view cut_utf8(std::string_view text, std::size_t bytes) {
   return text.substr(0, bytes);
 }
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
 }  // namespace
 }  // namespace detail
 
@@ -162,14 +145,13 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
                                                          std::string_view type) {
   FOVEA_TRY(check_name("node", node));
   const std::string path = domain.metrics_path(node).string();
+  FOVEA_ASSIGN(const FileHandle domain_lock, domain.lock());  // or a sweep() could pass for a live owner
   // Each round either takes the file, finds its owner alive, or meets one that is being replaced.
   for (int round = 0; round < 100; ++round) {
-    detail::FileDescriptor file(
+    FileHandle file(
         ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
     if (file.get() < 0) return fail_errno(ErrorCode::kInternal, "open " + path);
-    if (!detail::try_lock_owner(file.get())) {
-      if (errno != EAGAIN && errno != EACCES)
-        return fail_errno(ErrorCode::kInternal, "lock " + path);
+    if (!try_lock_byte(file.get(), detail::kOwnerByte)) {
       return fail(
           ErrorCode::kUnavailable,
           fmt::format(
@@ -310,7 +292,7 @@ Result<std::unique_ptr<MetricsReader>> MetricsReader::open(const Domain& domain,
                                                            std::string_view node) {
   FOVEA_TRY(check_name("node", node));
   const std::string path = domain.metrics_path(node).string();
-  detail::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (file.get() < 0) {
     return fail_errno(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kInternal,
                       "open " + path);

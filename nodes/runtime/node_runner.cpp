@@ -63,6 +63,7 @@ class SignalWatcher {
       const int signal = static_cast<int>(info.ssi_signo);
       if (is_second) _exit(128 + signal);
       is_second = true;
+      Executor::note_stop_signal();
       on_first_(signal);
     }
   }

@@ -3,11 +3,11 @@
 #include "nodes/runtime/parameters.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <charconv>
 #include <cmath>
 #include <fstream>
-#include <iterator>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -274,7 +274,12 @@ Parameter& ParameterSet::add(std::string_view name, ParameterTarget target,
 Result<> ParameterSet::load_yaml(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail_errno(ErrorCode::kNotFound, path);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  std::array<char, 4096> chunk;
+  do {
+    file.read(chunk.data(), chunk.size());
+    text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
+  } while (file);
   if (file.bad()) return fail_errno(ErrorCode::kInvalidArgument, path);
   return load_yaml_text(text, path);
 }
