@@ -56,17 +56,27 @@ std::vector<fovea::bench::Row> compare(const Size& size, int repetitions) {
   const int right = kNetworkSide - static_cast<int>(transform.pad_left + transform.new_width);
   const int bottom = kNetworkSide - static_cast<int>(transform.pad_top + transform.new_height);
 
-  std::array<std::size_t, 3> turn{};
+  std::array<std::size_t, 4> turn{};
   cv::Mat scaled, padded, blob;
-  const auto opencv = [&] {
-    const cv::Mat& frame = frames[turn[0]++ % kFrames];
+  const auto opencv_padded = [&](std::size_t& number) {
+    const cv::Mat& frame = frames[number++ % kFrames];
     const cv::Size new_size(static_cast<int>(transform.new_width),
                             static_cast<int>(transform.new_height));
     cv::resize(frame, scaled, new_size, 0, 0, cv::INTER_LINEAR);
     cv::copyMakeBorder(scaled, padded, static_cast<int>(transform.pad_top), bottom,
                        static_cast<int>(transform.pad_left), right, cv::BORDER_CONSTANT,
                        {114, 114, 114});
+  };
+  const auto opencv_blob = [&] {
+    opencv_padded(turn[0]);
     cv::dnn::blobFromImage(padded, blob, 1 / 255.0, {}, {}, true, false);
+  };
+  // Ends in the same bytes as Letterbox, within 1.
+  const auto opencv_u8 = [&] {
+    std::vector<std::byte>& tensor = tensors[turn[3] % kFrames];
+    opencv_padded(turn[3]);
+    cv::Mat rgb(kNetworkSide, kNetworkSide, CV_8UC3, tensor.data());
+    cv::cvtColor(padded, rgb, cv::COLOR_BGR2RGB);
   };
   const auto ours = [&](Letterbox& letterbox, std::size_t& number) {
     const cv::Mat& frame = frames[number % kFrames];
@@ -79,7 +89,8 @@ std::vector<fovea::bench::Row> compare(const Size& size, int repetitions) {
     if (!letterbox.run(view, tensors[number++ % kFrames])) std::abort();
   };
   return fovea::bench::compare(size.name,
-                               {{"OpenCV resize+border+blob", opencv},
+                               {{"OpenCV resize+border+blob (f32 NCHW)", opencv_blob},
+                                {"OpenCV resize+border+cvtColor (u8 NHWC)", opencv_u8},
                                 {"Letterbox", [&] { ours(best, turn[1]); }},
                                 {"Letterbox scalar", [&] { ours(scalar, turn[2]); }}},
                                repetitions);

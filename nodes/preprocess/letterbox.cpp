@@ -220,19 +220,26 @@ Result<msgs::LetterboxTransform> Letterbox::run(const ImageView& source,
   const auto* pixels = reinterpret_cast<const std::uint8_t*>(source.pixels.data());
   auto* out = reinterpret_cast<std::uint8_t*>(destination.data());
 
+  // Interpolation would give the same bytes, slower.
+  const bool scaled = t.new_width != t.source_width || t.new_height != t.source_height;
   std::memset(out, pad, t.pad_top * row_bytes);
   out += t.pad_top * row_bytes;
   for (const Tap& row : plan.rows) {
     const std::uint8_t* upper = pixels + std::size_t{row.first} * source.step;
+    std::uint8_t* image_row = out + left_bytes;
     // A second row without weight is not read at all: a 3:1 reduction touches a third of the
     // source.
     const std::uint8_t* lower =
         row.weight_second == 0 ? upper : pixels + std::size_t{row.second} * source.step;
-    state_->kernels->blend_rows(upper, lower, row.weight_first, row.weight_second, source_samples,
-                                state_->blended.data());
     std::memset(out, pad, left_bytes);
-    state_->kernels->resample_row(state_->blended.data(), plan.columns.data(), plan.columns.size(),
-                                  order, out + left_bytes);
+    if (scaled) {
+      state_->kernels->blend_rows(upper, lower, row.weight_first, row.weight_second, source_samples,
+                                  state_->blended.data());
+      state_->kernels->resample_row(state_->blended.data(), plan.columns.data(),
+                                    plan.columns.size(), order, image_row);
+    } else {
+      state_->kernels->convert_row(upper, plan.columns.size(), order, image_row);
+    }
     std::memset(out + left_bytes + image_bytes, pad, row_bytes - left_bytes - image_bytes);
     out += row_bytes;
   }

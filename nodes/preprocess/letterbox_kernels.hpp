@@ -1,4 +1,4 @@
-// The two inner loops of Letterbox, once readable and once vectorised; both give the same bits.
+// The inner loops of Letterbox, once readable and once vectorised; both give the same bits.
 //
 // Fixed point: weights have 11 bits and sum to 2048. The vertical pass leaves samples with 7
 // fractional bits (255 becomes 32640, which fits a signed 16-bit lane), the horizontal pass rounds
@@ -35,6 +35,9 @@ struct Kernels {
   // rgb[3 x + c] = (left * weight_left + right * weight_right) rounded to 8 bits, for x < count.
   void (*resample_row)(const std::int16_t* blended, const ColumnTap* taps, std::size_t count,
                        Order order, std::uint8_t* rgb);
+  // The same for a source that is not scaled: only the order of channels changes.
+  void (*convert_row)(const std::uint8_t* source, std::size_t count, Order order,
+                      std::uint8_t* rgb);
 };
 
 const Kernels& scalar_kernels();

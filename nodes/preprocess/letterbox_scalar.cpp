@@ -34,10 +34,24 @@ void resample_row(const std::int16_t* blended, const ColumnTap* taps, std::size_
   }
 }
 
+void convert_row(const std::uint8_t* source, std::size_t count, Order order, std::uint8_t* rgb) {
+  for (std::size_t x = 0; x < count; ++x) {
+    std::uint8_t* pixel = rgb + 3 * x;
+    if (order == Order::kMono) {
+      pixel[0] = pixel[1] = pixel[2] = source[x];
+    } else {
+      const std::size_t red = order == Order::kRgb ? 0 : 2;
+      pixel[0] = source[3 * x + red];
+      pixel[1] = source[3 * x + 1];
+      pixel[2] = source[3 * x + 2 - red];
+    }
+  }
+}
+
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels kKernels{blend_rows, resample_row};
+  static constexpr Kernels kKernels{blend_rows, resample_row, convert_row};
   return kKernels;
 }
 

@@ -103,7 +103,29 @@ void resample_row(const std::int16_t* blended, const ColumnTap* taps, std::size_
   scalar_kernels().resample_row(blended, taps + x, count - x, order, rgb + 3 * x);
 }
 
-constexpr Kernels kKernels{blend_rows, resample_row};
+void convert_row(const std::uint8_t* source, std::size_t count, Order order, std::uint8_t* rgb) {
+  const hn::ScalableTag<std::uint8_t> d8;
+  const std::size_t lanes = hn::Lanes(d8);
+  std::size_t x = 0;
+  if (order == Order::kRgb) {
+    std::memcpy(rgb, source, 3 * count);
+    return;
+  }
+  for (; x + lanes <= count; x += lanes) {
+    if (order == Order::kMono) {
+      const auto gray = hn::LoadU(d8, source + x);
+      hn::StoreInterleaved3(gray, gray, gray, d8, rgb + 3 * x);
+    } else {
+      auto blue = hn::Zero(d8), green = hn::Zero(d8), red = hn::Zero(d8);
+      hn::LoadInterleaved3(d8, source + 3 * x, blue, green, red);
+      hn::StoreInterleaved3(red, green, blue, d8, rgb + 3 * x);
+    }
+  }
+  const std::size_t channels = order == Order::kMono ? 1 : 3;
+  scalar_kernels().convert_row(source + channels * x, count - x, order, rgb + 3 * x);
+}
+
+constexpr Kernels kKernels{blend_rows, resample_row, convert_row};
 
 }  // namespace
 

@@ -58,6 +58,31 @@ TEST(LetterboxKernels, EveryIsaResamplesLikeTheScalarKernel) {
   }
 }
 
+TEST(LetterboxKernels, EveryIsaConvertsRowsToRgb) {
+  std::mt19937 random(3);
+  for (const Order order : {Order::kRgb, Order::kBgr, Order::kMono}) {
+    const std::size_t channels = order == Order::kMono ? 1 : 3;
+    for (const std::size_t count : kCounts) {
+      std::vector<std::uint8_t> source(channels * count);
+      for (auto& value : source) value = static_cast<std::uint8_t>(random());
+      std::vector<std::uint8_t> expected(3 * count + 1, 77);
+      for (std::size_t x = 0; x < count; ++x) {
+        for (std::size_t c = 0; c < 3; ++c) {
+          expected[3 * x + c] = order == Order::kMono  ? source[x]
+                                : order == Order::kRgb ? source[3 * x + c]
+                                                       : source[3 * x + 2 - c];
+        }
+      }
+      for (const NamedKernels& candidate : all_kernels()) {
+        std::vector<std::uint8_t> got(3 * count + 1, 77);
+        candidate.kernels->convert_row(source.data(), count, order, got.data());
+        ASSERT_EQ(got, expected) << candidate.name << " count " << count << " order "
+                                 << static_cast<int>(order);
+      }
+    }
+  }
+}
+
 TEST(LetterboxKernels, ChoosesAKernelThatIsOnTheList) {
   const auto all = all_kernels();
   EXPECT_TRUE(std::any_of(all.begin(), all.end(), [](const NamedKernels& candidate) {

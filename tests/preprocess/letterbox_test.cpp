@@ -120,11 +120,17 @@ TEST(Letterbox, VectorisedPathGivesTheBitsOfTheScalarOne) {
 }
 
 TEST(Letterbox, CopiesPixelsThatAreNotScaled) {
-  const cv::Mat image = random_image(64, 48, Encoding::kRgb8);
-  Letterbox letterbox = make(64, 48);
-  std::vector<std::byte> tensor(letterbox.output_bytes());
-  ASSERT_TRUE(letterbox.run(view_of(image, Encoding::kRgb8), tensor));
-  EXPECT_EQ(max_difference(tensor, image), 0);
+  for (const Encoding encoding : {Encoding::kBgr8, Encoding::kRgb8, Encoding::kMono8}) {
+    const cv::Mat image = random_image(64, 48, encoding, 3);
+    for (const std::uint32_t height : {48u, 61u}) {
+      Letterbox letterbox = make(64, height);
+      std::vector<std::byte> tensor(letterbox.output_bytes());
+      const auto t = letterbox.run(view_of(image, encoding), tensor);
+      ASSERT_TRUE(t);
+      EXPECT_EQ(max_difference(tensor, opencv_letterbox(image, encoding, *t)), 0)
+          << msgs::enum_name(encoding);
+    }
+  }
 }
 
 TEST(Letterbox, KeepsEveryFlatColourExactly) {
