@@ -4,9 +4,9 @@
 //   {"op": "change_state", "transition": "deactivate"}      -> {"ok": true, "state": "inactive"}
 //   {"op": "get_parameters"}                                -> {"ok": true, "parameters": {...}}
 //   {"op": "shutdown"}                                      -> {"ok": true}
-// Anything else -> {"ok": false, "error": "..."}; malformed requests never end the node. A failed transition
-// also carries the state that it led to. Requests wait while a callback of the node runs: give
-// change_state a timeout that covers on_configure().
+// Anything else -> {"ok": false, "error": "..."}; malformed requests never end the node. A failed
+// transition also carries the state that it led to. Requests wait while a callback of the node
+// runs: give change_state a timeout that covers on_configure().
 #pragma once
 
 #include <chrono>
@@ -43,9 +43,10 @@ class ControlServer {
   virtual void serve() = 0;  // answers everything that waits; call when socket() is readable
 };
 
-// One request to a node, from a tool; waits for one that is just starting. Errors: kUnavailable when it does
-// not answer within `timeout`. Thread safety: any thread.
-Result<std::string> control_request(const Domain& domain, std::string_view node, std::string_view request,
+// One request to a node, from a tool; waits for one that is just starting. Errors: kUnavailable
+// when it does not answer within `timeout`. Thread safety: any thread.
+Result<std::string> control_request(const Domain& domain, std::string_view node,
+                                    std::string_view request,
                                     std::chrono::milliseconds timeout = std::chrono::seconds(2));
 
 }  // namespace fovea

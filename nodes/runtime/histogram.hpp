@@ -1,5 +1,6 @@
-// Log-linear histogram of non-negative integers (we record microseconds): fixed memory, mergeable, at most
-// 1/32 relative error. Lives in shared memory, so readers need no request and a crash loses nothing.
+// Log-linear histogram of non-negative integers (we record microseconds): fixed memory, mergeable,
+// at most 1/32 relative error. Lives in shared memory, so readers need no request and a crash loses
+// nothing.
 //
 // Thread and process safety: record() from any thread; readers may run at the same time.
 #pragma once
@@ -13,7 +14,7 @@ namespace fovea {
 
 class Histogram {
  public:
-  static constexpr int kSubBits = 5;  // 32 buckets per octave
+  static constexpr int kSubBits = 5;   // 32 buckets per octave
   static constexpr int kOctaves = 32;  // up to 2^37 - 1; larger values land in the last bucket
   static constexpr std::size_t kBuckets = (kOctaves + 1) << kSubBits;
 
@@ -24,8 +25,8 @@ class Histogram {
   std::uint64_t max() const { return max_.load(std::memory_order_relaxed); }
   double mean() const;
 
-  // Value at quantile q in [0, 1] (nearest rank, never above max()); 0 when empty. Within 1/32 of the true
-  // value.
+  // Value at quantile q in [0, 1] (nearest rank, never above max()); 0 when empty. Within 1/32 of
+  // the true value.
   double quantile(double q) const;
 
   // Adds other's samples to this one.

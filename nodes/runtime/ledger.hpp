@@ -3,11 +3,12 @@
 //   in = out + sum(drops) + in_process()
 //
 // and along the chain camera -> ... -> postprocess these add up to
-// captured = delivered + sum of drops over all stages. Counters live in the node's metrics page, so they
-// survive kill -9: a restarted node continues them, and what its predecessor held when it died is settled
-// as `lost`.
+// captured = delivered + sum of drops over all stages. Counters live in the node's metrics page, so
+// they survive kill -9: a restarted node continues them, and what its predecessor held when it died
+// is settled as `lost`.
 //
-// Thread safety: a StageLedger may be updated by several threads of its node; one process per stage.
+// Thread safety: a StageLedger may be updated by several threads of its node; one process per
+// stage.
 #pragma once
 
 #include <array>
@@ -36,18 +37,19 @@ std::string_view to_string(DropReason reason);  // "pool_exhausted"
 
 class StageLedger {
  public:
-  // Attaches to the counters of `camera` in the page (`frames_in`, `frames_out`, `frames_dropped` by reason),
-  // creating them at the first start. Settles what a predecessor left in process as `lost`.
-  // REQUIRES: nothing of this camera is in process in this node. The page outlives the ledger.
+  // Attaches to the counters of `camera` in the page (`frames_in`, `frames_out`, `frames_dropped`
+  // by reason), creating them at the first start. Settles what a predecessor left in process as
+  // `lost`. REQUIRES: nothing of this camera is in process in this node. The page outlives the
+  // ledger.
   StageLedger(MetricsPage& page, std::string_view camera);
 
   // A source took a frame; returns its number (Header::seq), from 1 and never reused.
   std::uint64_t capture();
 
-  // A message with this topic_seq arrived: the gap since the previous one is counted in and `lost`. False
-  // if it is a repeat of the previous one, or 0: ignore it. One socket never reorders, so a lower number
-  // means that the publisher was stopped, lost its page and counts from 1 again; counting goes on.
-  // Thread safety: one thread per camera.
+  // A message with this topic_seq arrived: the gap since the previous one is counted in and `lost`.
+  // False if it is a repeat of the previous one, or 0: ignore it. One socket never reorders, so a
+  // lower number means that the publisher was stopped, lost its page and counts from 1 again;
+  // counting goes on. Thread safety: one thread per camera.
   bool arrive(std::uint64_t topic_seq);
 
   // n frames end here.
@@ -64,7 +66,8 @@ class StageLedger {
  private:
   std::atomic<std::uint64_t>* in_ = nullptr;
   std::atomic<std::uint64_t>* out_ = nullptr;
-  std::atomic<std::uint64_t>* topic_base_ = nullptr;  // `in` when the publisher began to count from 1
+  std::atomic<std::uint64_t>* topic_base_ =
+      nullptr;  // `in` when the publisher began to count from 1
   std::array<std::atomic<std::uint64_t>*, kDropReasons> drops_{};
 };
 
@@ -78,7 +81,8 @@ struct StageCounts {
   std::uint64_t in_process() const;  // in - out - drops; what a dead process held
 };
 
-// Zeros when the page knows no such camera. Reads `in` last, so a running stage never shows more out than in.
+// Zeros when the page knows no such camera. Reads `in` last, so a running stage never shows more
+// out than in.
 StageCounts read_stage(const MetricsReader& reader, std::string_view camera);
 // Cameras that have a ledger in this page, in order of registration.
 std::vector<std::string> ledger_cameras(const MetricsReader& reader);
@@ -88,17 +92,18 @@ struct FrameAccount {
   std::uint64_t captured = 0;
   std::uint64_t delivered = 0;
   std::array<std::uint64_t, kDropReasons> drops{};  // indexed by DropReason, over all stages
-  std::uint64_t in_flight = 0;    // in process in a stage, or sent and not yet received
-  std::uint64_t overcounted = 0;  // by how much some count exceeds what it is part of: a bug, or foreign pages
+  std::uint64_t in_flight = 0;  // in process in a stage, or sent and not yet received
+  std::uint64_t overcounted =
+      0;  // by how much some count exceeds what it is part of: a bug, or foreign pages
 
   std::uint64_t dropped() const;
   // captured = delivered + dropped() + in_flight, and nothing is overcounted.
   bool balanced() const;
 };
 
-// Adds up `chain`: the stages of one camera, source first ("camera", "preprocess", "detector", "postprocess").
-// While nodes run, read the last stage first, or frames that move meanwhile look overcounted. With `final` all
-// processes have ended: what was in flight is lost.
+// Adds up `chain`: the stages of one camera, source first ("camera", "preprocess", "detector",
+// "postprocess"). While nodes run, read the last stage first, or frames that move meanwhile look
+// overcounted. With `final` all processes have ended: what was in flight is lost.
 FrameAccount account(std::span<const StageCounts> chain, bool final);
 
 }  // namespace fovea

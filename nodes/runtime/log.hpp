@@ -1,5 +1,5 @@
-// Logging for nodes and tools: one line a message on stderr, `[12:34:56.789] [cam0] [warning] text`.
-// A thin face over spdlog, so that headers stay free of it. Thread-safe.
+// Logging for nodes and tools: one line a message on stderr, `[12:34:56.789] [cam0] [warning]
+// text`. A thin face over spdlog, so that headers stay free of it. Thread-safe.
 #pragma once
 
 #include <string>
@@ -12,11 +12,12 @@ namespace fovea {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// `name` leads every line; `level` is the least that is shown. Called once by main(); before that, lines
-// are led by "fovea" and start at kInfo. Colours only on a terminal and without $NO_COLOR.
+// `name` leads every line; `level` is the least that is shown. Called once by main(); before that,
+// lines are led by "fovea" and start at kInfo. Colours only on a terminal and without $NO_COLOR.
 void init_logging(std::string_view name, LogLevel level);
 bool log_enabled(LogLevel level);
-// Control characters in `text` are shown as \xNN: what a peer sent cannot forge lines or drive a terminal.
+// Control characters in `text` are shown as \xNN: what a peer sent cannot forge lines or drive a
+// terminal.
 void log_message(LogLevel level, std::string_view text);
 // The text as log_message() shows it.
 std::string one_line(std::string_view text);

@@ -145,7 +145,8 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
                                                          std::string_view type) {
   FOVEA_TRY(check_name("node", node));
   const std::string path = domain.metrics_path(node).string();
-  FOVEA_ASSIGN(const FileHandle domain_lock, domain.lock());  // or a sweep() could pass for a live owner
+  FOVEA_ASSIGN(const FileHandle domain_lock,
+               domain.lock());  // or a sweep() could pass for a live owner
   // Each round either takes the file, finds its owner alive, or meets one that is being replaced.
   for (int round = 0; round < 100; ++round) {
     FileHandle file(

@@ -1,9 +1,9 @@
-// A node's counters, gauges, histograms and state in one page of shared memory: updating one is a relaxed
-// atomic add, reading them needs nothing of the node, and they outlive it. The launcher, `fovea top` and
-// `fovea node list` read pages; a restarted node continues its predecessor's.
+// A node's counters, gauges, histograms and state in one page of shared memory: updating one is a
+// relaxed atomic add, reading them needs nothing of the node, and they outlive it. The launcher,
+// `fovea top` and `fovea node list` read pages; a restarted node continues its predecessor's.
 //
-// Names follow Prometheus (`frames_in`, `bytes_copied`, `latency_us`); `camera` and `label` are the labels.
-// Names of metrics have at most 23 bytes, cameras and labels 31.
+// Names follow Prometheus (`frames_in`, `bytes_copied`, `latency_us`); `camera` and `label` are the
+// labels. Names of metrics have at most 23 bytes, cameras and labels 31.
 //
 // Whether the owner lives is told by its open-file-description lock on byte 0 of the page's file.
 // Thread safety: MetricsPage and MetricsReader, all functions.
@@ -39,8 +39,9 @@ class MetricsPage {
  public:
   // Creates or continues the node's page and locks it for as long as this process lives.
   // A page that is damaged, of another layout or of another node type is replaced.
-  // Errors: kUnavailable when a live process of that name holds it ("node 'cam0' already runs in domain
-  // 'default' (pid 123); stop it or choose another --domain"); kExhausted when shared memory is full.
+  // Errors: kUnavailable when a live process of that name holds it ("node 'cam0' already runs in
+  // domain 'default' (pid 123); stop it or choose another --domain"); kExhausted when shared memory
+  // is full.
   static Result<std::unique_ptr<MetricsPage>> create(const Domain& domain, std::string_view node,
                                                      std::string_view type);
   // Unlinks the page unless keep() was called (a supervisor reads the totals and unlinks).
@@ -49,10 +50,11 @@ class MetricsPage {
   MetricsPage& operator=(const MetricsPage&) = delete;
   void keep() { keep_ = true; }
 
-  // The same name and labels give the same counter. Looking it up walks the page; keep the reference, which
-  // is valid as long as the page. When the page is full a shared overflow counter is returned and a warning
-  // is logged once.
-  Counter& counter(std::string_view name, std::string_view camera = "", std::string_view label = "");
+  // The same name and labels give the same counter. Looking it up walks the page; keep the
+  // reference, which is valid as long as the page. When the page is full a shared overflow counter
+  // is returned and a warning is logged once.
+  Counter& counter(std::string_view name, std::string_view camera = "",
+                   std::string_view label = "");
   Histogram& histogram(std::string_view name, std::string_view camera = "");
 
   void set_state(msgs::LifecycleState state);

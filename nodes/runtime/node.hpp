@@ -1,8 +1,9 @@
-// Base of every process: parameters, lifecycle, executor, metrics, control socket. A node folder defines
-// one subclass and make_node(); main() exists once, in main.cpp.
+// Base of every process: parameters, lifecycle, executor, metrics, control socket. A node folder
+// defines one subclass and make_node(); main() exists once, in main.cpp.
 //
-// Lifecycle (ROS 2's states and names): unconfigured -configure-> inactive -activate-> active, back by
-// deactivate and cleanup, finalized by shutdown. A node configures and activates itself at start unless
+// Lifecycle (ROS 2's states and names): unconfigured -configure-> inactive -activate-> active, back
+// by deactivate and cleanup, finalized by shutdown. A node configures and activates itself at start
+// unless
 // --no-autostart is given. on_*() run on the executor's thread.
 #pragma once
 
@@ -39,8 +40,8 @@ class Node {
   virtual Result<> on_activate() { return {}; }
   // Stop producing and let what is in process leave.
   virtual Result<> on_deactivate() { return {}; }
-  // Release what on_configure() acquired. Everything that the node registered with the executor is gone
-  // already; so it is after a failed on_configure().
+  // Release what on_configure() acquired. Everything that the node registered with the executor is
+  // gone already; so it is after a failed on_configure().
   virtual Result<> on_cleanup() { return {}; }
 
  protected:
@@ -53,12 +54,14 @@ class Node {
 
   // Shown by `fovea node list`, the live table and the heartbeat. Thread-safe.
   void set_status(msgs::DiagnosticLevel level, std::string_view message);
-  // From on_configure() while it works for long (engine builds): keeps the heartbeat alive. Thread-safe.
+  // From on_configure() while it works for long (engine builds): keeps the heartbeat alive.
+  // Thread-safe.
   void beat();
   // Ends the process in order with this exit code, as after SIGTERM. Thread-safe.
   void request_shutdown(int exit_code = 0);
 
-  // Calls `on_message(Received<M>&&)` on the executor's thread for every message of the subscription.
+  // Calls `on_message(Received<M>&&)` on the executor's thread for every message of the
+  // subscription.
   template <class M, class Callback>
   Executor::Id spin(Subscription<M>& subscription, Callback on_message) {
     return executor().add_socket(subscription.socket(), [&subscription, on_message]() mutable {
@@ -76,10 +79,11 @@ class Node {
 // Defined once per node executable.
 std::unique_ptr<Node> make_node();
 
-// What main() does; returns the exit code: 0 stopped in order, 1 configuring or running failed, 2 bad option,
-// parameter or parameter file. The first SIGINT or SIGTERM deactivates, cleans up and shuts down (once
-// on_configure() is through, if it came meanwhile); a second one ends the process at once with 130 or 143.
-// Supervisors therefore start nodes in process groups of their own, so that Ctrl-C does not count twice.
+// What main() does; returns the exit code: 0 stopped in order, 1 configuring or running failed, 2
+// bad option, parameter or parameter file. The first SIGINT or SIGTERM deactivates, cleans up and
+// shuts down (once on_configure() is through, if it came meanwhile); a second one ends the process
+// at once with 130 or 143. Supervisors therefore start nodes in process groups of their own, so
+// that Ctrl-C does not count twice.
 int run_node(std::unique_ptr<Node> node, int argc, char** argv);
 
 }  // namespace fovea

@@ -6,9 +6,9 @@
 //     p.add("uri", &uri, "Where frames come from").required();
 //   }
 //
-// Precedence, lowest first: default, `--params-file FILE` (YAML, strict), `-p name:=value`, `--name value`.
-// On the command line a list is `a,b` and a map `person=0.5,car=0.4`; both also take YAML (`[a, b]`).
-// Thread safety: set up before threads start; variables are plain members of the node.
+// Precedence, lowest first: default, `--params-file FILE` (YAML, strict), `-p name:=value`, `--name
+// value`. On the command line a list is `a,b` and a map `person=0.5,car=0.4`; both also take YAML
+// (`[a, b]`). Thread safety: set up before threads start; variables are plain members of the node.
 #pragma once
 
 #include <cstdint>
@@ -33,21 +33,26 @@ struct Range {
 std::string to_string(const Range& range);
 
 // What a parameter may point to.
-using ParameterTarget =
-    std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::string>*,
-                 std::map<std::string, double>*>;
+using ParameterTarget = std::variant<bool*, std::int64_t*, double*, std::string*,
+                                     std::vector<std::string>*, std::map<std::string, double>*>;
 
 struct Parameter {
-  std::string name;         // snake_case; `--kebab-case` on the command line
+  std::string name;  // snake_case; `--kebab-case` on the command line
   ParameterTarget target;
-  std::string description;  // one sentence for --help and --dump-config
-  Range range;              // numbers, and each value of a map
-  std::string unit;         // "ms", "frames"; empty if none
+  std::string description;           // one sentence for --help and --dump-config
+  Range range;                       // numbers, and each value of a map
+  std::string unit;                  // "ms", "frames"; empty if none
   std::vector<std::string> choices;  // strings, and each element of a list; empty = any
   bool is_required = false;
 
-  Parameter& required() { is_required = true; return *this; }
-  Parameter& one_of(std::vector<std::string> allowed) { choices = std::move(allowed); return *this; }
+  Parameter& required() {
+    is_required = true;
+    return *this;
+  }
+  Parameter& one_of(std::vector<std::string> allowed) {
+    choices = std::move(allowed);
+    return *this;
+  }
 };
 
 class ParameterSet {
@@ -57,10 +62,10 @@ class ParameterSet {
   Parameter& add(std::string_view name, ParameterTarget target, std::string_view description,
                  Range range = {}, std::string_view unit = "");
 
-  // Strict: an unknown key (with the nearest valid one), a wrong type, a value out of range, a key given
-  // twice, anything but one map is an error that carries file, line, value and what would be valid. The
-  // first one in the file is reported. All or nothing per call. An empty file sets nothing.
-  // Errors: kNotFound for a missing file, else kInvalidArgument.
+  // Strict: an unknown key (with the nearest valid one), a wrong type, a value out of range, a key
+  // given twice, anything but one map is an error that carries file, line, value and what would be
+  // valid. The first one in the file is reported. All or nothing per call. An empty file sets
+  // nothing. Errors: kNotFound for a missing file, else kInvalidArgument.
   Result<> load_yaml(const std::string& path);
   Result<> load_yaml_text(std::string_view text, const std::string& origin);
   // One `name`, `value` pair as text; `origin` leads the error ("--max-batch", "-p").

@@ -1,0 +1,335 @@
+#include "nodes/runtime/parameters.hpp"
+
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace fovea {
+namespace {
+
+// One variable of every kind, declared like a node's.
+struct Settings {
+  bool quick = false;
+  std::int64_t max_batch = 8;
+  std::int64_t offset = -3;
+  double confidence = 0.25;
+  double gain = 1.5;
+  std::string precision = "int8";
+  std::string uri;
+  std::vector<std::string> cameras{"cam0"};
+  std::map<std::string, double> class_thresholds{{"person", 0.5}};
+  ParameterSet set;
+
+  Settings() {
+    set.add("quick", &quick, "Skip the slow part");
+    set.add("max_batch", &max_batch, "Most frames in one inference", Range{1, 64}, "frames");
+    set.add("offset", &offset, "Any whole number");
+    set.add("confidence", &confidence, "Least score", Range{0, 1});
+    set.add("gain", &gain, "Amplification", Range{.min = 0}, "dB");
+    set.add("precision", &precision, "Arithmetic").one_of({"fp32", "fp16", "int8", "best"});
+    set.add("uri", &uri, "Where frames come from").required();
+    set.add("cameras", &cameras, "Cameras to read");
+    set.add("class_thresholds", &class_thresholds, "Least score by class", Range{0, 1});
+  }
+};
+
+std::string error_of(const Result<>& result) {
+  return result ? "no error" : result.error().message;
+}
+
+struct BadYaml {
+  const char* name;
+  const char* text;
+  const char* error;
+};
+
+class BadYamlTest : public testing::TestWithParam<BadYaml> {};
+
+TEST_P(BadYamlTest, IsRefusedInFullWithItsLine) {
+  Settings settings;
+  const std::string before = settings.set.dump_yaml();
+  EXPECT_EQ(error_of(settings.set.load_yaml_text(GetParam().text, "config/x.yaml")),
+            GetParam().error);
+  EXPECT_EQ(settings.set.dump_yaml(), before);  // all or nothing
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Parameters, BadYamlTest,
+    testing::Values(
+        BadYaml{"below", "offset: 1\n\nmax_batch: 0\n",
+                "config/x.yaml:3: max_batch is 0; it must be 1..64"},
+        BadYaml{"above", "max_batch: 65\n", "config/x.yaml:1: max_batch is 65; it must be 1..64"},
+        BadYaml{"word_for_number", "max_batch: many\n",
+                "config/x.yaml:1: max_batch is 'many'; it must be a whole number, 1..64"},
+        BadYaml{"fraction_for_whole", "max_batch: 1.5\n",
+                "config/x.yaml:1: max_batch is '1.5'; it must be a whole number, 1..64"},
+        BadYaml{"hexadecimal", "offset: 0x10\n",
+                "config/x.yaml:1: offset is '0x10'; it must be a whole number"},
+        BadYaml{"beyond_64_bits", "offset: 9223372036854775808\n",
+                "config/x.yaml:1: offset is '9223372036854775808'; it must be a whole number"},
+        BadYaml{"quoted_number", "max_batch: \"8\"\n",
+                "config/x.yaml:1: max_batch is the text \"8\"; it must be a whole number, 1..64"},
+        BadYaml{"list_for_number", "max_batch: [1]\n",
+                "config/x.yaml:1: max_batch is a list; it must be a whole number, 1..64"},
+        BadYaml{"map_for_number", "max_batch: {a: 1}\n",
+                "config/x.yaml:1: max_batch is a map; it must be a whole number, 1..64"},
+        BadYaml{"nothing_for_number", "max_batch:\n",
+                "config/x.yaml:1: max_batch is empty; it must be a whole number, 1..64"},
+        BadYaml{"near_key", "# comment\n\nmax_bach: 4\n",
+                "config/x.yaml:3: unknown key 'max_bach'; did you mean 'max_batch'?"},
+        BadYaml{"far_key", "zzz: 4\n",
+                "config/x.yaml:1: unknown key 'zzz'; valid keys are quick, max_batch, offset, "
+                "confidence, gain, "
+                "precision, uri, cameras, class_thresholds"},
+        BadYaml{"merge_key", "<<: 4\n",
+                "config/x.yaml:1: unknown key '<<'; valid keys are quick, max_batch, offset, "
+                "confidence, gain, "
+                "precision, uri, cameras, class_thresholds"},
+        BadYaml{"twice", "max_batch: 1\nmax_batch: 2\n",
+                "config/x.yaml:2: max_batch is given twice"},
+        BadYaml{"yes_for_true", "quick: yes\n",
+                "config/x.yaml:1: quick is 'yes'; it must be true or false"},
+        BadYaml{"one_for_true", "quick: 1\n",
+                "config/x.yaml:1: quick is '1'; it must be true or false"},
+        BadYaml{"quoted_true", "quick: 'true'\n",
+                "config/x.yaml:1: quick is the text \"true\"; it must be true or false"},
+        BadYaml{"real_above", "confidence: 1.5\n",
+                "config/x.yaml:1: confidence is 1.5; it must be 0..1"},
+        BadYaml{"real_below", "gain: -0.1\n",
+                "config/x.yaml:1: gain is -0.1; it must be at least 0"},
+        BadYaml{"not_a_number", "confidence: nan\n",
+                "config/x.yaml:1: confidence is 'nan'; it must be a number, 0..1"},
+        BadYaml{"infinite", "gain: inf\n",
+                "config/x.yaml:1: gain is 'inf'; it must be a number, at least 0"},
+        BadYaml{"with_unit", "gain: 3dB\n",
+                "config/x.yaml:1: gain is '3dB'; it must be a number, at least 0"},
+        BadYaml{"no_such_choice", "precision: int4\n",
+                "config/x.yaml:1: precision is 'int4'; it must be one of fp32, fp16, int8, best"},
+        BadYaml{"empty_text", "uri: ~\n", "config/x.yaml:1: uri is empty; it must be a text"},
+        BadYaml{"list_for_text", "uri:\n  - a\n",
+                "config/x.yaml:1: uri is a list; it must be a text"},
+        BadYaml{"text_for_list", "cameras: cam0\n",
+                "config/x.yaml:1: cameras is 'cam0'; it must be a list, such as [a, b]"},
+        BadYaml{"map_for_list", "cameras: {a: 1}\n",
+                "config/x.yaml:1: cameras is a map; it must be a list, such as [a, b]"},
+        BadYaml{"list_in_list", "cameras:\n  - cam0\n  - [a]\n",
+                "config/x.yaml:3: cameras[1] is a list; it must be a text"},
+        BadYaml{"list_for_map", "class_thresholds: [1]\n",
+                "config/x.yaml:1: class_thresholds is a list; it must be a map, such as {person: "
+                "0.5}, 0..1"},
+        BadYaml{"map_value_above", "class_thresholds:\n  car: 0.3\n  person: 1.5\n",
+                "config/x.yaml:3: class_thresholds.person is 1.5; it must be 0..1"},
+        BadYaml{"map_value_word", "class_thresholds:\n  person: high\n",
+                "config/x.yaml:2: class_thresholds.person is 'high'; it must be a number, 0..1"},
+        BadYaml{"map_key_twice", "class_thresholds:\n  car: 0.3\n  car: 0.4\n",
+                "config/x.yaml:3: class_thresholds.car is given twice"},
+        BadYaml{"list_as_file", "- a\n",
+                "config/x.yaml:1: the file holds a list; it must be a map of parameters, `name: "
+                "value`"},
+        BadYaml{"text_as_file", "hello\n",
+                "config/x.yaml:1: the file holds a text; it must be a map of parameters, `name: "
+                "value`"},
+        BadYaml{"two_documents", "max_batch: 1\n---\nmax_batch: 2\n",
+                "config/x.yaml:3: the file holds 2 documents; it must hold one"},
+        BadYaml{"list_as_key", "[a]: 1\n",
+                "config/x.yaml:1: a key is a list; it must be the name of a parameter"},
+        BadYaml{"open_bracket", "max_batch: 1\ncameras: [a, b\n",
+                "config/x.yaml:3: bad YAML: end of sequence flow not found"},
+        BadYaml{"tab_indent", "class_thresholds:\n\tcar: 1\n",
+                "config/x.yaml:2: bad YAML: illegal map value"},
+        BadYaml{"unknown_anchor", "max_batch: *nowhere\n",
+                "config/x.yaml:1: bad YAML: the referenced anchor is not defined"},
+        BadYaml{"first_of_two", "offset: x\nmax_batch: 0\n",
+                "config/x.yaml:1: offset is 'x'; it must be a whole number"}),
+    [](const auto& bad) { return std::string(bad.param.name); });
+
+struct BadText {
+  const char* name;
+  const char* parameter;
+  const char* value;
+  const char* error;
+};
+
+class BadTextTest : public testing::TestWithParam<BadText> {};
+
+TEST_P(BadTextTest, IsRefusedWithTheOptionsName) {
+  Settings settings;
+  const std::string before = settings.set.dump_yaml();
+  EXPECT_EQ(error_of(settings.set.set(GetParam().parameter, GetParam().value, "--option")),
+            GetParam().error);
+  EXPECT_EQ(settings.set.dump_yaml(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Parameters, BadTextTest,
+    testing::Values(
+        BadText{"range", "max_batch", "0", "--option: max_batch is 0; it must be 1..64"},
+        BadText{"empty", "max_batch", "",
+                "--option: max_batch is ''; it must be a whole number, 1..64"},
+        BadText{"space", "max_batch", " 4",
+                "--option: max_batch is ' 4'; it must be a whole number, 1..64"},
+        BadText{"boolean", "quick", "TRUE", "--option: quick is 'TRUE'; it must be true or false"},
+        BadText{"unknown", "max_batsh", "1",
+                "--option: unknown key 'max_batsh'; did you mean 'max_batch'?"},
+        BadText{"map_without_value", "class_thresholds", "person",
+                "--option: class_thresholds is 'person'; it must be a map, such as {person: 0.5}"},
+        BadText{"map_value", "class_thresholds", "person=2",
+                "--option: class_thresholds.person is 2; it must be 0..1"},
+        BadText{"map_twice", "class_thresholds", "a=0.1,a=0.2",
+                "--option: class_thresholds.a is given twice"},
+        BadText{"list_syntax", "cameras", "[a",
+                "--option: cameras: bad YAML: end of sequence flow not found"}),
+    [](const auto& bad) { return std::string(bad.param.name); });
+
+TEST(Parameters, GoodFileSetsEveryKind) {
+  Settings settings;
+  const auto result = settings.set.load_yaml_text(
+      "quick: true\nmax_batch: 64\noffset: -12\nconfidence: 1\ngain: 2.5e1\nprecision: best\nuri: "
+      "123\n"
+      "cameras: [front, 7, 'a b']\nclass_thresholds: {car: 0.25, traffic light: 1}\n",
+      "x.yaml");
+  EXPECT_EQ(error_of(result), "no error");
+  EXPECT_TRUE(settings.quick);
+  EXPECT_EQ(settings.max_batch, 64);
+  EXPECT_EQ(settings.offset, -12);
+  EXPECT_EQ(settings.confidence, 1.0);
+  EXPECT_EQ(settings.gain, 25.0);
+  EXPECT_EQ(settings.precision, "best");
+  EXPECT_EQ(settings.uri, "123");
+  EXPECT_EQ(settings.cameras, (std::vector<std::string>{"front", "7", "a b"}));
+  EXPECT_EQ(settings.class_thresholds,
+            (std::map<std::string, double>{{"car", 0.25}, {"traffic light", 1.0}}));
+  EXPECT_EQ(error_of(settings.set.check()), "no error");
+}
+
+TEST(Parameters, CommandLineTextSetsEveryKind) {
+  Settings settings;
+  const std::vector<std::pair<std::string, std::string>> values{
+      {"quick", "true"},         {"max_batch", "+4"},
+      {"offset", "-9"},          {"confidence", "0.5"},
+      {"precision", "fp32"},     {"uri", ""},
+      {"cameras", "left,right"}, {"class_thresholds", "a=0.5,b=1"}};
+  for (const auto& [name, value] : values)
+    EXPECT_EQ(error_of(settings.set.set(name, value, "-p")), "no error");
+  EXPECT_TRUE(settings.quick);
+  EXPECT_EQ(settings.max_batch, 4);
+  EXPECT_EQ(settings.offset, -9);
+  EXPECT_EQ(settings.cameras, (std::vector<std::string>{"left", "right"}));
+  EXPECT_EQ(settings.class_thresholds, (std::map<std::string, double>{{"a", 0.5}, {"b", 1.0}}));
+  EXPECT_EQ(error_of(settings.set.set("cameras", "[x, y]", "-p")), "no error");
+  EXPECT_EQ(settings.cameras, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(error_of(settings.set.set("class_thresholds", "{x: 0.75}", "-p")), "no error");
+  EXPECT_EQ(settings.class_thresholds, (std::map<std::string, double>{{"x", 0.75}}));
+  EXPECT_EQ(error_of(settings.set.set("cameras", "", "-p")), "no error");
+  EXPECT_TRUE(settings.cameras.empty());
+}
+
+TEST(Parameters, EmptyFilesSetNothing) {
+  for (const char* text : {"", "\n", "# only a comment\n", "---\n", "{}\n"}) {
+    Settings settings;
+    const std::string before = settings.set.dump_yaml();
+    EXPECT_EQ(error_of(settings.set.load_yaml_text(text, "x.yaml")), "no error") << text;
+    EXPECT_EQ(settings.set.dump_yaml(), before);
+  }
+}
+
+TEST(Parameters, MissingFileIsNamed) {
+  Settings settings;
+  const Result<> result = settings.set.load_yaml("/nonexistent/x.yaml");
+  EXPECT_EQ(error_of(result), "/nonexistent/x.yaml: No such file or directory");
+  EXPECT_EQ(result.error().code, ErrorCode::kNotFound);
+}
+
+TEST(Parameters, DirectoryInsteadOfFileIsAnError) {
+  Settings settings;
+  EXPECT_EQ(error_of(settings.set.load_yaml("/")), "/: Is a directory");
+}
+
+TEST(Parameters, DeepNestingIsRefusedNotOverflowed) {
+  Settings settings;
+  const Result<> result = settings.set.load_yaml_text(std::string(100'000, '['), "x.yaml");
+  ASSERT_FALSE(result);
+  EXPECT_TRUE(result.error().message.starts_with("x.yaml:1: bad YAML: ")) << result.error().message;
+}
+
+TEST(Parameters, RequiredOneMustBeGiven) {
+  Settings settings;
+  EXPECT_EQ(error_of(settings.set.check()),
+            "uri is required; give --uri VALUE, -p uri:=VALUE or a --params-file with it");
+  EXPECT_TRUE(settings.set.set("uri", "file:///x", "--uri"));
+  EXPECT_EQ(error_of(settings.set.check()), "no error");
+}
+
+TEST(Parameters, DefaultsOutOfRangeAreFound) {
+  std::int64_t depth = 0;
+  ParameterSet set;
+  set.add("depth", &depth, "Depth", Range{1, 8});
+  EXPECT_EQ(error_of(set.check()), "parameters: depth is 0; it must be 1..8");
+}
+
+TEST(Parameters, DumpLoadsBackToTheSameValues) {
+  Settings source;
+  source.quick = true;
+  source.offset = std::numeric_limits<std::int64_t>::min();
+  source.confidence = 0.1 + 0.2;
+  source.gain = 1e300;
+  source.uri = "rtsp://user:p#w@host/a b\t\"quoted\" \\ \n \x01 ü";
+  source.cameras = {"", "null", "~", "true", "- x", "a,b", "[c]", "'", "123", " lead"};
+  source.class_thresholds = {{"traffic light", 1.0 / 3}, {"a: b", 0}, {"null", 1}};
+  const std::string text = source.set.dump_yaml();
+
+  Settings copy;
+  ASSERT_EQ(error_of(copy.set.load_yaml_text(text, "dump")), "no error") << text;
+  EXPECT_EQ(copy.quick, source.quick);
+  EXPECT_EQ(copy.offset, source.offset);
+  EXPECT_EQ(copy.confidence, source.confidence);
+  EXPECT_EQ(copy.gain, source.gain);
+  EXPECT_EQ(copy.uri, source.uri);
+  EXPECT_EQ(copy.cameras, source.cameras);
+  EXPECT_EQ(copy.class_thresholds, source.class_thresholds);
+  EXPECT_EQ(copy.set.dump_yaml(), text);
+}
+
+TEST(Parameters, DumpOfEmptyListAndMapLoads) {
+  Settings source;
+  source.cameras.clear();
+  source.class_thresholds.clear();
+  Settings copy;
+  ASSERT_EQ(error_of(copy.set.load_yaml_text(source.set.dump_yaml(), "dump")), "no error");
+  EXPECT_TRUE(copy.cameras.empty());
+  EXPECT_TRUE(copy.class_thresholds.empty());
+}
+
+TEST(Parameters, TextFormsAreExact) {
+  Settings settings;
+  const auto& all = settings.set.all();
+  EXPECT_EQ(describe(all[1]), "Most frames in one inference (1..64 frames, default 8)");
+  EXPECT_EQ(describe(all[2]), "Any whole number (default -3)");
+  EXPECT_EQ(describe(all[4]), "Amplification (at least 0 dB, default 1.5)");
+  EXPECT_EQ(describe(all[5]), "Arithmetic (one of fp32, fp16, int8, best, default int8)");
+  EXPECT_EQ(describe(all[6]), "Where frames come from (required)");
+  EXPECT_EQ(option_name(all[8]), "--class-thresholds");
+  EXPECT_EQ(settings.set.dump_yaml().substr(0, 106),
+            "# Skip the slow part\nquick: false\n\n# Most frames in one inference (1..64 "
+            "frames)\nmax_batch: 8\n\n"
+            "# Any whole");
+  EXPECT_EQ(
+      settings.set.to_json(),
+      R"({"quick":false,"max_batch":8,"offset":-3,"confidence":0.25,"gain":1.5,"precision":"int8","uri":"",)"
+      R"("cameras":["cam0"],"class_thresholds":{"person":0.5}})");
+}
+
+TEST(Parameters, NearestFindsTyposAndNothingElse) {
+  const std::vector<std::string> names{"max_batch", "min_batch", "uri"};
+  EXPECT_EQ(nearest("max_bach", names), "max_batch");
+  EXPECT_EQ(nearest("ury", names), "uri");
+  EXPECT_EQ(nearest("confidence", names), "");
+  EXPECT_EQ(nearest("", names), "");
+  EXPECT_EQ(nearest("x", {}), "");
+}
+
+}  // namespace
+}  // namespace fovea
