@@ -2,6 +2,7 @@
 //
 // The vertical pass is first because it is contiguous; the horizontal pass then fetches each
 // pixel's two neighbours with one load, where the other order would do so for both rows.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -108,7 +109,7 @@ void convert_row(const std::uint8_t* source, std::size_t count, Order order, std
   const std::size_t lanes = hn::Lanes(d8);
   std::size_t x = 0;
   if (order == Order::kRgb) {
-    std::memcpy(rgb, source, 3 * count);
+    std::copy_n(source, 3 * count, rgb);
     return;
   }
   for (; x + lanes <= count; x += lanes) {
