@@ -296,7 +296,7 @@ class DetectorNode final : public Node {
         auto slot = streams_[entry.camera]->heads->loan(slot_bytes_);
         if (!slot) return true;  // the publisher has counted it
         void** first = pointers.data() + items.size() * outputs;
-        for (std::size_t i = 0; i < outputs; ++i) first[i] = slot->data().data() + views_[i].offset;
+        for (std::size_t i = 0; i < outputs; ++i) first[i] = slot->data().data() + heads_message_.tensors[i].offset;
         items.push_back({.input = entry.frame.buffer.data().data(), .outputs = {first, outputs}});
         slots.push_back(std::move(*slot));
         return false;
@@ -344,7 +344,6 @@ class DetectorNode final : public Node {
   std::shared_ptr<const engine::Engine> engine_;
   std::unique_ptr<engine::ExecutionContext> context_;  // used by the inference thread
   msgs::ModelInfo model_description_;
-  std::vector<msgs::TensorView> views_;  // where each output lies in a slot
   std::size_t slot_bytes_ = 0;
   msgs::TensorArray heads_message_;  // the parts that are the same for every frame
 
