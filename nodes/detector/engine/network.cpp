@@ -1,11 +1,13 @@
 // Names, bounds and consistency of the intermediate representation.
 #include "nodes/detector/engine/network.hpp"
 
-#include <array>
 #include <cstring>
+#include <functional>
+#include <queue>
 #include <unordered_set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace fovea::engine {
 
@@ -245,6 +247,52 @@ ValueId NetworkDefinition::add_constant(std::string name,
   Value value{std::move(name), constant->dtype, constant->dims, nullptr};
   value.constant = std::move(constant);
   return add_value(std::move(value));
+}
+
+Result<> NetworkDefinition::sort_layers() {
+  std::vector<std::size_t> waits(layers.size(), 0);
+  std::vector<std::vector<std::size_t>> readers(values.size());
+  std::vector<bool> computed(values.size(), false);
+  for (const Layer& layer : layers) {
+    for (const ValueId id : layer.outputs) computed[static_cast<std::size_t>(id)] = true;
+  }
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto wait_for = [&](ValueId id) {
+      if (id == kNoValue || !computed[static_cast<std::size_t>(id)]) return;
+      readers[static_cast<std::size_t>(id)].push_back(i);
+      ++waits[i];
+    };
+    for (const ValueId id : layers[i].inputs) wait_for(id);
+    wait_for(layers[i].residual);
+  }
+  std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>> ready;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (waits[i] == 0) ready.push(i);
+  }
+  std::vector<std::size_t> order;
+  while (!ready.empty()) {
+    order.push_back(ready.top());
+    ready.pop();
+    for (const ValueId id : layers[order.back()].outputs) {
+      for (const std::size_t reader : readers[static_cast<std::size_t>(id)]) {
+        if (--waits[reader] == 0) ready.push(reader);
+      }
+    }
+  }
+  if (order.size() != layers.size()) {
+    constexpr std::size_t kMaxListed = 20;
+    std::vector<std::string> stuck;
+    for (std::size_t i = 0; i < layers.size() && stuck.size() < kMaxListed; ++i) {
+      if (waits[i] > 0) stuck.push_back("'" + layers[i].name + "'");
+    }
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("the graph has a cycle through or before {}", fmt::join(stuck, ", ")));
+  }
+  std::vector<Layer> sorted;
+  sorted.reserve(layers.size());
+  for (const std::size_t i : order) sorted.push_back(std::move(layers[i]));
+  layers = std::move(sorted);
+  return {};
 }
 
 Result<> NetworkDefinition::validate() const {

@@ -187,6 +187,10 @@ struct NetworkDefinition {
   Value& value(ValueId id) { return values[static_cast<std::size_t>(id)]; }
   const Value& value(ValueId id) const { return values[static_cast<std::size_t>(id)]; }
 
+  // Puts `layers` into topological order, keeping their order where it is one. Errors: kCorrupt for
+  // a cycle.
+  Result<> sort_layers();
+
   // Every id in range, every value written once and before it is read, names of layers unique,
   // constants as large as their dims say, outputs written. The parser and every pass keep this
   // true.

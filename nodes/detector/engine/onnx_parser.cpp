@@ -4,13 +4,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <climits>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
-#include <functional>
-#include <queue>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -18,6 +15,7 @@
 #include <fmt/ranges.h>
 #include <onnx/onnx_pb.h>
 
+#include "nodes/detector/engine/onnx_external.hpp"
 #include "nodes/detector/engine/onnx_operators.hpp"
 
 namespace fovea::engine {
@@ -158,65 +156,6 @@ Result<> fill(const onnx::TensorProto& tensor, const std::optional<std::span<con
   }
 }
 
-std::optional<std::uint64_t> parse_unsigned(const std::string& text) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-// `expected` bytes of a file below base_dir, after links are followed.
-Result<std::vector<std::byte>> read_external(const onnx::TensorProto& tensor,
-                                             const fs::path& base_dir,
-                                             std::size_t expected_at_most) {
-  std::string location;
-  std::uint64_t offset = 0;
-  std::optional<std::uint64_t> length;
-  for (const auto& entry : tensor.external_data()) {
-    if (entry.key() == "location") location = entry.value();
-    if (entry.key() != "offset" && entry.key() != "length") continue;
-    const auto number = parse_unsigned(entry.value());
-    if (!number)
-      return corrupt(fmt::format("external data: {} is '{}'; it must be a number", entry.key(),
-                                 entry.value()));
-    (entry.key() == "offset" ? offset : length.emplace()) = *number;
-  }
-  const std::string what = fmt::format("external data '{}'", location);
-  if (base_dir.empty()) return unsupported(what + " cannot be found for a model in memory");
-  std::error_code error;
-  const fs::path base = fs::canonical(base_dir, error);
-  if (error)
-    return fail(ErrorCode::kNotFound,
-                fmt::format("{}: {}: {}", what, base_dir.string(), error.message()));
-  const fs::path given(location);
-  if (location.empty() || location.find('\0') != std::string::npos || given.is_absolute()) {
-    return corrupt(what + " must be a path inside the model's folder");
-  }
-  const fs::path file = fs::canonical(base / given, error);
-  if (error) return fail(ErrorCode::kNotFound, fmt::format("{}: {}", what, error.message()));
-  const fs::path relative = file.lexically_relative(base);
-  if (relative.empty() || *relative.begin() == "..") {
-    return corrupt(what + " lies outside the model's folder");
-  }
-  if (!fs::is_regular_file(file, error)) return corrupt(what + " is no regular file");
-  const std::uintmax_t size = fs::file_size(file, error);
-  if (error || offset > size || (length && *length > size - offset)) {
-    return corrupt(fmt::format("{} has {} bytes; offset {} and length {} lie outside", what, size,
-                               offset, length.value_or(0)));
-  }
-  const std::uint64_t count = length.value_or(size - offset);
-  if (count > expected_at_most) {
-    return corrupt(fmt::format("{}: length {} is more than the tensor's {} bytes", what, count,
-                               expected_at_most));
-  }
-  std::vector<std::byte> bytes(static_cast<std::size_t>(count));
-  std::ifstream stream(file, std::ios::binary);
-  stream.seekg(static_cast<std::streamoff>(offset));
-  stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!stream) return corrupt(what + " cannot be read");
-  return bytes;
-}
-
 // Builds one network; the steps are in the order of run().
 class Parser {
  public:
@@ -230,7 +169,7 @@ class Parser {
     FOVEA_TRY(read_inputs());
     FOVEA_TRY(read_nodes());
     FOVEA_TRY(read_outputs());
-    FOVEA_TRY(sort_layers());
+    FOVEA_TRY(network_.sort_layers());
     read_metadata();
     FOVEA_TRY(network_.validate());
     return std::move(network_);
@@ -371,8 +310,7 @@ class Parser {
     std::vector<std::byte> external;
     std::optional<std::span<const std::byte>> raw;
     if (tensor.data_location() == onnx::TensorProto::EXTERNAL) {
-      FOVEA_ASSIGN(external,
-                   read_external(tensor, base_dir_, static_cast<std::size_t>(*elements) * 8));
+      FOVEA_ASSIGN(external, load_external(tensor, static_cast<std::size_t>(*elements) * 8));
       raw = external;
     } else if (tensor.has_raw_data()) {
       raw = std::as_bytes(std::span(tensor.raw_data()));
@@ -387,6 +325,14 @@ class Parser {
     Constant constant = Constant::make(*dtype, dims);
     FOVEA_TRY(fill(tensor, raw, constant));
     return constant;
+  }
+
+  Result<std::vector<std::byte>> load_external(const onnx::TensorProto& tensor,
+                                               std::size_t most) const {
+    std::map<std::string, std::string> entries;
+    for (const auto& entry : tensor.external_data()) entries[entry.key()] = entry.value();
+    FOVEA_ASSIGN(const ExternalData data, parse_external_data(entries));
+    return read_external_data(data, base_dir_, most);
   }
 
   Result<> define_constant(const std::string& name, Constant constant, std::string_view by) {
@@ -580,50 +526,6 @@ class Parser {
       network_.outputs.push_back(found->second);
     }
     if (network_.outputs.empty()) return corrupt("the graph has no output");
-    return {};
-  }
-
-  // Topological order; nodes keep the file's order where they can.
-  Result<> sort_layers() {
-    std::vector<Layer>& layers = network_.layers;
-    std::vector<std::size_t> waits(layers.size(), 0);
-    std::vector<std::vector<std::size_t>> readers(network_.values.size());
-    std::vector<bool> computed(network_.values.size(), false);
-    for (const Layer& layer : layers) {
-      for (const ValueId id : layer.outputs) computed[static_cast<std::size_t>(id)] = true;
-    }
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      for (const ValueId id : layers[i].inputs) {
-        if (id == kNoValue || !computed[static_cast<std::size_t>(id)]) continue;
-        readers[static_cast<std::size_t>(id)].push_back(i);
-        ++waits[i];
-      }
-    }
-    std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>> ready;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      if (waits[i] == 0) ready.push(i);
-    }
-    std::vector<Layer> sorted;
-    sorted.reserve(layers.size());
-    while (!ready.empty()) {
-      const std::size_t next = ready.top();
-      ready.pop();
-      for (const ValueId id : layers[next].outputs) {
-        for (const std::size_t reader : readers[static_cast<std::size_t>(id)]) {
-          if (--waits[reader] == 0) ready.push(reader);
-        }
-      }
-      sorted.push_back(std::move(layers[next]));
-    }
-    if (sorted.size() != layers.size()) {
-      std::vector<std::string> stuck;
-      for (std::size_t i = 0; i < layers.size() && stuck.size() < kMaxListed; ++i) {
-        if (waits[i] > 0) stuck.push_back("'" + layers[i].name + "'");
-      }
-      return corrupt(
-          fmt::format("the graph has a cycle through or before {}", fmt::join(stuck, ", ")));
-    }
-    layers = std::move(sorted);
     return {};
   }
 
