@@ -85,7 +85,7 @@ struct TensorView {
 // Detector output for one frame: the raw maps of the detect head, or `output0`, in one slot.
 // ModelInfo (same model_id) says what the maps mean.
 struct TensorArray {
-  static constexpr std::size_t kMaxTensors = 8;
+  static constexpr std::size_t kMaxTensors = 16;
 
   Header header;
   std::uint64_t model_id = 0;
