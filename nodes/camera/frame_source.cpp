@@ -74,7 +74,7 @@ void FrameSource::close() {
 Result<Grab> FrameSource::grab(Nanoseconds timeout, const std::stop_token& stop) {
   if (!opened_) return fail_here(ErrorCode::kUnavailable, "is not open");
   current_.reset();
-  if (stop.stop_requested()) return Grab{.status = GrabStatus::kStopped, .frame = {}, .detail = {}};
+  if (stop.stop_requested()) return Grab{.status = GrabStatus::kStopped};
   auto grabbed = info_.is_live ? grab_live(timeout, stop) : grab_paced(timeout, stop);
   if (!grabbed) opened_ = false;
   return grabbed;
@@ -89,9 +89,9 @@ Result<Grab> FrameSource::grab_paced(Nanoseconds timeout, const std::stop_token&
   }
   switch (pacer_.wait(timeout, stop)) {
     case WaitResult::kTimeout:
-      return Grab{.status = GrabStatus::kTimeout, .frame = {}, .detail = {}};
+      return Grab{.status = GrabStatus::kTimeout};
     case WaitResult::kStopped:
-      return Grab{.status = GrabStatus::kStopped, .frame = {}, .detail = {}};
+      return Grab{.status = GrabStatus::kStopped};
     case WaitResult::kDue:
       break;
   }

@@ -64,11 +64,11 @@ struct SourceInfo {
       0;  // of the first frame; a later frame may differ and says so in its FrameInfo
   std::uint32_t height = 0;
   msgs::Encoding encoding = msgs::Encoding::kBgr8;
-  double fps = 0;                            // nominal; 0 = unknown
-  bool is_live = false;                      // frames come when they come, and there is no end
-  bool loops = false;                        // never reports kEndOfStream
-  std::optional<std::uint64_t> frame_count;  // of one pass, where known
-  std::optional<double> duration;            // seconds of one pass, where known
+  double fps = 0;        // nominal; 0 = unknown
+  bool is_live = false;  // frames come when they come, and there is no end
+  bool loops = false;    // never reports kEndOfStream
+  std::optional<std::uint64_t> frame_count = std::nullopt;  // of one pass, where known
+  std::optional<double> duration = std::nullopt;            // seconds of one pass, where known
 };
 
 // bgr8 pixels: [height, width, 3] u8, rows `step` bytes apart. REQUIRES: step >= 3 * width.
@@ -104,8 +104,8 @@ std::string_view to_string(GrabStatus status);
 
 struct Grab {
   GrabStatus status = GrabStatus::kTimeout;
-  FrameInfo frame;     // kFrame; for kBadFrame only the index
-  std::string detail;  // kBadFrame
+  FrameInfo frame{};     // kFrame; for kBadFrame only the index
+  std::string detail{};  // kBadFrame
 };
 
 struct SourceCounters {

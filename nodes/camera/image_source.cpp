@@ -222,7 +222,7 @@ Result<Grab> ImageSource::advance(Nanoseconds, const std::stop_token&) {
       return fail_here(ErrorCode::kCorrupt,
                        fmt::format("none of {} images is readable any more", bad_in_pass_));
     }
-    if (!options().loop) return Grab{.status = GrabStatus::kEndOfStream, .frame = {}, .detail = {}};
+    if (!options().loop) return Grab{.status = GrabStatus::kEndOfStream};
     next_ = good_in_pass_ = bad_in_pass_ = 0;
   }
   Grab grab;

@@ -16,8 +16,6 @@ constexpr Nanoseconds kMinBackoff = std::chrono::milliseconds(1);
 
 double seconds(Nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
 
-Grab make_grab(GrabStatus status) { return {.status = status, .frame = {}, .detail = {}}; }
-
 }  // namespace
 
 std::string_view to_string(SourceState state) {
@@ -50,8 +48,8 @@ SourceSupervisor::SourceSupervisor(FrameSource& source, const SupervisorOptions&
 Grab SourceSupervisor::grab(Nanoseconds timeout, const std::stop_token& stop) {
   const Nanoseconds deadline = deadline_after(clock_.monotonic(), timeout);
   while (true) {
-    if (finished()) return make_grab(GrabStatus::kEndOfStream);
-    if (stop.stop_requested()) return make_grab(GrabStatus::kStopped);
+    if (finished()) return Grab{.status = GrabStatus::kEndOfStream};
+    if (stop.stop_requested()) return Grab{.status = GrabStatus::kStopped};
     if (!opened_) {
       if (auto waiting = connect(deadline, stop)) return *std::move(waiting);
       continue;
@@ -90,16 +88,16 @@ Grab SourceSupervisor::grab(Nanoseconds timeout, const std::stop_token& stop) {
 std::optional<Grab> SourceSupervisor::connect(Nanoseconds deadline, const std::stop_token& stop) {
   const Nanoseconds now = clock_.monotonic();
   if (now < next_attempt_) {
-    if (now >= deadline) return make_grab(GrabStatus::kTimeout);
+    if (now >= deadline) return Grab{.status = GrabStatus::kTimeout};
     if (!clock_.sleep_until(std::min(next_attempt_, deadline), stop)) {
-      return make_grab(GrabStatus::kStopped);
+      return Grab{.status = GrabStatus::kStopped};
     }
-    if (clock_.monotonic() < next_attempt_) return make_grab(GrabStatus::kTimeout);
+    if (clock_.monotonic() < next_attempt_) return Grab{.status = GrabStatus::kTimeout};
   }
   ++attempt_;
   ++counters_.opens;
   const auto opened = source_.open(stop);
-  if (stop.stop_requested()) return make_grab(GrabStatus::kStopped);
+  if (stop.stop_requested()) return Grab{.status = GrabStatus::kStopped};
   if (opened) {
     opened_ = true;
     last_sign_ = clock_.monotonic();

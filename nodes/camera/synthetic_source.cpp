@@ -182,7 +182,7 @@ Result<SourceInfo> SyntheticSource::do_open(const std::stop_token&) {
 
 Result<Grab> SyntheticSource::advance(Nanoseconds, const std::stop_token&) {
   if (scene_options_.frames > 0 && next_index_ >= scene_options_.frames) {
-    if (!options().loop) return Grab{.status = GrabStatus::kEndOfStream, .frame = {}, .detail = {}};
+    if (!options().loop) return Grab{.status = GrabStatus::kEndOfStream};
     next_index_ = 0;
   }
   current_index_ = next_index_++;

@@ -380,11 +380,11 @@ Result<Grab> VideoSource::end_of_file() {
     }
   }
   ended_ = true;
-  return Grab{.status = GrabStatus::kEndOfStream, .frame = {}, .detail = {}};
+  return Grab{.status = GrabStatus::kEndOfStream};
 }
 
 Result<Grab> VideoSource::advance(Nanoseconds timeout, const std::stop_token& stop) {
-  if (ended_) return Grab{.status = GrabStatus::kEndOfStream, .frame = {}, .detail = {}};
+  if (ended_) return Grab{.status = GrabStatus::kEndOfStream};
   const bool is_file = kind_ == VideoKind::kFile;
   bool has_looped = false;
   while (true) {
