@@ -1,0 +1,279 @@
+#include "nodes/detector/engine/cpu/kernels/convolution.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
+#include "nodes/detector/engine/cpu/kernels/scalar_math.hpp"
+
+namespace fovea::engine::kernels {
+namespace {
+
+// Best first; each is tried for the compute types that it serves.
+constexpr std::string_view kImplementations[] = {"avx512_fp16", "avx512_vnni", "avx512"};
+constexpr std::string_view kScalar = "scalar";
+constexpr std::int64_t kMaxExtent = 1 << 20;
+
+Result<> check_numbers(const ConvolutionSpec& spec) {
+  const auto positive = [](std::string_view what, std::int64_t value) -> Result<> {
+    if (value >= 1 && value <= kMaxExtent) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} is {}; it must be 1..{}", what, value, kMaxExtent));
+  };
+  FOVEA_TRY(positive("in_channels", spec.in_channels));
+  FOVEA_TRY(positive("in_height", spec.in_height));
+  FOVEA_TRY(positive("in_width", spec.in_width));
+  FOVEA_TRY(positive("out_channels", spec.out_channels));
+  FOVEA_TRY(positive("out_height", spec.out_height));
+  FOVEA_TRY(positive("out_width", spec.out_width));
+  FOVEA_TRY(positive("kernel_height", spec.kernel_height));
+  FOVEA_TRY(positive("kernel_width", spec.kernel_width));
+  FOVEA_TRY(positive("stride_height", spec.stride_height));
+  FOVEA_TRY(positive("stride_width", spec.stride_width));
+  FOVEA_TRY(positive("dilation_height", spec.dilation_height));
+  FOVEA_TRY(positive("dilation_width", spec.dilation_width));
+  FOVEA_TRY(positive("groups", spec.groups));
+  if (spec.pad_top < 0 || spec.pad_left < 0) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("padding is ({}, {}); it must not be negative", spec.pad_top, spec.pad_left));
+  }
+  if (spec.in_channels % spec.groups != 0 || spec.out_channels % spec.groups != 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("groups is {}; it must divide {} input and {} output channels",
+                            spec.groups, spec.in_channels, spec.out_channels));
+  }
+  return {};
+}
+
+Result<> check_constants(const ConvolutionSpec& spec) {
+  const auto size = [](std::string_view what, std::size_t has, std::int64_t needs) -> Result<> {
+    if (static_cast<std::int64_t>(has) == needs) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} has {} elements; it must have {}", what, has, needs));
+  };
+  const bool integer = spec.compute == DataType::kUint8;
+  const std::int64_t weights =
+      spec.out_channels * (spec.in_channels / spec.groups) * spec.kernel_height * spec.kernel_width;
+  FOVEA_TRY(size("weights", spec.weights.size(), integer ? 0 : weights));
+  FOVEA_TRY(size("s8_weights", spec.s8_weights.size(), integer ? weights : 0));
+  FOVEA_TRY(size("weight_scales", spec.weight_scales.size(), integer ? spec.out_channels : 0));
+  if (!spec.bias.empty()) FOVEA_TRY(size("bias", spec.bias.size(), spec.out_channels));
+  if (spec.pre_activation &&
+      (!integer || !std::isnormal(spec.pre_activation->scale) || spec.pre_activation->scale < 0 ||
+       spec.pre_activation->zero_point < -128 || spec.pre_activation->zero_point > 127)) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "pre_activation needs u8 computation, a positive scale and a zero point of -128..127");
+  }
+  return {};
+}
+
+Result<> check_destination(const ConvolutionSpec& spec, const Destination& destination,
+                           std::size_t index) {
+  const std::string what = fmt::format("destinations[{}]", index);
+  FOVEA_TRY(check_surface(what + ".surface", destination.surface, destination.channels));
+  if (destination.first_channel < 0 || destination.channels < 1 ||
+      destination.first_channel + destination.channels > spec.out_channels) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} takes channels {}..{}; there are {}", what, destination.first_channel,
+                    destination.first_channel + destination.channels, spec.out_channels));
+  }
+  if (destination.repeat != 1 && destination.repeat != 2) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}.repeat is {}; it must be 1 or 2", what, destination.repeat));
+  }
+  if (destination.residual) {
+    FOVEA_TRY(check_surface(what + ".residual", *destination.residual, destination.channels));
+  }
+  if (spec.pre_activation && destination.surface.type != DataType::kUint8) {
+    return fail(ErrorCode::kInvalidArgument,
+                what + " is not u8, but a table epilogue writes nothing else");
+  }
+  if (spec.pre_activation && destination.residual &&
+      (destination.residual->type != DataType::kUint8 ||
+       destination.residual->grid != destination.surface.grid)) {
+    return fail(ErrorCode::kInvalidArgument,
+                what + ".residual is not u8 on the destination's grid, as a table epilogue needs");
+  }
+  return {};
+}
+
+Result<> check(const ConvolutionSpec& spec) {
+  if (spec.compute != DataType::kFloat32 && spec.compute != DataType::kFloat16 &&
+      spec.compute != DataType::kUint8) {
+    return fail(ErrorCode::kInvalidArgument, "compute must be f32, f16 or u8");
+  }
+  FOVEA_TRY(check_numbers(spec));
+  FOVEA_TRY(check_surface("source", spec.source, spec.in_channels));
+  if (spec.compute == DataType::kUint8 && spec.source.type != DataType::kUint8) {
+    return fail(ErrorCode::kInvalidArgument, "u8 computation needs a u8 source; quantise it first");
+  }
+  FOVEA_TRY(check_constants(spec));
+  if (spec.destinations.empty()) return fail(ErrorCode::kInvalidArgument, "destinations is empty");
+  for (std::size_t i = 0; i < spec.destinations.size(); ++i) {
+    FOVEA_TRY(check_destination(spec, spec.destinations[i], i));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::array<std::uint8_t, 256> activation_table(const Grid& pre_activation, Activation activation,
+                                               float alpha, const Grid& to) {
+  std::array<std::uint8_t, 256> table{};
+  for (int code = -128; code < 128; ++code) {
+    const float centre = dequantise(pre_activation, code);
+    table[static_cast<std::uint8_t>(code)] = quantise(to, activate(activation, alpha, centre));
+  }
+  return table;
+}
+
+Folded fold(const ConvolutionSpec& spec) {
+  const auto channels = static_cast<std::size_t>(spec.out_channels);
+  Folded folded{std::vector<std::int32_t>(channels, 0), std::vector<float>(channels, 1.0F),
+                std::vector<float>(channels, 0.0F)};
+  if (!spec.bias.empty()) folded.bias.assign(spec.bias.begin(), spec.bias.end());
+  if (spec.compute != DataType::kUint8) return folded;
+  const std::size_t per_channel = spec.s8_weights.size() / channels;
+  for (std::size_t c = 0; c < channels; ++c) {
+    std::int32_t sum = 0;
+    for (const std::int8_t weight : spec.s8_weights.subspan(c * per_channel, per_channel))
+      sum += weight;
+    folded.start[c] = -spec.source.grid.zero_point * sum;
+    folded.scale[c] = spec.source.grid.scale * spec.weight_scales[c];
+    if (spec.pre_activation) {
+      folded.scale[c] /= spec.pre_activation->scale;
+      folded.bias[c] = folded.bias[c] / spec.pre_activation->scale +
+                       static_cast<float>(spec.pre_activation->zero_point);
+    }
+  }
+  return folded;
+}
+
+Finisher::Finisher(const ConvolutionSpec& spec, const RowFunctions& rows)
+    : rows_(rows),
+      activation_(spec.activation),
+      alpha_(spec.activation_alpha),
+      uses_table_(spec.pre_activation.has_value()) {
+  std::size_t residuals = 0;
+  for (const Destination& destination : spec.destinations) {
+    Target& target = destinations_.emplace_back();
+    target.spec = destination;
+    if (destination.residual) target.residual_source = ++residuals;
+    if (uses_table_) {
+      target.table =
+          activation_table(*spec.pre_activation, activation_, alpha_, destination.surface.grid);
+    }
+  }
+}
+
+std::byte* Finisher::direct(const Arguments& arguments, std::int64_t y, std::int64_t x,
+                            std::int64_t channel, std::int64_t channels) const {
+  const Destination& only = destinations_[0].spec;
+  if (destinations_.size() != 1 || uses_table_ || activation_ != Activation::kNone ||
+      only.residual || only.repeat != 1 || only.surface.type != DataType::kFloat32 ||
+      channel < only.first_channel || channel + channels > only.first_channel + only.channels) {
+    return nullptr;
+  }
+  const std::int64_t at =
+      y * only.surface.row_stride + x * only.surface.pixel_stride + channel - only.first_channel;
+  return static_cast<std::byte*>(arguments.destinations[0]) + at * 4;
+}
+
+void Finisher::finish(const Arguments& arguments, const std::byte* strip, std::int64_t stride,
+                      std::int64_t y, std::int64_t x, std::int64_t pixels, std::int64_t channel,
+                      std::int64_t channels) const {
+  for (std::size_t i = 0; i < destinations_.size(); ++i) {
+    const Target& target = destinations_[i];
+    const Destination& spec = target.spec;
+    const std::int64_t first = std::max(channel, spec.first_channel);
+    const std::int64_t end = std::min(channel + channels, spec.first_channel + spec.channels);
+    if (first >= end) continue;
+    const Surface& surface = spec.surface;
+    const std::int64_t to = y * spec.repeat * surface.row_stride +
+                            x * spec.repeat * surface.pixel_stride + first - spec.first_channel;
+    const std::int64_t bytes = element_bytes(surface.type);
+    std::byte* to_data = static_cast<std::byte*>(arguments.destinations[i]) + to * bytes;
+    const std::byte* residual = nullptr;
+    if (spec.residual) {
+      const std::int64_t at = y * spec.residual->row_stride + x * spec.residual->pixel_stride +
+                              first - spec.first_channel;
+      residual = static_cast<const std::byte*>(arguments.sources[target.residual_source]) +
+                 at * element_bytes(spec.residual->type);
+    }
+    const std::byte* from = strip + (first - channel) * strip_element_bytes();
+    if (uses_table_) {
+      TableJob job;
+      job.from = reinterpret_cast<const std::uint8_t*>(from);
+      job.from_stride = stride;
+      job.table = target.table.data();
+      job.residual = reinterpret_cast<const std::uint8_t*>(residual);
+      job.residual_stride = residual == nullptr ? 0 : spec.residual->pixel_stride;
+      job.residual_zero_point = surface.grid.zero_point;
+      job.to = reinterpret_cast<std::uint8_t*>(to_data);
+      job.to_stride = surface.pixel_stride;
+      job.to_row_stride = surface.row_stride;
+      job.repeat = spec.repeat;
+      job.pixels = pixels;
+      job.channels = end - first;
+      rows_.table(job);
+    } else {
+      PointwiseJob job;
+      job.from = {from, stride, DataType::kFloat32, {}};
+      if (residual != nullptr) {
+        job.residual = {residual, spec.residual->pixel_stride, spec.residual->type,
+                        spec.residual->grid};
+      }
+      job.to = to_data;
+      job.to_stride = surface.pixel_stride;
+      job.to_row_stride = surface.row_stride;
+      job.to_type = surface.type;
+      job.to_grid = surface.grid;
+      job.repeat = spec.repeat;
+      job.pixels = pixels;
+      job.channels = end - first;
+      job.activation = activation_;
+      job.alpha = alpha_;
+      rows_.pointwise(job);
+    }
+  }
+}
+
+Tactics enumerate_tactics(const ConvolutionSpec& spec, const CpuFeatures& features) {
+  Tactics tactics;
+  if (!check(spec)) return tactics;
+  for (const std::string_view isa : kImplementations) {
+    std::string declined;
+    for (const TiledTactic& tactic : tiled_tactics(spec, isa, features, declined)) {
+      tactics.names.push_back(tactic.name());
+    }
+    if (!declined.empty()) tactics.declined.push_back(fmt::format("{}: {}", isa, declined));
+  }
+  tactics.names.emplace_back(kScalar);
+  return tactics;
+}
+
+Result<std::unique_ptr<const Kernel>> create_convolution(const ConvolutionSpec& spec,
+                                                         std::string_view tactic,
+                                                         const CpuFeatures& features) {
+  FOVEA_TRY(check(spec));
+  std::string reasons;
+  for (const std::string_view isa : kImplementations) {
+    std::string declined;
+    for (const TiledTactic& candidate : tiled_tactics(spec, isa, features, declined)) {
+      if (tactic.empty() || candidate.name() == tactic) {
+        return make_tiled_convolution(spec, candidate, features);
+      }
+    }
+    if (!declined.empty()) reasons += fmt::format("; {}: {}", isa, declined);
+  }
+  if (tactic.empty() || tactic == kScalar) return make_scalar_convolution(spec);
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("tactic {} is not one of this convolution's{}", tactic, reasons));
+}
+
+}  // namespace fovea::engine::kernels

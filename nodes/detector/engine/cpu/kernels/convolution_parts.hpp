@@ -1,0 +1,77 @@
+// What the implementations of convolution share: folded numbers, and the finishing of a strip of
+// results. Internal to the kernels.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nodes/detector/engine/cpu/kernels/convolution.hpp"
+#include "nodes/detector/engine/cpu/kernels/rows.hpp"
+
+namespace fovea::engine::kernels {
+
+// Sums become results as sum * scale[channel] + bias[channel]: s8 codes before clamping if the
+// epilogue is a table, real pre-activations otherwise.
+struct Folded {
+  std::vector<std::int32_t>
+      start;  // kUint8: minus the source's zero point times the channel's weights
+  std::vector<float> scale;
+  std::vector<float> bias;
+};
+Folded fold(const ConvolutionSpec& spec);
+
+// Sends strips of results to their destinations. Holds copies of all that it needs.
+class Finisher {
+ public:
+  Finisher(const ConvolutionSpec& spec, const RowFunctions& rows);
+
+  bool uses_table() const { return uses_table_; }
+  // What a strip holds: s8 codes for a table, else f32.
+  std::int64_t strip_element_bytes() const { return uses_table_ ? 1 : 4; }
+  // The address of output pixel (y, x), channel `channel`, if exactly one destination takes
+  // `channels` channels from there as plain f32 without activation or residual: then no strip is
+  // needed. Else null.
+  std::byte* direct(const Arguments& arguments, std::int64_t y, std::int64_t x,
+                    std::int64_t channel, std::int64_t channels) const;
+  std::int64_t direct_stride() const { return destinations_[0].spec.surface.pixel_stride * 4; }
+  // Finishes output pixels (y, x .. x + pixels), channels [channel, channel + channels).
+  // Strip pixels are `stride` elements apart.
+  void finish(const Arguments& arguments, const std::byte* strip, std::int64_t stride,
+              std::int64_t y, std::int64_t x, std::int64_t pixels, std::int64_t channel,
+              std::int64_t channels) const;
+
+ private:
+  struct Target {
+    Destination spec;
+    std::size_t residual_source = 0;  // index into Arguments::sources
+    std::array<std::uint8_t, 256> table{};
+  };
+  std::vector<Target> destinations_;
+  RowFunctions rows_;
+  Activation activation_;
+  float alpha_;
+  bool uses_table_;
+};
+
+// One implementation of convolution.
+std::unique_ptr<const Kernel> make_scalar_convolution(const ConvolutionSpec& spec);
+
+struct TiledTactic {
+  std::string isa;            // "avx512", "avx512_vnni", "avx512_fp16"
+  int blocks = 1;             // of 16 output channels
+  int width = 1;              // pixels
+  bool weights_outer = true;  // all pixels of one channel group first: its weights stay in cache
+  std::string name() const;   // "avx512/4x5/weights", ".../pixels"
+};
+// Empty with a reason if the CPU or the spec is unfit. Best guess first.
+std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_view isa,
+                                       const CpuFeatures& features, std::string& declined);
+// REQUIRES: tiled_tactics() lists it.
+std::unique_ptr<const Kernel> make_tiled_convolution(const ConvolutionSpec& spec,
+                                                     const TiledTactic& tactic,
+                                                     const CpuFeatures& features);
+
+}  // namespace fovea::engine::kernels

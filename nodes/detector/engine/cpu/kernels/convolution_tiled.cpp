@@ -1,0 +1,467 @@
+// Convolution by register tiles: packing at creation, and the loop over channel groups, rows and
+// strips at run time. Knows no instruction set: that is in the tiles and the row functions.
+//
+// A unit of work is one strip of pixels of one row for one group of 16 * blocks output channels:
+// its tiles write results into a strip in L1, which the row functions then finish and scatter.
+// Consecutive units form a task.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
+#include "nodes/detector/engine/cpu/kernels/half.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
+
+namespace fovea::engine::kernels {
+namespace {
+
+constexpr std::int64_t kStripBytes = 8192;   // leaves most of a 32 KiB L1 to pixels and weights
+constexpr std::int64_t kTasksPerThread = 8;  // a late thread costs at most an eighth of its share
+constexpr std::int64_t kMinTaskSteps =
+    2048;  // register steps below which claiming a task costs more than it gives
+constexpr std::size_t kAlignment = 64;
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+struct AlignedDelete {
+  void operator()(std::byte* bytes) const {
+    ::operator delete[](bytes, std::align_val_t{kAlignment});
+  }
+};
+using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
+
+AlignedBytes zeroed(std::int64_t size) {
+  auto* bytes = new (std::align_val_t{kAlignment}) std::byte[static_cast<std::size_t>(size)]();
+  return AlignedBytes(bytes);
+}
+
+// How the tiles see the source.
+struct SourceView {
+  bool staged = false;        // rows are first copied into scratch: converted, padded, or widened
+  std::int64_t channels = 0;  // of a staged pixel; at least one step
+  std::int64_t element = 0;   // bytes
+  std::int64_t pixel_bytes = 0;
+  std::int64_t taps = 0;
+  std::int64_t run_elements =
+      0;  // contiguous elements of one tap: with dense pixels, the whole kernel row
+  std::int64_t steps = 0;
+
+  std::int64_t run_bytes() const { return run_elements * element; }
+};
+
+bool windows_leave_picture(const ConvolutionSpec& spec) {
+  const std::int64_t bottom = (spec.out_height - 1) * spec.stride_height - spec.pad_top +
+                              (spec.kernel_height - 1) * spec.dilation_height;
+  const std::int64_t right = (spec.out_width - 1) * spec.stride_width - spec.pad_left +
+                             (spec.kernel_width - 1) * spec.dilation_width;
+  return spec.pad_top > 0 || spec.pad_left > 0 || bottom >= spec.in_height ||
+         right >= spec.in_width;
+}
+
+SourceView view_source(const ConvolutionSpec& spec) {
+  SourceView view;
+  view.element = element_bytes(spec.compute);
+  const std::int64_t step_elements = kStepBytes / view.element;
+  const auto lay_out = [&](std::int64_t channels, std::int64_t pixel_stride) {
+    view.channels = channels;
+    view.pixel_bytes = pixel_stride * view.element;
+    const bool merged = pixel_stride == channels && spec.dilation_width == 1;
+    view.taps = merged ? 1 : spec.kernel_width;
+    view.run_elements = merged ? channels * spec.kernel_width : channels;
+    view.steps = (view.run_elements + step_elements - 1) / step_elements;
+  };
+  view.staged =
+      spec.source.type != spec.compute || (!spec.physically_padded && windows_leave_picture(spec));
+  lay_out(spec.in_channels, view.staged ? spec.in_channels : spec.source.pixel_stride);
+  if (view.run_elements < step_elements) {  // one channel or two: widen the pixels
+    view.staged = true;
+    lay_out(step_elements, step_elements);
+  }
+  return view;
+}
+
+// 1x1 without a picture's edges: all rows are one long row.
+bool is_flat(const ConvolutionSpec& spec, const SourceView& view) {
+  const auto dense = [&](const Surface& surface) {
+    return surface.row_stride == spec.out_width * surface.pixel_stride;
+  };
+  return !view.staged && spec.kernel_height == 1 && spec.kernel_width == 1 &&
+         spec.stride_height == 1 && spec.stride_width == 1 && dense(spec.source) &&
+         std::all_of(spec.destinations.begin(), spec.destinations.end(),
+                     [&](const Destination& destination) {
+                       return destination.repeat == 1 && dense(destination.surface) &&
+                              (!destination.residual || dense(*destination.residual));
+                     });
+}
+
+const TileSet& tile_set(std::string_view isa, DataType compute) {
+#if defined(__x86_64__)
+  if (isa == "avx512_vnni") return u8_tiles();
+  if (isa == "avx512_fp16") return f16_tiles();
+  return compute == DataType::kFloat16 ? f16_as_f32_tiles() : f32_tiles();
+#else
+  static_cast<void>(isa);
+  static_cast<void>(compute);
+  static const TileSet kNone{};
+  return kNone;
+#endif
+}
+
+std::size_t width_index(int blocks, int width) {
+  const auto& widths = kWidths[blocks];
+  return static_cast<std::size_t>(std::find(widths.begin(), widths.end(), width) - widths.begin());
+}
+
+class TiledConvolution final : public Kernel {
+ public:
+  TiledConvolution(const ConvolutionSpec& spec, const TiledTactic& tactic,
+                   const CpuFeatures& features)
+      : spec_(spec),
+        name_(tactic.name()),
+        weights_outer_(tactic.weights_outer),
+        half_sums_(tactic.isa == "avx512_fp16"),
+        view_(view_source(spec)),
+        rows_(best_rows(features)),
+        finisher_(spec, rows_),
+        tiles_(tile_set(tactic.isa, spec.compute)),
+        height_(spec.out_height),
+        width_(spec.out_width) {
+    if (is_flat(spec, view_)) width_ *= std::exchange(height_, 1);
+    const std::int64_t blocks = round_up(spec.out_channels, kBlock) / kBlock;
+    std::int64_t weight_bytes = 0;
+    std::int64_t widest = 0;
+    for (std::int64_t first = 0; first < blocks;) {
+      Group group;
+      group.first_block = first;
+      group.blocks = static_cast<int>(std::min<std::int64_t>(tactic.blocks, blocks - first));
+      group.width_index =
+          group.blocks == tactic.blocks ? width_index(tactic.blocks, tactic.width) : 0;
+      group.weights = weight_bytes;
+      weight_bytes += steps_per_pixel() * group.blocks * kBlock * kStepBytes;
+      widest = std::max<std::int64_t>(widest, kWidths[group.blocks][group.width_index]);
+      groups_.push_back(group);
+      first += group.blocks;
+    }
+    const std::int64_t pixel = groups_[0].blocks * kBlock * finisher_.strip_element_bytes();
+    strip_pixels_ =
+        std::min(std::max(kStripBytes / pixel / widest, std::int64_t{1}) * widest, width_);
+    strip_bytes_ = round_up(strip_pixels_ * pixel, static_cast<std::int64_t>(kAlignment));
+    strips_ = (width_ + strip_pixels_ - 1) / strip_pixels_;
+    staged_width_ = columns(strip_pixels_);
+    pack(weight_bytes, blocks * kBlock);
+    spec_.weights = {};
+    spec_.s8_weights = {};
+    spec_.weight_scales = {};
+    spec_.bias = {};
+  }
+
+  std::string_view implementation() const override { return name_; }
+
+  std::size_t scratch_bytes(int threads) const override {
+    return static_cast<std::size_t>(threads * worker_bytes());
+  }
+
+  void run(const Arguments& arguments, cpu::ThreadPool& pool) const override {
+    const std::int64_t units = static_cast<std::int64_t>(groups_.size()) * height_ * strips_;
+    const std::int64_t steps = steps_per_pixel() * groups_[0].blocks * strip_pixels_ * units;
+    std::int64_t tasks = 1;
+    if (pool.threads() > 1) {
+      tasks = std::min({units, pool.threads() * kTasksPerThread, steps / kMinTaskSteps + 1});
+    }
+    pool.parallel_for(tasks, [&](std::int64_t task, int worker) {
+      std::byte* scratch = arguments.scratch + worker * worker_bytes();
+      for (std::int64_t unit = task * units / tasks; unit < (task + 1) * units / tasks; ++unit) {
+        run_unit(arguments, unit, scratch);
+      }
+    });
+  }
+
+ private:
+  struct Group {
+    std::int64_t first_block = 0;
+    int blocks = 0;
+    std::size_t width_index = 0;
+    std::int64_t weights = 0;  // bytes from the start
+  };
+
+  std::int64_t steps_per_pixel() const { return spec_.kernel_height * view_.taps * view_.steps; }
+  // Source columns that `pixels` output pixels reach.
+  std::int64_t columns(std::int64_t pixels) const {
+    return (pixels - 1) * spec_.stride_width + (spec_.kernel_width - 1) * spec_.dilation_width + 1;
+  }
+  std::int64_t staged_row_bytes() const { return staged_width_ * view_.channels * view_.element; }
+  std::int64_t worker_bytes() const {
+    return strip_bytes_ + (view_.staged ? round_up(spec_.kernel_height * staged_row_bytes(),
+                                                   static_cast<std::int64_t>(kAlignment))
+                                        : 0);
+  }
+
+  // Weights in the order of their use, and everything per output channel padded with zeros to whole
+  // blocks.
+  void pack(std::int64_t weight_bytes, std::int64_t channels) {
+    weights_ = zeroed(weight_bytes);
+    const std::int64_t step_elements = kStepBytes / view_.element;
+    for (const Group& group : groups_) {
+      std::int64_t at = group.weights / view_.element;
+      for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
+        for (std::int64_t tap = 0; tap < view_.taps; ++tap) {
+          for (std::int64_t step = 0; step < view_.steps; ++step) {
+            for (std::int64_t lane = 0; lane < group.blocks * kBlock; ++lane) {
+              for (std::int64_t e = 0; e < step_elements; ++e, ++at) {
+                // The last step is moved back to end with the run; what it repeats keeps weight
+                // zero.
+                const std::int64_t last = view_.run_elements - step_elements;
+                const std::int64_t place = std::min(step * step_elements, last) + e;
+                if (place < step * step_elements) continue;
+                pack_one(at, group.first_block * kBlock + lane, place % view_.channels, ky,
+                         tap + place / view_.channels);
+              }
+            }
+          }
+        }
+      }
+    }
+    Folded folded = fold(spec_);
+    folded.start.resize(static_cast<std::size_t>(channels));
+    folded.scale.resize(static_cast<std::size_t>(channels));
+    folded.bias.resize(static_cast<std::size_t>(channels));
+    start_ = zeroed(channels * 4);
+    if (spec_.compute == DataType::kUint8) {
+      std::memcpy(start_.get(), folded.start.data(), static_cast<std::size_t>(channels) * 4);
+    } else if (!half_sums_) {  // f32 sums start from the bias; f16 sums could lose it to rounding
+      std::memcpy(start_.get(), folded.bias.data(), static_cast<std::size_t>(channels) * 4);
+    }
+    scale_ = std::move(folded.scale);
+    bias_ = std::move(folded.bias);
+  }
+
+  void pack_one(std::int64_t at, std::int64_t out_channel, std::int64_t in_channel, std::int64_t ky,
+                std::int64_t kx) {
+    if (out_channel >= spec_.out_channels || in_channel >= spec_.in_channels) return;
+    const auto from = static_cast<std::size_t>(
+        ((out_channel * spec_.in_channels + in_channel) * spec_.kernel_height + ky) *
+            spec_.kernel_width +
+        kx);
+    std::byte* to = weights_.get() + at * view_.element;
+    if (spec_.compute == DataType::kUint8) {
+      std::memcpy(to, &spec_.s8_weights[from], 1);
+    } else if (spec_.compute == DataType::kFloat16) {
+      const std::uint16_t half = float_to_half(spec_.weights[from]);
+      std::memcpy(to, &half, sizeof half);
+    } else {
+      std::memcpy(to, &spec_.weights[from], sizeof(float));
+    }
+  }
+
+  void run_unit(const Arguments& arguments, std::int64_t unit, std::byte* scratch) const {
+    const auto groups = static_cast<std::int64_t>(groups_.size());
+    const std::int64_t strips = height_ * strips_;
+    const std::int64_t place = weights_outer_ ? unit % strips : unit / groups;
+    const Group& group =
+        groups_[static_cast<std::size_t>(weights_outer_ ? unit / strips : unit % groups)];
+    const std::int64_t y = place / strips_;
+    const std::int64_t x = place % strips_ * strip_pixels_;
+    const std::int64_t pixels = std::min(strip_pixels_, width_ - x);
+    const std::int64_t channel = group.first_block * kBlock;
+    const std::int64_t channels = group.blocks * kBlock;
+
+    TileJob job;
+    job.pixel_stride = spec_.stride_width * view_.pixel_bytes;
+    job.tap_stride = spec_.dilation_width * view_.pixel_bytes;
+    job.last_step = view_.run_bytes() - kStepBytes;
+    job.kernel_rows = static_cast<int>(spec_.kernel_height);
+    job.taps = static_cast<int>(view_.taps);
+    job.steps = static_cast<int>(view_.steps);
+    job.weights = weights_.get() + group.weights;
+    job.start = start_.get() + channel * 4;
+    job.scale = scale_.data() + channel;
+    job.bias = bias_.data() + channel;
+    job.codes = finisher_.uses_table();
+    if (view_.staged) {
+      std::byte* staged = scratch + strip_bytes_;
+      for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
+        stage_row(arguments.sources[0],
+                  y * spec_.stride_height - spec_.pad_top + ky * spec_.dilation_height,
+                  x * spec_.stride_width - spec_.pad_left, columns(pixels),
+                  staged + ky * staged_row_bytes());
+      }
+      job.source = staged;
+      job.kernel_row_stride = staged_row_bytes();
+    } else {
+      const std::int64_t element =
+          (y * spec_.stride_height - spec_.pad_top) * spec_.source.row_stride +
+          (x * spec_.stride_width - spec_.pad_left) * spec_.source.pixel_stride;
+      job.source = static_cast<const std::byte*>(arguments.sources[0]) + element * view_.element;
+      job.kernel_row_stride = spec_.dilation_height * spec_.source.row_stride * view_.element;
+    }
+    std::byte* direct = finisher_.direct(arguments, y, x, channel, channels);
+    job.to = direct == nullptr ? scratch : direct;
+    job.to_stride =
+        direct == nullptr ? channels * finisher_.strip_element_bytes() : finisher_.direct_stride();
+    run_tiles(group, job, pixels);
+    if (direct == nullptr) {
+      finisher_.finish(arguments, scratch, channels, y, x, pixels, channel,
+                       std::min(channels, spec_.out_channels - channel));
+    }
+  }
+
+  // Cuts `pixels` into tiles: as many of the tactic's width as fit, then narrower ones.
+  void run_tiles(const Group& group, TileJob& job, std::int64_t pixels) const {
+    for (std::size_t i = group.width_index; pixels > 0; ++i) {
+      const std::int64_t width = kWidths[group.blocks][i];
+      job.pixels = pixels / width * width;
+      if (job.pixels == 0) continue;
+      tiles_.functions[group.blocks][i](job);
+      job.source += job.pixels * job.pixel_stride;
+      job.to += job.pixels * job.to_stride;
+      pixels -= job.pixels;
+    }
+  }
+
+  // `count` pixels from `column` on, as dense pixels of the compute type; zero outside the picture.
+  void stage_row(const void* source, std::int64_t row, std::int64_t column, std::int64_t count,
+                 std::byte* to) const {
+    const std::int64_t pixel = view_.channels * view_.element;
+    std::int64_t first = column;
+    std::int64_t end = column + count;
+    if (!spec_.physically_padded) {
+      first = std::clamp(first, std::int64_t{0}, spec_.in_width);
+      end = std::clamp(end, first, spec_.in_width);
+      if (row < 0 || row >= spec_.in_height) end = first;
+    }
+    const bool whole =
+        first == column && end == column + count && view_.channels == spec_.in_channels;
+    if (!whole) {
+      const int zero = spec_.compute == DataType::kUint8 ? spec_.source.grid.zero_point : 0;
+      std::memset(to, zero, static_cast<std::size_t>(count * pixel));
+    }
+    if (first == end) return;
+    const std::int64_t element = row * spec_.source.row_stride + first * spec_.source.pixel_stride;
+    const std::byte* from =
+        static_cast<const std::byte*>(source) + element * element_bytes(spec_.source.type);
+    to += (first - column) * pixel;
+    if (spec_.source.type == spec_.compute && spec_.source.pixel_stride == view_.channels) {
+      std::memcpy(to, from, static_cast<std::size_t>((end - first) * pixel));
+      return;
+    }
+    PointwiseJob job;
+    job.from = {from, spec_.source.pixel_stride, spec_.source.type, spec_.source.grid};
+    job.to = to;
+    job.to_stride = view_.channels;
+    job.to_type = spec_.compute;
+    job.to_grid = spec_.source.grid;
+    job.pixels = end - first;
+    job.channels = spec_.in_channels;
+    rows_.pointwise(job);
+  }
+
+  ConvolutionSpec spec_;  // without its spans
+  std::string name_;
+  bool weights_outer_;
+  bool half_sums_;
+  SourceView view_;
+  RowFunctions rows_;
+  Finisher finisher_;
+  const TileSet& tiles_;
+  std::int64_t height_;  // of the loops: 1 if flat
+  std::int64_t width_;
+  std::vector<Group> groups_;
+  std::int64_t strip_pixels_ = 0;
+  std::int64_t strip_bytes_ = 0;
+  std::int64_t strips_ = 0;  // per row
+  std::int64_t staged_width_ = 0;
+  AlignedBytes weights_;
+  AlignedBytes start_;
+  std::vector<float> scale_;
+  std::vector<float> bias_;
+};
+
+// Predicted cycles per pixel row and step: two multiply-adds or two loads a cycle, and something
+// per tile.
+double estimate(std::int64_t blocks, std::int64_t width, int tile_blocks, int tile_width,
+                double steps) {
+  constexpr double kTileOverhead = 12;
+  double cycles = 0;
+  const auto add_group = [&](int group_blocks, std::size_t index) {
+    std::int64_t left = width;
+    for (; left > 0; ++index) {
+      const int w = kWidths[group_blocks][index];
+      const double multiplies = group_blocks * w;
+      const double tile = steps * std::max(multiplies, static_cast<double>(group_blocks + w)) / 2 +
+                          kTileOverhead + multiplies * 3;
+      cycles += static_cast<double>(left / w) * tile;
+      left %= w;
+    }
+  };
+  for (std::int64_t first = 0; first < blocks; first += tile_blocks) {
+    const auto group = static_cast<int>(std::min<std::int64_t>(tile_blocks, blocks - first));
+    add_group(group, group == tile_blocks ? width_index(tile_blocks, tile_width) : 0);
+  }
+  return cycles;
+}
+
+}  // namespace
+
+std::string TiledTactic::name() const {
+  return fmt::format("{}/{}x{}/{}", isa, blocks, width, weights_outer ? "weights" : "pixels");
+}
+
+std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_view isa,
+                                       const CpuFeatures& features, std::string& declined) {
+  const bool serves = isa == "avx512_vnni"   ? spec.compute == DataType::kUint8
+                      : isa == "avx512_fp16" ? spec.compute == DataType::kFloat16
+                                             : spec.compute != DataType::kUint8;
+  if (!serves) return {};
+  const bool has = isa == "avx512_vnni"   ? features.avx512_vnni
+                   : isa == "avx512_fp16" ? features.avx512_fp16
+                                          : features.avx512;
+  if (!has) {
+    declined = fmt::format("needs {}, the CPU or FOVEA_ISA has: {}", isa, to_string(features));
+    return {};
+  }
+  if (spec.groups != 1) {
+    declined = fmt::format("groups={}", spec.groups);
+    return {};
+  }
+  const SourceView view = view_source(spec);
+  const std::int64_t blocks = round_up(spec.out_channels, kBlock) / kBlock;
+  const std::int64_t width =
+      is_flat(spec, view) ? spec.out_height * spec.out_width : spec.out_width;
+  const auto steps = static_cast<double>(spec.kernel_height * view.taps * view.steps);
+  struct Candidate {
+    TiledTactic tactic;
+    double cycles;
+  };
+  std::vector<Candidate> candidates;
+  constexpr int kFewestSums = 12;  // fewer cannot hide the latency of a multiply-add
+  for (int b = 1; b <= std::min<std::int64_t>(blocks, kMaxBlocks); ++b) {
+    for (const int w : kWidths[b]) {
+      if (b * w < kFewestSums && w != kWidths[b].front()) continue;
+      for (const bool weights_outer : {true, false}) {
+        if (!weights_outer && blocks <= b) continue;  // one group: the order is the same
+        candidates.push_back(
+            {{std::string(isa), b, w, weights_outer}, estimate(blocks, width, b, w, steps)});
+      }
+    }
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.cycles < b.cycles; });
+  std::vector<TiledTactic> tactics;
+  tactics.reserve(candidates.size());
+  for (Candidate& candidate : candidates) tactics.push_back(std::move(candidate.tactic));
+  return tactics;
+}
+
+std::unique_ptr<const Kernel> make_tiled_convolution(const ConvolutionSpec& spec,
+                                                     const TiledTactic& tactic,
+                                                     const CpuFeatures& features) {
+  return std::make_unique<TiledConvolution>(spec, tactic, features);
+}
+
+}  // namespace fovea::engine::kernels

@@ -1,0 +1,150 @@
+#include "nodes/detector/engine/cpu/thread_pool.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <limits>
+#include <string>
+#include <system_error>
+
+#include <pthread.h>
+#include <sched.h>
+
+namespace fovea::engine::cpu {
+namespace {
+
+constexpr int kMaxThreads = 256;
+constexpr int kJobShift = 32;
+
+void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// True once `done` is; false when `limit` has passed before.
+template <class Done>
+bool spin_until(std::chrono::microseconds limit, Done done) {
+  constexpr int kChecksPerClockRead = 16;
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  do {
+    for (int i = 0; i < kChecksPerClockRead; ++i) {
+      if (done()) return true;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return false;
+}
+
+Result<> restrict_to(std::thread& thread, const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &set);
+  if (pthread_setaffinity_np(thread.native_handle(), sizeof set, &set) != 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                "none of the thread pool's " + std::to_string(cpus.size()) +
+                    " CPUs is available to this process; name CPUs of its affinity mask");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& options) {
+  if (options.threads < 1 || options.threads > kMaxThreads) {
+    return fail(ErrorCode::kInvalidArgument, "threads is " + std::to_string(options.threads) +
+                                                 "; it must be 1.." + std::to_string(kMaxThreads));
+  }
+  for (const int cpu : options.cpus) {
+    if (cpu < 0 || cpu >= CPU_SETSIZE) {
+      return fail(ErrorCode::kInvalidArgument, "cpus has " + std::to_string(cpu) +
+                                                   "; a CPU must be 0.." +
+                                                   std::to_string(CPU_SETSIZE - 1));
+    }
+  }
+  std::unique_ptr<ThreadPool> pool(new ThreadPool(options.spin));
+  pool->workers_.reserve(static_cast<std::size_t>(options.threads - 1));
+  for (int worker = 1; worker < options.threads; ++worker) {
+    try {
+      pool->workers_.emplace_back([self = pool.get(), worker] { self->serve(worker); });
+    } catch (const std::system_error& error) {
+      return fail(ErrorCode::kExhausted, "thread " + std::to_string(worker) + " of " +
+                                             std::to_string(options.threads) +
+                                             " could not be started: " + error.what());
+    }
+    if (!options.cpus.empty()) FOVEA_TRY(restrict_to(pool->workers_.back(), options.cpus));
+  }
+  return pool;
+}
+
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
+  stopping_.store(true, std::memory_order_relaxed);
+  job_.fetch_add(1, std::memory_order_release);
+  job_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::parallel_for(std::int64_t tasks, Task task, Partition partition) {
+  assert(tasks >= 0 && tasks <= std::numeric_limits<std::uint32_t>::max());
+  const std::int64_t team = threads();
+  if (team == 1 || tasks <= 1) {
+    for (std::int64_t i = 0; i < tasks; ++i) task(i, 0);
+    return;
+  }
+  if (partition == Partition::kStatic && tasks > team) {
+    parallel_for(team, [&](std::int64_t part, int worker) {
+      for (std::int64_t i = part * tasks / team; i < (part + 1) * tasks / team; ++i)
+        task(i, worker);
+    });
+    return;
+  }
+  const auto count = static_cast<std::uint32_t>(tasks);
+  task_.store(&task, std::memory_order_relaxed);
+  tasks_.store(count, std::memory_order_relaxed);
+  finished_.store(0, std::memory_order_relaxed);
+  const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
+  ticket_.store(std::uint64_t{job} << kJobShift, std::memory_order_release);
+  job_.store(job, std::memory_order_release);
+  job_.notify_all();
+
+  work(job, 0);
+  const auto all_finished = [&] { return finished_.load(std::memory_order_acquire) == count; };
+  if (spin_until(spin_, all_finished)) return;
+  for (std::uint32_t seen; (seen = finished_.load(std::memory_order_acquire)) != count;) {
+    finished_.wait(seen, std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::work(std::uint32_t job, int worker) {
+  for (std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+       ticket >> kJobShift == job;) {
+    const auto next = static_cast<std::uint32_t>(ticket);
+    const std::uint32_t tasks = tasks_.load(std::memory_order_relaxed);
+    if (next >= tasks) return;
+    const Task* task = task_.load(std::memory_order_relaxed);
+    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+      continue;
+    }
+    (*task)(next, worker);
+    // From here on the caller may return: nothing of this job may be touched after the last task.
+    if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == tasks) finished_.notify_one();
+    ticket = ticket_.load(std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::serve(int worker) {
+  std::uint32_t seen = 0;
+  for (;;) {
+    const auto news = [&] { return job_.load(std::memory_order_acquire) != seen; };
+    if (!spin_until(spin_, news)) job_.wait(seen, std::memory_order_acquire);
+    seen = job_.load(std::memory_order_acquire);
+    if (stopping_.load(std::memory_order_relaxed)) return;
+    work(seen, worker);
+  }
+}
+
+}  // namespace fovea::engine::cpu

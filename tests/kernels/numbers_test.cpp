@@ -1,0 +1,113 @@
+// The arithmetic that kernels are made of: half precision, vector activations, instruction set
+// limits.
+#include <bit>
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "nodes/detector/engine/cpu/kernels/convolution.hpp"
+#include "nodes/detector/engine/cpu/kernels/half.hpp"
+#include "nodes/detector/engine/cpu/kernels/rows.hpp"
+#include "nodes/detector/engine/cpu/kernels/scalar_math.hpp"
+
+namespace fovea::engine::kernels {
+namespace {
+
+TEST(HalfTest, EveryHalfSurvivesTheRoundTrip) {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const auto half = static_cast<std::uint16_t>(bits);
+    const float value = half_to_float(half);
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(half_to_float(float_to_half(value))));
+    } else {
+      ASSERT_EQ(float_to_half(value), half);
+    }
+  }
+}
+
+TEST(HalfTest, RoundsToTheNearestAndTiesToEven) {
+  for (std::uint32_t bits = 0; bits < 0x7bff; ++bits) {
+    const float low = half_to_float(static_cast<std::uint16_t>(bits));
+    const float high = half_to_float(static_cast<std::uint16_t>(bits + 1));
+    const float middle = (low + high) / 2;  // exact in f32
+    const auto even = static_cast<std::uint16_t>(bits + (bits & 1U));
+    ASSERT_EQ(float_to_half(middle), even);
+    ASSERT_EQ(float_to_half(std::nextafter(middle, 0.0F)), bits);
+    ASSERT_EQ(float_to_half(std::nextafter(middle, 1e9F)), bits + 1);
+    ASSERT_EQ(float_to_half(-middle), even | 0x8000U);
+  }
+  EXPECT_EQ(float_to_half(65519.0F), 0x7bff);
+  EXPECT_EQ(float_to_half(65520.0F), 0x7c00);
+  EXPECT_EQ(float_to_half(INFINITY), 0x7c00);
+}
+
+TEST(ActivationTest, VectorSiluAndSigmoidAreAccurateToAMillionth) {
+  if (!detect_cpu_features().avx512) GTEST_SKIP() << "needs avx512";
+  const RowFunctions& rows = best_rows(detect_cpu_features());
+  std::vector<float> inputs;
+  for (float x = -87; x < 100; x += 0.0037F) inputs.push_back(x);
+  for (float x = 1e-30F; x < 1; x *= 3) inputs.insert(inputs.end(), {x, -x});
+  for (const Activation activation : {Activation::kSilu, Activation::kSigmoid}) {
+    std::vector<float> outputs(inputs.size());
+    PointwiseJob job;
+    job.from = {inputs.data(), static_cast<std::int64_t>(inputs.size()), DataType::kFloat32, {}};
+    job.to = outputs.data();
+    job.to_stride = static_cast<std::int64_t>(inputs.size());
+    job.pixels = 1;
+    job.channels = static_cast<std::int64_t>(inputs.size());
+    job.activation = activation;
+    rows.pointwise(job);
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const double x = static_cast<double>(inputs[i]);
+      const double want = (activation == Activation::kSilu ? x : 1.0) / (1 + std::exp(-x));
+      ASSERT_LE(std::abs(static_cast<double>(outputs[i]) - want), 1e-6 * std::abs(want)) << x;
+    }
+  }
+}
+
+TEST(ActivationTest, ExtremeInputsStayFiniteOrBecomeTheLimit) {
+  for (const CpuFeatures& features : {CpuFeatures{}, detect_cpu_features()}) {
+    const float inputs[] = {-1e30F, -200, -100, 0, 100, 200, 1e30F};
+    float outputs[7];
+    PointwiseJob job;
+    job.from = {inputs, 7, DataType::kFloat32, {}};
+    job.to = outputs;
+    job.to_stride = 7;
+    job.pixels = 1;
+    job.channels = 7;
+    job.activation = Activation::kSigmoid;
+    best_rows(features).pointwise(job);
+    for (int i = 0; i < 3; ++i) EXPECT_NEAR(outputs[i], 0, 1e-37F);
+    EXPECT_EQ(outputs[3], 0.5F);
+    for (int i = 4; i < 7; ++i) EXPECT_EQ(outputs[i], 1.0F);
+  }
+}
+
+TEST(IsaTest, LimitsNameTheHighestAllowedExtension) {
+  constexpr CpuFeatures kAll{true, true, true, true};
+  EXPECT_EQ(limit_features(kAll, ""), kAll);
+  EXPECT_EQ(limit_features(kAll, "avx512_fp16"), kAll);
+  EXPECT_EQ(limit_features(kAll, "scalar"), CpuFeatures{});
+  EXPECT_EQ(limit_features(kAll, "avx2"), CpuFeatures{});
+  EXPECT_EQ(limit_features(kAll, "avx512"), (CpuFeatures{.avx512 = true}));
+  EXPECT_EQ(limit_features(kAll, "avx512_vnni"), (CpuFeatures{true, true, true, false}));
+  EXPECT_EQ(limit_features({}, "avx512"), CpuFeatures{})
+      << "a limit gives nothing that the CPU lacks";
+  EXPECT_EQ(to_string(CpuFeatures{true, true, false, false}), "avx512 avx512_vnni");
+}
+
+TEST(TableTest, CodesAreTheActivationOfTheirCentreRoundedToTheConsumersGrid) {
+  const Grid codes{0.1F, -20};
+  const Grid to{0.05F, 6};
+  std::array<std::uint8_t, 256> table{};
+  for (int code = -128; code < 128; ++code) {
+    const double x = (code + 20) * static_cast<double>(0.1F);
+    const double y = x / (1 + std::exp(-x)) / static_cast<double>(0.05F) + 6;
+    table[static_cast<std::uint8_t>(code)] =
+        static_cast<std::uint8_t>(std::clamp(std::nearbyint(y), 0.0, 255.0));
+  }
+  EXPECT_EQ(activation_table(codes, Activation::kSilu, 0, to), table);
+}
+
+}  // namespace
+}  // namespace fovea::engine::kernels
