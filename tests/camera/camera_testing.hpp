@@ -141,34 +141,36 @@ class Canvas {
         width_(frame.width),
         height_(frame.height) {
     const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
-    data_ = memory_.data() + (64 - address % 64) % 64;
+    offset_ = (64 - address % 64) % 64;
   }
-  ImageView view() { return {data_, width_, height_, step_}; }
+  ImageView view() { return {memory_.data() + offset_, width_, height_, step_}; }
   // {b, g, r} of one pixel.
   std::array<int, 3> at(std::uint32_t x, std::uint32_t y) const {
-    const std::byte* pixel = data_ + y * step_ + std::size_t{3} * x;
+    const std::byte* pixel = data() + y * step_ + std::size_t{3} * x;
     return {std::to_integer<int>(pixel[0]), std::to_integer<int>(pixel[1]),
             std::to_integer<int>(pixel[2])};
   }
   bool padding_untouched() const {
     for (std::uint32_t y = 0; y + 1 < height_; ++y) {
       for (std::size_t i = std::size_t{3} * width_; i < step_; ++i) {
-        if (data_[y * step_ + i] != kUntouched) return false;
+        if (data()[y * step_ + i] != kUntouched) return false;
       }
     }
     return true;
   }
   bool operator==(const Canvas& other) const {
-    return std::equal(data_, data_ + step_ * height_, other.data_,
-                      other.data_ + other.step_ * other.height_);
+    return std::equal(data(), data() + step_ * height_, other.data(),
+                      other.data() + other.step_ * other.height_);
   }
 
  private:
+  const std::byte* data() const { return memory_.data() + offset_; }
+
   std::size_t step_;
   std::vector<std::byte> memory_;
   std::uint32_t width_;
   std::uint32_t height_;
-  std::byte* data_ = nullptr;
+  std::size_t offset_ = 0;  // not a pointer, so that a copy refers to its own memory
 };
 
 }  // namespace fovea::frames

@@ -2,11 +2,13 @@
 //   rtsp_test_server PORT [USER PASSWORD]
 // PORT 0 takes a free one. Prints the port once it accepts connections, and runs until it is
 // killed.
+#include <csignal>
 #include <cstdio>
 #include <initializer_list>
 
 #include <gst/gst.h>
 #include <gst/rtsp-server/rtsp-server.h>
+#include <sys/prctl.h>
 
 namespace {
 
@@ -29,6 +31,7 @@ void require_password(GstRTSPServer* server, GstRTSPMediaFactory* factory, const
 }  // namespace
 
 int main(int argc, char** argv) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nothing stays behind if the test is killed
   gst_init(nullptr, nullptr);
   if (argc != 2 && argc != 4) return 2;
   for (const char* element : {"videotestsrc", "jpegenc", "rtpjpegpay", "rtpbin"}) {

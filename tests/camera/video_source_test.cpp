@@ -154,7 +154,9 @@ TEST_F(VideoSourceTest, ATruncatedFileGivesItsFramesThenAClearError) {
   ASSERT_TRUE(source);
   std::uint64_t frames = 0;
   Result<Grab> grab = source->grab(1s);
-  for (; grab && grab->status == GrabStatus::kFrame; grab = source->grab(1s)) ++frames;
+  for (; grab && grab->status != GrabStatus::kEndOfStream; grab = source->grab(1s)) {
+    frames += grab->status == GrabStatus::kFrame ? 1 : 0;  // the one that was cut may be bad
+  }
   EXPECT_GE(frames, 3u);
   EXPECT_LT(frames, 20u);
   ASSERT_FALSE(grab);
