@@ -20,6 +20,7 @@
 #include "nodes/detector/engine/file_io.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/sha256.hpp"
+#include "nodes/preprocess/letterbox.hpp"
 
 namespace fovea {
 
@@ -97,6 +98,15 @@ void remove_leftovers(const fs::path& folder, const std::string& key) {
 }
 
 }  // namespace
+
+std::string default_preprocessing() {
+  const auto letterbox = Letterbox::create({});
+  std::string text = letterbox ? letterbox->parameters() : std::string();
+  const auto size =
+      text.find(' ');  // "letterbox 640x640 pad 114 ...": the network's size is the model's
+  if (size != std::string::npos) text.erase(size, text.find(' ', size + 1) - size);
+  return text;
+}
 
 Result<KeyInputs> key_inputs(const PlanRequest& request) {
   FOVEA_ASSIGN(std::string model_hash, engine::hash_model(request.model));
@@ -193,7 +203,9 @@ std::vector<CacheEntry> PlanCache::list() const {
   return entries;
 }
 
-std::string PlanCache::why_missing(const PlanRequest& request, const KeyInputs& inputs) const {
+std::string PlanCache::why_missing(const PlanRequest& request, const KeyInputs& inputs,
+                                   const Error& error) const {
+  if (error.code != ErrorCode::kNotFound) return "cached plan is unusable: " + error.message;
   const std::string model = absolute_path(request.model);
   std::optional<std::pair<std::size_t, std::string>> nearest;
   for (const CacheEntry& entry : list()) {
@@ -202,6 +214,16 @@ std::string PlanCache::why_missing(const PlanRequest& request, const KeyInputs& 
     if (!nearest || difference.first < nearest->first) nearest = std::move(difference);
   }
   return nearest ? nearest->second : "no plan of this model yet";
+}
+
+Result<CacheStatus> PlanCache::status(const PlanRequest& request) const {
+  CacheStatus status;
+  FOVEA_ASSIGN(status.inputs, key_inputs(request));
+  status.key = plan_key(status.inputs);
+  const auto plan = find(status.key, status.inputs);
+  status.cached = plan.has_value();
+  if (!plan) status.reason = why_missing(request, status.inputs, plan.error());
+  return status;
 }
 
 Result<> PlanCache::store(const CachedPlan& built, const PlanRequest& request,
@@ -246,10 +268,8 @@ Result<CachedPlan> PlanCache::get_or_build(const PlanRequest& request,
       result.hit = true;
       result.reason.clear();
       result.seconds = elapsed();
-    } else if (plan.error().code == ErrorCode::kNotFound) {
-      result.reason = why_missing(request, inputs);
     } else {
-      result.reason = "cached plan is unusable: " + plan.error().message;
+      result.reason = why_missing(request, inputs, plan.error());
     }
     return result.hit;
   };

@@ -20,11 +20,14 @@
 
 namespace fovea {
 
+// What the pixels go through before the engine, whatever the network's size:
+// Letterbox::parameters().
+std::string default_preprocessing();
+
 struct PlanRequest {
   std::filesystem::path model;
   engine::BuilderConfig config;
-  std::string
-      preprocessing;  // Letterbox::parameters(): what the pixels went through before the engine
+  std::string preprocessing = default_preprocessing();
 };
 
 // What a plan's key is made of, by name, in a fixed order.
@@ -56,6 +59,14 @@ struct CacheEntry {
   double build_seconds = 0;
 };
 
+// What get_or_build() would find, without building.
+struct CacheStatus {
+  std::string key;
+  KeyInputs inputs;
+  bool cached = false;
+  std::string reason;  // why not
+};
+
 class PlanCache {
  public:
   using Builder = std::function<Result<engine::Plan>(
@@ -71,6 +82,9 @@ class PlanCache {
   Result<CachedPlan> get_or_build(const PlanRequest& request,
                                   const engine::Progress& progress = {}) const;
 
+  // Errors: key_inputs()'s.
+  Result<CacheStatus> status(const PlanRequest& request) const;
+
   // The plan of a key after all checks. Errors: kNotFound (not in the cache), kCorrupt with the
   // reason.
   Result<engine::Plan> find(const std::string& key, const KeyInputs& inputs) const;
@@ -83,7 +97,8 @@ class PlanCache {
  private:
   std::filesystem::path path(const std::string& key, const char* suffix) const;
   Result<CacheEntry> read_entry(const std::filesystem::path& manifest) const;
-  std::string why_missing(const PlanRequest& request, const KeyInputs& inputs) const;
+  std::string why_missing(const PlanRequest& request, const KeyInputs& inputs,
+                          const Error& error) const;
   Result<> store(const CachedPlan& built, const PlanRequest& request,
                  const KeyInputs& inputs) const;
 

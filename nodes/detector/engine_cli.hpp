@@ -1,0 +1,117 @@
+// Parts that the subcommands of `fovea-engine` share. Internal to engine_cli*.cpp.
+//
+// Each subcommand declares its options on its CLI11 app and runs afterwards. Reports for people go
+// to stdout, or, with --json -, nothing but JSON does; progress and problems go to stderr.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/plan_cache.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace fovea::engine_cli {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailure = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitInterrupted = 130;
+
+// Set by SIGINT and SIGTERM; loops end at their next turn.
+extern std::atomic<bool> interrupted;
+
+// Declares a subcommand on `app`; the function it returns runs it and gives the exit code.
+using Command = std::function<int()>;
+Command add_build(CLI::App& app);
+Command add_inspect(CLI::App& app);
+Command add_list(CLI::App& app);
+Command add_bench(CLI::App& app);
+Command add_verify(CLI::App& app);
+
+// --onnx, --load-engine, --provider, --precision, --batch, --threads, --input-size, --keep-output0.
+struct ModelOptions {
+  std::string onnx;
+  std::string load_engine;
+  engine::BuilderConfig config;
+  std::string input_size;  // "640" or "640x480", width first
+  std::string cache_dir;
+
+  void declare(CLI::App& app, bool accept_engine);
+  // What a plan comes from, after checks on the options. Errors: kInvalidArgument.
+  Result<PlanRequest> request() const;
+  // From --load-engine, or through the cache.
+  struct Source {
+    engine::Plan plan;
+    std::optional<CachedPlan> cached;
+    double seconds = 0;
+  };
+  Result<Source> plan() const;
+};
+
+// --json [FILE]. `fields` is JSON text.
+struct JsonOption {
+  std::string target;  // empty = not asked for, "-" = stdout
+
+  void declare(CLI::App& app);
+  bool on_stdout() const { return target == "-"; }
+  Result<> write(const std::string& json) const;
+};
+
+// Prints to stdout unless JSON goes there.
+void say(const JsonOption& json, const std::string& line);
+// "fovea-engine: error: ..." and the exit code for it.
+int report(const Error& error);
+
+// A line per stage on stderr, or a bar if stderr is a terminal.
+engine::Progress progress_printer();
+// The same for a loop of known length: call with 0..total.
+class Bar {
+ public:
+  explicit Bar(std::string label, std::size_t total);
+  void update(std::size_t done);
+  ~Bar();
+
+ private:
+  std::string label_;
+  std::size_t total_;
+  bool terminal_;
+  std::size_t last_tenth_ = 0;
+};
+
+// A decoded picture, BGR, rows dense. Errors: kNotFound, kCorrupt (no picture).
+struct Picture {
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  std::vector<std::byte> bgr;
+};
+Result<Picture> read_picture(const std::string& path);
+
+// Memory for one batch item at the alignment that bindings need. Addresses are stable.
+class Bindings {
+ public:
+  explicit Bindings(const engine::EngineInfo& info);
+  engine::BatchItem item() const { return {input_, outputs_}; }
+  std::span<std::byte> input() const { return {input_, input_bytes_}; }
+  std::span<const std::byte> output(std::size_t index) const;
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  std::vector<std::unique_ptr<std::byte[], Free>> memory_;
+  std::byte* input_ = nullptr;
+  std::size_t input_bytes_ = 0;
+  std::vector<void*> outputs_;
+  std::vector<std::size_t> output_bytes_;
+};
+
+}  // namespace fovea::engine_cli

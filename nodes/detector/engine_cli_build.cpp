@@ -1,0 +1,181 @@
+// `build`, `inspect` and `list`: engines as things on disk.
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/detector/engine_cli.hpp"
+
+namespace fovea::engine_cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json to_json(const KeyInputs& inputs) {
+  Json json = Json::object();
+  for (const auto& [name, value] : inputs) json[name] = value;
+  return json;
+}
+
+std::string dumped(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+struct BuildCommand {
+  ModelOptions model;
+  std::string save_engine;
+  JsonOption json;
+
+  Result<int> to_file() const {
+    FOVEA_ASSIGN(const PlanRequest request, model.request());
+    FOVEA_ASSIGN(const engine::Plan plan,
+                 engine::build_plan(request.model, request.config, progress_printer()));
+    if (interrupted) return kExitInterrupted;
+    FOVEA_TRY(engine::save_plan(plan, save_engine));
+    say(json, fmt::format("{}: {} layers, {} {}, up to {} pictures, {} threads", save_engine,
+                          plan.network.layers.size(), plan.provider, plan.precision, plan.max_batch,
+                          plan.threads));
+    FOVEA_TRY(json.write(dumped({{"plan", save_engine},
+                                 {"model_hash", plan.model_hash},
+                                 {"layers", plan.network.layers.size()}})));
+    return kExitOk;
+  }
+
+  Result<int> to_cache() const {
+    FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
+    if (interrupted) return kExitInterrupted;
+    const CachedPlan& cached = *source.cached;
+    const std::string where =
+        (PlanCache(model.cache_dir).folder() / (cached.key + ".plan")).string();
+    say(json, cached.hit ? fmt::format("{}: already built", where)
+                         : fmt::format("{}: built in {:.2f} s ({})", where, cached.seconds,
+                                       cached.reason));
+    FOVEA_TRY(json.write(dumped({{"plan", where},
+                                 {"key", cached.key},
+                                 {"hit", cached.hit},
+                                 {"reason", cached.reason},
+                                 {"warning", cached.warning},
+                                 {"seconds", cached.seconds},
+                                 {"model_hash", cached.plan.model_hash},
+                                 {"layers", cached.plan.network.layers.size()}})));
+    return kExitOk;
+  }
+
+  int run() const {
+    const auto code = save_engine.empty() ? to_cache() : to_file();
+    return code ? *code : report(code.error());
+  }
+};
+
+struct InspectCommand {
+  ModelOptions model;
+  bool layers = false;
+  JsonOption json;
+
+  // Of a model: what its key is made of and whether the cache has it.
+  Result<int> inspect_model() const {
+    FOVEA_ASSIGN(const PlanRequest request, model.request());
+    const PlanCache cache(model.cache_dir);
+    FOVEA_ASSIGN(const CacheStatus status, cache.status(request));
+    say(json, fmt::format("key      {}", status.key));
+    for (const auto& [name, value] : status.inputs)
+      say(json, fmt::format("  {:<17} {}", name, value));
+    say(json, status.cached ? std::string("cached   yes")
+                            : fmt::format("cached   no, it would be built: {}", status.reason));
+    FOVEA_TRY(json.write(dumped({{"key", status.key},
+                                 {"inputs", to_json(status.inputs)},
+                                 {"cached", status.cached},
+                                 {"reason", status.reason}})));
+    return kExitOk;
+  }
+
+  Result<int> inspect_plan() const {
+    FOVEA_ASSIGN(const auto bytes, engine::read_file(model.load_engine));
+    const auto in_file = [&](const Error& error) {
+      return fail(error.with_context(model.load_engine));
+    };
+    const auto manifest = engine::read_manifest(bytes);
+    if (!manifest) return in_file(manifest.error());
+    const auto plan = engine::deserialize(bytes);
+    if (!plan) return in_file(plan.error());
+    Json described = Json::parse(*manifest, nullptr, /*allow_exceptions=*/false);
+    described["bytes"] = bytes.size();
+    if (layers) {
+      FOVEA_ASSIGN(const auto engine, engine::load_engine(*plan));
+      described["execution"] = Json::array();
+      if (const auto cpu = std::dynamic_pointer_cast<const engine::CpuEngine>(engine)) {
+        for (const auto& layer : cpu->layers()) {
+          described["execution"].push_back(
+              {{"layer", layer.layer}, {"implementation", layer.implementation}});
+        }
+        described["declined"] = cpu->declined();
+        described["context_bytes"] = cpu->context_bytes();
+      }
+    }
+    say(json, dumped(described));
+    FOVEA_TRY(json.write(dumped(described)));
+    return kExitOk;
+  }
+
+  int run() const {
+    const auto code = model.load_engine.empty() ? inspect_model() : inspect_plan();
+    return code ? *code : report(code.error());
+  }
+};
+
+struct ListCommand {
+  std::string cache_dir;
+  JsonOption json;
+
+  int run() const {
+    const PlanCache cache(cache_dir);
+    Json list = Json::array();
+    for (const CacheEntry& entry : cache.list()) {
+      list.push_back({{"key", entry.key},
+                      {"model", entry.model},
+                      {"bytes", entry.bytes},
+                      {"build_seconds", entry.build_seconds},
+                      {"inputs", to_json(entry.inputs)}});
+      const auto input = [&](const char* name) { return list.back()["inputs"].value(name, "?"); };
+      say(json, fmt::format("{:.12}  {:>7.1f} MB  {} {} batch {} threads {}  {}", entry.key,
+                            static_cast<double>(entry.bytes) / 1e6, input("provider"),
+                            input("precision"), input("max_batch"), input("threads"), entry.model));
+    }
+    if (list.empty()) say(json, fmt::format("no engines in {}", cache.folder().string()));
+    const auto written =
+        json.write(dumped({{"folder", cache.folder().string()}, {"engines", list}}));
+    return written ? kExitOk : report(written.error());
+  }
+};
+
+}  // namespace
+
+Command add_build(CLI::App& app) {
+  auto command = std::make_shared<BuildCommand>();
+  command->model.declare(app, /*accept_engine=*/false);
+  app.add_option("--save-engine", command->save_engine,
+                 "Write the engine here instead of into the cache");
+  command->json.declare(app);
+  return [command] { return command->run(); };
+}
+
+Command add_inspect(CLI::App& app) {
+  auto command = std::make_shared<InspectCommand>();
+  command->model.declare(app, /*accept_engine=*/true);
+  app.add_flag("--layers", command->layers, "Also what runs each layer (with --load-engine)");
+  command->json.declare(app);
+  return [command] { return command->run(); };
+}
+
+Command add_list(CLI::App& app) {
+  auto command = std::make_shared<ListCommand>();
+  app.add_option("--cache-dir", command->cache_dir, "Folder to list");
+  command->json.declare(app);
+  return [command] { return command->run(); };
+}
+
+}  // namespace fovea::engine_cli

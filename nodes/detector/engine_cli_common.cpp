@@ -1,0 +1,177 @@
+// Options, reports and progress that all subcommands share.
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <new>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/detector/engine_cli.hpp"
+
+namespace fovea::engine_cli {
+
+namespace {
+
+std::int32_t usable_cores() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+// "640" or "640x480".
+bool parse_size(const std::string& text, std::int32_t& width, std::int32_t& height) {
+  const char* end = text.data() + text.size();
+  auto result = std::from_chars(text.data(), end, width);
+  if (result.ec != std::errc() || width < 1) return false;
+  height = width;
+  if (result.ptr == end) return true;
+  if (*result.ptr != 'x') return false;
+  result = std::from_chars(result.ptr + 1, end, height);
+  return result.ec == std::errc() && result.ptr == end && height >= 1;
+}
+
+}  // namespace
+
+void ModelOptions::declare(CLI::App& app, bool accept_engine) {
+  config.threads = 0;
+  auto* model = app.add_option("--onnx,--model", onnx, "ONNX file");
+  if (accept_engine) {
+    app.add_option("--load-engine", load_engine, "Engine file written by build --save-engine")
+        ->excludes(model);
+  } else {
+    model->required();
+  }
+  app.add_option("--provider", config.provider, "What runs the network: cpu or reference")
+      ->capture_default_str();
+  app.add_option("--precision", config.precision, "Arithmetic: fp32")->capture_default_str();
+  app.add_option("--batch", config.max_batch, "Most pictures in one inference")
+      ->capture_default_str();
+  app.add_option("--threads", config.threads, "Threads of the CPU provider; 0 = one per core")
+      ->capture_default_str();
+  app.add_option("--input-size", input_size, "WIDTHxHEIGHT or SIDE, for models that leave it open");
+  app.add_flag("--keep-output0", config.keep_output0,
+               "Keep the model's own output; do not cut its head off");
+  app.add_option("--cache-dir", cache_dir,
+                 "Where built engines are kept; default $FOVEA_CACHE_DIR or ~/.cache/fovea");
+}
+
+Result<PlanRequest> ModelOptions::request() const {
+  if (onnx.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                load_engine.empty() ? "--onnx or --load-engine is required" : "--onnx is required");
+  }
+  PlanRequest request;
+  request.model = onnx;
+  request.config = config;
+  if (request.config.threads == 0) request.config.threads = usable_cores();
+  if (!input_size.empty() &&
+      !parse_size(input_size, request.config.input_width, request.config.input_height)) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--input-size is '{}'; it must be SIDE or WIDTHxHEIGHT", input_size));
+  }
+  return request;
+}
+
+Result<ModelOptions::Source> ModelOptions::plan() const {
+  Source source;
+  const auto start = std::chrono::steady_clock::now();
+  if (!load_engine.empty()) {
+    FOVEA_ASSIGN(source.plan, engine::read_plan(load_engine));
+  } else {
+    FOVEA_ASSIGN(const PlanRequest wanted, request());
+    FOVEA_ASSIGN(source.cached, PlanCache(cache_dir).get_or_build(wanted, progress_printer()));
+    source.plan = source.cached->plan;
+    if (!source.cached->warning.empty())
+      fmt::print(stderr, "warning: {}\n", source.cached->warning);
+  }
+  source.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return source;
+}
+
+void JsonOption::declare(CLI::App& app) {
+  app.add_option("--json", target, "Report as JSON, into FILE or to stdout")
+      ->expected(0, 1)
+      ->default_str("-")
+      ->type_name("[FILE]");
+}
+
+Result<> JsonOption::write(const std::string& json) const {
+  if (target.empty()) return {};
+  const std::string text = json + "\n";
+  if (!on_stdout()) return engine::write_file_atomically(target, std::as_bytes(std::span(text)));
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    return fail_errno(ErrorCode::kInternal, "write to stdout");
+  }
+  return {};
+}
+
+void say(const JsonOption& json, const std::string& line) {
+  if (!json.on_stdout()) fmt::print("{}\n", line);
+}
+
+int report(const Error& error) {
+  fmt::print(stderr, "fovea engine: {}: {}\n", to_string(error.code), error.message);
+  return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitFailure;
+}
+
+engine::Progress progress_printer() {
+  const bool terminal = ::isatty(STDERR_FILENO) != 0;
+  return [terminal](std::string_view stage, double done) {
+    if (!terminal) {
+      fmt::print(stderr, "{:3.0f} % {}\n", 100 * done, stage);
+      return;
+    }
+    constexpr int kWidth = 30;
+    const int filled = static_cast<int>(done * kWidth);
+    fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {:3.0f} % {:<12}{}", "", filled, "", kWidth - filled,
+               100 * done, stage, done >= 1 ? "\n" : "");
+  };
+}
+
+Bar::Bar(std::string label, std::size_t total)
+    : label_(std::move(label)), total_(total), terminal_(::isatty(STDERR_FILENO) != 0) {}
+
+void Bar::update(std::size_t done) {
+  const std::size_t tenth = total_ == 0 ? 10 : 10 * done / total_;
+  if (terminal_) {
+    fmt::print(stderr, "\r{} {}/{} ", label_, done, total_);
+  } else if (tenth != last_tenth_) {
+    fmt::print(stderr, "{} {}/{}\n", label_, done, total_);
+  }
+  last_tenth_ = tenth;
+}
+
+Bar::~Bar() {
+  if (terminal_) std::fputc('\n', stderr);
+}
+
+namespace {
+constexpr std::align_val_t kAlignment{64};
+}
+
+void Bindings::Free::operator()(std::byte* memory) const {
+  ::operator delete[](memory, kAlignment);
+}
+
+Bindings::Bindings(const engine::EngineInfo& info) : input_bytes_(info.input.bytes) {
+  const auto allocate = [&](std::size_t bytes) {
+    memory_.emplace_back(static_cast<std::byte*>(::operator new[](bytes + 64, kAlignment)));
+    return memory_.back().get();
+  };
+  input_ = allocate(input_bytes_);
+  for (const engine::TensorSpec& output : info.outputs) {
+    outputs_.push_back(allocate(output.bytes));
+    output_bytes_.push_back(output.bytes);
+  }
+}
+
+std::span<const std::byte> Bindings::output(std::size_t index) const {
+  return {static_cast<const std::byte*>(outputs_[index]), output_bytes_[index]};
+}
+
+}  // namespace fovea::engine_cli
