@@ -1,6 +1,5 @@
 #include "launch/preflight.hpp"
 
-#include <chrono>
 #include <thread>
 
 #include <fmt/format.h>
@@ -14,7 +13,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kPatience = std::chrono::seconds(10);
 constexpr auto kPollInterval = std::chrono::milliseconds(20);
 
 // Pid of the live process that uses the name; 0 when it is free.
@@ -48,8 +46,9 @@ Result<> check_shared_memory(const Graph& graph, const Domain& domain) {
                   parts));
 }
 
-Result<> check_names_free(const Graph& graph, const Domain& domain) {
-  const Clock::time_point deadline = Clock::now() + kPatience;
+Result<> check_names_free(const Graph& graph, const Domain& domain,
+                          std::chrono::milliseconds patience) {
+  const Clock::time_point deadline = Clock::now() + patience;
   for (const NodeAction& node : graph.nodes) {
     std::uint32_t owner = 0;
     while ((owner = owner_of(domain, node.name)) != 0) {

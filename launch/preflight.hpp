@@ -2,6 +2,8 @@
 // using the names.
 #pragma once
 
+#include <chrono>
+
 #include "launch/graph.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/result.hpp"
@@ -13,8 +15,9 @@ namespace fovea::launch {
 // needed and the size free.
 Result<> check_shared_memory(const Graph& graph, const Domain& domain);
 
-// Names in use by live processes: nodes of a launch that was just killed get a moment to end.
+// No live process uses a node's name; those of a launch that was just killed get `patience` to end.
 // Errors: kUnavailable with node and pid.
-Result<> check_names_free(const Graph& graph, const Domain& domain);
+Result<> check_names_free(const Graph& graph, const Domain& domain,
+                          std::chrono::milliseconds patience = std::chrono::seconds(10));
 
 }  // namespace fovea::launch

@@ -60,7 +60,7 @@ CameraView view_camera(const Readers& readers, const MetricsReader& source, cons
   if (const MetricsReader* sink = find_stage(readers, "postprocess", name)) {
     view.latency = latency_of(sink->histogram("latency_us", name));
     for (const MetricSample& sample : sink->counters()) {
-      if (sample.name == "detections" && sample.camera == name)
+      if (sample.name == "detections" && sample.camera == name && sample.value > 0)
         view.detections[sample.label] += sample.value;
     }
   }

@@ -41,6 +41,14 @@ std::string_view without_prefix(std::string_view line) {
   return line;
 }
 
+// What a node printed last about an error; null when it died without a word.
+const std::string* last_error(const std::deque<std::string>& lines) {
+  const auto found = std::find_if(lines.rbegin(), lines.rend(), [](const std::string& line) {
+    return line.find("error") != std::string::npos;
+  });
+  return found == lines.rend() ? nullptr : &*found;
+}
+
 }  // namespace
 
 std::string_view to_string(Phase phase) {
@@ -270,8 +278,9 @@ void Supervisor::give_up(Member& member, const std::string& what) {
   member.phase = Phase::kFailed;
   std::string message =
       fmt::format("{}: node `{}` {}", member.action->where, member.action->name, what);
-  if (!member.last_lines.empty())
-    message += fmt::format(": {}", without_prefix(member.last_lines.back()));
+  if (const std::string* reason = last_error(member.last_lines)) {
+    message += fmt::format(": {}", without_prefix(*reason));
+  }
   if (error_.empty()) error_ = message;
   event(LogLevel::kError, message);
   if (!member.was_active || graph_.has_dependents(member.action->name)) stop_because(message);
@@ -312,7 +321,6 @@ void Supervisor::stop() {
 
 // Tells every node to end whose dependents have all ended, once what they sent has been taken in.
 void Supervisor::advance_stop() {
-  bool first_wave = true;
   std::vector<Member*> wave;
   for (const auto& member : members_) {
     const auto blocks = [&](const std::unique_ptr<Member>& other) {
@@ -320,20 +328,23 @@ void Supervisor::advance_stop() {
       return !other->ended() &&
              std::find(needs.begin(), needs.end(), member->action->name) != needs.end();
     };
-    const bool may_stop = std::none_of(members_.begin(), members_.end(), blocks);
-    if (!member->runs() || member->phase == Phase::kStopping || !may_stop) continue;
-    wave.push_back(member.get());
-    if (graph_.has_dependents(member->action->name)) first_wave = false;
+    if (!member->runs() || member->phase == Phase::kStopping) continue;
+    if (std::none_of(members_.begin(), members_.end(), blocks)) wave.push_back(member.get());
   }
-  if (wave.empty() || (!first_wave && !drained())) return;
-  drain_began_ns_ = 0;
-  for (Member* member : wave) begin_stop(*member, SIGINT);
+  for (Member* member : wave) {
+    // Nobody sends to a node that nothing depends on; after a failure there is nobody to drain to.
+    const bool takes_in = graph_.has_dependents(member->action->name) && error_.empty();
+    if (!takes_in || drained()) begin_stop(*member, SIGINT);
+  }
 }
 
 // Nothing is in flight any more, or what is will not arrive.
 bool Supervisor::drained() {
   const std::uint64_t count = callbacks_.in_flight ? callbacks_.in_flight() : 0;
-  if (count <= drain_residue_) return true;
+  if (count <= drain_residue_) {
+    drain_began_ns_ = 0;
+    return true;
+  }
   const std::int64_t now = monotonic_ns();
   if (drain_began_ns_ == 0) drain_began_ns_ = drain_changed_ns_ = now;
   if (count != drain_last_) drain_changed_ns_ = now;
