@@ -149,7 +149,7 @@ class DetectorNode final : public Node {
       log_info("plan {:.12} built in {:.1f} s: {}", cached.key, cached.seconds, cached.reason);
     }
     ++metrics().counter(cached.hit ? "plan_hit" : "plan_built");
-    metrics().counter("plan_ms") = static_cast<std::uint64_t>(cached.seconds * 1e3);
+    metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(cached.seconds * 1e3);
     metrics().counter("engine_info", "", fmt::format("{}/{}", provider_, precision_)) = 1;
     FOVEA_ASSIGN(engine_, engine::load_engine(cached.plan));
     FOVEA_ASSIGN(context_, engine_->create_execution_context());
