@@ -13,7 +13,7 @@ struct EngineOptions {
   std::int32_t max_batch = 1;  // >= 1
   std::int32_t threads = 1;    // of one execution context, >= 1
   std::string precision = "fp32";
-  std::string model_hash;
+  std::string model_hash = {};
 };
 
 // One row in the list of providers, best first, "reference" last.
