@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -275,12 +276,11 @@ void MetricsPage::set_status(msgs::DiagnosticLevel level, std::string_view messa
   // Odd from here, also when a predecessor died while it was odd.
   const std::uint64_t odd = layout_->status_sequence.load(std::memory_order_relaxed) | 1;
   layout_->status_sequence.store(odd, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
   layout_->level.store(static_cast<std::uint32_t>(level), std::memory_order_relaxed);
   for (std::size_t i = 0; i < layout_->status.size(); ++i) {
     std::uint64_t word = 0;
     std::memcpy(&word, text.data() + i * sizeof(word), sizeof(word));
-    layout_->status[i].store(word, std::memory_order_relaxed);
+    layout_->status[i].store(word, std::memory_order_release);  // who sees it sees the odd sequence
   }
   layout_->status_sequence.store(odd + 1, std::memory_order_release);
 }
@@ -342,17 +342,19 @@ msgs::DiagnosticLevel MetricsReader::level() const {
 
 std::string MetricsReader::status() const {
   std::array<char, detail::kStatusBytes> text{};
-  // An owner that died while it wrote leaves the sequence odd; then the last try's mixture has to
-  // do.
-  for (int round = 0; round < 1000; ++round) {
+  // An owner that died while it wrote leaves the sequence odd; then the mixture has to do. One that
+  // is only off its core will go on, but who forges a page gets no endless loop from us.
+  const std::int64_t give_up = monotonic_ns() + 1'000'000'000;
+  for (;;) {
     const std::uint64_t before = layout_->status_sequence.load(std::memory_order_acquire);
     for (std::size_t i = 0; i < layout_->status.size(); ++i) {
-      const std::uint64_t word = layout_->status[i].load(std::memory_order_relaxed);
+      const std::uint64_t word = layout_->status[i].load(std::memory_order_acquire);
       std::memcpy(text.data() + i * sizeof(word), &word, sizeof(word));
     }
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if ((before & 1) == 0 && layout_->status_sequence.load(std::memory_order_relaxed) == before)
-      break;
+    const std::uint64_t after = layout_->status_sequence.load(std::memory_order_relaxed);
+    if ((before & 1) == 0 && after == before) break;
+    if (!alive() || monotonic_ns() > give_up) break;
+    sched_yield();
   }
   return std::string(text.data(), strnlen(text.data(), text.size()));
 }

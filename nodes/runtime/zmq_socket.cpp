@@ -1,7 +1,6 @@
 #include "nodes/runtime/zmq_socket.hpp"
 
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 #include <zmq.hpp>
 
+#include "nodes/runtime/executor.hpp"
 #include "nodes/runtime/pubsub.hpp"
 
 namespace fovea {
@@ -69,8 +69,8 @@ Result<BoundPath> BoundPath::bind(const Domain& domain, void* socket, const std:
   FOVEA_ASSIGN(const FileHandle locked, domain.lock());
   if (someone_listens(bound.path_)) {
     return fail(ErrorCode::kUnavailable,
-                fmt::format("{} already has a publisher in domain {}: a process listens on {}",
-                            what, domain.name(), bound.path_.native()));
+                fmt::format("{} is taken in domain {}: a live process listens on {}", what,
+                            domain.name(), bound.path_.native()));
   }
   unlink(bound.path_.c_str());
   // We bind, ZeroMQ serves (USE_FD): it then leaves the path alone when it closes the socket, at a
@@ -118,11 +118,7 @@ int receive_now(void* socket, void* data, std::size_t capacity) {
   }
 }
 
-bool stop_signal_pending() {
-  sigset_t pending;
-  return sigpending(&pending) == 0 &&
-         (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
-}
+bool stop_signal_pending() { return Executor::stop_signalled(); }
 
 }  // namespace detail
 }  // namespace fovea

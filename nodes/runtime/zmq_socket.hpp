@@ -66,8 +66,8 @@ inline constexpr int kQueueLength = 128;
 int send_now(void* socket, const void* data, std::size_t size);
 int receive_now(void* socket, void* data, std::size_t capacity);
 
-// SIGINT or SIGTERM waits to be delivered. Executor::block_signals() makes them wait, so a loop
-// that blocks the executor's thread must look for itself.
+// SIGINT or SIGTERM came, whether or not someone has taken it yet. Executor::block_signals() keeps them from
+// interrupting anything, so a loop that blocks the executor's thread must look for itself.
 bool stop_signal_pending();
 
 }  // namespace fovea::detail
