@@ -25,8 +25,6 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 // second.
 constexpr int kReconnectMs = 10;
 constexpr int kReconnectMaxMs = 100;
-// A peer that sends more than any message of ours is cut off instead of filling our memory.
-constexpr int kMaxMessageBytes = 1 << 20;
 // Messages that one drain() takes at most, so that a flood cannot keep the caller for ever.
 constexpr int kDrainLimit = 4 * kQueueLength;
 
@@ -59,8 +57,6 @@ class ZmqSubscription final : public SubscriptionCore {
     FOVEA_TRY(set_zmq_option(socket, ZMQ_RECONNECT_IVL, kReconnectMs));
     FOVEA_TRY(set_zmq_option(socket, ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs));
     FOVEA_TRY(set_zmq_option(socket, ZMQ_RCVHWM, kQueueLength));
-    const std::int64_t max_bytes = kMaxMessageBytes;
-    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes);
     // All messages of the topic, also those of another layout: they are refused by name, not
     // ignored.
     zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);

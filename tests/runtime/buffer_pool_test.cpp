@@ -369,6 +369,8 @@ TEST_F(Pools, AReliableReaderThatIsGoneIsReaped) {
   publish(*pool, 1);
   reader.reset();
   publish(*pool, 2);
+  publish(*pool, 3);
+  EXPECT_EQ(pool->held_count(), 2u) << "held for a reader that the publisher still believes in";
   EXPECT_TRUE(pool->loan());
   EXPECT_EQ(pool->reliable_readers(), 0u);
 }
