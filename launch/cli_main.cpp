@@ -38,14 +38,25 @@ int become_engine_tool(char** argv) {
   return refuse(fmt::format("cannot run {}: {}", tool, std::strerror(errno)));
 }
 
+// The first word that CLI11 did not understand, out of "The following arguments were not expected:
+// a b".
+std::string unexpected_word(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  const std::size_t colon = text.rfind(": ");
+  if (error.get_name() != "ExtrasError" || colon == std::string::npos) return "";
+  const std::size_t end = text.find(' ', colon + 2);
+  return text.substr(colon + 2, end == std::string::npos ? end : end - colon - 2);
+}
+
 // CLI11 only says that a word was not expected; say which command or option was probably meant.
 std::string explain(const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_name() != "ExtrasError" && error.get_name() != "RequiredError") return error.what();
   const CLI::App* innermost = &app;
-  while (!innermost->get_subcommands().empty()) innermost = innermost->get_subcommands().front();
+  while (!innermost->get_subcommands().empty()) {
+    innermost = innermost->get_subcommands().front();
+  }
   const std::vector<std::string> extras = app.remaining(true);
-  if (extras.empty()) return error.what();
-  const std::string& word = extras.front();
+  const std::string word = extras.empty() ? unexpected_word(error) : extras.front();
+  if (word.empty()) return error.what();
   std::vector<std::string> known;
   const bool is_option = word.starts_with("-");
   if (is_option) {

@@ -1,0 +1,307 @@
+// The `fovea` command as a user meets it: exit codes, messages, what is left behind. Runs the real
+// executable on nodes that misbehave (fake_node.cpp).
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <signal.h>
+#include <unistd.h>
+
+#include "launch/child_process.hpp"
+#include "launch/snapshot.hpp"
+#include "msgs/detection.hpp"
+#include "nodes/runtime/pubsub.hpp"
+#include "tests/launch/isolated_domain.hpp"
+
+namespace fovea::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr auto kWatchdog = 60s;
+
+struct Outcome {
+  ExitStatus status;
+  std::string output;
+};
+
+class CliTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<ChildProcess> start(std::vector<std::string> words) {
+    words.insert(words.begin(), std::string(FOVEA_BIN_DIR) + "/fovea");
+    return ChildProcess::spawn(words, {}).value();
+  }
+
+  // Reads on until the process has ended.
+  Outcome finish(ChildProcess& process) {
+    Outcome outcome;
+    const bool ended = wait_for([&] {
+      read_more(process);
+      const auto status = process.reap();
+      if (status) outcome.status = *status;
+      return status.has_value();
+    });
+    EXPECT_TRUE(ended) << "the command did not end";
+    read_more(process);
+    outcome.output = std::exchange(output_, {});
+    return outcome;
+  }
+
+  Outcome run(std::vector<std::string> words) { return finish(*start(std::move(words))); }
+
+  void read_more(ChildProcess& process) {
+    process.read_output([this](std::string_view line) { (output_ += line) += '\n'; });
+  }
+
+  static bool wait_for(const std::function<bool()>& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + kWatchdog;
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(1ms);
+    }
+    return true;
+  }
+
+  // A launch file of fake nodes; returns its path.
+  std::string launch_file(const std::string& nodes) {
+    const fs::path file = domain_.root() / "test.launch.yaml";
+    std::ofstream(file) << "launch:\n" << nodes;
+    return file;
+  }
+
+  static std::string fake(const std::string& name, const std::string& more = "") {
+    return "  - node: {exec: " FOVEA_FAKE_NODE ", name: " + name + more + "}\n";
+  }
+
+  bool all_active(std::size_t count) const {
+    const Snapshot snapshot = take_snapshot(*domain_, false);
+    std::size_t active = 0;
+    for (const NodeView& node : snapshot.nodes) {
+      active += node.alive && node.state == msgs::LifecycleState::kActive;
+    }
+    return active == count;
+  }
+
+  IsolatedDomain domain_;
+  std::string output_;
+};
+
+TEST_F(CliTest, HelpAndVersion) {
+  const Outcome help = run({"--help"});
+  EXPECT_TRUE(help.status.success());
+  for (const char* command : {"launch", "topic", "node", "engine"})
+    EXPECT_THAT(help.output, HasSubstr(command));
+  EXPECT_THAT(run({"--version"}).output, HasSubstr("fovea 0."));
+}
+
+TEST_F(CliTest, MistypedWordsAreToldWithWhatWasMeant) {
+  const std::vector<std::pair<std::vector<std::string>, const char*>> cases{
+      {{"lauch", "x.yaml"}, "unknown command `lauch`; did you mean `launch`?"},
+      {{"topic", "lst"}, "unknown command `lst`; did you mean `list`?"},
+      {{"launch", "x.yaml", "--durtion", "5"},
+       "unknown option `--durtion`; did you mean `--duration`?"},
+      {{"node", "list", "--jsn"}, "unknown option `--jsn`; did you mean `--json`?"},
+      {{"launch", "x.yaml", "video=5"}, "`video=5` is no launch argument; write name:=value"},
+      {{"launch", "x.yaml", "a:=1", "a:=2"}, "argument `a` is given twice"},
+      {{"launch", "x.yaml", "--duration", "-3"}, "--duration"},
+      {{"launch"}, "file is required"},
+      {{"topic", "echo"}, "topic is required"},
+      {{"launch", "nowhere.launch.yaml"}, "nowhere.launch.yaml: no such launch file"},
+      {{"node", "list", "--domain", "Bad Name"}, "Bad Name"},
+      {{}, "subcommand is required"},
+  };
+  for (const auto& [words, message] : cases) {
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.status.code, 2) << message;
+    EXPECT_THAT(outcome.output, HasSubstr(message));
+  }
+}
+
+TEST_F(CliTest, RefusesABadLaunchFileWithItsLine) {
+  const Outcome outcome =
+      run({"launch", launch_file("  - node: {exec: " FOVEA_FAKE_NODE ", nam: x}\n")});
+  EXPECT_EQ(outcome.status.code, 2);
+  EXPECT_THAT(outcome.output,
+              HasSubstr("test.launch.yaml:2: unknown key `nam` in node; did you mean `name`?"));
+}
+
+TEST_F(CliTest, DryRunShowsCommandsAndStartsNothing) {
+  const Outcome outcome =
+      run({"launch", launch_file(fake("cam0")), "--dry-run", "--domain", "test"});
+  EXPECT_TRUE(outcome.status.success());
+  EXPECT_THAT(outcome.output, HasSubstr("--domain test --name cam0"));
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+}
+
+TEST_F(CliTest, ShowsTheArgumentsOfALaunchFile) {
+  const Outcome outcome = run({"launch", "four_cameras", "--show-args"});
+  EXPECT_TRUE(outcome.status.success());
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("video:="), HasSubstr("default synthetic://")));
+}
+
+TEST_F(CliTest, RunsForTheDurationAndLeavesOnlyItsReport) {
+  const fs::path report = domain_.root() / "report.json";
+  const Outcome outcome = run({"launch", launch_file(fake("a") + fake("b", ", depends_on: [a]")),
+                               "--domain", "test", "--duration", "0.2", "--json", report.string()});
+  EXPECT_TRUE(outcome.status.success()) << outcome.output;
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+  const auto json = nlohmann::json::parse(std::ifstream(report));
+  EXPECT_EQ(json["restarts"], nlohmann::json({{"a", 0}, {"b", 0}}));
+}
+
+TEST_F(CliTest, QuietWithJsonOnStdoutPrintsNothingElseThere) {
+  const Outcome outcome = run(
+      {"launch", launch_file(fake("a")), "--domain", "test", "--duration", "0.1", "--json", "-"});
+  EXPECT_THAT(outcome.output, HasSubstr("\"cameras\": {}"));
+  EXPECT_THAT(outcome.output, HasSubstr("\"detector\": null"));
+}
+
+TEST_F(CliTest, CtrlCEndsItInOrder) {
+  const auto launch = start(
+      {"launch", launch_file(fake("a") + fake("b", ", depends_on: [a]")), "--domain", "test"});
+  ASSERT_TRUE(wait_for([&] { return all_active(2); }));
+  launch->signal(SIGINT);
+  const Outcome outcome = finish(*launch);
+  EXPECT_TRUE(outcome.status.success()) << outcome.output;
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+}
+
+TEST_F(CliTest, CtrlCEndsItWhileANodeHangsInItsStart) {
+  const auto launch =
+      start({"launch",
+             launch_file(fake("a",
+                              ", param: [{name: behaviour, value: hang_configure}], "
+                              "sigterm_timeout: 0.1, sigkill_timeout: 0.1")),
+             "--domain", "test"});
+  ASSERT_TRUE(wait_for([&] { return !take_snapshot(*domain_, false).nodes.empty(); }));
+  launch->signal(SIGINT);
+  const Outcome outcome = finish(*launch);
+  EXPECT_TRUE(outcome.status.success()) << outcome.output;
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+}
+
+TEST_F(CliTest, ANodeThatCannotStartFailsTheLaunchWithItsOwnWords) {
+  const Outcome outcome =
+      run({"launch", launch_file(fake("a", ", param: [{name: behaviour, value: fail_configure}]")),
+           "--domain", "test"});
+  EXPECT_EQ(outcome.status.code, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("test.launch.yaml:2: node `a` exited with code 1"));
+  EXPECT_THAT(outcome.output, HasSubstr("the lens cap is on"));
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+}
+
+TEST_F(CliTest, ASecondLaunchInTheDomainIsRefused) {
+  const std::string file = launch_file(fake("a"));
+  const auto first = start({"launch", file, "--domain", "test"});
+  ASSERT_TRUE(wait_for([&] { return all_active(1); }));
+  const std::string before = std::exchange(output_, {});
+  const Outcome second = run({"launch", file, "--domain", "test"});
+  EXPECT_EQ(second.status.code, 2);
+  EXPECT_THAT(second.output,
+              HasSubstr("already runs a launch (pid " + std::to_string(first->pid()) + ")"));
+  EXPECT_TRUE(all_active(1));
+  first->signal(SIGINT);
+  EXPECT_TRUE(finish(*first).status.success());
+}
+
+TEST_F(CliTest, NodesEndWhenTheirSupervisorIsKilledAndTheNextLaunchCleansUp) {
+  const std::string file = launch_file(fake("a") + fake("b"));
+  const auto launch = start({"launch", file, "--domain", "test"});
+  ASSERT_TRUE(wait_for([&] { return all_active(2); }));
+  launch->signal(SIGKILL);
+  finish(*launch);
+  EXPECT_TRUE(wait_for([&] {
+    const Snapshot snapshot = take_snapshot(*domain_, false);
+    for (const NodeView& node : snapshot.nodes) {
+      if (node.alive) return false;
+    }
+    return true;
+  })) << "a node outlived its supervisor";
+
+  const Outcome next = run({"launch", file, "--domain", "test", "--duration", "0.1"});
+  EXPECT_TRUE(next.status.success()) << next.output;
+  EXPECT_THAT(next.output, HasSubstr("that an earlier run left in domain `test`"));
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+}
+
+TEST_F(CliTest, NodeListShowsWhatRuns) {
+  const auto launch = start({"launch", launch_file(fake("a")), "--domain", "test"});
+  ASSERT_TRUE(wait_for([&] { return all_active(1); }));
+  output_.clear();
+  const auto list =
+      nlohmann::json::parse(run({"node", "list", "--domain", "test", "--json"}).output);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0]["name"], "a");
+  EXPECT_EQ(list[0]["type"], "fake");
+  EXPECT_EQ(list[0]["state"], "active");
+  EXPECT_THAT(run({"node", "list", "--domain", "test"}).output, HasSubstr("active"));
+  launch->signal(SIGINT);
+  finish(*launch);
+}
+
+TEST_F(CliTest, TopicCommandsShowAnyMessage) {
+  auto publisher = Publisher<msgs::Detection2DArray>::create(*domain_, "cam0/detections").value();
+  std::jthread sender([&](const std::stop_token& stop) {
+    msgs::Detection2DArray message;
+    message.source_width = 640;
+    msgs::Detection2D detection;
+    detection.class_name = "person";
+    message.detections.push_back(detection);
+    while (!stop.stop_requested()) {
+      publisher.subscription_count();
+      publisher.publish(message);
+      std::this_thread::sleep_for(5ms);
+    }
+  });
+  const Outcome echo = run({"topic", "echo", "cam0/detections", "--once", "--domain", "test"});
+  EXPECT_TRUE(echo.status.success());
+  const auto message = nlohmann::json::parse(echo.output);
+  EXPECT_EQ(message["source_width"], 640);
+  EXPECT_EQ(message["detections"][0]["class_name"], "person");
+
+  EXPECT_THAT(run({"topic", "hz", "cam0/detections", "--count", "20", "--domain", "test"}).output,
+              AllOf(HasSubstr("average rate: "), HasSubstr("window: 19")));
+  const auto list = nlohmann::json::parse(
+      run({"topic", "list", "--show-types", "--json", "--domain", "test"}).output);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0]["name"], "cam0/detections");
+  EXPECT_EQ(list[0]["alive"], true);
+  EXPECT_EQ(list[0]["type"], "Detection2DArray");
+  EXPECT_THAT(run({"topic", "list", "--domain", "test"}).output,
+              HasSubstr("cam0/detections  alive"));
+}
+
+TEST_F(CliTest, EchoOfATopicThatNobodyPublishesSaysSoAndWaits) {
+  auto publisher = Publisher<msgs::Detection2DArray>::create(*domain_, "cam0/detections").value();
+  const auto echo = start({"topic", "echo", "cam0/detection", "--domain", "test"});
+  EXPECT_TRUE(wait_for([&] {
+    read_more(*echo);
+    return output_.find("did you mean `cam0/detections`?") != std::string::npos;
+  })) << output_;
+  echo->signal(SIGKILL);
+  finish(*echo);
+}
+
+TEST_F(CliTest, EngineIsPassedOnWithItsArguments) {
+  const Outcome outcome = run({"engine", "--help"});
+  // Either the engine tool answers, or its absence is told by name.
+  if (access((std::string(FOVEA_BIN_DIR) + "/fovea-engine").c_str(), X_OK) == 0) {
+    EXPECT_TRUE(outcome.status.success());
+  } else {
+    EXPECT_EQ(outcome.status.code, 2);
+    EXPECT_THAT(outcome.output, HasSubstr("fovea-engine: No such file"));
+  }
+}
+
+}  // namespace
+}  // namespace fovea::launch
