@@ -122,9 +122,11 @@ struct VerifyCommand {
   bool against_reference = false;
   JsonOption json;
 
-  Result<int> measure_accuracy(const engine::Plan& plan) const {
-    FOVEA_ASSIGN(const LabelledSet set, read_labelled_set(data));
-    FOVEA_ASSIGN(auto engine, engine::load_engine(plan));
+  Result<int> measure_accuracy() const {
+    FOVEA_ASSIGN(const LabelledSet set,
+                 read_labelled_set(data));  // first: its faults are found at once
+    FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
+    FOVEA_ASSIGN(auto engine, engine::load_engine(source.plan));
     if (const auto& names = engine->info().class_names; !names.empty() && names != set.classes) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: {} classes that are not the model's {}", set.classes_file,
@@ -184,7 +186,9 @@ struct VerifyCommand {
     return {};
   }
 
-  Result<int> compare_with_reference(const engine::Plan& plan) const {
+  Result<int> compare_with_reference() const {
+    FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
+    const engine::Plan& plan = source.plan;
     engine::Plan reference_plan = plan;
     reference_plan.provider = "reference";
     std::vector<Bindings> bindings;
@@ -223,10 +227,7 @@ struct VerifyCommand {
     if (data.empty() != against_reference) {
       return report({ErrorCode::kInvalidArgument, "give either --data DIR or --against-reference"});
     }
-    const auto source = model.plan();
-    if (!source) return report(source.error());
-    const auto code =
-        against_reference ? compare_with_reference(source->plan) : measure_accuracy(source->plan);
+    const auto code = against_reference ? compare_with_reference() : measure_accuracy();
     return code ? *code : report(code.error());
   }
 };

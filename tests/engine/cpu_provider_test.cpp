@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <new>
 
 #include <gtest/gtest.h>
 
@@ -11,6 +10,7 @@
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
 #include "tests/engine/small_network.hpp"
+#include "tests/support/allocation_guard.hpp"
 
 namespace fovea::engine {
 namespace {
@@ -330,6 +330,37 @@ TEST(CpuProvider, TwoContextsOfOneEngineDoNotDisturbEachOther) {
   auto other = engine->create_execution_context();
   ASSERT_TRUE(other);
   expect_matches_reference(network, *engine);
+}
+
+// oneDNN keeps a handful of small nodes per primitive on the heap while it runs; nothing of ours
+// may add to that, so further steps around the same convolution must not change the count.
+TEST(CpuProvider, ExecutionAllocatesNothingOfItsOwn) {
+  const auto allocations = [](NetworkDefinition network, std::size_t convolutions) {
+    auto engine = load(plan_of(std::move(network)));
+    auto context = engine->create_execution_context();
+    EXPECT_TRUE(context);
+    EXPECT_EQ(count_of(*engine, "onednn"), convolutions);
+    Buffer input(engine->info().input.bytes);
+    std::vector<Buffer> outputs;
+    std::vector<void*> pointers;
+    for (const TensorSpec& output : engine->info().outputs) {
+      outputs.emplace_back(output.bytes);
+      pointers.push_back(outputs.back().data());
+    }
+    const BatchItem item{input.data(), pointers};
+    EXPECT_TRUE((*context)->execute({&item, 1}));  // the first run may set up the thread team
+    const fovea::test::AllocationGuard guard;
+    EXPECT_TRUE((*context)->execute({&item, 1}));
+    return guard.count();
+  };
+  SmallNetwork plain(kHeight, kWidth);
+  const std::size_t of_library = allocations(plain.finish({plain.stem(16)}), 1);
+  EXPECT_LE(of_library, 8U);
+  SmallNetwork rich(kHeight, kWidth);
+  const ValueId x = rich.stem(16);
+  const auto parts = rich.split(rich.concat({x, rich.upsample(x, 1), x}), {7, 41});
+  const ValueId sum = rich.add(OpType::kAdd, {parts[0], rich.add(OpType::kTanh, {parts[0]})});
+  EXPECT_EQ(allocations(rich.finish({rich.upsample(sum), parts[1]}), 1), of_library);
 }
 
 TEST(CpuProvider, PlanWhoseWeightsContradictItsShapesIsRefused) {

@@ -1,0 +1,261 @@
+// `fovea engine` as its user meets it: exit codes, messages, JSON that is only JSON, and the demo
+// model from the ONNX file to an engine that agrees with the reference.
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char** environ;
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+struct Outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+class EngineCli : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = ::testing::TempDir() + "fovea-cli-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    ::setenv("FOVEA_CACHE_DIR", (folder_ / "cache").c_str(), 1);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string path(const char* name) const { return folder_ / name; }
+  static std::string text_of(const std::string& file) {
+    std::ifstream stream(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+  }
+
+  pid_t start(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), FOVEA_BIN_DIR "/fovea-engine");
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, path("out").c_str(), kFlags, 0600);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, path("err").c_str(), kFlags, 0600);
+    pid_t child = -1;
+    EXPECT_EQ(::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    return child;
+  }
+  Outcome finish(pid_t child) const {
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text_of(path("out")),
+            text_of(path("err"))};
+  }
+  Outcome run(std::vector<std::string> arguments) const {
+    return finish(start(std::move(arguments)));
+  }
+
+  // A 24-bit BMP of one colour.
+  void write_bmp(const fs::path& file, std::uint32_t width, std::uint32_t height) const {
+    const std::uint32_t row = (3 * width + 3) / 4 * 4;
+    std::string bytes = "BM";
+    const auto put = [&](std::uint32_t value, int size) {
+      for (int i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i) & 0xFF);
+    };
+    put(54 + row * height, 4);
+    put(0, 4);
+    put(54, 4);
+    put(40, 4);
+    put(width, 4);
+    put(height, 4);
+    put(1, 2);
+    put(24, 2);
+    for (int i = 0; i < 6; ++i) put(0, 4);
+    bytes.append(static_cast<std::size_t>(row) * height, '\x60');
+    fs::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << bytes;
+  }
+
+  fs::path folder_;
+  const std::string model_ = FOVEA_SOURCE_DIR "/config/models/yolov8p_demo_dynamic.onnx";
+};
+
+TEST_F(EngineCli, HelpNamesTheSubcommands) {
+  const Outcome help = run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* name : {"build", "inspect", "list", "bench", "verify"})
+    EXPECT_THAT(help.out, HasSubstr(name));
+  EXPECT_EQ(run({"build", "--help"}).code, 0);
+}
+
+TEST_F(EngineCli, WrongUsageExitsWithTwo) {
+  EXPECT_EQ(run({}).code, 2);
+  EXPECT_EQ(run({"frobnicate"}).code, 2);
+  EXPECT_EQ(run({"build"}).code, 2);
+  EXPECT_EQ(run({"verify", "--onnx", model_}).code, 2);
+  EXPECT_EQ(run({"bench"}).code, 2);
+  const Outcome batch = run({"build", "--onnx", model_, "--batch", "0"});
+  EXPECT_EQ(batch.code, 2);
+  EXPECT_THAT(batch.err, HasSubstr("max_batch is 0; it must be 1..64"));
+  const Outcome size = run({"build", "--onnx", model_, "--input-size", "12by7"});
+  EXPECT_EQ(size.code, 2);
+  EXPECT_THAT(size.err, HasSubstr("12by7"));
+}
+
+TEST_F(EngineCli, MissingAndBrokenModelsAreNamed) {
+  for (const char* command : {"build", "inspect", "bench"}) {
+    const Outcome missing = run({command, "--onnx", path("absent.onnx")});
+    EXPECT_EQ(missing.code, 1) << command;
+    EXPECT_THAT(missing.err, HasSubstr("absent.onnx"));
+  }
+  std::ofstream(path("broken.onnx")) << "this is no model";
+  const Outcome broken = run({"build", "--onnx", path("broken.onnx")});
+  EXPECT_EQ(broken.code, 1);
+  EXPECT_THAT(broken.err, HasSubstr("broken.onnx"));
+  const Outcome not_a_plan = run({"inspect", "--load-engine", path("broken.onnx")});
+  EXPECT_EQ(not_a_plan.code, 1);
+  EXPECT_THAT(not_a_plan.err, HasSubstr("plan:"));
+}
+
+TEST_F(EngineCli, BuildSaysBuiltThenAlreadyBuiltThenWhyNot) {
+  const Outcome first = run({"build", "--onnx", model_, "--threads", "1", "--json"});
+  ASSERT_EQ(first.code, 0) << first.err;
+  const auto built = nlohmann::json::parse(first.out);
+  EXPECT_FALSE(built["hit"]);
+  EXPECT_TRUE(fs::exists(built["plan"].get<std::string>()));
+  EXPECT_THAT(first.err, HasSubstr("100 % done"));
+  const Outcome second = run({"build", "--onnx", model_, "--threads", "1", "--json", "-"});
+  EXPECT_TRUE(nlohmann::json::parse(second.out)["hit"]);
+  const Outcome other = run({"inspect", "--onnx", model_, "--threads", "2"});
+  EXPECT_EQ(other.code, 0);
+  EXPECT_THAT(other.out, HasSubstr("threads was 1, is 2"));
+  const Outcome list = run({"list", "--json", path("list.json")});
+  EXPECT_EQ(list.code, 0);
+  EXPECT_EQ(nlohmann::json::parse(text_of(path("list.json")))["engines"].size(), 1U);
+}
+
+TEST_F(EngineCli, SavedEngineNeedsNoModel) {
+  fs::copy_file(model_, path("m.onnx"));
+  ASSERT_EQ(
+      run({"build", "--onnx", path("m.onnx"), "--threads", "1", "--save-engine", path("m.plan")})
+          .code,
+      0);
+  fs::remove(path("m.onnx"));
+  const Outcome inspect = run({"inspect", "--load-engine", path("m.plan"), "--layers", "--json"});
+  ASSERT_EQ(inspect.code, 0) << inspect.err;
+  const auto plan = nlohmann::json::parse(inspect.out);
+  EXPECT_EQ(plan["class_names"].size(), 80U);
+  EXPECT_EQ(plan["declined"].size(), 0U) << plan["declined"];
+  for (const auto& layer : plan["execution"]) EXPECT_NE(layer["implementation"], "reference");
+  const Outcome bench =
+      run({"bench", "--load-engine", path("m.plan"), "--warmup", "0", "--duration", "0",
+           "--iterations", "3", "--percentile", "50,99", "--json"});
+  ASSERT_EQ(bench.code, 0) << bench.err;
+  const auto result = nlohmann::json::parse(bench.out);
+  EXPECT_EQ(result["iterations"], 3);
+  EXPECT_GT(result["latency_ms"]["p50"], 0.0);
+  EXPECT_GE(result["latency_ms"]["p99"], result["latency_ms"]["p50"]);
+}
+
+TEST_F(EngineCli, DemoModelAgreesWithTheReference) {
+  for (const char* isa : {"", "avx2"}) {
+    ::setenv("FOVEA_ISA", isa, 1);
+    const Outcome outcome =
+        run({"verify", "--onnx", model_, "--threads", "2", "--against-reference", "--json"});
+    ::unsetenv("FOVEA_ISA");
+    ASSERT_EQ(outcome.code, 0) << outcome.out << outcome.err;
+    const auto result = nlohmann::json::parse(outcome.out);
+    ASSERT_EQ(result["outputs"].size(), 6U);
+    for (const auto& output : result["outputs"]) EXPECT_GE(output["cosine"], 0.9999) << output;
+  }
+}
+
+TEST_F(EngineCli, DemoModelsOwnOutputAgreesToo) {
+  const Outcome outcome = run({"verify", "--onnx", model_, "--threads", "2", "--keep-output0",
+                               "--against-reference", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.out << outcome.err;
+  const auto result = nlohmann::json::parse(outcome.out);
+  ASSERT_EQ(result["outputs"].size(), 1U);
+  EXPECT_EQ(result["outputs"][0]["name"], "output0");
+}
+
+class LabelledFolder : public EngineCli {
+ protected:
+  void SetUp() override {
+    EngineCli::SetUp();
+    write_bmp(folder_ / "data/images/a.bmp", 100, 60);
+    write_bmp(folder_ / "data/images/b.bmp", 60, 100);
+    fs::create_directories(folder_ / "data/labels");
+    const std::string names = text_of(FOVEA_SOURCE_DIR "/tests/detector/coco80.txt");
+    std::ofstream(folder_ / "data/classes.txt") << names;
+    label("0 0.5 0.5 0.25 0.5\n");
+  }
+  void label(const std::string& text) const {
+    std::ofstream(folder_ / "data/labels/a.txt") << text;
+  }
+  Outcome verify() const {
+    return run({"verify", "--onnx", model_, "--threads", "2", "--data", path("data"), "--json"});
+  }
+};
+
+TEST_F(LabelledFolder, GreyPicturesScoreZeroButAreCounted) {
+  const Outcome outcome = verify();
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto result = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(result["images"], 2);
+  EXPECT_EQ(result["boxes"], 1);
+  EXPECT_EQ(result["per_class"].size(), 1U);
+  EXPECT_EQ(result["per_class"][0]["class"], "person");
+  EXPECT_LT(result["map50"], 50.0);
+}
+
+TEST_F(LabelledFolder, FaultsNameFileAndLine) {
+  label("0 0.5 0.5 0.25 0.5\n80 0.5 0.5 0.1 0.1\n");
+  Outcome outcome = verify();
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("a.txt:2: label is '80 0.5 0.5 0.1 0.1'"));
+  label("0 0.5 0.5 0.25\n");
+  EXPECT_THAT(verify().err, HasSubstr("a.txt:1"));
+  label("");
+  std::ofstream(folder_ / "data/images/b.bmp") << "no picture";
+  outcome = verify();
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("b.bmp"));
+  std::ofstream(folder_ / "data/classes.txt") << "cat\ndog\n";
+  EXPECT_THAT(verify().err, HasSubstr("2 classes that are not the model's 80"));
+  fs::remove_all(folder_ / "data/images");
+  EXPECT_THAT(verify().err, HasSubstr("no pictures there"));
+}
+
+TEST_F(EngineCli, InterruptedBenchStopsWithItsResult) {
+  const pid_t child = start({"bench", "--onnx", model_, "--threads", "1", "--duration", "3600"});
+  // Whatever it is doing then, it has to end; ctest's time limit is the watchdog.
+  while (text_of(path("err")).find("done") == std::string::npos &&
+         ::waitpid(child, nullptr, WNOHANG) == 0) {
+    ::usleep(1000);
+  }
+  ::kill(child, SIGINT);
+  const Outcome outcome = finish(child);
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+}
+
+}  // namespace
+}  // namespace fovea
