@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
+#include "launch/graph_dependencies.hpp"
 #include "launch/substitution.hpp"
 #include "launch/suggest.hpp"
 #include "launch/values.hpp"
@@ -188,7 +189,7 @@ class Loader {
     std::map<std::string, GivenArgument> given;
     for (const auto& [name, value] : options_.arguments) given[name] = {value, ""};
     FOVEA_TRY(load_file(path, given, ""));
-    FOVEA_TRY(resolve_dependencies());
+    FOVEA_TRY(resolve_dependencies(graph_, dependencies_, disabled_));
     if (graph_.nodes.empty()) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}:1: no node to start", path.string()));
@@ -497,42 +498,6 @@ class Loader {
     return {};
   }
 
-  Result<> resolve_dependencies() {
-    Keys names;
-    for (const NodeAction& node : graph_.nodes) names.push_back(node.name);
-    for (const Dependency& dependency : dependencies_) {
-      if (graph_.find(dependency.on) == nullptr && !disabled_.contains(dependency.on)) {
-        return fail(
-            ErrorCode::kInvalidArgument,
-            fmt::format("{}: node `{}` depends on `{}`, which does not exist{}", dependency.where,
-                        dependency.node, dependency.on, did_you_mean(dependency.on, names)));
-      }
-    }
-    for (NodeAction& node : graph_.nodes) {
-      std::erase_if(node.depends_on,
-                    [&](const std::string& on) { return graph_.find(on) == nullptr; });
-    }
-    // Whoever cannot be started after as many rounds as there are nodes waits for itself.
-    std::set<std::string> startable;
-    for (std::size_t round = 0; round < names.size(); ++round) {
-      for (const NodeAction& node : graph_.nodes) {
-        const bool ready =
-            std::all_of(node.depends_on.begin(), node.depends_on.end(),
-                        [&](const std::string& on) { return startable.contains(on); });
-        if (ready) startable.insert(node.name);
-      }
-    }
-    for (const Dependency& dependency : dependencies_) {
-      if (graph_.find(dependency.on) != nullptr && !startable.contains(dependency.node) &&
-          !startable.contains(dependency.on)) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("{}: node `{}` depends on `{}`, which waits for it in turn",
-                                dependency.where, dependency.node, dependency.on));
-      }
-    }
-    return {};
-  }
-
   // --- values
   // -------------------------------------------------------------------------------------------
 
@@ -600,10 +565,6 @@ class Loader {
     }
     return pairs;
   }
-
-  struct Dependency {
-    std::string node, on, where;
-  };
 
   const LoadOptions& options_;
   Graph graph_;

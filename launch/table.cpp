@@ -115,18 +115,16 @@ std::vector<std::string> live_table(const Snapshot& snapshot, const RateMeter& m
   if (!snapshot.cameras.empty()) lines = align(rows);
   for (const DetectorView& detector : snapshot.detectors)
     lines.push_back(describe_detector(detector));
-  // Whoever is not simply active, and says why if it can.
+  // Whoever is not simply active, and says why if it can. A detector's own words stand in its line
+  // above.
   for (const NodeReport& node : nodes) {
     const auto view = std::find_if(snapshot.nodes.begin(), snapshot.nodes.end(),
                                    [&](const NodeView& other) { return other.name == node.name; });
-    const bool has_view = view != snapshot.nodes.end();
-    const bool troubled = has_view && view->level != msgs::DiagnosticLevel::kOk && view->alive;
+    const bool speaks = view != snapshot.nodes.end() && view->type != "detector" && view->alive;
+    const bool troubled = speaks && view->level != msgs::DiagnosticLevel::kOk;
     if (node.phase == Phase::kActive && !troubled) continue;
-    if (has_view && view->type == "detector" && node.phase == Phase::kActive)
-      continue;  // in its own line
-    lines.push_back(fmt::format("{}  {}{}{}", node.name, to_string(node.phase),
-                                has_view && !view->status.empty() ? ": " : "",
-                                has_view ? view->status : ""));
+    const std::string words = speaks && !view->status.empty() ? ": " + view->status : "";
+    lines.push_back(fmt::format("{}  {}{}", node.name, to_string(node.phase), words));
   }
   append_restarts(lines, nodes);
   return lines;

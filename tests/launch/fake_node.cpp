@@ -39,7 +39,7 @@ class FakeNode final : public Node {
     if (behaviour_ == "hang_configure") hang();
     if (behaviour_ == "slow_configure") {
       // Three times the deadline of the test, but with a beating heart.
-      for (int i = 0; i < 90; ++i) {
+      for (int i = 0; i < 300; ++i) {
         beat();
         std::this_thread::sleep_for(10ms);
       }

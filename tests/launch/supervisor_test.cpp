@@ -184,7 +184,7 @@ TEST_F(SupervisorTest, KillsWhatHangsWhileItStarts) {
 
 TEST_F(SupervisorTest, LetsASlowStartGoOnWhileItsHeartBeats) {
   NodeAction action = fake("builder", {{"behaviour", "slow_configure"}});
-  action.start_timeout = Seconds(0.3);
+  action.start_timeout = Seconds(1);
   run({action}, [this] { stop_when_active(); });
   EXPECT_EQ(error_, "");
   EXPECT_EQ(node("builder").restarts, 0u);
@@ -196,7 +196,7 @@ TEST_F(SupervisorTest, RestartsWhatHangsWhileItRuns) {
   action.respawn = true;
   run({action}, [this] {
     const NodeReport report = supervisor_->report().front();
-    if (report.restarts == 1) stop_when_active();
+    if (report.restarts >= 1) stop_when_active();
   });
   EXPECT_THAT(events_, Contains(HasSubstr("gave no heartbeat for 0.6 s")));
   EXPECT_EQ(node("frozen").phase, Phase::kStopped);
