@@ -1,0 +1,180 @@
+// A small YOLOv8 network (64 x 64, strides 8, 16, 32) whose decoding is spelt in the ways exporters
+// spell it.
+#pragma once
+
+#include "tests/engine/graph_maker.hpp"
+
+namespace fovea::engine::test {
+
+struct HeadSpelling {
+  std::int64_t batch = -1;
+  std::int64_t classes = 3;
+  std::int64_t reg_max = 4;
+  bool joined_levels =
+      false;  // box and class maps concatenated per level, split after the flattening
+  bool softmax_last = false;       // opset 12: transposes around a Softmax over the last axis
+  bool matmul_projection = false;  // MatMul instead of the 1x1 convolution
+  bool slices = false;             // Slice instead of Split
+  bool shapes_from_batch = false;  // reshape targets made of Shape(images)[0]
+  bool computed_anchors = false;   // anchors made of Range and Expand, as with dynamic=True
+  // Decodings that are not YOLOv8's.
+  float anchor_offset = 0.5F;
+  float stride_error = 1.0F;
+  bool corners = false;  // x1, y1, x2, y2
+  bool raw_scores = false;
+};
+
+class HeadMaker {
+ public:
+  explicit HeadMaker(const HeadSpelling& spelling) : s_(spelling) {}
+
+  NetworkDefinition make() {
+    images_ = g_.input("images", {s_.batch, 3, 64, 64});
+    std::vector<ValueId> boxes;
+    std::vector<ValueId> scores;
+    std::vector<ValueId> joined;
+    for (const std::int64_t stride : {8, 16, 32}) {
+      const ValueId features = g_.silu(g_.conv(images_, 3, 6, stride, stride));
+      const ValueId box = g_.conv(features, 6, 4 * s_.reg_max);
+      const ValueId score = g_.conv(features, 6, s_.classes);
+      if (s_.joined_levels) {
+        joined.push_back(
+            flat(g_.add(OpType::kConcat, {box, score}, axis(1)), 4 * s_.reg_max + s_.classes));
+      } else {
+        boxes.push_back(flat(box, 4 * s_.reg_max));
+        scores.push_back(flat(score, s_.classes));
+      }
+    }
+    ValueId box = kNoValue;
+    ValueId score = kNoValue;
+    if (s_.joined_levels) {
+      const ValueId all = g_.add(OpType::kConcat, joined, axis(2));
+      std::tie(box, score) = halves(all, 4 * s_.reg_max, 4 * s_.reg_max + s_.classes);
+    } else {
+      box = g_.add(OpType::kConcat, boxes, axis(2));
+      score = g_.add(OpType::kConcat, scores, axis(2));
+    }
+    const ValueId sides = project(box);
+    if (!s_.raw_scores) score = g_.add(OpType::kSigmoid, {score});
+    const ValueId output = g_.add(OpType::kConcat, {decode(sides), score}, axis(1));
+    NetworkDefinition network = g_.finish({output});
+    network.value(output).name = "output0";
+    return network;
+  }
+
+ private:
+  static constexpr std::int64_t kAnchors = 64 + 16 + 4;
+
+  static std::map<std::string, Attribute> axis(std::int64_t value) { return {{"axis", value}}; }
+
+  ValueId reshape(ValueId x, std::vector<std::int64_t> rest) {
+    if (!s_.shapes_from_batch) {
+      rest.insert(rest.begin(), s_.batch == -1 ? 0 : s_.batch);
+      return g_.add(OpType::kReshape, {x, g_.constant(ints(rest))});
+    }
+    const ValueId shape = g_.add(OpType::kShape, {images_});
+    const ValueId batch = g_.add(OpType::kGather, {shape, g_.constant(scalar(0))});
+    const ValueId first = g_.add(OpType::kUnsqueeze, {batch, g_.constant(ints({0}))});
+    const ValueId target = g_.add(OpType::kConcat, {first, g_.constant(ints(rest))}, axis(0));
+    return g_.add(OpType::kReshape, {x, target});
+  }
+  ValueId flat(ValueId map, std::int64_t channels) { return reshape(map, {channels, -1}); }
+
+  std::pair<ValueId, ValueId> halves(ValueId x, std::int64_t middle, std::int64_t end) {
+    if (!s_.slices) {
+      const auto parts =
+          g_.add_many(OpType::kSplit, {x, g_.constant(ints({middle, end - middle}))}, axis(1), 2);
+      return {parts[0], parts[1]};
+    }
+    const auto slice = [&](std::int64_t from, std::int64_t to) {
+      return g_.add(OpType::kSlice, {x, g_.constant(ints({from})), g_.constant(ints({to})),
+                                     g_.constant(ints({1}))});
+    };
+    return {slice(0, middle), slice(middle, INT64_MAX)};
+  }
+
+  ValueId transpose(ValueId x, std::vector<std::int64_t> perm) {
+    return g_.add(OpType::kTranspose, {x}, {{"perm", std::move(perm)}});
+  }
+
+  // [N, 4 * reg_max, A] to [N, 4, A]: the expectation of each side's bins.
+  ValueId project(ValueId box) {
+    std::vector<float> bins;
+    for (std::int64_t i = 0; i < s_.reg_max; ++i) bins.push_back(static_cast<float>(i));
+    ValueId x = reshape(box, {4, s_.reg_max, kAnchors});
+    if (s_.matmul_projection) {
+      x = g_.add(OpType::kSoftmax, {transpose(x, {0, 1, 3, 2})}, axis(-1));
+      x = g_.add(OpType::kMatMul, {x, g_.constant(floats({s_.reg_max, 1}, bins))});
+    } else {
+      if (s_.softmax_last) {
+        x = g_.add(OpType::kSoftmax, {transpose(x, {0, 3, 1, 2})}, axis(3));
+        x = transpose(x, {0, 3, 2, 1});
+      } else {
+        x = g_.add(OpType::kSoftmax, {transpose(x, {0, 2, 1, 3})}, axis(1));
+      }
+      x = g_.add(OpType::kConv, {x, g_.constant(floats({1, s_.reg_max, 1, 1}, bins))});
+    }
+    return reshape(x, {4, kAnchors});
+  }
+
+  // One level's centres as [2, h * w], computed from h = w = `size`.
+  ValueId level_anchors(std::int64_t size) {
+    const ValueId extent = g_.constant(scalar(size));
+    const ValueId steps =
+        g_.add(OpType::kRange, {g_.constant(scalar(0)), extent, g_.constant(scalar(1))});
+    ValueId centres =
+        g_.add(OpType::kCast, {steps}, {{"to", static_cast<std::int64_t>(DataType::kFloat32)}});
+    centres = g_.add(OpType::kAdd, {centres, g_.constant(floats({}, {s_.anchor_offset}))});
+    const ValueId square = g_.constant(ints({size, size}));
+    const ValueId line = g_.constant(ints({1, -1}));
+    const ValueId xs = g_.add(OpType::kExpand, {centres, square});
+    const ValueId column = g_.add(OpType::kUnsqueeze, {centres, g_.constant(ints({1}))});
+    const ValueId ys = g_.add(OpType::kExpand, {column, square});
+    return g_.add(OpType::kConcat,
+                  {g_.add(OpType::kReshape, {xs, line}), g_.add(OpType::kReshape, {ys, line})},
+                  axis(0));
+  }
+
+  ValueId anchors() {
+    if (s_.computed_anchors) {
+      return g_.add(OpType::kConcat, {level_anchors(8), level_anchors(4), level_anchors(2)},
+                    axis(1));
+    }
+    Tensor tensor = Tensor::make(DataType::kFloat32, {2, kAnchors});
+    std::int64_t at = 0;
+    for (const std::int64_t size : {8, 4, 2}) {
+      for (std::int64_t i = 0; i < size * size; ++i, ++at) {
+        tensor.data<float>()[at] = static_cast<float>(i % size) + s_.anchor_offset;
+        tensor.data<float>()[kAnchors + at] = static_cast<float>(i / size) + s_.anchor_offset;
+      }
+    }
+    return g_.constant(std::move(tensor));
+  }
+
+  ValueId decode(ValueId sides) {
+    const auto [left_top, right_bottom] = halves(sides, 2, 4);
+    const ValueId centres = anchors();
+    const ValueId low = g_.add(OpType::kSub, {centres, left_top});
+    const ValueId high = g_.add(OpType::kAdd, {centres, right_bottom});
+    ValueId first = low;
+    ValueId second = high;
+    if (!s_.corners) {
+      first =
+          g_.add(OpType::kDiv, {g_.add(OpType::kAdd, {low, high}), g_.constant(floats({}, {2}))});
+      second = g_.add(OpType::kSub, {high, low});
+    }
+    std::vector<float> strides;
+    for (const auto& [count, stride] :
+         {std::pair(64, 8.0F), std::pair(16, 16.0F), std::pair(4, 32.0F)}) {
+      strides.insert(strides.end(), static_cast<std::size_t>(count), stride * s_.stride_error);
+    }
+    const ValueId box = g_.add(OpType::kConcat, {first, second}, axis(1));
+    return g_.add(OpType::kMul, {box, g_.constant(floats({1, kAnchors}, strides))});
+  }
+
+  HeadSpelling s_;
+  GraphMaker g_;
+  ValueId images_ = kNoValue;
+};
+
+}  // namespace fovea::engine::test
