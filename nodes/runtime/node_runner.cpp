@@ -7,6 +7,7 @@
 #include <csignal>
 #include <exception>
 #include <functional>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 
@@ -90,6 +91,10 @@ int NodeRunner::run() {
   });
   if (const Result<> started = start(); !started) {
     log_error("{}", started.error().message);
+    if (metrics_) {
+      metrics_->set_state(State::kFinalized);
+      metrics_->set_status(msgs::DiagnosticLevel::kError, started.error().message);
+    }
     return kExitFailure;
   }
   if (options_.autostart) executor_.post([this] { autostart(); });
@@ -97,6 +102,7 @@ int NodeRunner::run() {
     executor_.run();
   } catch (const std::exception& e) {
     log_error("{}", e.what());
+    set_status(msgs::DiagnosticLevel::kError, e.what());
     request_shutdown(kExitFailure);
   }
   shut_down();

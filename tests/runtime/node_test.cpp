@@ -237,7 +237,7 @@ TEST_F(NodeProcess, FailedConfigureEndsWithOneAndItsReasonStaysInThePage) {
 }
 
 TEST_F(NodeProcess, EveryFailureEndsWithOne) {
-  for (const char* where : {"configure_throw", "activate", "tick"}) {
+  for (const char* where : {"configure_throw", "activate", "tick", "tick_throw"}) {
     EXPECT_EQ(start({"--fail-in", where})->wait(), 1) << where;
     EXPECT_EQ(files_left(), 0u) << where;
   }
@@ -246,6 +246,17 @@ TEST_F(NodeProcess, EveryFailureEndsWithOne) {
   node->send(SIGTERM);
   EXPECT_EQ(node->wait(), 1);
   EXPECT_EQ(files_left(), 0u);
+}
+
+TEST_F(NodeProcess, WhatACallbackThrowsEndsTheNodeInOrderAndStaysInThePage) {
+  const auto node = start({"--fail-in", "tick_throw", "--keep-metrics"});
+  EXPECT_EQ(node->wait(), 1);
+  EXPECT_THAT(node->err(), HasSubstr("[error] thrown in a tick\n"));
+  EXPECT_THAT(node->err(), HasSubstr("cleaning_up"));
+  const auto seen = reader();
+  ASSERT_NE(seen, nullptr);
+  EXPECT_EQ(seen->status(), "thrown in a tick");
+  EXPECT_EQ(seen->level(), msgs::DiagnosticLevel::kError);
 }
 
 TEST_F(NodeProcess, StopsWhenItsSupervisorIsGone) {

@@ -19,7 +19,8 @@ class TrivialNode : public Node {
     parameters.add("label", &label_, "Label of the counter");
     parameters.add("quick", &quick_, "Count twice as fast");
     parameters.add("fail_in", &fail_in_, "Where to fail")
-        .one_of({"nowhere", "configure", "configure_throw", "activate", "deactivate", "tick"});
+        .one_of({"nowhere", "configure", "configure_throw", "activate", "deactivate", "tick",
+                 "tick_throw"});
     parameters.add("wait_for", &wait_for_, "File that on_configure() waits for");
     parameters.add("weights", &weights_, "Weights by name", Range{0, 1});
   }
@@ -41,6 +42,7 @@ class TrivialNode : public Node {
     timer_ = executor().add_timer(
         std::chrono::milliseconds(quick_ ? period_ms_ / 2 + 1 : period_ms_), [this] {
           if (fail_in_ == "tick") request_shutdown(1);
+          if (fail_in_ == "tick_throw") throw std::runtime_error("thrown in a tick");
           ticks_->fetch_add(1);
         });
     return {};
