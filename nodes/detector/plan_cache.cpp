@@ -20,7 +20,6 @@
 #include "nodes/detector/engine/file_io.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/sha256.hpp"
-#include "nodes/preprocess/letterbox.hpp"
 
 namespace fovea {
 
@@ -99,15 +98,6 @@ void remove_leftovers(const fs::path& folder, const std::string& key) {
 
 }  // namespace
 
-std::string default_preprocessing() {
-  const auto letterbox = Letterbox::create({});
-  std::string text = letterbox ? letterbox->parameters() : std::string();
-  const auto size =
-      text.find(' ');  // "letterbox 640x640 pad 114 ...": the network's size is the model's
-  if (size != std::string::npos) text.erase(size, text.find(' ', size + 1) - size);
-  return text;
-}
-
 Result<KeyInputs> key_inputs(const PlanRequest& request) {
   FOVEA_ASSIGN(std::string model_hash, engine::hash_model(request.model));
   const engine::BuilderConfig& config = request.config;
@@ -121,7 +111,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"threads", std::to_string(config.threads)},
       {"keep_output0", config.keep_output0 ? "true" : "false"},
       {"input_size", fmt::format("{}x{}", config.input_width, config.input_height)},
-      {"preprocessing", request.preprocessing},
+      {"preprocessing", request.preprocessing.empty() ? "none" : request.preprocessing},
       {"cpu_features", cpu_features()},
   };
 }

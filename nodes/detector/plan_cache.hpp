@@ -20,14 +20,12 @@
 
 namespace fovea {
 
-// What the pixels go through before the engine, whatever the network's size:
-// Letterbox::parameters().
-std::string default_preprocessing();
-
 struct PlanRequest {
   std::filesystem::path model;
   engine::BuilderConfig config;
-  std::string preprocessing = default_preprocessing();
+  // Letterbox::parameters() of the pictures that calibrated it; empty for fp32, which no picture
+  // shapes.
+  std::string preprocessing;
 };
 
 // What a plan's key is made of, by name, in a fixed order.

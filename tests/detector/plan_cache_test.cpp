@@ -100,7 +100,7 @@ TEST_F(PlanCacheTest, EveryInputOfTheKeyCausesARebuildThatNamesIt) {
       {"input_size was 0x0, is 320x0", [](PlanRequest& r) { r.config.input_width = 320; }},
       {"is 0x320", [](PlanRequest& r) { r.config.input_height = 320; }},
       {"precision was fp32, is int8", [](PlanRequest& r) { r.config.precision = "int8"; }},
-      {"preprocessing was ", [](PlanRequest& r) { r.preprocessing += " gamma"; }},
+      {"preprocessing was none, is gamma", [](PlanRequest& r) { r.preprocessing = "gamma"; }},
   };
   const CachedPlan original = get();
   for (const auto& [reason, change] : changes) {

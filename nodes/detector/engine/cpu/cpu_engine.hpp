@@ -16,7 +16,7 @@
 
 namespace fovea::engine {
 
-inline constexpr const char* kSpinCount = "10000";  // about 0.3 ms
+inline constexpr const char* kSpinCount = "1000";  // some 40 us
 
 // One line of an engine report: what runs a layer.
 struct LayerReport {
