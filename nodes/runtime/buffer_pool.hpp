@@ -77,8 +77,9 @@ inline constexpr std::uint32_t kMaxPoolSlots = 1024;
 struct PoolOptions {
   // A Publisher takes the larger of this and the first loan.
   std::size_t slot_bytes = 0;
-  // Slots = 1 being written + retained + what the readers hold at most; 1..1024. Turn it up when
-  // `pool_exhausted` drops appear although readers keep up; costs slot_bytes of memory each.
+  // Slots = 1 being written + retained + what the readers hold at most: for each subscription its
+  // queue's depth and what it works on; 1..1024. Turn it up when `pool_exhausted` drops appear
+  // although readers keep up; costs slot_bytes of memory each.
   std::uint32_t slot_count = 4;
   // Newest published slots that are not reused while others are free, so that late readers still
   // find them: keep-last's depth.

@@ -27,7 +27,6 @@ namespace fovea::detail {
 inline constexpr std::uint64_t kPoolMagic = 0x6c6f6f7061765f46;  // "F_vapool"
 inline constexpr std::uint32_t kPoolVersion = 1;
 inline constexpr std::size_t kPageBytes = 4096;
-
 inline constexpr std::size_t kMaxSlotBytes = std::size_t{1} << 40;
 
 struct PoolHeader {
