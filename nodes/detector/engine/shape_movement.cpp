@@ -40,12 +40,13 @@ Result<Infos> infer_split(const Layer& layer, const Inputs& in) {
     const std::int64_t part = (extent + parts - 1) / parts;
     for (std::int64_t i = 0; i < parts; ++i) sizes.push_back(std::min(part, extent - part * i));
   }
-  std::int64_t sum = 0;
+  std::int64_t rest = extent;
+  bool fits = static_cast<std::int64_t>(sizes.size()) == parts;
   for (const std::int64_t size : sizes) {
-    if (size < 0 || size > extent) sum = kMaxElements + 1;
-    sum = std::min(sum + std::max<std::int64_t>(size, 0), kMaxElements + 1);
+    fits = fits && size >= 0 && size <= rest;
+    if (fits) rest -= size;
   }
-  if (static_cast<std::int64_t>(sizes.size()) != parts || sum != extent) {
+  if (!fits || rest != 0) {
     return invalid(fmt::format("sizes {} for {} outputs do not split an extent of {}",
                                to_string(sizes), parts, extent));
   }
@@ -128,16 +129,18 @@ Result<Infos> infer_transpose(const Layer& layer, const Inputs& in) {
   if (perm.empty()) {
     for (std::size_t i = rank; i-- > 0;) perm.push_back(static_cast<std::int64_t>(i));
   }
-  std::vector<std::int64_t> sorted = perm;
-  std::sort(sorted.begin(), sorted.end());
-  Dims dims;
-  for (std::size_t i = 0; i < sorted.size(); ++i) {
-    if (sorted.size() != rank || sorted[i] != static_cast<std::int64_t>(i)) {
-      return invalid(fmt::format("perm is {}; it must order the {} axes", to_string(perm), rank));
-    }
-    dims.push_back(in[0].dims[static_cast<std::size_t>(perm[i])]);
+  std::vector<bool> taken(rank, false);
+  bool orders = perm.size() == rank;
+  for (const std::int64_t axis : perm) {
+    orders = orders && axis >= 0 && axis < static_cast<std::int64_t>(rank) &&
+             !taken[static_cast<std::size_t>(axis)];
+    if (orders) taken[static_cast<std::size_t>(axis)] = true;
   }
-  if (perm.size() != rank) return invalid("perm must order every axis");
+  if (!orders) {
+    return invalid(fmt::format("perm is {}; it must order the {} axes", to_string(perm), rank));
+  }
+  Dims dims;
+  for (const std::int64_t axis : perm) dims.push_back(in[0].dims[static_cast<std::size_t>(axis)]);
   return one(in[0].dtype, std::move(dims));
 }
 
