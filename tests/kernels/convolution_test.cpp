@@ -39,7 +39,7 @@ std::vector<kernel_table::Convolution> shapes() {
       continue;
     }
     shape.in_height = (kRows - 1) * shape.stride + shape.kernel - 2 * shape.pad;
-    shape.in_width = std::min<std::int64_t>(shape.in_width, 82);
+    shape.in_width = std::min<std::int64_t>(shape.in_width, 42);
     list.push_back(shape);
   }
   list.insert(list.end(), std::begin(kernel_table::kOdd), std::end(kernel_table::kOdd));

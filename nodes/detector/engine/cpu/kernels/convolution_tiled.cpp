@@ -206,26 +206,16 @@ class TiledConvolution final : public Kernel {
   // blocks.
   void pack(std::int64_t weight_bytes, std::int64_t channels) {
     weights_ = zeroed(weight_bytes);
-    const std::int64_t step_elements = kStepBytes / view_.element;
-    for (const Group& group : groups_) {
-      std::int64_t at = group.weights / view_.element;
-      for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
-        for (std::int64_t tap = 0; tap < view_.taps; ++tap) {
-          for (std::int64_t step = 0; step < view_.steps; ++step) {
-            for (std::int64_t lane = 0; lane < group.blocks * kBlock; ++lane) {
-              for (std::int64_t e = 0; e < step_elements; ++e, ++at) {
-                // The last step is moved back to end with the run; what it repeats keeps weight
-                // zero.
-                const std::int64_t last = view_.run_elements - step_elements;
-                const std::int64_t place = std::min(step * step_elements, last) + e;
-                if (place < step * step_elements) continue;
-                pack_one(at, group.first_block * kBlock + lane, place % view_.channels, ky,
-                         tap + place / view_.channels);
-              }
-            }
-          }
-        }
-      }
+    switch (spec_.compute) {
+      case DataType::kUint8:
+        pack_weights(spec_.s8_weights.data(), [](std::int8_t weight) { return weight; });
+        break;
+      case DataType::kFloat16:
+        pack_weights(spec_.weights.data(), float_to_half);
+        break;
+      default:
+        pack_weights(spec_.weights.data(), [](float weight) { return weight; });
+        break;
     }
     Folded folded = fold(spec_);
     folded.start.resize(static_cast<std::size_t>(channels));
@@ -241,21 +231,34 @@ class TiledConvolution final : public Kernel {
     bias_ = std::move(folded.bias);
   }
 
-  void pack_one(std::int64_t at, std::int64_t out_channel, std::int64_t in_channel, std::int64_t ky,
-                std::int64_t kx) {
-    if (out_channel >= spec_.out_channels || in_channel >= spec_.in_channels) return;
-    const auto from = static_cast<std::size_t>(
-        ((out_channel * spec_.in_channels + in_channel) * spec_.kernel_height + ky) *
-            spec_.kernel_width +
-        kx);
-    std::byte* to = weights_.get() + at * view_.element;
-    if (spec_.compute == DataType::kUint8) {
-      std::memcpy(to, &spec_.s8_weights[from], 1);
-    } else if (spec_.compute == DataType::kFloat16) {
-      const std::uint16_t half = float_to_half(spec_.weights[from]);
-      std::memcpy(to, &half, sizeof half);
-    } else {
-      std::memcpy(to, &spec_.weights[from], sizeof(float));
+  template <class Weight, class Convert>
+  void pack_weights(const Weight* weights, Convert convert) {
+    using Packed = decltype(convert(*weights));
+    constexpr std::int64_t kElements = kStepBytes / static_cast<std::int64_t>(sizeof(Packed));
+    const std::int64_t kernel = spec_.kernel_height * spec_.kernel_width;
+    for (const Group& group : groups_) {
+      auto* to = reinterpret_cast<Packed*>(weights_.get() + group.weights);
+      const std::int64_t first = group.first_block * kBlock;
+      const std::int64_t lanes = std::min(group.blocks * kBlock, spec_.out_channels - first);
+      for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
+        for (std::int64_t tap = 0; tap < view_.taps; ++tap) {
+          for (std::int64_t step = 0; step < view_.steps;
+               ++step, to += group.blocks * kBlock * kElements) {
+            for (std::int64_t e = 0; e < kElements; ++e) {
+              // The last step is moved back to end with the run; what it repeats keeps weight zero.
+              const std::int64_t place =
+                  std::min(step * kElements, view_.run_elements - kElements) + e;
+              const std::int64_t channel = place % view_.channels;
+              if (place < step * kElements || channel >= spec_.in_channels) continue;
+              const Weight* from = weights + first * spec_.in_channels * kernel + channel * kernel +
+                                   ky * spec_.kernel_width + tap + place / view_.channels;
+              for (std::int64_t lane = 0; lane < lanes; ++lane) {
+                to[lane * kElements + e] = convert(from[lane * spec_.in_channels * kernel]);
+              }
+            }
+          }
+        }
+      }
     }
   }
 
@@ -382,26 +385,34 @@ class TiledConvolution final : public Kernel {
   std::vector<float> bias_;
 };
 
-// Predicted cycles per pixel row and step: two multiply-adds or two loads a cycle, and something
-// per tile.
-double estimate(std::int64_t blocks, std::int64_t width, int tile_blocks, int tile_width,
-                double steps) {
-  constexpr double kTileOverhead = 12;
+// Predicted cycles of one pixel row; only the order matters, and a tuner has the last word. Two
+// multiply-adds or two loads a cycle, something per tile, per result and per call, and every
+// channel group reads the pixels again.
+struct Workload {
+  std::int64_t blocks = 0;
+  std::int64_t width = 0;
+  double steps = 0;        // per pixel
+  double pixel_bytes = 0;  // of the source, per output pixel
+};
+double estimate(const Workload& work, int tile_blocks, int tile_width) {
+  constexpr double kPerTile = 12;
+  constexpr double kPerResult = 3;
+  constexpr double kPerCall = 30;
+  constexpr double kBytesPerCycle = 16;
   double cycles = 0;
-  const auto add_group = [&](int group_blocks, std::size_t index) {
-    std::int64_t left = width;
-    for (; left > 0; ++index) {
-      const int w = kWidths[group_blocks][index];
-      const double multiplies = group_blocks * w;
-      const double tile = steps * std::max(multiplies, static_cast<double>(group_blocks + w)) / 2 +
-                          kTileOverhead + multiplies * 3;
-      cycles += static_cast<double>(left / w) * tile;
-      left %= w;
+  for (std::int64_t first = 0; first < work.blocks; first += tile_blocks) {
+    const auto blocks = static_cast<int>(std::min<std::int64_t>(tile_blocks, work.blocks - first));
+    std::size_t index = blocks == tile_blocks ? width_index(tile_blocks, tile_width) : 0;
+    for (std::int64_t left = work.width; left > 0; ++index) {
+      const int width = kWidths[blocks][index];
+      if (left < width) continue;
+      const double results = blocks * width;
+      const double tile = work.steps * std::max(results, static_cast<double>(blocks + width)) / 2 +
+                          kPerTile + results * kPerResult;
+      cycles += static_cast<double>(left / width) * tile + kPerCall;
+      left %= width;
     }
-  };
-  for (std::int64_t first = 0; first < blocks; first += tile_blocks) {
-    const auto group = static_cast<int>(std::min<std::int64_t>(tile_blocks, blocks - first));
-    add_group(group, group == tile_blocks ? width_index(tile_blocks, tile_width) : 0);
+    cycles += static_cast<double>(work.width) * work.pixel_bytes / kBytesPerCycle;
   }
   return cycles;
 }
@@ -433,7 +444,10 @@ std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_
   const std::int64_t blocks = round_up(spec.out_channels, kBlock) / kBlock;
   const std::int64_t width =
       is_flat(spec, view) ? spec.out_height * spec.out_width : spec.out_width;
-  const auto steps = static_cast<double>(spec.kernel_height * view.taps * view.steps);
+  const Workload work{blocks, width,
+                      static_cast<double>(spec.kernel_height * view.taps * view.steps),
+                      static_cast<double>(spec.in_channels * view.element * spec.stride_height *
+                                          spec.stride_width)};
   struct Candidate {
     TiledTactic tactic;
     double cycles;
@@ -445,8 +459,7 @@ std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_
       if (b * w < kFewestSums && w != kWidths[b].front()) continue;
       for (const bool weights_outer : {true, false}) {
         if (!weights_outer && blocks <= b) continue;  // one group: the order is the same
-        candidates.push_back(
-            {{std::string(isa), b, w, weights_outer}, estimate(blocks, width, b, w, steps)});
+        candidates.push_back({{std::string(isa), b, w, weights_outer}, estimate(work, b, w)});
       }
     }
   }

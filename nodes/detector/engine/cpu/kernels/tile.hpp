@@ -42,8 +42,8 @@ struct TileJob {
   const std::byte* start = nullptr;  // what the accumulators start from, 16 * blocks of their type
   const float* scale = nullptr;  // result = accumulator * scale + bias (f32 tiles: the accumulator)
   const float* bias = nullptr;
-  std::byte* to = nullptr;  // pixels x 16 * blocks of f32, or of s8 where `codes`
-  std::int64_t to_stride = 0;
+  std::byte* to = nullptr;     // pixels x 16 * blocks of f32, or of s8 where `codes`
+  std::int64_t to_stride = 0;  // of f32; codes have no gaps
   bool codes = false;
   std::int64_t pixels = 0;  // a multiple of the tile's width
 };

@@ -10,10 +10,20 @@ inline __m512 scale_and_shift(__m512 value, const TileJob& job, int block) {
                          _mm512_loadu_ps(job.bias + block * 16));
 }
 
-// s8 with saturation. Too large a value would convert to the smallest integer, hence the minimum.
-inline void store_codes(std::byte* to, __m512 value) {
-  const __m512i code = _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(127)));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(code));
+// Nearest integer; what is above 127 saturates later, but must not overflow the conversion.
+inline __m512i to_integer(__m512 value) {
+  return _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(127)));
+}
+
+// s8 codes of one and of four registers with saturation, in order.
+inline void store_codes(std::byte* to, __m512i a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a));
+}
+inline void store_codes(std::byte* to, __m512i a, __m512i b, __m512i c, __m512i d) {
+  // Packing works inside 128-bit lanes: lane i ends up with the i-th four codes of a, b, c and d.
+  const __m512i lanes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, lanes));
 }
 
 // Math: Accumulator; load(start), multiply_add(accumulator, x, w), result(accumulator, job, block).
@@ -56,14 +66,17 @@ __attribute__((noinline)) void tile(const TileJob& job) {
       }
     }
     std::byte* to = job.to + pixel * job.to_stride;
-    if (Math::kHasCodes && job.codes) {
-#pragma GCC unroll 20
-      for (int p = 0; p < kWidth; ++p) {
+    if (Math::kHasCodes && job.codes) {  // pixels without gaps: 16 * kBlocks codes each
+      const auto code = [&](int i) {
+        return to_integer(Math::result(sums[i % kBlocks][i / kBlocks], job, i % kBlocks));
+      };
+      constexpr int kVectors = kBlocks * kWidth;
 #pragma GCC unroll 8
-        for (int b = 0; b < kBlocks; ++b) {
-          store_codes(to + p * job.to_stride + b * 16, Math::result(sums[b][p], job, b));
-        }
+      for (int i = 0; i + 4 <= kVectors; i += 4) {
+        store_codes(to + i * 16, code(i), code(i + 1), code(i + 2), code(i + 3));
       }
+#pragma GCC unroll 4
+      for (int i = kVectors / 4 * 4; i < kVectors; ++i) store_codes(to + i * 16, code(i));
     } else {
 #pragma GCC unroll 20
       for (int p = 0; p < kWidth; ++p) {
