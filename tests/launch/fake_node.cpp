@@ -35,7 +35,7 @@ class FakeNode final : public Node {
 
   Result<> on_configure() override {
     note("start");
-    if (behaviour_ == "fail_configure") return fail(ErrorCode::kNotFound, "the lens cap is on");
+    if (behaviour_ == "fail_configure") return fail(ErrorCode::kUnavailable, "the lens cap is on");
     if (behaviour_ == "hang_configure") hang();
     if (behaviour_ == "slow_configure") {
       // Three times the deadline of the test, but with a beating heart.
