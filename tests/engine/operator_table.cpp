@@ -14,29 +14,33 @@ Tensor bytes(Dims dims, const std::vector<std::uint8_t>& values) {
 }
 }  // namespace
 
-// Runs one layer in a network of its own.
-Result<std::vector<Tensor>> run(const OpCase& c) {
+SingleLayer make_network(const OpCase& c) {
   GraphMaker graph;
-  TensorMap given;
+  SingleLayer made;
   std::vector<ValueId> inputs;
   for (const Tensor& tensor : c.inputs) {
-    if (tensor.dtype == DataType::kFloat32 && tensor.dims == Dims{0}) {
+    if (tensor.dtype == DataType::kFloat32 && tensor.dims == kAbsent.dims) {
       inputs.push_back(kNoValue);
     } else if (tensor.dtype == DataType::kInt64) {
       inputs.push_back(graph.constant(tensor));
     } else {
       const std::string name = "x" + std::to_string(inputs.size());
       inputs.push_back(graph.input(name, tensor.dims, tensor.dtype));
-      given[name] = tensor;
+      made.inputs[name] = tensor;
     }
   }
-  const auto outputs = graph.add_many(c.op, inputs, c.attributes, c.expected.size());
-  const NetworkDefinition network = graph.finish(outputs);
-  FOVEA_TRY(network.validate());
-  FOVEA_ASSIGN(const TensorMap results, reference::evaluate(network, given));
+  made.network = graph.finish(graph.add_many(c.op, inputs, c.attributes, c.expected.size()));
+  return made;
+}
+
+Result<std::vector<Tensor>> run(const OpCase& c) {
+  const SingleLayer made = make_network(c);
+  FOVEA_TRY(made.network.validate());
+  FOVEA_ASSIGN(const TensorMap results, reference::evaluate(made.network, made.inputs));
   std::vector<Tensor> ordered;
-  for (std::size_t i = 0; i < outputs.size(); ++i)
-    ordered.push_back(results.at("y" + std::to_string(i)));
+  for (const ValueId id : made.network.outputs) {
+    ordered.push_back(results.at(made.network.value(id).name));
+  }
   return ordered;
 }
 

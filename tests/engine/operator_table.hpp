@@ -26,7 +26,14 @@ inline const Tensor kAbsent = floats({0}, {});
 // At least one case per OpType.
 std::vector<OpCase> op_cases();
 
-// Runs one layer in a network of its own, with the reference operators.
+// A network of this one layer, and what its inputs are.
+struct SingleLayer {
+  NetworkDefinition network;
+  TensorMap inputs;
+};
+SingleLayer make_network(const OpCase& c);
+
+// Runs it with the reference operators.
 Result<std::vector<Tensor>> run(const OpCase& c);
 
 }  // namespace fovea::engine::test

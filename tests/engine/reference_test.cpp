@@ -204,6 +204,62 @@ TEST(ReferenceOperators, WrongOperandsAreNamedNotRun) {
   }
 }
 
+// Extreme extents, attributes and shape arithmetic in any operator: an error or a result, nothing
+// else.
+TEST(ReferenceOperators, SurviveAnyNumbers) {
+  const Ints extremes = {-1, 0, 1, 2, 3, 5, -2, 8, 1 << 20, (1 << 29) + 1, INT64_MAX, INT64_MIN};
+  std::uint64_t state = 1;
+  const auto next = [&](std::size_t limit) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return static_cast<std::size_t>(state >> 33) % limit;
+  };
+  std::size_t refused = 0;
+  std::size_t accepted = 0;
+  for (OpCase c : op_cases()) {
+    const OpCase original = c;
+    for (int round = 0; round < 300; ++round) {
+      c = original;
+      for (Tensor& input : c.inputs) {
+        if (next(2) == 0) continue;
+        if (input.dtype == DataType::kInt64 && input.size() > 0) {
+          input.data<std::int64_t>()[next(static_cast<std::size_t>(input.size()))] =
+              extremes[next(extremes.size())];
+        } else if (!input.dims.empty() && input.dims != kAbsent.dims) {
+          Dims dims = input.dims;
+          dims[next(dims.size())] = static_cast<std::int64_t>(next(4));
+          input = Tensor::make(input.dtype, dims);
+        }
+      }
+      for (auto& [name, attribute] : c.attributes) {
+        if (next(2) == 0) continue;
+        if (auto* value = std::get_if<std::int64_t>(&attribute))
+          *value = extremes[next(extremes.size())];
+        if (auto* list = std::get_if<Ints>(&attribute)) {
+          (*list)[next(list->size())] = extremes[next(extremes.size())];
+          if (next(8) == 0) list->resize(next(6), 1);
+        }
+      }
+      auto [network, given] = make_network(c);
+      const auto shaped = infer_shapes(network, 1);
+      if (!shaped) {
+        ++refused;
+        EXPECT_FALSE(shaped.error().message.empty());
+        continue;
+      }
+      ++accepted;
+      bool small = true;
+      for (const Value& value : network.values) small = small && volume(value.dims) <= 1 << 12;
+      const auto kernel = network.layers[0].ints_attribute("kernel_shape", {});
+      for (const std::int64_t extent : kernel) small = small && extent < 1 << 8;
+      if (!small) continue;
+      const auto result = reference::evaluate(network, given);
+      EXPECT_TRUE(result || !result.error().message.empty());
+    }
+  }
+  EXPECT_GT(refused, 1000U);
+  EXPECT_GT(accepted, 1000U);
+}
+
 struct Aligned {
   explicit Aligned(std::size_t bytes) : data(std::aligned_alloc(64, (bytes + 63) / 64 * 64)) {}
   ~Aligned() { std::free(data); }
