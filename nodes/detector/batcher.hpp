@@ -1,6 +1,6 @@
 // Turns the frames of many cameras into batches: at most one waiting frame per camera (a newer one
-// supersedes it), served in the order in which cameras began to wait, so none starves and the frames of
-// one camera never overtake each other.
+// supersedes it), served in the order in which cameras began to wait, so none starves and the
+// frames of one camera never overtake each other.
 //
 // BatchQueue is the plain policy, Batcher adds the lock and the waiting. Nothing allocates after
 // construction.
@@ -19,8 +19,8 @@
 namespace fovea {
 
 struct BatchPolicy {
-  // Most frames in one batch. Turn it up for a GPU; on a CPU a batch is worked off one by one, so a large
-  // one only makes its first frame wait for its last.
+  // Most frames in one batch. Turn it up for a GPU; on a CPU a batch is worked off one by one, so a
+  // large one only makes its first frame wait for its last.
   std::size_t max_batch = 4;
   // How long the oldest waiting frame may wait for others. 0 takes whatever waits at once.
   std::chrono::nanoseconds max_delay{0};
@@ -38,11 +38,12 @@ class BatchQueue {
 
   BatchQueue(std::size_t cameras, BatchPolicy policy) : waiting_(cameras), policy_(policy) {
     order_.reserve(cameras);
-    policy_.max_batch = std::clamp<std::size_t>(policy.max_batch, 1, std::max<std::size_t>(cameras, 1));
+    policy_.max_batch =
+        std::clamp<std::size_t>(policy.max_batch, 1, std::max<std::size_t>(cameras, 1));
   }
 
-  // Queues a frame; returns the older frame of that camera that it supersedes, if one was waiting. The
-  // newer frame inherits the older one's turn.
+  // Queues a frame; returns the older frame of that camera that it supersedes, if one was waiting.
+  // The newer frame inherits the older one's turn.
   std::optional<Frame> put(std::size_t camera, Frame frame, Clock::time_point now) {
     assert(camera < waiting_.size());
     std::optional<Frame> superseded = std::exchange(waiting_[camera].frame, std::move(frame));
@@ -65,7 +66,8 @@ class BatchQueue {
     batch.clear();
     const std::size_t count = std::min(order_.size(), policy_.max_batch);
     for (std::size_t i = 0; i < count; ++i) {
-      batch.push_back({order_[i], std::move(*std::exchange(waiting_[order_[i]].frame, std::nullopt))});
+      batch.push_back(
+          {order_[i], std::move(*std::exchange(waiting_[order_[i]].frame, std::nullopt))});
     }
     order_.erase(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(count));
   }
@@ -100,7 +102,8 @@ class Batcher {
     return superseded;
   }
 
-  // Blocks until a batch is due; false once closed and empty. What waits at close() still comes out.
+  // Blocks until a batch is due; false once closed and empty. What waits at close() still comes
+  // out.
   bool wait(std::vector<Entry>& batch) {
     std::unique_lock lock(mutex_);
     for (;;) {

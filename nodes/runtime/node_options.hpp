@@ -29,8 +29,8 @@ struct NodeOptions {
 // Exit codes of every node. Stable: supervisors tell a wrong set-up, where a restart is useless,
 // from a failure by them.
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitFailure = 1;  // configuring or running failed
-inline constexpr int kExitUsage = 2;    // bad option, parameter, name or parameter file
+inline constexpr int kExitFailure = 1;  // configuring or running failed; may work another time
+inline constexpr int kExitUsage = 2;    // bad option, parameter, name, file or model: will fail again
 
 // Reads the line into `options` and, through `parameters`, into the node's variables. An exit code
 // when the process is to end now: --help or --version were printed (0), or an `error: ...` line

@@ -75,6 +75,22 @@ class SignalWatcher {
   std::thread thread_;
 };
 
+// Whether trying again could help: a busy name or a full /dev/shm may pass, a broken model will not.
+int exit_code_of(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUnsupported:
+      return kExitUsage;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kExhausted:
+    case ErrorCode::kInternal:
+      return kExitFailure;
+  }
+  return kExitFailure;
+}
+
 }  // namespace
 
 NodeRunner::NodeRunner(std::unique_ptr<Node> node, ParameterSet parameters, NodeOptions options)
@@ -95,7 +111,7 @@ int NodeRunner::run() {
       metrics_->set_state(State::kFinalized);
       metrics_->set_status(msgs::DiagnosticLevel::kError, started.error().message);
     }
-    return kExitFailure;
+    return exit_code_of(started.error());
   }
   if (options_.autostart) executor_.post([this] { autostart(); });
   try {
@@ -158,7 +174,7 @@ void NodeRunner::autostart() {
   for (const Transition transition : {Transition::kConfigure, Transition::kActivate}) {
     if (is_ending_.load()) return;
     if (const Result<> result = change_state(transition); !result) {
-      request_shutdown(kExitFailure);
+      request_shutdown(exit_code_of(result.error()));
       return;
     }
   }
@@ -219,7 +235,8 @@ void NodeRunner::announce_state() {
   state_.store(lifecycle_.state());
   metrics_->set_state(lifecycle_.state());
   metrics_->beat();
-  log_info("{}", msgs::enum_name(lifecycle_.state()));
+  const bool is_news = lifecycle_.state() == State::kActive;
+  log_message(is_news ? LogLevel::kInfo : LogLevel::kDebug, msgs::enum_name(lifecycle_.state()));
   publish_status();
 }
 

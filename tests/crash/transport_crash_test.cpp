@@ -16,7 +16,7 @@
 #include "nodes/runtime/metrics.hpp"
 #include "tests/crash/board.hpp"
 #include "tests/crash/frames.hpp"
-#include "tests/runtime/test_domain.hpp"
+#include "tests/support/test_domain.hpp"
 #include "tests/support/eventually.hpp"
 
 namespace fovea::test {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "nodes/runtime/buffer_pool.hpp"
-#include "tests/runtime/test_domain.hpp"
+#include "tests/support/test_domain.hpp"
 
 namespace fovea {
 namespace {

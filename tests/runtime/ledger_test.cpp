@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/runtime/metrics.hpp"
-#include "tests/runtime/test_domain.hpp"
+#include "tests/support/test_domain.hpp"
 #include "tests/support/allocation_guard.hpp"
 
 namespace fovea {

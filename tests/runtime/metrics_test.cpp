@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "nodes/runtime/clock.hpp"
-#include "tests/runtime/test_domain.hpp"
+#include "tests/support/test_domain.hpp"
 
 namespace fovea {
 namespace {

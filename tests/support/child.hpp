@@ -1,14 +1,11 @@
 // A node under test as a child process, with its output kept. Kills it if the test forgets to.
 #pragma once
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -17,17 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace fovea::test {
+#include "tests/support/eventually.hpp"
 
-// Polls until `condition` holds; false only if a watchdog of 30 s expires.
-inline bool eventually(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
+namespace fovea::test {
 
 class Child {
  public:
@@ -62,10 +51,11 @@ class Child {
   pid_t pid() const { return pid_; }
   void send(int signal) const { kill(pid_, signal); }
 
-  // Exit code, or 1000 + signal; -1 if a watchdog expires first.
+  // Exit code, or 1000 + signal; -1 if a watchdog of two minutes expires first.
   int wait() {
     int status = 0;
-    if (!eventually([&] { return waitpid(pid_, &status, WNOHANG) == pid_; })) return -1;
+    const auto ended = [&] { return waitpid(pid_, &status, WNOHANG) == pid_; };
+    if (!eventually(ended, std::chrono::minutes(2))) return -1;
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
   }
