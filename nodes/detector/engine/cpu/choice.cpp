@@ -136,8 +136,18 @@ class Chooser {
     if (weights == nullptr || weights->dtype != DataType::kFloat32 || weights->dims.size() != 4) {
       return declined("weights are not a constant f32 [O, I, h, w]");
     }
-    const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
-    if (has_bias && constant(layer, 2) == nullptr) return declined("bias is computed");
+    const Constant* bias = constant(layer, 2);
+    if (layer.inputs.size() > 2 && layer.inputs[2] != kNoValue &&
+        (bias == nullptr || bias->dtype != DataType::kFloat32 ||
+         bias->size() != weights->dims[0])) {
+      return declined("bias is not a constant f32 [O]");
+    }
+    if (layer.residual != kNoValue && dims(layer.residual) != dims(output)) {
+      return declined("residual is not of the output's shape");
+    }
+    if (layer.residual != kNoValue && !form(layer.residual).blockable) {
+      return declined("residual is not a computed f32 [1, C, H, W]");
+    }
     const std::int64_t channels = dims(input)[1];
     ConvolutionSpec spec;
     spec.groups = layer.int_attribute("group", 1);
@@ -148,7 +158,7 @@ class Chooser {
     FOVEA_ASSIGN(spec.window, resolve_window(layer, dims(input)[2], dims(input)[3],
                                              {weights->dims[2], weights->dims[3]}));
     spec.weights = weights;
-    spec.bias = constant(layer, 2);
+    spec.bias = bias;
     spec.activation = layer.activation;
     spec.activation_alpha = layer.activation_alpha;
     spec.residual = layer.residual != kNoValue;

@@ -106,8 +106,12 @@ class CpuEngineImpl : public CpuEngine {
 
 Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
-  FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
-  return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
+  try {
+    FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
+    return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kExhausted, "not enough memory for the engine");
+  }
 }
 
 std::string cpu_provider_version() {
