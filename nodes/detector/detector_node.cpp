@@ -236,7 +236,7 @@ class DetectorNode final : public Node {
     std::vector<void*> pointers;
     for (const msgs::TensorView& view : heads_message_.tensors)
       pointers.push_back(output.get() + view.offset);
-    for (std::int64_t size = 1; size <= max_batch_; ++size) {
+    for (std::int64_t size = 1; size <= max_batch_ && !Executor::stop_signalled(); ++size) {
       set_status(msgs::DiagnosticLevel::kOk,
                  fmt::format("warming up batch {} of {}", size, max_batch_));
       beat();

@@ -387,15 +387,20 @@ std::string option_name(const Parameter& parameter) {
 }
 
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates) {
+  // Edits are insertions, deletions, replacements and swaps of neighbours (Damerau), the four ways
+  // in which names are mistyped. Three rows of the usual table suffice.
   const auto distance = [](std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
+    std::vector<std::size_t> before, previous(b.size() + 1), row(b.size() + 1);
     std::iota(row.begin(), row.end(), std::size_t{0});
     for (std::size_t i = 1; i <= a.size(); ++i) {
-      std::size_t diagonal = std::exchange(row[0], i);
+      before = std::exchange(previous, row);
+      row[0] = i;
       for (std::size_t j = 1; j <= b.size(); ++j) {
-        const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+        const std::size_t replaced = previous[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+        row[j] = std::min({previous[j] + 1, row[j - 1] + 1, replaced});
+        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+          row[j] = std::min(row[j], before[j - 2] + 1);
+        }
       }
     }
     return row.back();

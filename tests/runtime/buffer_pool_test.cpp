@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "nodes/runtime/pool_mapping.hpp"
-#include "tests/runtime/test_domain.hpp"
+#include "tests/support/test_domain.hpp"
 #include "tests/support/allocation_guard.hpp"
 #include "tests/support/eventually.hpp"
 

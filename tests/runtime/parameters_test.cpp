@@ -326,6 +326,7 @@ TEST(Parameters, NearestFindsTyposAndNothingElse) {
   const std::vector<std::string> names{"max_batch", "min_batch", "uri"};
   EXPECT_EQ(nearest("max_bach", names), "max_batch");
   EXPECT_EQ(nearest("ury", names), "uri");
+  EXPECT_EQ(nearest("uir", names), "uri");
   EXPECT_EQ(nearest("confidence", names), "");
   EXPECT_EQ(nearest("", names), "");
   EXPECT_EQ(nearest("x", {}), "");
