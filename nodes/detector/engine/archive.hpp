@@ -254,6 +254,24 @@ void archive(A& a, HeadInfo& head) {
 }
 
 template <class A>
+void archive(A& a, QuantizationGrid& grid) {
+  a(grid.scale);
+  a(grid.zero_point);
+}
+
+template <class A>
+void archive(A& a, LayerQuantization& layer) {
+  a(layer.precision);
+  a(layer.pre_activation);
+}
+
+template <class A>
+void archive(A& a, Quantization& quantization) {
+  a(quantization.values);
+  a(quantization.layers);
+}
+
+template <class A>
 void archive(A& a, NetworkDefinition& network) {
   a(network.values);
   a(network.layers);
@@ -264,6 +282,7 @@ void archive(A& a, NetworkDefinition& network) {
   a(network.metadata);
   a(network.class_names);
   a(network.head);
+  a(network.quantization);
 }
 
 }  // namespace fovea::engine

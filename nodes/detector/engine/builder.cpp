@@ -103,6 +103,7 @@ Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan) {
   // Shapes are inferred anew: those in the plan might contradict the weights.
   NetworkDefinition network = plan.network;
   if (auto shaped = infer_shapes(network, 1); !shaped) return corrupt(shaped.error().message);
+  FOVEA_TRY(check_quantization(network));
   auto info = describe_engine(network, plan.provider,
                               {.max_batch = plan.max_batch,
                                .threads = plan.threads,

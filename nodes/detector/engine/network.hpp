@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "nodes/detector/engine/quantization.hpp"
 #include "nodes/runtime/result.hpp"
 
 namespace fovea::engine {
@@ -179,6 +180,9 @@ struct NetworkDefinition {
   std::map<std::string, std::string> metadata;  // metadata_props verbatim
   std::vector<std::string> class_names;         // from metadata "names"; empty if absent
   HeadInfo head;
+
+  // Empty until a lowered network is given 8 bits; passes that run later must not renumber.
+  Quantization quantization;
 
   // Appends a value and returns its id. Invalidates references into `values`.
   ValueId add_value(Value value);

@@ -1,0 +1,255 @@
+// See quantization.hpp. Which values share a grid is decided here once, for calibration, checks and
+// providers.
+#include "nodes/detector/engine/quantization.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/geometry.hpp"
+#include "nodes/detector/engine/network.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+// Beyond these a product of scales could leave f32.
+constexpr float kSmallestScale = 1e-9F;
+constexpr float kLargestScale = 1e9F;
+
+bool is_picture(const Value& value) {
+  return value.dtype == DataType::kFloat32 && value.dims.size() == 4 && !value.constant;
+}
+
+const Constant* constant_input(const NetworkDefinition& network, const Layer& layer,
+                               std::size_t index) {
+  if (index >= layer.inputs.size() || layer.inputs[index] == kNoValue) return nullptr;
+  return network.value(layer.inputs[index]).constant.get();
+}
+
+bool along_channels(const NetworkDefinition& network, const Layer& layer, ValueId shape) {
+  const auto axis = resolve_axis(layer.int_attribute("axis", 0), network.value(shape).dims.size());
+  return axis && *axis == 1;
+}
+
+bool doubles_pixels(const NetworkDefinition& network, const Layer& layer) {
+  const Dims& from = network.value(layer.inputs[0]).dims;
+  const Dims& to = network.value(layer.outputs[0]).dims;
+  std::vector<float> scales;
+  if (const Constant* given = constant_input(network, layer, 2);
+      given != nullptr && given->dtype == DataType::kFloat32) {
+    scales.assign(given->data<float>(), given->data<float>() + given->size());
+  }
+  std::vector<std::int64_t> sizes;
+  if (layer.inputs.size() > 3) sizes = constant_ints(network, layer.inputs[3]).value_or(sizes);
+  const auto geometry = resolve_resize(layer, from, scales, sizes);
+  if (!geometry || geometry->mode != ResizeGeometry::Mode::kNearest || geometry->output != to ||
+      to[1] != from[1] || to[2] != 2 * from[2] || to[3] != 2 * from[3]) {
+    return false;
+  }
+  for (const std::size_t axis : {std::size_t{2}, std::size_t{3}}) {
+    for (std::int64_t i = 0; i < to[axis]; ++i) {
+      if (geometry->nearest(axis, i, from[axis]) != i / 2) return false;
+    }
+  }
+  return true;
+}
+
+// Inputs and outputs that are pixels, not shapes or weights.
+std::vector<ValueId> moved_values(const Layer& layer) {
+  std::vector<ValueId> values = layer.outputs;
+  const std::size_t count = layer.op == OpType::kConcat ? layer.inputs.size() : 1;
+  values.insert(values.end(), layer.inputs.begin(),
+                layer.inputs.begin() + static_cast<std::ptrdiff_t>(count));
+  return values;
+}
+
+tl::unexpected<Error> corrupt(std::string message) {
+  return fail(ErrorCode::kCorrupt, "quantization: " + std::move(message));
+}
+
+bool valid_grid(const QuantizationGrid& grid, std::int32_t first) {
+  if (grid.scale == 0) return grid.zero_point == 0;
+  return grid.scale >= kSmallestScale && grid.scale <= kLargestScale && grid.zero_point >= first &&
+         grid.zero_point <= first + 255;
+}
+
+}  // namespace
+
+QuantizationGrid QuantizationGrid::over(float low, float high, std::int32_t first) {
+  low = std::min(low, 0.0F);
+  high = std::max(high, 0.0F);
+  QuantizationGrid grid;
+  grid.scale = std::clamp((high - low) / 255.0F, kSmallestScale, kLargestScale);
+  grid.zero_point = first + static_cast<std::int32_t>(
+                                std::clamp(std::nearbyint(-low / grid.scale), 0.0F, 255.0F));
+  return grid;
+}
+
+QuantizedWeights quantize_weights(std::span<const float> weights, std::int64_t out_channels) {
+  QuantizedWeights result;
+  result.codes.resize(weights.size());
+  const std::size_t per_channel = weights.size() / static_cast<std::size_t>(out_channels);
+  for (std::size_t begin = 0; begin < weights.size(); begin += per_channel) {
+    float largest = 0;
+    for (const float weight : weights.subspan(begin, per_channel)) {
+      largest = std::max(largest, std::abs(weight));
+    }
+    const float scale = largest / 127.0F >= kSmallestScale ? largest / 127.0F : 1.0F;
+    result.scales.push_back(scale);
+    for (std::size_t i = begin; i < begin + per_channel; ++i) {
+      result.codes[i] =
+          static_cast<std::int8_t>(std::clamp(std::nearbyint(weights[i] / scale), -127.0F, 127.0F));
+    }
+  }
+  return result;
+}
+
+bool moves_data(const NetworkDefinition& network, const Layer& layer) {
+  const bool known = layer.op == OpType::kConcat || layer.op == OpType::kSplit ||
+                     layer.op == OpType::kMaxPool || layer.op == OpType::kResize;
+  if (!known || layer.inputs.empty() || layer.outputs.empty() ||
+      layer.activation != Activation::kNone || layer.residual != kNoValue) {
+    return false;
+  }
+  for (const ValueId id : moved_values(layer)) {
+    if (id == kNoValue || !is_picture(network.value(id))) return false;
+  }
+  switch (layer.op) {
+    case OpType::kConcat:
+      return along_channels(network, layer, layer.outputs[0]);
+    case OpType::kSplit:
+      return along_channels(network, layer, layer.inputs[0]);
+    case OpType::kMaxPool:
+      return layer.outputs.size() == 1;
+    default:
+      return doubles_pixels(network, layer);
+  }
+}
+
+bool can_be_int8(const NetworkDefinition& network, const Layer& layer) {
+  if (layer.op != OpType::kConv || layer.inputs.size() < 2 || layer.outputs.size() != 1 ||
+      !is_picture(network.value(layer.inputs[0])) || !is_picture(network.value(layer.outputs[0])) ||
+      layer.int_attribute("group", 1) != 1) {
+    return false;
+  }
+  const Constant* weights = constant_input(network, layer, 1);
+  const Constant* bias = constant_input(network, layer, 2);
+  const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
+  const auto usable = [](const Constant& constant) {
+    return constant.dtype == DataType::kFloat32 &&
+           std::all_of(constant.data<float>(), constant.data<float>() + constant.size(),
+                       [](float x) { return std::abs(x) <= kLargestScale; });
+  };
+  return weights != nullptr && weights->dims.size() == 4 && usable(*weights) &&
+         (!has_bias || (bias != nullptr && usable(*bias)));
+}
+
+std::vector<std::int32_t> shared_grids(const NetworkDefinition& network) {
+  // Union by index, the smallest of a set being its root.
+  std::vector<std::int32_t> root(network.values.size());
+  std::iota(root.begin(), root.end(), 0);
+  const auto find = [&](ValueId id) {
+    while (root[static_cast<std::size_t>(id)] != id) id = root[static_cast<std::size_t>(id)];
+    return id;
+  };
+  const auto join = [&](ValueId a, ValueId b) {
+    a = find(a);
+    b = find(b);
+    root[static_cast<std::size_t>(std::max(a, b))] = std::min(a, b);
+  };
+  std::vector<bool> excluded(network.values.size(), false);
+  const auto exclude = [&](ValueId id) {
+    if (id != kNoValue) excluded[static_cast<std::size_t>(id)] = true;
+  };
+  for (std::size_t i = 0; i < network.values.size(); ++i) {
+    if (!is_picture(network.values[i])) excluded[i] = true;
+  }
+  for (const auto* ends : {&network.inputs, &network.outputs}) {
+    for (const ValueId id : *ends) exclude(id);
+  }
+  for (const Layer& layer : network.layers) {
+    if (moves_data(network, layer)) {
+      for (const ValueId id : moved_values(layer)) join(layer.outputs[0], id);
+    } else if (layer.op == OpType::kConv) {
+      for (std::size_t i = 1; i < layer.inputs.size(); ++i) exclude(layer.inputs[i]);
+      if (layer.residual != kNoValue) join(layer.outputs[0], layer.residual);
+    } else {
+      if (layer.op != OpType::kImageInput) {
+        for (const ValueId id : layer.outputs) exclude(id);
+      }
+      for (const ValueId id : layer.inputs) exclude(id);
+      exclude(layer.residual);
+    }
+  }
+  // The picture is 0..255 as it comes; sharing its grid with activations would blur it.
+  std::vector<bool> excluded_set(network.values.size(), false);
+  std::vector<std::size_t> members(network.values.size(), 0);
+  for (std::size_t i = 0; i < root.size(); ++i) {
+    root[i] = find(static_cast<ValueId>(i));
+    ++members[static_cast<std::size_t>(root[i])];
+    if (excluded[i]) excluded_set[static_cast<std::size_t>(root[i])] = true;
+  }
+  for (const Layer& layer : network.layers) {
+    if (layer.op != OpType::kImageInput) continue;
+    const auto set = static_cast<std::size_t>(root[static_cast<std::size_t>(layer.outputs[0])]);
+    if (members[set] > 1) excluded_set[set] = true;
+  }
+  for (std::int32_t& id : root) {
+    if (excluded_set[static_cast<std::size_t>(id)]) id = kNoValue;
+  }
+  return root;
+}
+
+Result<> check_quantization(const NetworkDefinition& network) {
+  const Quantization& quantization = network.quantization;
+  if (quantization.empty()) return {};
+  if (quantization.values.size() != network.values.size() ||
+      quantization.layers.size() != network.layers.size()) {
+    return corrupt(fmt::format("{} grids for {} values and {} precisions for {} layers",
+                               quantization.values.size(), network.values.size(),
+                               quantization.layers.size(), network.layers.size()));
+  }
+  const std::vector<std::int32_t> shared = shared_grids(network);
+  const auto grid = [&](ValueId id) { return quantization.values[static_cast<std::size_t>(id)]; };
+  for (std::size_t i = 0; i < network.values.size(); ++i) {
+    const QuantizationGrid& own = quantization.values[i];
+    const std::string& name = network.values[i].name;
+    if (!valid_grid(own, 0)) {
+      return corrupt(
+          fmt::format("'{}' has scale {} and zero point {}", name, own.scale, own.zero_point));
+    }
+    if (own && shared[i] == kNoValue) return corrupt(fmt::format("'{}' cannot be uint8", name));
+    if (shared[i] != kNoValue && own != grid(shared[i])) {
+      return corrupt(fmt::format("'{}' and '{}' must have the same grid", name,
+                                 network.value(shared[i]).name));
+    }
+  }
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    const LayerQuantization& own = quantization.layers[i];
+    if (own.precision > Precision::kInt8) {
+      return corrupt(layer.name + " has an unknown precision");
+    }
+    if (!valid_grid(own.pre_activation, -128)) {
+      return corrupt(fmt::format("{}: pre-activation has scale {} and zero point {}", layer.name,
+                                 own.pre_activation.scale, own.pre_activation.zero_point));
+    }
+    if (layer.op == OpType::kImageInput && grid(layer.outputs[0]) &&
+        grid(layer.outputs[0]) != QuantizationGrid{1, 0}) {
+      return corrupt(layer.name + ": a picture's scale must be 1 and its zero point 0");
+    }
+    if (own.precision == Precision::kInt8 &&
+        (!can_be_int8(network, layer) || !grid(layer.inputs[0]))) {
+      return corrupt(layer.name + " cannot be int8");
+    }
+    if (own.pre_activation && (own.precision != Precision::kInt8 || !grid(layer.outputs[0]))) {
+      return corrupt(layer.name + ": a pre-activation needs int8 and a uint8 output");
+    }
+  }
+  return {};
+}
+
+}  // namespace fovea::engine

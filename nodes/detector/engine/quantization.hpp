@@ -1,0 +1,88 @@
+// What 8 bits add to a network: the grid of every value that is stored in u8, and per layer the
+// arithmetic it runs in. The builder fills it in from a calibration; a provider only obeys:
+//
+//   - A value with a grid is stored as u8 on that grid, any other value as f32.
+//   - A kInt8 convolution reads u8, has s8 weights (quantize_weights()) and exact 32-bit sums. With
+//     a pre-activation grid, the sum is rounded to an s8 code of that grid and a table of 256
+//     entries gives the u8 output. Without, bias, activation and residual are computed in f32 from
+//     the sum, then rounded to the output's grid, if it has one ("exact activation").
+//   - Any other layer computes in f32, whatever its inputs and outputs are stored in.
+//   - Layers that only move data (moves_data()) have one grid for all their inputs and outputs, as
+//     a convolution has for its residual and its output: concat, split, pooling, upsampling and
+//     residual sums never convert.
+//
+// Thread safety: plain data and pure functions.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nodes/runtime/result.hpp"
+
+namespace fovea::engine {
+
+struct Layer;
+struct NetworkDefinition;
+
+// Affine 8-bit grid: real = (code - zero_point) * scale. Scale 0 = none.
+struct QuantizationGrid {
+  float scale = 0;
+  std::int32_t zero_point = 0;  // 0..255 for u8 values, -128..127 for s8 pre-activations
+
+  explicit operator bool() const { return scale > 0; }
+  bool operator==(const QuantizationGrid&) const = default;
+
+  // The least affine grid of 256 codes over [low, high], in which 0 has a code. `first` is the
+  // lowest code: 0 or -128. REQUIRES: finite ends, low <= high.
+  static QuantizationGrid over(float low, float high, std::int32_t first);
+};
+
+enum class Precision : std::uint8_t { kFp32, kFp16, kInt8 };
+
+struct LayerQuantization {
+  Precision precision = Precision::kFp32;
+  QuantizationGrid pre_activation;  // s8; kInt8 convolutions with a table epilogue only
+
+  bool operator==(const LayerQuantization&) const = default;
+};
+
+// Part of a NetworkDefinition; empty for a network without 8 bits. kImageInput's output has scale 1
+// and zero point 0 where a kInt8 convolution reads it: in a lowered network it is 0..255, and the
+// 1/255 is part of the weights.
+struct Quantization {
+  std::vector<QuantizationGrid> values;   // by ValueId
+  std::vector<LayerQuantization> layers;  // by index into NetworkDefinition::layers
+
+  bool empty() const { return values.empty() && layers.empty(); }
+  bool operator==(const Quantization&) const = default;
+};
+
+// Symmetric, one scale per output channel: the largest magnitude is 127. A channel of zeros has
+// scale 1.
+struct QuantizedWeights {
+  std::vector<std::int8_t> codes;  // as the weights lie
+  std::vector<float> scales;
+};
+// REQUIRES: finite weights, a multiple of `out_channels` of them, output channels outermost.
+QuantizedWeights quantize_weights(std::span<const float> weights, std::int64_t out_channels);
+
+// True if `layer` writes what it reads, moved or the maximum of it: channel-wise Concat and Split,
+// MaxPool, and Resize that repeats every pixel 2 x 2 times; on f32 [N, C, H, W].
+// REQUIRES: inferred shapes.
+bool moves_data(const NetworkDefinition& network, const Layer& layer);
+
+// True if `layer` can be kInt8, given grids: a dense (ungrouped) Conv with constant weights.
+// REQUIRES: inferred shapes.
+bool can_be_int8(const NetworkDefinition& network, const Layer& layer);
+
+// Which values must share one grid, as the smallest ValueId of each set; kNoValue (-1) for a value
+// that cannot be u8: network inputs and outputs, constants, and what is written or read by anything
+// but convolutions, kImageInput and layers that move data. REQUIRES: inferred shapes.
+std::vector<std::int32_t> shared_grids(const NetworkDefinition& network);
+
+// network.quantization against the rules above; a plan may be forged. REQUIRES: inferred shapes.
+// Errors: kCorrupt, naming the value or layer.
+Result<> check_quantization(const NetworkDefinition& network);
+
+}  // namespace fovea::engine
