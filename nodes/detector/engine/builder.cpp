@@ -86,9 +86,12 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
 }
 
 Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan) {
-  if (plan.precision != "fp32") {
+  if (plan.precision != "fp32" && plan.precision != "int8") {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("precision {} is not in this build", plan.precision));
+  }
+  if (plan.network.quantization.empty() != (plan.precision == "fp32")) {
+    return corrupt(fmt::format("precision {} contradicts its grids", plan.precision));
   }
   if (plan.max_batch < 1 || plan.max_batch > kMaxBatch || plan.threads < 1 ||
       plan.threads > kMaxThreads) {
@@ -99,6 +102,10 @@ Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan) {
   if (provider == nullptr) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("provider {} is not in this build", plan.provider));
+  }
+  if (plan.precision == "int8" && !provider->runs_int8) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("provider {} cannot run int8 plans", plan.provider));
   }
   // Shapes are inferred anew: those in the plan might contradict the weights.
   NetworkDefinition network = plan.network;

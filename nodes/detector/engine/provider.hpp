@@ -23,6 +23,8 @@ struct Provider {
   // max_batch and threads in its engine's info. Errors: kUnsupported, naming the layer that it
   // cannot run and why.
   Result<std::shared_ptr<const Engine>> (*load)(NetworkDefinition lowered, EngineInfo info);
+  // Obeys NetworkDefinition::quantization. Others never get a network that has one.
+  bool runs_int8 = false;
 };
 
 // The bindings of an engine for `lowered`: input u8 [height, width, 3]; kDfl maps f32 [h, w,
