@@ -18,6 +18,7 @@ namespace {
 struct Float {
   using Accumulator = __m512;
   static constexpr bool kHasCodes = false;
+  static constexpr bool kPrefetch = true;
   static __m512 load(const std::byte* start) { return _mm512_loadu_ps(start); }
   static __m512 multiply_add(__m512 sum, __m512i x, __m512i w) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(x), _mm512_castsi512_ps(w), sum);
@@ -28,6 +29,7 @@ struct Float {
 struct HalfAsFloat {
   using Accumulator = __m512;
   static constexpr bool kHasCodes = false;
+  static constexpr bool kPrefetch = true;
   static __m512 load(const std::byte* start) { return _mm512_loadu_ps(start); }
   static __m512 even(__m512i pairs) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(pairs)); }
   static __m512 odd(__m512i pairs) { return even(_mm512_srli_epi32(pairs, 16)); }

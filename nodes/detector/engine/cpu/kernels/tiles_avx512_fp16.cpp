@@ -19,6 +19,7 @@ namespace {
 struct Half {
   using Accumulator = __m512h;
   static constexpr bool kHasCodes = false;
+  static constexpr bool kPrefetch = true;
   static __m512h load(const std::byte* start) {
     return _mm512_castsi512_ph(_mm512_loadu_si512(start));
   }

@@ -18,6 +18,7 @@ namespace {
 struct Bytes {
   using Accumulator = __m512i;
   static constexpr bool kHasCodes = true;
+  static constexpr bool kPrefetch = false;
   static __m512i load(const std::byte* start) { return _mm512_loadu_si512(start); }
   // g++ 12 spills the sums around _mm512_dpbusd_epi32, which halves the speed.
   static __m512i multiply_add(__m512i sum, __m512i x, __m512i w) {
