@@ -293,6 +293,10 @@ TEST(ConvolutionTacticTest, ImpossibleSpecsAreRefusedWithTheValue) {
   };
   EXPECT_EQ(message([](ConvolutionSpec& s) { s.stride_width = 0; }),
             "stride_width is 0; it must be 1..1048576");
+  EXPECT_EQ(message([](ConvolutionSpec& s) { s.kernel_width = 1025; }),
+            "kernel_width is 1025; it must be 1..1024");
+  EXPECT_EQ(message([](ConvolutionSpec& s) { s.kernel_height = s.kernel_width = 100; }),
+            "160000 taps could overflow a 32-bit sum; u8 computation takes up to 32896");
   EXPECT_EQ(message([](ConvolutionSpec& s) { s.groups = 3; }),
             "groups is 3; it must divide 16 input and 16 output channels");
   EXPECT_EQ(message([](ConvolutionSpec& s) { s.bias = s.bias.first(15); }),

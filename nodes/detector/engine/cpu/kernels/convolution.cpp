@@ -15,12 +15,16 @@ namespace {
 constexpr std::string_view kImplementations[] = {"avx512_fp16", "avx512_vnni", "avx512"};
 constexpr std::string_view kScalar = "scalar";
 constexpr std::int64_t kMaxExtent = 1 << 20;
+constexpr std::int64_t kMaxKernel = 1 << 10;
+// 255 * 128 * this fits 31 bits, so that neither sums nor their start values overflow.
+constexpr std::int64_t kMaxIntegerTaps = (std::int64_t{1} << 30) / (255 * 128);
 
 Result<> check_numbers(const ConvolutionSpec& spec) {
-  const auto positive = [](std::string_view what, std::int64_t value) -> Result<> {
-    if (value >= 1 && value <= kMaxExtent) return {};
+  const auto positive = [](std::string_view what, std::int64_t value,
+                           std::int64_t most = kMaxExtent) -> Result<> {
+    if (value >= 1 && value <= most) return {};
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} is {}; it must be 1..{}", what, value, kMaxExtent));
+                fmt::format("{} is {}; it must be 1..{}", what, value, most));
   };
   FOVEA_TRY(positive("in_channels", spec.in_channels));
   FOVEA_TRY(positive("in_height", spec.in_height));
@@ -28,8 +32,8 @@ Result<> check_numbers(const ConvolutionSpec& spec) {
   FOVEA_TRY(positive("out_channels", spec.out_channels));
   FOVEA_TRY(positive("out_height", spec.out_height));
   FOVEA_TRY(positive("out_width", spec.out_width));
-  FOVEA_TRY(positive("kernel_height", spec.kernel_height));
-  FOVEA_TRY(positive("kernel_width", spec.kernel_width));
+  FOVEA_TRY(positive("kernel_height", spec.kernel_height, kMaxKernel));
+  FOVEA_TRY(positive("kernel_width", spec.kernel_width, kMaxKernel));
   FOVEA_TRY(positive("stride_height", spec.stride_height));
   FOVEA_TRY(positive("stride_width", spec.stride_width));
   FOVEA_TRY(positive("dilation_height", spec.dilation_height));
@@ -44,6 +48,12 @@ Result<> check_numbers(const ConvolutionSpec& spec) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("groups is {}; it must divide {} input and {} output channels",
                             spec.groups, spec.in_channels, spec.out_channels));
+  }
+  const std::int64_t taps = spec.in_channels / spec.groups * spec.kernel_height * spec.kernel_width;
+  if (spec.compute == DataType::kUint8 && taps > kMaxIntegerTaps) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{} taps could overflow a 32-bit sum; u8 computation takes up to {}",
+                            taps, kMaxIntegerTaps));
   }
   return {};
 }

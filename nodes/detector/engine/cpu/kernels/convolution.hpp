@@ -89,7 +89,7 @@ struct ConvolutionSpec {
 
 struct Tactics {
   std::vector<std::string>
-      names;  // best guess first; a tuner times them all. Empty only for an invalid spec
+      names;  // best guess first; a tuner times them all. Empty if create refuses the spec
   std::vector<std::string>
       declined;  // "avx512_vnni: groups=2": implementations that cannot run this spec
 };

@@ -1,5 +1,5 @@
-// AVX-512 pieces that several kernel files share. For use after begin_avx512.hpp only: everything
-// here has internal linkage, so that no code of this instruction set can stand in for another
+// AVX-512 pieces that kernel files share. To be included inside their target pragma, after all
+// other headers; internal linkage, so that no code of this instruction set can stand in for another
 // file's inline function.
 #pragma once
 
