@@ -42,15 +42,16 @@ class FunctionRef<R(Args...)> {
 
 struct ThreadPoolOptions {
   int threads = 1;  // the caller's included, 1..256; 1 starts none
-  std::vector<int>
-      cpus{};  // workers may run on these; empty = wherever the process may. Never the caller's
-  std::chrono::microseconds spin{50};  // how long an idle worker or a waiting caller burns its core
+  // Where workers may run; empty = wherever the process may. The caller's thread is left alone.
+  std::vector<int> cpus{};
+  // How long an idle worker, or a caller that waits for the last tasks, burns its core before it
+  // parks.
+  std::chrono::microseconds spin{50};
 };
 
 enum class Partition {
   kDynamic,  // every task is claimed on its own
-  kStatic,  // every thread claims one contiguous run of tasks: the same thread mostly gets the same
-            // tasks
+  kStatic,   // every thread claims one contiguous run of tasks
 };
 
 class ThreadPool {

@@ -36,13 +36,13 @@ namespace fovea::engine::kernels {
 
 // Where output channels [first_channel, first_channel + channels) go.
 struct Destination {
-  Surface surface;
+  Surface surface{};
   std::int64_t first_channel = 0;
   std::int64_t channels = 0;
   int repeat = 1;  // 2: nearest-neighbour upsampling, each pixel is written 2 x 2 times
   // Added after the activation: an image of the output's extents and of these channels. With
   // `pre_activation` it must be u8 on surface.grid.
-  std::optional<Surface> residual;
+  std::optional<Surface> residual{};
 };
 
 struct ConvolutionSpec {
@@ -51,8 +51,9 @@ struct ConvolutionSpec {
   std::int64_t in_height = 0;
   std::int64_t in_width = 0;
   std::int64_t out_channels = 0;
-  std::int64_t out_height =
-      0;  // output pixel (y, x) reads rows y * stride - pad_top + 0 .. kernel - 1
+  // Output row y reads input rows y * stride_height - pad_top + k * dilation_height, k <
+  // kernel_height.
+  std::int64_t out_height = 0;
   std::int64_t out_width = 0;
   std::int64_t kernel_height = 1;
   std::int64_t kernel_width = 1;
@@ -64,34 +65,34 @@ struct ConvolutionSpec {
   std::int64_t pad_left = 0;
   std::int64_t groups = 1;
 
-  Surface source;
+  Surface source{};
   // The pixels around the source that windows reach exist in memory and hold zero (u8: the zero
   // point).
   bool physically_padded = false;
 
-  // Copied when the kernel is created. Exactly one kind, [out_channels][in_channels /
-  // groups][kernel_height][kernel_width].
-  std::span<const float> weights;           // kFloat32, kFloat16
-  std::span<const std::int8_t> s8_weights;  // kUint8
-  std::span<const float> weight_scales;     // kUint8: per output channel
-  std::span<const float> bias;              // per output channel, in real units; empty = 0
+  // Copied when the kernel is created. Exactly one kind of weights, in ONNX's order: [out_channels]
+  // [in_channels / groups][kernel_height][kernel_width].
+  std::span<const float> weights{};           // kFloat32, kFloat16
+  std::span<const std::int8_t> s8_weights{};  // kUint8
+  std::span<const float> weight_scales{};     // kUint8: per output channel
+  std::span<const float> bias{};              // per output channel, in real units; empty = 0
 
   Activation activation = Activation::kNone;
   float activation_alpha = 0;
-  std::optional<Grid>
-      pre_activation;  // kUint8: the s8 grid of the table epilogue, zero point -128..127
+  // kUint8: the s8 grid of the table epilogue, zero point -128..127.
+  std::optional<Grid> pre_activation{};
 
-  std::vector<Destination> destinations;
+  std::vector<Destination> destinations{};
 };
 
 // Run's addresses: sources = {source, then the residuals of the destinations that have one, in
 // order}; destinations as in the spec.
 
 struct Tactics {
-  std::vector<std::string>
-      names;  // best guess first; a tuner times them all. Empty if create refuses the spec
-  std::vector<std::string>
-      declined;  // "avx512_vnni: groups=2": implementations that cannot run this spec
+  // Best guess first; a tuner times them all. Empty if create_convolution() refuses the spec.
+  std::vector<std::string> names;
+  // "avx512_vnni: groups=2": implementations that cannot run this spec, and why.
+  std::vector<std::string> declined;
 };
 
 // Thread safety: pure. The names depend on the spec's shape, types and layout, not on its numbers.

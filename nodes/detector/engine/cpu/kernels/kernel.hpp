@@ -32,7 +32,7 @@ struct Surface {
   DataType type = DataType::kFloat32;  // kFloat32, kFloat16 or kUint8
   std::int64_t pixel_stride = 0;       // elements from a pixel to its right neighbour, >= channels
   std::int64_t row_stride = 0;         // elements from a row to the next
-  Grid grid;                           // kUint8 only
+  Grid grid{};                         // kUint8 only
 
   bool operator==(const Surface&) const = default;
 };
@@ -46,8 +46,8 @@ inline std::int64_t element_bytes(DataType type) {
 
 // Addresses of one run, 4-byte aligned for kFloat32 and 2-byte aligned for kFloat16.
 struct Arguments {
-  std::span<const void* const> sources;  // in the order that the kernel's create function names
-  std::span<void* const> destinations;
+  std::span<const void* const> sources{};  // in the order that the kernel's create function names
+  std::span<void* const> destinations{};
   std::byte* scratch =
       nullptr;  // scratch_bytes(pool.threads()), 64-byte aligned, contents never matter
 };
