@@ -1,0 +1,659 @@
+// See yolo_zoo.hpp. Architectures after the YAML files and modules of Ultralytics' repositories:
+// "model.<i>" is line i of such a file.
+#include "tests/engine/yolo_zoo.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace fovea::engine::test {
+
+namespace {
+
+using Ints = std::vector<std::int64_t>;
+
+// How a family grows: repeats times depth, channels times width.
+struct Scale {
+  double depth;
+  double width;
+  std::int64_t max_channels;
+
+  std::int64_t repeats(std::int64_t n) const {
+    return std::max<std::int64_t>(1, std::llround(static_cast<double>(n) * depth));
+  }
+  std::int64_t channels(std::int64_t n) const {
+    const double scaled = static_cast<double>(std::min(n, max_channels)) * width;
+    return static_cast<std::int64_t>(std::ceil(scaled / 8)) * 8;
+  }
+};
+
+Scale scale_of(YoloModel model) {
+  switch (model) {
+    case YoloModel::kV8s:
+      return {0.33, 0.50, 1024};
+    case YoloModel::kV8m:
+      return {0.67, 0.75, 768};
+    case YoloModel::kV11n:
+      return {0.50, 0.25, 1024};
+    case YoloModel::kV8n:
+    case YoloModel::kV5n:
+      break;
+  }
+  return {0.33, 0.25, 1024};
+}
+
+// A feature map: the name of its tensor and its shape without the batch.
+struct Map {
+  std::string name;
+  std::int64_t channels = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+};
+
+// Writes the modules that all families share.
+class Layers {
+ public:
+  Layers(const YoloOptions& options) : o_(options), writer_(options.opset), state_(options.seed) {}
+
+ protected:
+  // --- single nodes; `path` is a PyTorch module, "model.2/m.0" -----------------------------------
+
+  // A node of `path`, the exporter's way: "/model.2/Concat", then "/model.2/Concat_1", ...
+  std::vector<std::string> nodes(const std::string& path, const std::string& op,
+                                 const std::vector<std::string>& inputs, std::size_t outputs,
+                                 const std::map<std::string, Attribute>& attributes = {}) {
+    const std::string name = unique("/" + path + "/" + op);
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < outputs; ++i) names.push_back(fmt::format("{}_output_{}", name, i));
+    writer_.node(op, inputs, names, attributes, name);
+    return names;
+  }
+  std::string node(const std::string& path, const std::string& op,
+                   const std::vector<std::string>& inputs,
+                   const std::map<std::string, Attribute>& attributes = {}) {
+    return nodes(path, op, inputs, 1, attributes)[0];
+  }
+  std::string constant(const std::string& path, OnnxType type, const Dims& dims,
+                       const std::vector<double>& values) {
+    const std::string name = unique("/" + path + "/Constant") + "_output_0";
+    writer_.node_with_tensor("Constant", {}, name, "value", {"", type, dims, values});
+    return name;
+  }
+  std::string ints(const std::string& path, const std::vector<double>& values) {
+    return constant(path, OnnxType::kInt64, {static_cast<std::int64_t>(values.size())}, values);
+  }
+  std::string number(const std::string& path, double value) {
+    return constant(path, OnnxType::kFloat, {}, {value});
+  }
+  std::string unique(const std::string& base) {
+    const int used = used_[base]++;
+    return used == 0 ? base : fmt::format("{}_{}", base, used);
+  }
+
+  // x.view(batch, extents...).
+  std::string view(const std::string& path, const std::string& x, std::vector<double> extents) {
+    if (o_.batch != -1) {
+      extents.insert(extents.begin(), static_cast<double>(o_.batch));
+      return node(path, "Reshape", {x, ints(path, extents)}, {{"allowzero", std::int64_t{0}}});
+    }
+    std::vector<std::string> parts = {extent(path, x, 0, true)};
+    for (const double e : extents) parts.push_back(ints(path, {e}));
+    return node(path, "Reshape", {x, node(path, "Concat", parts, {{"axis", std::int64_t{0}}})},
+                {{"allowzero", std::int64_t{0}}});
+  }
+  // x.shape[axis], as a scalar or with one axis.
+  std::string extent(const std::string& path, const std::string& x, int axis, bool unsqueezed) {
+    const std::string shape = node(path, "Shape", {x});
+    const std::string index = constant(path, OnnxType::kInt64, {}, {static_cast<double>(axis)});
+    const std::string value = node(path, "Gather", {shape, index}, {{"axis", std::int64_t{0}}});
+    return unsqueezed ? node(path, "Unsqueeze", {value, ints(path, {0})}) : value;
+  }
+
+  // A module's name in PyTorch: "model.22/cv2.0/cv2.0.1/conv" is model.22.cv2.0.1.conv.
+  static std::string parameter(const std::string& path) {
+    std::string name;
+    for (std::size_t from = 0; from < path.size();) {
+      const std::size_t to = std::min(path.find('/', from), path.size());
+      const std::string part = path.substr(from, to - from);
+      from = to + 1;
+      if (from < path.size() && path.compare(from, part.size() + 1, part + ".") == 0) continue;
+      name += (name.empty() ? "" : ".") + part;
+    }
+    return name;
+  }
+
+  // --- modules -----------------------------------------------------------------------------------
+
+  // nn.Conv2d with bias.
+  Map conv2d(const std::string& path, const Map& x, std::int64_t out, std::int64_t kernel = 1,
+             std::int64_t stride = 1, std::int64_t groups = 1, std::int64_t pad = -1) {
+    if (pad < 0) pad = kernel / 2;
+    const std::int64_t fan_in = x.channels / groups * kernel * kernel;
+    // SiLU halves the second moment, roughly; the gain makes up for it.
+    const double range = std::sqrt(3.0) * 1.5 / std::sqrt(static_cast<double>(fan_in));
+    const std::string weights = parameter(path);
+    writer_.floats(weights + ".weight", {out, x.channels / groups, kernel, kernel},
+                   noise(out * fan_in, range));
+    writer_.floats(weights + ".bias", {out}, noise(out, 0.1));
+    Map y = x;
+    y.channels = out;
+    y.height = (x.height + 2 * pad - kernel) / stride + 1;
+    y.width = (x.width + 2 * pad - kernel) / stride + 1;
+    y.name = node(path, "Conv", {x.name, weights + ".weight", weights + ".bias"},
+                  {{"dilations", Ints{1, 1}},
+                   {"group", groups},
+                   {"kernel_shape", Ints{kernel, kernel}},
+                   {"pads", Ints{pad, pad, pad, pad}},
+                   {"strides", Ints{stride, stride}}});
+    return y;
+  }
+  // Conv: convolution (its batch normalisation is folded by the exporter) and SiLU.
+  Map conv(const std::string& path, const Map& x, std::int64_t out, std::int64_t kernel = 1,
+           std::int64_t stride = 1, std::int64_t groups = 1, std::int64_t pad = -1) {
+    Map y = conv2d(path + "/conv", x, out, kernel, stride, groups, pad);
+    y.name = node(path + "/act", "Mul", {y.name, node(path + "/act", "Sigmoid", {y.name})});
+    return y;
+  }
+  Map add(const std::string& path, const Map& a, const Map& b) {
+    Map sum = a;
+    sum.name = node(path, "Add", {a.name, b.name});
+    return sum;
+  }
+  Map concat(const std::string& path, const std::vector<Map>& maps) {
+    Map all = maps[0];
+    std::vector<std::string> names = {all.name};
+    for (std::size_t i = 1; i < maps.size(); ++i) {
+      all.channels += maps[i].channels;
+      names.push_back(maps[i].name);
+    }
+    all.name = node(path, "Concat", names, {{"axis", std::int64_t{1}}});
+    return all;
+  }
+  std::pair<Map, Map> halves(const std::string& path, const Map& x) {
+    const double half = static_cast<double>(x.channels / 2);
+    const auto names =
+        nodes(path, "Split", {x.name, ints(path, {half, half})}, 2, {{"axis", std::int64_t{1}}});
+    Map a = x;
+    a.channels /= 2;
+    Map b = a;
+    a.name = names[0];
+    b.name = names[1];
+    return {a, b};
+  }
+  Map bottleneck(const std::string& path, const Map& x, std::int64_t hidden, std::int64_t kernel,
+                 bool shortcut) {
+    const Map y = conv(path + "/cv2", conv(path + "/cv1", x, hidden, kernel), x.channels, 3);
+    return shortcut ? add(path, x, y) : y;
+  }
+  // `kernel`: of the bottlenecks' first convolution.
+  Map c3(const std::string& path, const Map& x, std::int64_t out, std::int64_t repeats,
+         bool shortcut, std::int64_t kernel) {
+    const std::int64_t hidden = out / 2;
+    Map y = conv(path + "/cv1", x, hidden);
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      y = bottleneck(fmt::format("{}/m/m.{}", path, i), y, hidden, kernel, shortcut);
+    }
+    return conv(path + "/cv3", concat(path, {y, conv(path + "/cv2", x, hidden)}), out);
+  }
+  Map sppf(const std::string& path, const Map& x, std::int64_t out) {
+    std::vector<Map> maps = {conv(path + "/cv1", x, x.channels / 2)};
+    for (int i = 0; i < 3; ++i) {
+      Map y = maps.back();
+      y.name = node(path + "/m", "MaxPool", {y.name},
+                    {{"ceil_mode", std::int64_t{0}},
+                     {"dilations", Ints{1, 1}},
+                     {"kernel_shape", Ints{5, 5}},
+                     {"pads", Ints{2, 2, 2, 2}},
+                     {"strides", Ints{1, 1}}});
+      maps.push_back(y);
+    }
+    return conv(path + "/cv2", concat(path, maps), out);
+  }
+  Map upsample(const std::string& path, const Map& x) {
+    Map y = x;
+    y.height *= 2;
+    y.width *= 2;
+    const std::string scales = constant(path, OnnxType::kFloat, {4}, {1, 1, 2, 2});
+    y.name = node(path, "Resize", {x.name, "", scales},
+                  {{"coordinate_transformation_mode", std::string("asymmetric")},
+                   {"cubic_coeff_a", -0.75F},
+                   {"mode", std::string("nearest")},
+                   {"nearest_mode", std::string("floor")}});
+    return y;
+  }
+
+  // --- the model's ends --------------------------------------------------------------------------
+
+  Map images() {
+    const bool open = o_.open_size;
+    writer_.input("images", {o_.batch, 3, open ? -1 : o_.height, open ? -1 : o_.width});
+    return {"images", 3, o_.height, o_.width};
+  }
+  OnnxWriter finish(bool with_task) {
+    writer_.output("output0");
+    std::string names = "{";
+    for (std::int64_t c = 0; c < o_.classes; ++c) {
+      names += fmt::format("{}{}: 'class {}'", c == 0 ? "" : ", ", c, c);
+    }
+    writer_.metadata("stride", "32").metadata("names", names + "}");
+    if (with_task) {
+      writer_.metadata("task", "detect")
+          .metadata("batch", std::to_string(std::max<std::int64_t>(1, o_.batch)))
+          .metadata("imgsz", fmt::format("[{}, {}]", o_.height, o_.width));
+    }
+    return std::move(writer_);
+  }
+
+  std::vector<double> noise(std::int64_t count, double range) {
+    std::vector<double> values(static_cast<std::size_t>(count));
+    for (double& value : values) {
+      state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
+      value = (static_cast<double>(state_ >> 40) / static_cast<double>(1 << 23) - 1) * range;
+    }
+    return values;
+  }
+
+  const YoloOptions& o_;
+  OnnxWriter writer_;
+
+ private:
+  std::map<std::string, int> used_;
+  std::uint64_t state_;
+};
+
+// What v8 and 11 share: C2f and the anchor-free head with its DFL tail.
+class AnchorFree : public Layers {
+ public:
+  using Layers::Layers;
+
+ protected:
+  Map c2f(const std::string& path, const Map& x, std::int64_t out, std::int64_t repeats,
+          bool shortcut) {
+    const auto [a, b] = halves(path, conv(path + "/cv1", x, out));
+    std::vector<Map> maps = {a, b};
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      maps.push_back(bottleneck(fmt::format("{}/m.{}", path, i), maps.back(), maps.back().channels,
+                                3, shortcut));
+    }
+    return conv(path + "/cv2", concat(path, maps), out);
+  }
+
+  // Detect. `depthwise`: 11's class branch.
+  void detect(const std::string& path, const std::vector<Map>& features, bool depthwise) {
+    const std::int64_t bins = 16;
+    const std::int64_t box_channels =
+        std::max<std::int64_t>({16, features[0].channels / 4, 4 * bins});
+    const std::int64_t class_channels =
+        std::max(features[0].channels, std::min<std::int64_t>(o_.classes, 100));
+    std::vector<Map> levels;
+    for (std::size_t i = 0; i < features.size(); ++i) {
+      // "cv2.0/cv2.0.": the exporter repeats a list's name before that of its members.
+      const std::string box = fmt::format("{0}/cv2.{1}/cv2.{1}.", path, i);
+      Map b = conv(box + "0", features[i], box_channels, 3);
+      b = conv2d(box + "2", conv(box + "1", b, box_channels, 3), 4 * bins);
+      const std::string cls = fmt::format("{0}/cv3.{1}/cv3.{1}.", path, i);
+      Map c = features[i];
+      for (const char* step : {"0", "1"}) {
+        if (depthwise) {
+          const std::string pair = fmt::format("{}{}/cv3.{}.{}.", cls, step, i, step);
+          c = conv(pair + "0", c, c.channels, 3, 1, c.channels);
+          c = conv(pair + "1", c, class_channels);
+        } else {
+          c = conv(cls + step, c, class_channels, 3);
+        }
+      }
+      c = conv2d(cls + "2", c, o_.classes);
+      levels.push_back(concat(path, {b, c}));
+    }
+    decode(path, levels, bins);
+  }
+
+ private:
+  void decode(const std::string& path, const std::vector<Map>& levels, std::int64_t bins) {
+    const auto box_rows = static_cast<double>(4 * bins);
+    std::vector<std::string> flat;
+    for (const Map& level : levels) {
+      flat.push_back(view(path, level.name, {static_cast<double>(level.channels), -1}));
+    }
+    const std::string all = node(path, "Concat", flat, {{"axis", std::int64_t{2}}});
+    const auto parts =
+        nodes(path, "Split", {all, ints(path, {box_rows, static_cast<double>(o_.classes)})}, 2,
+              {{"axis", std::int64_t{1}}});
+    const auto [anchors, strides] =
+        o_.open_size ? computed_anchors(path, levels) : constant_anchors(path, levels);
+
+    const std::string dfl = path + "/dfl";
+    std::string x = view(dfl, parts[0], {4, static_cast<double>(bins), -1});
+    x = node(dfl, "Transpose", {x}, {{"perm", Ints{0, 2, 1, 3}}});
+    x = node(dfl, "Softmax", {x}, {{"axis", std::int64_t{1}}});
+    std::vector<double> steps;
+    for (std::int64_t i = 0; i < bins; ++i) steps.push_back(static_cast<double>(i));
+    writer_.floats(path + ".dfl.conv.weight", {1, bins, 1, 1}, steps);
+    x = node(dfl + "/conv", "Conv", {x, path + ".dfl.conv.weight"},
+             {{"dilations", Ints{1, 1}},
+              {"group", std::int64_t{1}},
+              {"kernel_shape", Ints{1, 1}},
+              {"pads", Ints{0, 0, 0, 0}},
+              {"strides", Ints{1, 1}}});
+    x = view(dfl, x, {4, -1});
+
+    // chunk(2, 1): the exporter computes the middle from the shape.
+    const std::string shape = node(path, "Shape", {x});
+    std::string middle =
+        node(path, "Gather", {shape, ints(path, {1})}, {{"axis", std::int64_t{0}}});
+    middle = node(path, "Add", {middle, ints(path, {1})});
+    middle = node(path, "Div", {middle, ints(path, {2})});
+    const std::string first = node(path, "Mul", {middle, ints(path, {1})});
+    const std::string axis = ints(path, {1});
+    const std::string left_top = node(path, "Slice", {x, ints(path, {0}), first, axis});
+    const std::string second = node(path, "Mul", {middle, ints(path, {2})});
+    const std::string right_bottom = node(path, "Slice", {x, first, second, axis});
+
+    const std::string low = node(path, "Sub", {anchors, left_top});
+    const std::string high = node(path, "Add", {anchors, right_bottom});
+    const std::string centre = node(path, "Div", {node(path, "Add", {low, high}), number(path, 2)});
+    const std::string size = node(path, "Sub", {high, low});
+    const std::string cells = node(path, "Concat", {centre, size}, {{"axis", std::int64_t{1}}});
+    const std::string boxes = node(path, "Mul", {cells, strides});
+    const std::string scores = node(path, "Sigmoid", {parts[1]});
+    writer_.node("Concat", {boxes, scores}, {"output0"}, {{"axis", std::int64_t{1}}},
+                 unique("/" + path + "/Concat"));
+  }
+
+  std::pair<std::string, std::string> constant_anchors(const std::string& path,
+                                                       const std::vector<Map>& levels) {
+    std::vector<double> xs;
+    std::vector<double> ys;
+    std::vector<double> strides;
+    for (const Map& level : levels) {
+      for (std::int64_t i = 0; i < level.height * level.width; ++i) {
+        xs.push_back(static_cast<double>(i % level.width) + 0.5);
+        ys.push_back(static_cast<double>(i / level.width) + 0.5);
+        strides.push_back(static_cast<double>(o_.height / level.height));
+      }
+    }
+    const auto count = static_cast<std::int64_t>(xs.size());
+    xs.insert(xs.end(), ys.begin(), ys.end());
+    return {constant(path, OnnxType::kFloat, {1, 2, count}, xs),
+            constant(path, OnnxType::kFloat, {1, count}, strides)};
+  }
+
+  // make_anchors() in the graph: arange + 0.5, meshgrid, stack; full for the strides.
+  std::pair<std::string, std::string> computed_anchors(const std::string& path,
+                                                       const std::vector<Map>& levels) {
+    std::vector<std::string> points;
+    std::vector<std::string> strides;
+    for (const Map& level : levels) {
+      const std::string h = extent(path, level.name, 2, false);
+      const std::string w = extent(path, level.name, 3, false);
+      const auto centres = [&](const std::string& limit) {
+        const std::string zero = constant(path, OnnxType::kInt64, {}, {0});
+        const std::string one = constant(path, OnnxType::kInt64, {}, {1});
+        const std::string range = node(path, "Range", {zero, limit, one});
+        const std::string cast = node(path, "Cast", {range}, {{"to", std::int64_t{1}}});
+        return node(path, "Add", {cast, number(path, 0.5)});
+      };
+      const std::string sx = centres(w);
+      const std::string sy = centres(h);
+      const std::string size = node(path, "Concat",
+                                    {node(path, "Unsqueeze", {h, ints(path, {0})}),
+                                     node(path, "Unsqueeze", {w, ints(path, {0})})},
+                                    {{"axis", std::int64_t{0}}});
+      const std::string column = node(path, "Reshape", {sy, ints(path, {-1, 1})});
+      const std::string last = ints(path, {-1});
+      const std::string ys = node(path, "Unsqueeze", {node(path, "Expand", {column, size}), last});
+      const std::string xs = node(path, "Unsqueeze", {node(path, "Expand", {sx, size}), last});
+      const std::string pairs = node(path, "Concat", {xs, ys}, {{"axis", std::int64_t{-1}}});
+      points.push_back(node(path, "Reshape", {pairs, ints(path, {-1, 2})}));
+      const std::string cells = node(
+          path, "Concat",
+          {node(path, "Unsqueeze", {node(path, "Mul", {h, w}), ints(path, {0})}), ints(path, {1})},
+          {{"axis", std::int64_t{0}}});
+      const auto stride = static_cast<double>(o_.height / level.height);
+      strides.push_back(node(path, "Expand", {number(path, stride), cells}));
+    }
+    std::string anchors = node(path, "Concat", points, {{"axis", std::int64_t{0}}});
+    anchors = node(path, "Transpose", {anchors}, {{"perm", Ints{1, 0}}});
+    anchors = node(path, "Unsqueeze", {anchors, ints(path, {0})});
+    const std::string column = node(path, "Concat", strides, {{"axis", std::int64_t{0}}});
+    return {anchors, node(path, "Transpose", {column}, {{"perm", Ints{1, 0}}})};
+  }
+};
+
+class V8 : public AnchorFree {
+ public:
+  using AnchorFree::AnchorFree;
+
+  OnnxWriter make(const Scale& s) {
+    const auto ch = [&](std::int64_t n) { return s.channels(n); };
+    Map x = conv("model.0", images(), ch(64), 3, 2);
+    x = conv("model.1", x, ch(128), 3, 2);
+    x = c2f("model.2", x, ch(128), s.repeats(3), true);
+    x = conv("model.3", x, ch(256), 3, 2);
+    const Map p3 = c2f("model.4", x, ch(256), s.repeats(6), true);
+    x = conv("model.5", p3, ch(512), 3, 2);
+    const Map p4 = c2f("model.6", x, ch(512), s.repeats(6), true);
+    x = conv("model.7", p4, ch(1024), 3, 2);
+    x = c2f("model.8", x, ch(1024), s.repeats(3), true);
+    const Map p5 = sppf("model.9", x, ch(1024));
+    x = concat("model.11", {upsample("model.10", p5), p4});
+    const Map n4 = c2f("model.12", x, ch(512), s.repeats(3), false);
+    x = concat("model.14", {upsample("model.13", n4), p3});
+    const Map n3 = c2f("model.15", x, ch(256), s.repeats(3), false);
+    x = concat("model.17", {conv("model.16", n3, ch(256), 3, 2), n4});
+    const Map m4 = c2f("model.18", x, ch(512), s.repeats(3), false);
+    x = concat("model.20", {conv("model.19", m4, ch(512), 3, 2), p5});
+    const Map m5 = c2f("model.21", x, ch(1024), s.repeats(3), false);
+    detect("model.22", {n3, m4, m5}, false);
+    return finish(true);
+  }
+};
+
+class V11 : public AnchorFree {
+ public:
+  using AnchorFree::AnchorFree;
+
+  OnnxWriter make(const Scale& s) {
+    const auto ch = [&](std::int64_t n) { return s.channels(n); };
+    const std::int64_t repeats = s.repeats(2);
+    Map x = conv("model.0", images(), ch(64), 3, 2);
+    x = conv("model.1", x, ch(128), 3, 2);
+    x = c3k2("model.2", x, ch(256), repeats, false, 4);
+    x = conv("model.3", x, ch(256), 3, 2);
+    const Map p3 = c3k2("model.4", x, ch(512), repeats, false, 4);
+    x = conv("model.5", p3, ch(512), 3, 2);
+    const Map p4 = c3k2("model.6", x, ch(512), repeats, true, 2);
+    x = conv("model.7", p4, ch(1024), 3, 2);
+    x = c3k2("model.8", x, ch(1024), repeats, true, 2);
+    x = sppf("model.9", x, ch(1024));
+    const Map p5 = c2psa("model.10", x, repeats);
+    x = concat("model.12", {upsample("model.11", p5), p4});
+    const Map n4 = c3k2("model.13", x, ch(512), repeats, false, 2);
+    x = concat("model.15", {upsample("model.14", n4), p3});
+    const Map n3 = c3k2("model.16", x, ch(256), repeats, false, 2);
+    x = concat("model.18", {conv("model.17", n3, ch(256), 3, 2), n4});
+    const Map m4 = c3k2("model.19", x, ch(512), repeats, false, 2);
+    x = concat("model.21", {conv("model.20", m4, ch(512), 3, 2), p5});
+    const Map m5 = c3k2("model.22", x, ch(1024), repeats, true, 2);
+    detect("model.23", {n3, m4, m5}, true);
+    return finish(true);
+  }
+
+ private:
+  // C3k2: `nested` puts a C3k of two bottlenecks in place of each bottleneck.
+  Map c3k2(const std::string& path, const Map& x, std::int64_t out, std::int64_t repeats,
+           bool nested, std::int64_t divisor) {
+    const std::int64_t hidden = out / divisor;
+    const auto [a, b] = halves(path, conv(path + "/cv1", x, 2 * hidden));
+    std::vector<Map> maps = {a, b};
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      const std::string inner = fmt::format("{}/m.{}", path, i);
+      maps.push_back(nested ? c3(inner, maps.back(), hidden, 2, true, 3)
+                            : bottleneck(inner, maps.back(), hidden / 2, 3, true));
+    }
+    return conv(path + "/cv2", concat(path, maps), out);
+  }
+
+  Map c2psa(const std::string& path, const Map& x, std::int64_t repeats) {
+    auto [a, b] = halves(path, conv(path + "/cv1", x, x.channels));
+    for (std::int64_t i = 0; i < repeats; ++i) {
+      const std::string block = fmt::format("{}/m/m.{}", path, i);
+      b = add(block, b, attention(block + "/attn", b));
+      const Map wide = conv(block + "/ffn/ffn.0", b, 2 * b.channels);
+      b = add(block, b, conv2d(block + "/ffn/ffn.1/conv", wide, b.channels));
+    }
+    return conv(path + "/cv2", concat(path, {a, b}), x.channels);
+  }
+
+  Map attention(const std::string& path, const Map& x) {
+    const std::int64_t heads = x.channels / 64;
+    const std::int64_t value_dim = x.channels / heads;
+    const std::int64_t key_dim = value_dim / 2;
+    const Map qkv = conv2d(path + "/qkv/conv", x, x.channels + 2 * key_dim * heads);
+    const auto as_double = [](std::int64_t n) { return static_cast<double>(n); };
+    const std::string flat =
+        view(path, qkv.name, {as_double(heads), as_double(2 * key_dim + value_dim), -1});
+    const std::vector<double> sizes = {as_double(key_dim), as_double(key_dim),
+                                       as_double(value_dim)};
+    const auto parts =
+        nodes(path, "Split", {flat, ints(path, sizes)}, 3, {{"axis", std::int64_t{2}}});
+    const std::map<std::string, Attribute> swap = {{"perm", Ints{0, 1, 3, 2}}};
+    std::string weights =
+        node(path, "MatMul", {node(path, "Transpose", {parts[0]}, swap), parts[1]});
+    weights = node(path, "Mul", {weights, number(path, 1 / std::sqrt(as_double(key_dim)))});
+    weights = node(path, "Softmax", {weights}, {{"axis", std::int64_t{-1}}});
+    const std::string mixed =
+        node(path, "MatMul", {parts[2], node(path, "Transpose", {weights}, swap)});
+    Map y = x;
+    y.name = image_view(path, mixed, x);
+    Map values = x;
+    values.name = image_view(path, parts[2], x);
+    const Map position = conv2d(path + "/pe/conv", values, x.channels, 3, 1, x.channels);
+    return conv2d(path + "/proj/conv", add(path, y, position), x.channels);
+  }
+
+  // x.view(B, C, H, W): with an open size, H and W come from the attention's input.
+  std::string image_view(const std::string& path, const std::string& x, const Map& like) {
+    if (!o_.open_size) {
+      return view(path, x,
+                  {static_cast<double>(like.channels), static_cast<double>(like.height),
+                   static_cast<double>(like.width)});
+    }
+    const std::string shape =
+        node(path, "Concat",
+             {extent(path, like.name, 0, true), ints(path, {static_cast<double>(like.channels)}),
+              extent(path, like.name, 2, true), extent(path, like.name, 3, true)},
+             {{"axis", std::int64_t{0}}});
+    return node(path, "Reshape", {x, shape}, {{"allowzero", std::int64_t{0}}});
+  }
+};
+
+class V5 : public Layers {
+ public:
+  using Layers::Layers;
+
+  OnnxWriter make(const Scale& s) {
+    const auto ch = [&](std::int64_t n) { return s.channels(n); };
+    Map x = conv("model.0", images(), ch(64), 6, 2, 1, 2);
+    x = conv("model.1", x, ch(128), 3, 2);
+    x = c3("model.2", x, ch(128), s.repeats(3), true, 1);
+    x = conv("model.3", x, ch(256), 3, 2);
+    const Map p3 = c3("model.4", x, ch(256), s.repeats(6), true, 1);
+    x = conv("model.5", p3, ch(512), 3, 2);
+    const Map p4 = c3("model.6", x, ch(512), s.repeats(9), true, 1);
+    x = conv("model.7", p4, ch(1024), 3, 2);
+    x = c3("model.8", x, ch(1024), s.repeats(3), true, 1);
+    x = sppf("model.9", x, ch(1024));
+    const Map l5 = conv("model.10", x, ch(512));
+    x = concat("model.12", {upsample("model.11", l5), p4});
+    x = c3("model.13", x, ch(512), s.repeats(3), false, 1);
+    const Map l4 = conv("model.14", x, ch(256));
+    x = concat("model.16", {upsample("model.15", l4), p3});
+    const Map n3 = c3("model.17", x, ch(256), s.repeats(3), false, 1);
+    x = concat("model.19", {conv("model.18", n3, ch(256), 3, 2), l4});
+    const Map n4 = c3("model.20", x, ch(512), s.repeats(3), false, 1);
+    x = concat("model.22", {conv("model.21", n4, ch(512), 3, 2), l5});
+    const Map n5 = c3("model.23", x, ch(1024), s.repeats(3), false, 1);
+    detect("model.24", {n3, n4, n5});
+    return finish(false);
+  }
+
+ private:
+  static constexpr std::int64_t kBoxes = 3;  // anchor boxes of a cell
+  // Width and height in input pixels: yolov5n.yaml.
+  static constexpr std::array<std::array<double, 6>, 3> kAnchors = {
+      {{10, 13, 16, 30, 33, 23}, {30, 61, 62, 45, 59, 119}, {116, 90, 156, 198, 373, 326}}};
+
+  void detect(const std::string& path, const std::vector<Map>& features) {
+    const std::int64_t columns = 5 + o_.classes;
+    std::vector<std::string> levels;
+    for (std::size_t i = 0; i < features.size(); ++i) {
+      const Map raw = conv2d(fmt::format("{}/m.{}", path, i), features[i], kBoxes * columns);
+      const Dims grid_dims = {1, kBoxes, raw.height, raw.width, 2};
+      std::string x = view(path, raw.name,
+                           {static_cast<double>(kBoxes), static_cast<double>(columns),
+                            static_cast<double>(raw.height), static_cast<double>(raw.width)});
+      x = node(path, "Transpose", {x}, {{"perm", Ints{0, 1, 3, 4, 2}}});
+      x = node(path, "Sigmoid", {x});
+      const auto parts =
+          nodes(path, "Split", {x, ints(path, {2, 2, static_cast<double>(o_.classes + 1)})}, 3,
+                {{"axis", std::int64_t{4}}});
+      std::vector<double> grid;
+      std::vector<double> sizes;
+      for (std::size_t box = 0; box < kBoxes; ++box) {
+        for (std::int64_t cell = 0; cell < raw.height * raw.width; ++cell) {
+          grid.push_back(static_cast<double>(cell % raw.width) - 0.5);
+          grid.push_back(static_cast<double>(cell / raw.width) - 0.5);
+          sizes.push_back(kAnchors[i][2 * box]);
+          sizes.push_back(kAnchors[i][2 * box + 1]);
+        }
+      }
+      std::string xy = node(path, "Mul", {parts[0], number(path, 2)});
+      xy = node(path, "Add", {xy, constant(path, OnnxType::kFloat, grid_dims, grid)});
+      xy = node(path, "Mul",
+                {xy, number(path, static_cast<double>(o_.height / features[i].height))});
+      std::string wh = node(path, "Mul", {parts[1], number(path, 2)});
+      wh = node(path, "Pow", {wh, number(path, 2)});
+      wh = node(path, "Mul", {wh, constant(path, OnnxType::kFloat, grid_dims, sizes)});
+      const std::string rows =
+          node(path, "Concat", {xy, wh, parts[2]}, {{"axis", std::int64_t{4}}});
+      levels.push_back(view(
+          path, rows,
+          {static_cast<double>(kBoxes * raw.height * raw.width), static_cast<double>(columns)}));
+    }
+    writer_.node("Concat", levels, {"output0"}, {{"axis", std::int64_t{1}}},
+                 unique("/" + path + "/Concat"));
+  }
+};
+
+}  // namespace
+
+const char* to_string(YoloModel model) {
+  switch (model) {
+    case YoloModel::kV8n:
+      return "yolov8n";
+    case YoloModel::kV8s:
+      return "yolov8s";
+    case YoloModel::kV8m:
+      return "yolov8m";
+    case YoloModel::kV11n:
+      return "yolo11n";
+    case YoloModel::kV5n:
+      return "yolov5n";
+  }
+  return "unknown";
+}
+
+OnnxWriter make_yolo(YoloModel model, const YoloOptions& options) {
+  const Scale scale = scale_of(model);
+  if (model == YoloModel::kV11n) return V11(options).make(scale);
+  if (model == YoloModel::kV5n) return V5(options).make(scale);
+  return V8(options).make(scale);
+}
+
+}  // namespace fovea::engine::test
