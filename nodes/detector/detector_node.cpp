@@ -4,9 +4,8 @@
 // thread takes batches of them, loans an output slot per frame and runs the engine from held slots
 // into loaned ones. No pixel or tensor is copied.
 #include <algorithm>
-#include <cstring>
+#include <cmath>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -16,9 +15,9 @@
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/detector/batcher.hpp"
-#include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/engine.hpp"
-#include "nodes/detector/plan_cache.hpp"
+#include "nodes/detector/engine_server.hpp"
+#include "nodes/detector/model_description.hpp"
 #include "nodes/runtime/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
@@ -37,6 +36,10 @@ class DetectorNode final : public Node {
     p.add("model", &model_, "ONNX file").required();
     p.add("provider", &provider_, "What runs the network").one_of({"cpu", "reference"});
     p.add("precision", &precision_, "Arithmetic of the network").one_of({"fp32"});
+    p.add("build", &build_,
+          "When the engine is not built yet: wait for it; serve with an untuned one and build "
+          "beside; or auto: beside where building takes long")
+        .one_of({"auto", "wait", "beside"});
     p.add("max_batch", &max_batch_, "Most frames in one inference", Range{1, 64}, "frames");
     p.add("max_delay_ms", &max_delay_ms_,
           "How long the oldest frame waits for others; 0 = not at all", Range{0, 1000}, "ms");
@@ -50,7 +53,6 @@ class DetectorNode final : public Node {
 
   Result<> on_configure() override {
     FOVEA_TRY(load());
-    FOVEA_TRY(warm_up());
     FOVEA_ASSIGN(auto info,
                  Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
                                                     {.durability = Durability::kTransientLocal}));
@@ -105,8 +107,8 @@ class DetectorNode final : public Node {
   Result<> on_cleanup() override {
     streams_.clear();
     model_info_.reset();
-    context_.reset();
-    engine_.reset();
+    server_.reset();
+    engine_label_.clear();
     return {};
   }
 
@@ -124,7 +126,7 @@ class DetectorNode final : public Node {
   };
   using Frame = Received<msgs::Tensor>;
 
-  // Plan from the cache or built, engine and context.
+  // The engine, and what every frame's message has in common.
   Result<> load() {
     PlanRequest request;
     request.model = model_;
@@ -135,76 +137,30 @@ class DetectorNode final : public Node {
         threads_ > 0 ? static_cast<std::int32_t>(threads_)
                      : static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
     request.config.keep_output0 = keep_output0_;
-    FOVEA_ASSIGN(
-        CachedPlan cached,
-        PlanCache(cache_dir_).get_or_build(request, [this](std::string_view stage, double done) {
-          beat();
-          set_status(msgs::DiagnosticLevel::kOk,
-                     fmt::format("building engine: {} ({:.0f} %)", stage, done * 100));
-        }));
-    if (!cached.warning.empty()) log_warning("{}", cached.warning);
-    if (cached.hit) {
-      log_info("plan {:.12} from the cache in {:.0f} ms", cached.key, cached.seconds * 1e3);
-    } else {
-      log_info("plan {:.12} built in {:.1f} s: {}", cached.key, cached.seconds, cached.reason);
-    }
-    ++metrics().counter(cached.hit ? "plan_hit" : "plan_built");
-    metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(cached.seconds * 1e3);
-    metrics().counter("engine_info", "", fmt::format("{}/{}", provider_, precision_)) = 1;
-    FOVEA_ASSIGN(engine_, engine::load_engine(cached.plan));
-    FOVEA_ASSIGN(context_, engine_->create_execution_context());
+    const BuildMode mode = build_ == "wait"     ? BuildMode::kWait
+                           : build_ == "beside" ? BuildMode::kBeside
+                                                : BuildMode::kAuto;
+    FOVEA_ASSIGN(server_, EngineServer::start(
+                              request, cache_dir_, mode,
+                              {.progress = [this](const BuildProgress& p) { show_progress(p); },
+                               .information = [](std::string_view text) { log_info("{}", text); },
+                               .warning = [](std::string_view text) { log_warning("{}", text); },
+                               .serving = [this](const engine::EngineInfo& info, bool cached,
+                                                 double s) { show_engine(info, cached, s); },
+                               .stop_requested = [] { return Executor::stop_signalled(); }}));
+    set_status(msgs::DiagnosticLevel::kOk, "");
     engine_us_ = &metrics().histogram("engine_us");
+    batches_.clear();
     for (std::int64_t size = 1; size <= max_batch_; ++size) {
       batches_.push_back(&metrics().counter("batches", "", std::to_string(size)));
     }
-    return describe_model(cached.key);
-  }
-
-  // What the others need to know, once for all frames.
-  Result<> describe_model(const std::string& key) {
-    const engine::EngineInfo& info = engine_->info();
-    msgs::ModelInfo& model = model_description_;
-    model.model_id = std::stoull(key.substr(0, 16), nullptr, 16);
-    switch (info.head.kind) {
-      case engine::HeadKind::kDfl:
-        model.head = msgs::HeadKind::kDfl;
-        break;
-      case engine::HeadKind::kDecoded:
-        model.head = msgs::HeadKind::kDecoded;
-        break;
-      case engine::HeadKind::kDecodedObjectness:
-        model.head = msgs::HeadKind::kDecodedObjectness;
-        break;
-      case engine::HeadKind::kUnknown:
-        return fail(
-            ErrorCode::kUnsupported,
-            fmt::format("{}: its outputs are no YOLO detect head that Fovea knows", model_));
-    }
-    model.reg_max = static_cast<std::uint32_t>(info.head.reg_max);
-    model.network_height = static_cast<std::uint32_t>(info.input.dims[0]);
-    model.network_width = static_cast<std::uint32_t>(info.input.dims[1]);
-    model.level_count = static_cast<std::uint32_t>(info.head.strides.size());
-    if (info.head.strides.size() > model.strides.size() ||
-        info.outputs.size() > msgs::TensorArray::kMaxTensors) {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{}: {} levels and {} outputs; at most {} and {}", model_,
-                              info.head.strides.size(), info.outputs.size(), model.strides.size(),
-                              msgs::TensorArray::kMaxTensors));
-    }
-    for (std::size_t i = 0; i < info.head.strides.size(); ++i) {
-      model.strides[i] = static_cast<std::uint32_t>(info.head.strides[i]);
-    }
-    for (std::int32_t i = 0; i < info.head.classes; ++i) {
-      const auto index = static_cast<std::size_t>(i);
-      const std::string name =
-          index < info.class_names.size() ? info.class_names[index] : fmt::format("class_{}", i);
-      if (!model.class_names.push_back(std::string_view(name))) {
-        return fail(ErrorCode::kUnsupported,
-                    fmt::format("{}: {} classes; at most {}", model_, info.head.classes,
-                                msgs::ModelInfo::kMaxClasses));
-      }
-    }
-    heads_message_.model_id = model.model_id;
+    const engine::EngineInfo& info = server_->info();
+    auto description = describe_model(info, model_id(info));
+    if (!description) return fail(description.error().with_context(model_));
+    model_description_ = *description;
+    heads_message_ = {};
+    heads_message_.model_id = model_description_.model_id;
+    slot_bytes_ = 0;
     for (const engine::TensorSpec& output : info.outputs) {
       msgs::TensorView view;
       view.name = std::string_view(output.name);
@@ -219,33 +175,40 @@ class DetectorNode final : public Node {
     return {};
   }
 
-  // Every batch size once, so that no frame pays for first-use costs.
-  Result<> warm_up() {
-    const engine::EngineInfo& info = engine_->info();
-    struct AlignedDelete {
-      void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t(64)); }
-    };
-    const auto allocate = [](std::size_t bytes) {
-      auto* memory =
-          static_cast<std::byte*>(::operator new[](aligned(bytes), std::align_val_t(64)));
-      std::memset(memory, 114, aligned(bytes));
-      return std::unique_ptr<std::byte, AlignedDelete>(memory);
-    };
-    const auto input = allocate(info.input.bytes);
-    const auto output = allocate(slot_bytes_);
-    std::vector<void*> pointers;
-    for (const msgs::TensorView& view : heads_message_.tensors)
-      pointers.push_back(output.get() + view.offset);
-    for (std::int64_t size = 1; size <= max_batch_ && !Executor::stop_signalled(); ++size) {
-      set_status(msgs::DiagnosticLevel::kOk,
-                 fmt::format("warming up batch {} of {}", size, max_batch_));
+  // While nothing is served yet, or from the thread that waits for a builder process.
+  void show_progress(const BuildProgress& progress) {
+    const double percent = progress.done * 100;
+    if (!progress.beside) {
       beat();
-      const std::vector<engine::BatchItem> items(static_cast<std::size_t>(size),
-                                                 {.input = input.get(), .outputs = pointers});
-      FOVEA_TRY(context_->execute(items));
+      set_status(msgs::DiagnosticLevel::kOk,
+                 fmt::format("building engine: {} ({:.0f} %)", progress.stage, percent));
+      return;
     }
-    set_status(msgs::DiagnosticLevel::kOk, "");
-    return {};
+    const std::string eta =
+        progress.eta_s < 0 ? "" : fmt::format(", {:.0f} s left", std::ceil(progress.eta_s));
+    const std::string text = fmt::format("building {} engine beside: {} ({:.0f} %{})", precision_,
+                                         progress.stage, percent, eta);
+    metrics().counter("build_progress_pct") = static_cast<std::uint64_t>(percent);
+    metrics().counter("build_eta_s") =
+        static_cast<std::uint64_t>(std::ceil(std::max(progress.eta_s, 0.0)));
+    set_status(msgs::DiagnosticLevel::kOk, text);
+    log_info("{}", text);
+  }
+
+  // At the start, then from the inference thread, between two batches.
+  void show_engine(const engine::EngineInfo& info, bool cached, double seconds) {
+    const std::string label = fmt::format("{}/{}", info.provider, info.precision);
+    if (!engine_label_.empty()) {
+      ++metrics().counter("engine_swaps");
+      set_status(msgs::DiagnosticLevel::kOk, "");
+      log_info("the {} engine, built in {:.1f} s, has taken over from {}", label, seconds,
+               engine_label_);
+      metrics().counter("engine_info", "", engine_label_) = 0;
+    }
+    metrics().counter("engine_info", "", label) = 1;
+    engine_label_ = label;
+    ++metrics().counter(cached ? "plan_hit" : "plan_built");
+    metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(seconds * 1e3);
   }
 
   void queue(std::size_t index, Frame&& frame) {
@@ -263,7 +226,7 @@ class DetectorNode final : public Node {
 
   // Why the engine cannot take this tensor; empty if it can.
   std::string mismatch(const Frame& frame) const {
-    const engine::TensorSpec& input = engine_->info().input;
+    const engine::TensorSpec& input = server_->info().input;
     const msgs::Tensor& tensor = frame.message;
     if (tensor.dtype != msgs::DataType::kUint8) {
       return fmt::format("dtype is {}; it must be uint8", msgs::enum_name(tensor.dtype));
@@ -284,7 +247,7 @@ class DetectorNode final : public Node {
     std::vector<Batcher<Frame>::Entry> batch;
     std::vector<WritableBuffer> slots;
     std::vector<engine::BatchItem> items;
-    const std::size_t outputs = engine_->info().outputs.size();
+    const std::size_t outputs = server_->info().outputs.size();
     std::vector<void*> pointers(batcher_->max_batch() * outputs);
     batch.reserve(batcher_->max_batch());
     slots.reserve(batcher_->max_batch());
@@ -296,14 +259,15 @@ class DetectorNode final : public Node {
         auto slot = streams_[entry.camera]->heads->loan(slot_bytes_);
         if (!slot) return true;  // the publisher has counted it
         void** first = pointers.data() + items.size() * outputs;
-        for (std::size_t i = 0; i < outputs; ++i) first[i] = slot->data().data() + heads_message_.tensors[i].offset;
+        for (std::size_t i = 0; i < outputs; ++i)
+          first[i] = slot->data().data() + heads_message_.tensors[i].offset;
         items.push_back({.input = entry.frame.buffer.data().data(), .outputs = {first, outputs}});
         slots.push_back(std::move(*slot));
         return false;
       });
       if (batch.empty()) continue;
       const std::int64_t started = monotonic_ns();
-      const Result<> executed = context_->execute(items);
+      const Result<> executed = server_->execute(items);
       const std::int64_t finished = monotonic_ns();
       if (!executed) {
         log_error("inference failed: {}", executed.error().message);
@@ -334,6 +298,7 @@ class DetectorNode final : public Node {
   std::string model_;
   std::string provider_ = "cpu";
   std::string precision_ = "fp32";
+  std::string build_ = "auto";
   std::int64_t max_batch_ = 4;
   double max_delay_ms_ = 0;
   std::int64_t threads_ = 0;
@@ -341,8 +306,8 @@ class DetectorNode final : public Node {
   std::string cache_dir_;
   bool keep_output0_ = false;
 
-  std::shared_ptr<const engine::Engine> engine_;
-  std::unique_ptr<engine::ExecutionContext> context_;  // used by the inference thread
+  std::unique_ptr<EngineServer> server_;
+  std::string engine_label_;  // "cpu/fp32"; set before the inference thread runs, then its own
   msgs::ModelInfo model_description_;
   std::size_t slot_bytes_ = 0;
   msgs::TensorArray heads_message_;  // the parts that are the same for every frame

@@ -1,9 +1,11 @@
 // `build`, `inspect` and `list`: engines as things on disk.
+#include <csignal>
 #include <memory>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
+#include <sys/prctl.h>
 
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/file_io.hpp"
@@ -28,6 +30,7 @@ std::string dumped(const Json& json) {
 struct BuildCommand {
   ModelOptions model;
   std::string save_engine;
+  bool end_with_parent = false;
   JsonOption json;
 
   Result<int> to_file() const {
@@ -66,6 +69,7 @@ struct BuildCommand {
   }
 
   int run() const {
+    if (end_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto code = save_engine.empty() ? to_cache() : to_file();
     return code ? *code : report(code.error());
   }
@@ -159,6 +163,8 @@ Command add_build(CLI::App& app) {
   command->model.declare(app, /*accept_engine=*/false);
   app.add_option("--save-engine", command->save_engine,
                  "Write the engine here instead of into the cache");
+  app.add_flag("--end-with-parent", command->end_with_parent,
+               "Die when the process that started this one does");
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -8,6 +8,12 @@
 
 namespace fovea {
 
+// Equal for engines whose outputs mean the same: of one model, however it was built.
+std::uint64_t model_id(const engine::EngineInfo& info);
+
+// Same input, same outputs in the same order, same head: one can take the other's place.
+bool same_bindings(const engine::EngineInfo& a, const engine::EngineInfo& b);
+
 // Errors: kUnsupported if the outputs are no detect head, or are more than a message can describe.
 Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint64_t model_id);
 

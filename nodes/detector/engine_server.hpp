@@ -1,0 +1,91 @@
+// The engine that a detector runs, from the first frame on: loaded from the cache; or built at
+// once; or, if building the wanted one takes long, an untuned FP32 engine now, and the wanted one
+// when a builder process has put it into the cache, swapped in between two batches.
+//
+// Thread safety: execute() from one thread, info() from any; events are called from the thread that
+// calls start(), from execute()'s and from one of the server's own.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "nodes/detector/engine/engine.hpp"
+#include "nodes/detector/plan_cache.hpp"
+
+namespace fovea {
+
+enum class BuildMode {
+  kAuto,    // kBeside where building takes long (any precision but fp32), else kWait
+  kWait,    // no frame is served by anything but the wanted engine
+  kBeside,  // an untuned engine serves until the wanted one is built
+};
+
+struct BuildProgress {
+  std::string_view stage;
+  double done = 0;      // 0..1
+  double eta_s = -1;    // until it is done; negative = unknown
+  bool beside = false;  // frames are served meanwhile
+};
+
+struct ServerEvents {
+  std::function<void(const BuildProgress&)> progress;
+  std::function<void(std::string_view)> information;
+  std::function<void(std::string_view)> warning;
+  // What serves from now on, at first and after a swap; `seconds` went into loading or building it.
+  std::function<void(const engine::EngineInfo&, bool cached, double seconds)> serving;
+  std::function<bool()> stop_requested;  // ends start() early
+};
+
+class EngineServer {
+ public:
+  // Returns when frames can be served, every batch size warmed up. All events must be set.
+  // Errors: the model's and the engine's own, never the cache's or the builder's.
+  static Result<std::unique_ptr<EngineServer>> start(const PlanRequest& request,
+                                                     const std::filesystem::path& cache_dir,
+                                                     BuildMode mode, ServerEvents events);
+  // Kills a running builder.
+  ~EngineServer();
+  EngineServer(const EngineServer&) = delete;
+  EngineServer& operator=(const EngineServer&) = delete;
+
+  // Bindings, head and limits hold for every engine that it will ever run.
+  const engine::EngineInfo& info() const { return info_; }
+
+  // ExecutionContext::execute() of the best engine that is ready.
+  Result<> execute(std::span<const engine::BatchItem> batch);
+
+ private:
+  struct Serving {
+    std::shared_ptr<const engine::Engine> engine;
+    std::unique_ptr<engine::ExecutionContext> context;  // destroyed before its engine
+    double seconds = 0;                                 // that the build took
+  };
+
+  EngineServer(PlanRequest request, const std::filesystem::path& cache_dir, ServerEvents events);
+  Result<> load(BuildMode mode);
+  Result<Serving> make_ready(const engine::Plan& plan, const engine::Progress& progress) const;
+  Result<> warm_up(const Serving& serving, const engine::Progress& progress) const;
+  void build_beside(const CacheStatus& wanted);
+  Result<> wait_for_build(const CacheStatus& wanted);
+
+  const PlanRequest request_;
+  const PlanCache cache_;
+  const ServerEvents events_;
+  engine::EngineInfo info_;
+  Serving serving_;  // execute()'s thread's
+
+  std::mutex mutex_;
+  Serving next_;  // guarded by mutex_
+  std::atomic<bool> next_ready_ = false;
+  std::atomic<bool> stopping_ = false;
+  int stop_fd_ = -1;  // eventfd
+  std::thread builder_;
+};
+
+}  // namespace fovea
