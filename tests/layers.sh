@@ -17,8 +17,7 @@ rules=(
 )
 # Calibration and verification must call the live run's own preprocessing and decoding objects.
 exceptions='^nodes/detector/(accuracy|engine_cli)[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor)|camera/frame_source)\.hpp"'
-# Algorithm files know no sockets: only *_node.cpp may use the runtime beyond result.hpp and clock.hpp.
-algorithm_folders='nodes/(camera|preprocess|postprocess)'
+# Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base.
 
 check() {
   local root=$1 bad=0 folder allowed found
@@ -34,7 +33,7 @@ check() {
   done
   found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes/camera nodes/preprocess nodes/postprocess \
     --include='*.cpp' --include='*.hpp' 2>/dev/null |
-    grep -vE '_node\.cpp:' | grep -vE '"nodes/runtime/(result|clock)\.hpp"' || true)
+    grep -vE '_node\.cpp:' | grep -vE '"nodes/runtime/(result|clock|simd_target)\.hpp"' || true)
   report "algorithms that know the runtime:" "$found"
   found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
     msgs nodes launch --include='*.hpp' 2>/dev/null || true)

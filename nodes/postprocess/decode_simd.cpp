@@ -1,8 +1,7 @@
 // The kernels with Highway, compiled once per instruction set and chosen at run time.
-#include <cstdlib>
-#include <string_view>
 
 #include "nodes/postprocess/decode_kernels.hpp"
+#include "nodes/runtime/simd_target.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "nodes/postprocess/decode_simd.cpp"
@@ -142,38 +141,20 @@ HWY_EXPORT(target_kernels);
 
 namespace {
 
-// Highway's targets on this CPU that `isa` allows; better ones have lower bits. Highway can be
-// limited only for the whole process, which would race with other libraries.
-std::int64_t allowed_targets(std::string_view isa) {
-  std::int64_t targets = hwy::SupportedTargets();
-#if HWY_ARCH_X86
-  if (isa == "sse4") targets &= ~(std::int64_t{HWY_SSE4} - 1);
-  if (isa == "avx2") targets &= ~(std::int64_t{HWY_AVX2} - 1);
-#endif
-  return targets;
-}
-
 const Kernels* kernels_of(std::int64_t targets) {
 #if (HWY_TARGETS & (HWY_TARGETS - 1)) == 0
   static_cast<void>(targets);  // built for one instruction set only
   return HWY_STATIC_DISPATCH(target_kernels)();
 #else
-  hwy::ChosenTarget chosen;
-  chosen.Update(targets);
-  return HWY_DISPATCH_TABLE(target_kernels)[chosen.GetIndex()]();
+  return HWY_DISPATCH_TABLE(target_kernels)[simd::table_index(targets)]();
 #endif
-}
-
-const Kernels& choose() {
-  const char* isa = std::getenv("FOVEA_ISA");
-  if (isa == nullptr) isa = "";
-  return std::string_view(isa) == "scalar" ? scalar_kernels() : *kernels_of(allowed_targets(isa));
 }
 
 }  // namespace
 
 const Kernels& best_kernels() {
-  static const Kernels& kernels = choose();
+  static const Kernels& kernels =
+      simd::scalar_requested() ? scalar_kernels() : *kernels_of(simd::allowed_targets());
   return kernels;
 }
 
