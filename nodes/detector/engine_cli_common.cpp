@@ -46,7 +46,7 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
   } else {
     model->required();
   }
-  app.add_option("--provider", config.provider, "What runs the network: cpu or reference")
+  app.add_option("--provider", config.provider, "What runs the network: cpu, onednn or reference")
       ->capture_default_str();
   app.add_option("--precision", config.precision, "Arithmetic: fp32")->capture_default_str();
   app.add_option("--batch", config.max_batch, "Most pictures in one inference")

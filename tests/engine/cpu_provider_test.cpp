@@ -41,6 +41,7 @@ class Buffer {
 
 Plan plan_of(NetworkDefinition network, std::int32_t max_batch = 1, std::int32_t threads = 1) {
   Plan plan;
+  plan.provider = "onednn";
   plan.max_batch = max_batch;
   plan.threads = threads;
   plan.network = std::move(network);

@@ -20,7 +20,7 @@ namespace fovea::engine {
 namespace {
 
 // Best first.
-constexpr std::array kProviders = {kCpuProvider, kReferenceProvider};
+constexpr std::array kProviders = {kCpuProvider, kOnednnProvider, kReferenceProvider};
 
 const Provider* find_provider(std::string_view name) {
   const auto found = std::find_if(kProviders.begin(), kProviders.end(),
@@ -33,7 +33,7 @@ Result<> check(const BuilderConfig& config) {
     return fail(ErrorCode::kInvalidArgument, std::move(message));
   };
   if (find_provider(config.provider) == nullptr) {
-    return refuse(fmt::format("provider is '{}'; it must be cpu or reference", config.provider));
+    return refuse(fmt::format("provider is '{}'; it must be cpu, onednn or reference", config.provider));
   }
   if (config.precision != "fp32") {
     return refuse(fmt::format("precision is '{}'; it must be fp32", config.precision));
@@ -121,7 +121,7 @@ Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan) {
 }
 
 std::string provider_version(std::string_view provider) {
-  return provider == "cpu" ? cpu_provider_version() : "fovea";
+  return provider == "reference" ? "fovea" : cpu_provider_version();
 }
 
 }  // namespace fovea::engine

@@ -14,7 +14,7 @@
 namespace fovea::engine {
 
 struct BuilderConfig {
-  std::string provider = "cpu";  // "cpu" or "reference"
+  std::string provider = "cpu";  // "cpu", "onednn" or "reference"
   std::string precision = "fp32";
   std::int32_t max_batch = 1;  // 1..kMaxBatch
   std::int32_t threads = 1;    // 1..kMaxThreads, of one execution context

@@ -7,6 +7,7 @@
 //   context->execute(items);
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -53,6 +54,13 @@ class ExecutionContext {
   // Runs the network over `batch` (1..max_batch items). On success every byte of every output is
   // written. Errors: kInvalidArgument for a wrong batch size, a null or misaligned pointer.
   virtual Result<> execute(std::span<const BatchItem> batch) = 0;
+
+  // For profiles: from now on execute() adds each step's time to `times`, one entry per step of the
+  // provider's report (CpuEngine::layers()), borrowed until the next call; an empty span ends it
+  // and costs nothing. False if the provider cannot, or for a wrong number of entries.
+  virtual bool record_layer_times(std::span<std::chrono::nanoseconds> times) {
+    return times.empty();
+  }
 };
 
 // Thread safety: const methods from any thread. Must outlive its contexts.

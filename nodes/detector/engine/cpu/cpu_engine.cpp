@@ -10,6 +10,8 @@
 #include <omp.h>
 
 #include "nodes/detector/engine/cpu/compiler.hpp"
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/cpu/native/native_engine.hpp"
 #include "nodes/detector/engine/cpu/onednn.hpp"
 #include "nodes/detector/engine/provider.hpp"
 
@@ -104,7 +106,8 @@ class CpuEngineImpl : public CpuEngine {
 
 }  // namespace
 
-Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info) {
+Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered,
+                                                         EngineInfo info) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
   try {
     FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
@@ -114,9 +117,22 @@ Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered,
   }
 }
 
+Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info) {
+  FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
+  try {
+    auto native = native::load(lowered, info);
+    if (native) return std::shared_ptr<const Engine>(std::move(*native));
+    FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
+    program.declined.insert(program.declined.begin(), "own kernels: " + native.error().message);
+    return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kExhausted, "not enough memory for the engine");
+  }
+}
+
 std::string cpu_provider_version() {
   (void)cpu::select_instruction_set();  // a bad FOVEA_ISA is reported when an engine is loaded
-  return cpu::library_version();
+  return cpu::library_version() + ", kernels " + kernels::to_string(kernels::cpu_features());
 }
 
 }  // namespace fovea::engine

@@ -1,11 +1,12 @@
-// Provider "cpu": f32 through oneDNN and a few loops of our own, one item of a batch after the
-// other. Batching brings CPUs nothing, and with one item every binding is the caller's memory and
-// Concat is free.
+// Provider "cpu": our own kernels (cpu/native) where the CPU has AVX-512 and they cover the
+// network, else f32 through oneDNN and a few loops of our own, which is also provider "onednn".
+// Either runs one item of a batch after the other: batching brings CPUs nothing, and with one item
+// every binding is the caller's memory and Concat is free.
 //
-// Threads come from OpenMP, which oneDNN uses; each executing thread owns its team. Its idle
-// members spin for some milliseconds before they sleep unless the environment bounds that before
-// the process starts: whoever launches a detector should set GOMP_SPINCOUNT (kSpinCount), for
-// nothing inside the process can.
+// oneDNN's threads come from OpenMP; each executing thread owns its team. Its idle members spin for
+// some milliseconds before they sleep unless the environment bounds that before the process starts:
+// whoever launches a detector should set GOMP_SPINCOUNT (kSpinCount), for nothing inside the
+// process can.
 #pragma once
 
 #include <memory>
@@ -34,14 +35,19 @@ class CpuEngine : public Engine {
   virtual std::size_t context_bytes() const = 0;
 };
 
-// Provider::load. Packs the weights (a copy; the network is not kept). Its engines are CpuEngines.
-// Errors: kUnsupported, naming the layer that nothing can run; kInvalidArgument for a bad
-// FOVEA_ISA.
+// Provider::load. Packs the weights (a copy; the network is not kept). Its engines are CpuEngines;
+// declined() of one over oneDNN says why our own kernels were not taken. FOVEA_ISA=avx2 and below
+// leaves only oneDNN. Errors: kUnsupported, naming the layer that nothing can run;
+// kInvalidArgument for a bad FOVEA_ISA.
 Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info);
+// oneDNN in f32, whatever the network's quantisation says.
+Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered,
+                                                         EngineInfo info);
 
 inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine};
+inline constexpr Provider kOnednnProvider = {"onednn", load_onednn_engine};
 
-// "oneDNN 2.6.3 avx512_core": part of the plan cache's key.
+// "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni": part of the plan cache's key.
 std::string cpu_provider_version();
 
 }  // namespace fovea::engine

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "nodes/detector/engine/reference/operators.hpp"
+#include "nodes/detector/engine/reference/rounding.hpp"
 
 namespace fovea::engine {
 
@@ -32,16 +33,32 @@ class ReferenceContext : public ExecutionContext {
         tensors_[i].read = known[i];
       }
     }
-    for (const Layer& layer : network_.layers) {
+    plain_layers_.reserve(network_.layers.size());
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      const Layer& layer = network_.layers[i];
       if (at(layer.outputs[0]).write == nullptr) continue;  // known without running
       const auto read = [&](ValueId id) { return id == kNoValue ? nullptr : at(id).read.get(); };
       Operands operands{&layer, {}, {}, read(layer.residual)};
       for (const ValueId id : layer.inputs) operands.inputs.push_back(read(id));
       for (const ValueId id : layer.outputs) operands.outputs.push_back(at(id).write.get());
+      const reference::Rounding rounding(network_, i);
+      if (rounding.splits_layer()) {
+        plain_layers_.push_back(rounding.plain_layer());
+        operands.layer = &plain_layers_.back();
+        operands.residual = nullptr;
+      }
       auto kernel = reference::prepare(operands);
       if (!kernel) {
         return fail(kernel.error().with_context(
             fmt::format("layer '{}' ({})", layer.name, to_string(layer.op))));
+      }
+      if (rounding.any()) {
+        *kernel = [inner = std::move(*kernel), rounding, outputs = operands.outputs,
+                   residual = read(layer.residual)]() -> Result<> {
+          FOVEA_TRY(inner());
+          rounding.apply(outputs, residual);
+          return {};
+        };
       }
       kernels_.push_back({&layer, std::move(*kernel)});
     }
@@ -91,6 +108,7 @@ class ReferenceContext : public ExecutionContext {
   const NetworkDefinition& network_;  // the engine's, which outlives its contexts
   const EngineInfo& info_;
   std::vector<Slot> tensors_;
+  std::vector<Layer> plain_layers_;  // kernels_ point to them
   std::vector<Step> kernels_;
 };
 
@@ -118,6 +136,7 @@ class ReferenceEngine : public Engine {
 Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
                                                             EngineInfo info) {
   FOVEA_TRY(lowered.validate());
+  reference::round_weights(lowered);
   FOVEA_ASSIGN(KnownValues known, infer_known_values(lowered, 1));
   info.threads = 1;
   auto engine =

@@ -1,4 +1,5 @@
 // Provider "reference": the reference operators behind the engine's interface. Slow, and right.
+// 8 bits are simulated in f32, each rounding where an int8 kernel has it: the oracle for those.
 #pragma once
 
 #include "nodes/detector/engine/provider.hpp"
@@ -9,6 +10,7 @@ namespace fovea::engine {
 Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
                                                             EngineInfo info);
 
-inline constexpr Provider kReferenceProvider = {"reference", load_reference_engine};
+inline constexpr Provider kReferenceProvider = {"reference", load_reference_engine,
+                                                /*runs_int8=*/true};
 
 }  // namespace fovea::engine

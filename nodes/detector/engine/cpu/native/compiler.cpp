@@ -1,0 +1,629 @@
+// Three phases: sort layers into paths and place values; find out which of a value's homes anybody
+// reads, so that a convolution writes exactly those; emit steps in the network's order.
+#include "nodes/detector/engine/cpu/native/compiler.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include "nodes/detector/engine/cpu/kernels/convolution.hpp"
+#include "nodes/detector/engine/cpu/kernels/movement.hpp"
+#include "nodes/detector/engine/cpu/native/fallback.hpp"
+#include "nodes/detector/engine/cpu/native/storage.hpp"
+#include "nodes/detector/engine/geometry.hpp"
+#include "nodes/detector/engine/passes/memory_plan.hpp"
+#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/shape_inference.hpp"
+
+namespace fovea::engine::native {
+
+namespace {
+
+enum class Path {
+  kKnown,
+  kImage,
+  kConvolution,
+  kPool,
+  kConcat,
+  kSplit,
+  kUpsample,
+  kPointwise,
+  kFallback
+};
+
+std::optional<Activation> activation_of(OpType op) {
+  switch (op) {
+    case OpType::kSilu:
+      return Activation::kSilu;
+    case OpType::kRelu:
+      return Activation::kRelu;
+    case OpType::kLeakyRelu:
+      return Activation::kLeakyRelu;
+    case OpType::kSigmoid:
+      return Activation::kSigmoid;
+    case OpType::kHardSwish:
+      return Activation::kHardSwish;
+    default:
+      return std::nullopt;
+  }
+}
+
+class Compiler {
+ public:
+  Compiler(const NetworkDefinition& network, const KnownValues& known,
+           const CompileOptions& options)
+      : network_(network),
+        known_(known),
+        options_(options),
+        storage_(network),
+        writers_(network.values.size(), -1),
+        used_(network.values.size(), false),
+        in_place_(network.layers.size()),
+        extras_(network.layers.size()) {}
+
+  Result<Program> run() {
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      paths_.push_back(path_of(network_.layers[i]));
+      for (const ValueId id : network_.layers[i].outputs) {
+        writers_[index(id)] = static_cast<std::int32_t>(i);
+      }
+    }
+    place();
+    find_uses();
+    FOVEA_TRY(find_borders());
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+      auto emitted = emit(i);
+      if (!emitted) return fail(emitted.error().with_context(network_.layers[i].name));
+    }
+    for (std::size_t i = 0; i < network_.outputs.size(); ++i) FOVEA_TRY(emit_output(i));
+    if (!refused_.empty()) {
+      return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(refused_, "; ")));
+    }
+    program_.buffers = storage_.take_buffers();
+    plan_arena();
+    return std::move(program_);
+  }
+
+ private:
+  // Channels [first, first + channels) of the convolution `layer`'s output, each pixel repeat x
+  // repeat times.
+  struct Origin {
+    std::size_t layer = 0;
+    std::int64_t first = 0;
+    int repeat = 1;
+  };
+  // A destination of a convolution besides its own output's home.
+  struct Extra {
+    Origin origin = {};
+    ValueId part = kNoValue;   // what is written: its extents and type
+    ValueId whole = kNoValue;  // to channels [channel, ...) of this value's home,
+    std::int64_t channel = 0;
+    std::int32_t output = -1;  // or to the caller's memory
+  };
+
+  static std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+  const Dims& dims(ValueId id) const { return network_.value(id).dims; }
+  bool quantised() const { return !network_.quantization.empty(); }
+  LayerQuantization quantization(std::size_t layer) const {
+    return quantised() ? network_.quantization.layers[layer] : LayerQuantization{};
+  }
+  bool pictures(const std::vector<ValueId>& ids) const {
+    return std::all_of(ids.begin(), ids.end(), [&](ValueId id) {
+      return id != kNoValue && storage_.is_picture(id) && known_[index(id)] == nullptr;
+    });
+  }
+
+  Path path_of(const Layer& layer) const {
+    if (known_[index(layer.outputs[0])] != nullptr) return Path::kKnown;
+    if (layer.op == OpType::kImageInput) return Path::kImage;
+    if (layer.op == OpType::kConv)
+      return is_convolution(layer) ? Path::kConvolution : Path::kFallback;
+    if (moves_data(network_, layer)) {
+      switch (layer.op) {
+        case OpType::kConcat:
+          return pictures(layer.inputs) ? Path::kConcat : Path::kFallback;
+        case OpType::kSplit:
+          return pictures({layer.inputs[0]}) && !storage_.is_image(layer.inputs[0])
+                     ? Path::kSplit
+                     : Path::kFallback;
+        case OpType::kMaxPool:
+          return is_pool(layer) ? Path::kPool : Path::kFallback;
+        default:
+          return pictures({layer.inputs[0]}) ? Path::kUpsample : Path::kFallback;
+      }
+    }
+    const bool plain = layer.activation == Activation::kNone && layer.residual == kNoValue &&
+                       pictures(layer.inputs) && pictures(layer.outputs);
+    if (plain && activation_of(layer.op)) return Path::kPointwise;
+    if (plain && layer.op == OpType::kAdd && dims(layer.inputs[0]) == dims(layer.inputs[1])) {
+      return Path::kPointwise;
+    }
+    return Path::kFallback;
+  }
+
+  const Constant* constant(const Layer& layer, std::size_t input) const {
+    if (input >= layer.inputs.size() || layer.inputs[input] == kNoValue) return nullptr;
+    return known_[index(layer.inputs[input])].get();
+  }
+
+  bool is_convolution(const Layer& layer) const {
+    if (!pictures({layer.inputs[0]}) || !pictures(layer.outputs)) return false;
+    if (layer.residual != kNoValue && !pictures({layer.residual})) return false;
+    const Constant* weights = constant(layer, 1);
+    if (weights == nullptr || weights->dtype != DataType::kFloat32 || weights->dims.size() != 4) {
+      return false;
+    }
+    const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
+    return !has_bias ||
+           (constant(layer, 2) != nullptr && constant(layer, 2)->dtype == DataType::kFloat32);
+  }
+
+  bool is_pool(const Layer& layer) const {
+    const auto dilations = layer.ints_attribute("dilations", {1, 1});
+    return pictures({layer.inputs[0]}) && dilations == std::vector<std::int64_t>{1, 1};
+  }
+
+  void place() {
+    for (std::size_t i = 0; i < paths_.size(); ++i) {
+      if (paths_[i] == Path::kSplit) storage_.split(network_.layers[i]);
+    }
+    for (std::size_t i = paths_.size(); i-- > 0;) {
+      if (paths_[i] == Path::kConcat) in_place_[i] = storage_.concat(network_.layers[i]);
+    }
+  }
+
+  std::optional<Origin> origin(ValueId id) const {
+    Origin result;
+    while (writers_[index(id)] >= 0) {
+      result.layer = index(writers_[index(id)]);
+      const Layer& layer = network_.layers[result.layer];
+      switch (paths_[result.layer]) {
+        case Path::kConvolution:
+          return result;
+        case Path::kSplit:
+          for (const ValueId part : layer.outputs) {
+            if (part == id) break;
+            result.first += dims(part)[1];
+          }
+          break;
+        case Path::kUpsample:
+          if (result.repeat != 1) return std::nullopt;
+          result.repeat = 2;
+          break;
+        default:
+          return std::nullopt;
+      }
+      id = layer.inputs[0];
+    }
+    return std::nullopt;
+  }
+
+  void use(ValueId id) {
+    if (id != kNoValue) used_[index(id)] = true;
+  }
+  // `id` must also appear as `extra` says: written by its convolution, or copied from its home.
+  void want(ValueId id, Extra extra) {
+    if (const auto from = origin(id)) {
+      extra.origin = *from;
+      extra.part = id;
+      extras_[from->layer].push_back(extra);
+    } else {
+      use(id);
+    }
+  }
+  bool is_map(ValueId id) const {  // an output that leaves as [H, W, C]
+    return outputs_channels_last(network_.head) && storage_.is_picture(id) &&
+           known_[index(id)] == nullptr;
+  }
+
+  void find_uses() {
+    for (std::size_t i = 0; i < network_.outputs.size(); ++i) {
+      const ValueId id = network_.outputs[i];
+      if (is_map(id)) {
+        want(id, {.output = static_cast<std::int32_t>(i)});
+      } else {
+        use(id);
+      }
+    }
+    // Readers come after writers, so going backwards every use is known in time.
+    for (std::size_t i = paths_.size(); i-- > 0;) {
+      const Layer& layer = network_.layers[i];
+      const auto used = [&](ValueId id) { return used_[index(id)]; };
+      switch (paths_[i]) {
+        case Path::kKnown:
+        case Path::kImage:
+          break;
+        case Path::kConvolution:
+          if (!storage_.is_image(layer.inputs[0])) use(layer.inputs[0]);
+          use(layer.residual);
+          break;
+        case Path::kPool:
+          use(layer.inputs[0]);
+          break;
+        case Path::kSplit:
+          if (std::any_of(layer.outputs.begin(), layer.outputs.end(), used)) use(layer.inputs[0]);
+          break;
+        case Path::kUpsample:
+          if (used(layer.outputs[0])) want(layer.outputs[0], {.whole = layer.outputs[0]});
+          // want() marks the output, not the input, of an upsampling that nothing can fuse.
+          if (used(layer.outputs[0]) && !origin(layer.outputs[0])) use(layer.inputs[0]);
+          break;
+        case Path::kConcat: {
+          if (!used(layer.outputs[0])) break;
+          std::int64_t channel = 0;
+          for (std::size_t part = 0; part < layer.inputs.size(); ++part) {
+            const ValueId id = layer.inputs[part];
+            if (in_place_[i][part]) {
+              use(id);
+            } else {
+              want(id, {.whole = layer.outputs[0], .channel = channel});
+            }
+            channel += dims(id)[1];
+          }
+          break;
+        }
+        case Path::kPointwise:
+        case Path::kFallback:
+          for (const ValueId id : layer.inputs) use(id);
+          use(layer.residual);
+          break;
+      }
+    }
+  }
+
+  DataType compute_type(std::size_t layer) const {
+    const Precision precision = quantization(layer).precision;
+    return precision == Precision::kInt8   ? DataType::kUint8
+           : precision == Precision::kFp16 ? DataType::kFloat16
+                                           : DataType::kFloat32;
+  }
+
+  Result<Window> window_of(const Layer& layer, std::array<std::int64_t, 2> kernel) const {
+    return resolve_window(layer, dims(layer.inputs[0])[2], dims(layer.inputs[0])[3], kernel);
+  }
+  Result<Window> convolution_window(const Layer& layer) const {
+    const Dims& weights = constant(layer, 1)->dims;
+    return window_of(layer, {weights[2], weights[3]});
+  }
+
+  Result<> find_borders() {
+    for (std::size_t i = 0; i < paths_.size(); ++i) {
+      const Layer& layer = network_.layers[i];
+      if (paths_[i] != Path::kConvolution || storage_.is_image(layer.inputs[0])) continue;
+      FOVEA_ASSIGN(const Window window, convolution_window(layer));
+      const auto after = [](const WindowAxis& axis) {
+        const std::int64_t last =
+            (axis.output - 1) * axis.stride - axis.pad_begin + (axis.kernel - 1) * axis.dilation;
+        return std::max(last - (axis.input - 1), std::int64_t{0});
+      };
+      storage_.need_border(
+          layer.inputs[0], compute_type(i),
+          {window[0].pad_begin, window[1].pad_begin, after(window[0]), after(window[1])});
+    }
+    return {};
+  }
+
+  // Where `id` lies as `as`; converts it the first time that another type than its own is wanted.
+  Result<Home> source(ValueId id, DataType as) {
+    const Home home = storage_.home(id);
+    if (as == storage_.type(id)) return home;
+    const Home copy = storage_.home(id, as);
+    if (converted_.insert({id, as}).second) {
+      FOVEA_TRY(emit_pointwise(network_.value(id).name, id, home, copy));
+    }
+    return copy;
+  }
+
+  void add_step(std::string layer, std::unique_ptr<const kernels::Kernel> kernel,
+                std::vector<Location> sources, std::vector<Location> destinations) {
+    Step step;
+    step.layer = std::move(layer);
+    step.implementation = kernel->implementation();
+    step.kernel = std::move(kernel);
+    step.sources = std::move(sources);
+    step.destinations = std::move(destinations);
+    program_.steps.push_back(std::move(step));
+  }
+
+  // Copies or converts `shape`'s picture.
+  Result<> emit_pointwise(const std::string& name, ValueId shape, const Home& from, const Home& to,
+                          int repeat = 1) {
+    const Dims& extents = dims(shape);
+    FOVEA_ASSIGN(auto kernel, kernels::create_pointwise({.height = extents[2],
+                                                         .width = extents[3],
+                                                         .channels = extents[1],
+                                                         .from = from.surface,
+                                                         .to = to.surface,
+                                                         .repeat = repeat},
+                                                        options_.features));
+    add_step(name, std::move(kernel), {from.location}, {to.location});
+    return {};
+  }
+
+  Result<> emit(std::size_t i) {
+    const Layer& layer = network_.layers[i];
+    switch (paths_[i]) {
+      case Path::kKnown:
+      case Path::kSplit:
+        return {};
+      case Path::kImage:
+        if (!used_[index(layer.outputs[0])]) return {};
+        return emit_pointwise(layer.name, layer.outputs[0], storage_.image(),
+                              storage_.home(layer.outputs[0]));
+      case Path::kConvolution:
+        return emit_convolution(layer, i);
+      case Path::kPool:
+        return emit_pool(layer);
+      case Path::kConcat:
+        return emit_concat(layer, i);
+      case Path::kUpsample:
+        if (!used_[index(layer.outputs[0])] || origin(layer.outputs[0])) return {};
+        return emit_pointwise(layer.name, layer.inputs[0], storage_.home(layer.inputs[0]),
+                              storage_.home(layer.outputs[0]), 2);
+      case Path::kPointwise:
+        return emit_layer_pointwise(layer);
+      case Path::kFallback:
+        return emit_fallback(layer);
+    }
+    return {};
+  }
+
+  Result<> emit_convolution(const Layer& layer, std::size_t i) {
+    const ValueId input = layer.inputs[0];
+    const ValueId output = layer.outputs[0];
+    const Constant& weights = *constant(layer, 1);
+    const Constant* bias = constant(layer, 2);
+    FOVEA_ASSIGN(const Window window, convolution_window(layer));
+    kernels::ConvolutionSpec spec;
+    spec.compute = compute_type(i);
+    spec.in_channels = dims(input)[1];
+    spec.in_height = window[0].input;
+    spec.in_width = window[1].input;
+    spec.out_channels = dims(output)[1];
+    spec.out_height = window[0].output;
+    spec.out_width = window[1].output;
+    spec.kernel_height = window[0].kernel;
+    spec.kernel_width = window[1].kernel;
+    spec.stride_height = window[0].stride;
+    spec.stride_width = window[1].stride;
+    spec.dilation_height = window[0].dilation;
+    spec.dilation_width = window[1].dilation;
+    spec.pad_top = window[0].pad_begin;
+    spec.pad_left = window[1].pad_begin;
+    spec.groups = layer.int_attribute("group", 1);
+    spec.activation = layer.activation;
+    spec.activation_alpha = layer.activation_alpha;
+    Home from = storage_.is_image(input) ? storage_.image() : Home{};
+    if (!storage_.is_image(input)) {
+      FOVEA_ASSIGN(from, source(input, spec.compute));
+      spec.physically_padded = true;
+    }
+    spec.source = from.surface;
+
+    QuantizedWeights quantised_weights;
+    const std::span<const float> values(weights.data<float>(),
+                                        static_cast<std::size_t>(weights.size()));
+    if (spec.compute == DataType::kUint8) {
+      quantised_weights = quantize_weights(values, spec.out_channels);
+      spec.s8_weights = quantised_weights.codes;
+      spec.weight_scales = quantised_weights.scales;
+      const QuantizationGrid grid = quantization(i).pre_activation;
+      if (grid) spec.pre_activation = kernels::Grid{grid.scale, grid.zero_point};
+    } else {
+      spec.weights = values;
+    }
+    if (bias != nullptr) spec.bias = {bias->data<float>(), static_cast<std::size_t>(bias->size())};
+
+    std::vector<Location> sources = {from.location};
+    std::vector<Location> destinations;
+    const auto add = [&](const Home& to, std::int64_t first, std::int64_t channels, int repeat) {
+      kernels::Destination destination;
+      destination.surface = to.surface;
+      destination.first_channel = first;
+      destination.channels = channels;
+      destination.repeat = repeat;
+      if (layer.residual != kNoValue) {
+        const Home residual = Storage::part(storage_.home(layer.residual), first);
+        destination.residual = residual.surface;
+        sources.push_back(residual.location);
+      }
+      spec.destinations.push_back(destination);
+      destinations.push_back(to.location);
+    };
+    if (used_[index(output)]) add(storage_.home(output), 0, spec.out_channels, 1);
+    for (const Extra& extra : extras_[i]) {
+      const Home to = extra.output >= 0 ? output_home(extra.output)
+                                        : Storage::part(storage_.home(extra.whole), extra.channel);
+      add(to, extra.origin.first, dims(extra.part)[1], extra.origin.repeat);
+    }
+    if (destinations.empty()) return {};  // nobody reads it
+    const auto choice = options_.tactics.find(layer.name);
+    FOVEA_ASSIGN(auto kernel, kernels::create_convolution(
+                                  spec, choice == options_.tactics.end() ? "" : choice->second,
+                                  options_.features));
+    if (kernel->implementation() == "scalar") {
+      const auto reasons = kernels::enumerate_tactics(spec, options_.features).declined;
+      slow(layer, fmt::format("{}", fmt::join(reasons, ", ")), spec.groups == 1);
+    }
+    add_step(layer.name, std::move(kernel), std::move(sources), std::move(destinations));
+    return {};
+  }
+
+  Result<> emit_pool(const Layer& layer) {
+    const auto kernel_shape = layer.ints_attribute("kernel_shape", {1, 1});
+    FOVEA_ASSIGN(const Window window, window_of(layer, {kernel_shape[0], kernel_shape[1]}));
+    const Home from = storage_.home(layer.inputs[0]);
+    const Home to = storage_.home(layer.outputs[0]);
+    FOVEA_ASSIGN(auto kernel, kernels::create_max_pool({.channels = dims(layer.inputs[0])[1],
+                                                        .in_height = window[0].input,
+                                                        .in_width = window[1].input,
+                                                        .out_height = window[0].output,
+                                                        .out_width = window[1].output,
+                                                        .kernel_height = window[0].kernel,
+                                                        .kernel_width = window[1].kernel,
+                                                        .stride_height = window[0].stride,
+                                                        .stride_width = window[1].stride,
+                                                        .pad_top = window[0].pad_begin,
+                                                        .pad_left = window[1].pad_begin,
+                                                        .from = from.surface,
+                                                        .to = to.surface},
+                                                       options_.features));
+    add_step(layer.name, std::move(kernel), {from.location}, {to.location});
+    return {};
+  }
+
+  Result<> emit_concat(const Layer& layer, std::size_t i) {
+    if (!used_[index(layer.outputs[0])]) return {};
+    std::int64_t channel = 0;
+    for (std::size_t k = 0; k < layer.inputs.size(); ++k) {
+      const ValueId part = layer.inputs[k];
+      if (!in_place_[i][k] && !origin(part)) {
+        FOVEA_TRY(emit_pointwise(layer.name, part, storage_.home(part),
+                                 Storage::part(storage_.home(layer.outputs[0]), channel)));
+      }
+      channel += dims(part)[1];
+    }
+    return {};
+  }
+
+  Result<> emit_layer_pointwise(const Layer& layer) {
+    const Home from = storage_.home(layer.inputs[0]);
+    const Home to = storage_.home(layer.outputs[0]);
+    const Dims& extents = dims(layer.outputs[0]);
+    kernels::PointwiseSpec spec{.height = extents[2],
+                                .width = extents[3],
+                                .channels = extents[1],
+                                .from = from.surface,
+                                .to = to.surface};
+    std::vector<Location> sources = {from.location};
+    if (const auto activation = activation_of(layer.op)) {
+      spec.activation = *activation;
+      spec.activation_alpha = layer.float_attribute("alpha", 0.01F);
+    } else {
+      const Home addend = storage_.home(layer.inputs[1]);
+      spec.addend = addend.surface;
+      sources.push_back(addend.location);
+    }
+    FOVEA_ASSIGN(auto kernel, kernels::create_pointwise(spec, options_.features));
+    add_step(layer.name, std::move(kernel), std::move(sources), {to.location});
+    return {};
+  }
+
+  Result<> emit_fallback(const Layer& layer) {
+    slow(layer, fmt::format("no kernel for {} here", to_string(layer.op)), false);
+    Step step;
+    step.layer = layer.name;
+    step.implementation = "reference";
+    FOVEA_ASSIGN(step.fallback, make_fallback(network_, layer, known_, storage_));
+    const auto read = [&](ValueId id) {
+      if (id != kNoValue && known_[index(id)] == nullptr) {
+        step.sources.push_back(storage_.home(id).location);
+      }
+    };
+    for (const ValueId id : layer.inputs) read(id);
+    read(layer.residual);
+    for (const ValueId id : layer.outputs) {
+      step.destinations.push_back(storage_.home(id).location);
+    }
+    program_.steps.push_back(std::move(step));
+    return {};
+  }
+
+  void slow(const Layer& layer, const std::string& reason, bool never) {
+    std::string text = layer.name + ": " + reason;
+    if (never || !quantised()) refused_.push_back(text);
+    program_.declined.push_back(std::move(text));
+  }
+
+  Home output_home(std::int32_t output) const {
+    const Dims& extents = dims(network_.outputs[static_cast<std::size_t>(output)]);
+    return {{Location::Where::kOutput, output, 0},
+            {DataType::kFloat32, extents[1], extents[1] * extents[3], {}}};
+  }
+
+  Result<> emit_output(std::size_t i) {
+    const ValueId id = network_.outputs[i];
+    const Value& value = network_.value(id);
+    const auto to = static_cast<std::int32_t>(i);
+    if (known_[index(id)] != nullptr) {
+      return fail(ErrorCode::kUnsupported, value.name + " does not depend on the picture");
+    }
+    if (is_map(id)) {
+      if (origin(id)) return {};
+      return emit_pointwise(value.name, id, storage_.home(id), output_home(to));
+    }
+    const Home from = storage_.home(id);
+    add_step(value.name, make_planar_copy(value, storage_.is_picture(id), from.surface),
+             {from.location}, {{Location::Where::kOutput, to, 0}});
+    return {};
+  }
+
+  void plan_arena() {
+    std::vector<BufferRequest> requests;
+    for (const Buffer& buffer : program_.buffers) {
+      requests.push_back({static_cast<std::size_t>(buffer.bytes), {1, 0}});
+    }
+    std::vector<std::size_t> first_write(requests.size(), program_.steps.size());
+    for (std::size_t step = 0; step < program_.steps.size(); ++step) {
+      for (const auto* ends : {&program_.steps[step].sources, &program_.steps[step].destinations}) {
+        for (const Location& location : *ends) {
+          if (location.where != Location::Where::kArena) continue;
+          const auto buffer = static_cast<std::size_t>(location.index);
+          Lifetime& life = requests[buffer].lifetime;
+          if (life.first > life.last) life.first = step;  // steps come in order
+          life.last = step;
+          first_write[buffer] = std::min(first_write[buffer], step);
+        }
+      }
+    }
+    for (BufferRequest& request : requests) {
+      if (request.lifetime.first > request.lifetime.last) request.bytes = 0;
+    }
+    MemoryPlan plan = plan_memory(requests);
+    program_.offsets = std::move(plan.offsets);
+    program_.arena_bytes = plan.total;
+    // A border that shares its memory has to be written on every run.
+    for (std::size_t a = 0; a < requests.size(); ++a) {
+      if (requests[a].bytes == 0 || program_.buffers[a].rows == 0) continue;
+      bool shared = false;
+      for (std::size_t b = 0; b < requests.size() && !shared; ++b) {
+        shared = a != b && requests[b].bytes > 0 &&
+                 program_.offsets[a] < program_.offsets[b] + requests[b].bytes &&
+                 program_.offsets[b] < program_.offsets[a] + requests[a].bytes;
+      }
+      const auto buffer = static_cast<std::int32_t>(a);
+      if (shared) {
+        program_.steps[first_write[a]].borders.push_back(buffer);
+      } else {
+        program_.borders.push_back(buffer);
+      }
+    }
+  }
+
+  const NetworkDefinition& network_;
+  const KnownValues& known_;
+  const CompileOptions& options_;
+  Storage storage_;
+  std::vector<Path> paths_;
+  std::vector<std::int32_t> writers_;        // layer by value, -1: nobody
+  std::vector<bool> used_;                   // by value: somebody reads its home
+  std::vector<std::vector<bool>> in_place_;  // per layer, per part of a concat
+  std::vector<std::vector<Extra>> extras_;   // per layer
+  std::set<std::pair<ValueId, DataType>> converted_;
+  std::vector<std::string> refused_;
+  Program program_;
+};
+
+}  // namespace
+
+Result<Program> compile(NetworkDefinition network, const CompileOptions& options) {
+  FOVEA_ASSIGN(const KnownValues known, infer_known_values(network, 1));
+  return Compiler(network, known, options).run();
+}
+
+}  // namespace fovea::engine::native

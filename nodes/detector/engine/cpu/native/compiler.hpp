@@ -1,0 +1,30 @@
+// From a lowered network to a Program over our own kernels: concat and split become addresses, 2x
+// upsampling and network outputs become further destinations of the convolution that computes them,
+// conversions appear where precisions meet, memory is shared by lifetime.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/cpu/native/program.hpp"
+#include "nodes/detector/engine/network.hpp"
+
+namespace fovea::engine::native {
+
+// By layer name; a convolution that is not listed takes its kernel's first guess.
+using TacticChoices = std::map<std::string, std::string>;
+
+struct CompileOptions {
+  kernels::CpuFeatures features = kernels::cpu_features();
+  TacticChoices tactics = {};
+};
+
+// REQUIRES: network.validate(), check_quantization(), shapes inferred for one item.
+// Errors: kUnsupported, naming the layers that only slow paths could run; a quantised network
+// accepts those for layers that are no dense convolution, as 8 bits elsewhere pay for them.
+// kInvalidArgument for a tactic that its layer does not have.
+Result<Program> compile(NetworkDefinition network, const CompileOptions& options = {});
+
+}  // namespace fovea::engine::native

@@ -1,0 +1,123 @@
+// From ranges to grids: quantize() and what it needs to know of a network. Declared in
+// calibrator.hpp.
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/calibrator.hpp"
+#include "nodes/detector/engine/passes/graph.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+// A layer whose outputs never rise above this was dead in calibration; its scale must not vanish.
+constexpr float kLeastHigh = 1e-4F;
+
+struct Range {
+  float low = 0;
+  float high = kLeastHigh;
+};
+
+}  // namespace
+
+std::string to_string(const QuantizationChoice& choice) {
+  std::string text(to_string(choice.rule));
+  if (choice.exact_activations) text += " exact-activations";
+  for (std::size_t i = 0; i < choice.lifted.size(); ++i) {
+    text += (i == 0 ? " lifted " : ",") + choice.lifted[i];
+  }
+  return text;
+}
+
+Result<std::vector<QuantizableLayer>> quantizable_layers(const NetworkDefinition& lowered) {
+  FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(lowered));
+  const std::vector<std::int32_t> shared = shared_grids(shaped);
+  const std::int64_t height = shaped.value(shaped.inputs[0]).dims[1];
+  std::vector<QuantizableLayer> layers;
+  for (const Layer& layer : shaped.layers) {
+    if (!can_be_int8(shaped, layer) ||
+        shared[static_cast<std::size_t>(layer.inputs[0])] == kNoValue) {
+      continue;
+    }
+    const Dims& out = shaped.value(layer.outputs[0]).dims;
+    const std::int64_t weights = shaped.value(layer.inputs[1]).constant->size();
+    layers.push_back({layer.name, static_cast<std::uint64_t>(weights * out[2] * out[3]),
+                      std::max<std::int64_t>(1, height / std::max<std::int64_t>(1, out[2]))});
+  }
+  return layers;
+}
+
+Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
+                  const QuantizationChoice& choice) {
+  FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(lowered));
+  const std::vector<std::int32_t> shared = shared_grids(shaped);
+  const auto set_of = [&](ValueId id) { return shared[static_cast<std::size_t>(id)]; };
+  std::unordered_map<std::string_view, const LayerRanges*> ranges;
+  for (const LayerRanges& one : table.layers) ranges.emplace(one.layer, &one);
+  std::unordered_set<std::string_view> lifted(choice.lifted.begin(), choice.lifted.end());
+
+  Quantization result;
+  result.values.resize(shaped.values.size());
+  result.layers.resize(shaped.layers.size());
+
+  // What each set must cover, and whether 8 bits touch it.
+  std::unordered_map<std::int32_t, Range> covers;
+  std::unordered_set<std::int32_t> used;
+  std::unordered_set<std::int32_t> pictures;
+  std::size_t int8_layers = 0;
+  for (std::size_t i = 0; i < shaped.layers.size(); ++i) {
+    const Layer& layer = shaped.layers[i];
+    if (layer.op == OpType::kImageInput) pictures.insert(set_of(layer.outputs[0]));
+    if (layer.op != OpType::kConv) continue;
+    const std::int32_t out = set_of(layer.outputs[0]);
+    const bool able = can_be_int8(shaped, layer);
+    if (out != kNoValue) {
+      const auto found = ranges.find(layer.name);
+      if (found == ranges.end()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("the calibration table has no ranges for '{}'; it was made for "
+                                "another model",
+                                layer.name));
+      }
+      Range& range = covers[out];
+      range.low = std::min(range.low, found->second->low);
+      range.high = std::max(range.high, found->second->high[static_cast<std::size_t>(choice.rule)]);
+    }
+    if (!able || set_of(layer.inputs[0]) == kNoValue || lifted.erase(layer.name) > 0) continue;
+    result.layers[i].precision = Precision::kInt8;
+    ++int8_layers;
+    used.insert(set_of(layer.inputs[0]));
+    if (out == kNoValue) continue;
+    used.insert(out);
+    if (choice.exact_activations || layer.activation == Activation::kNone) continue;
+    const LayerRanges& own = *ranges.at(layer.name);
+    result.layers[i].pre_activation =
+        QuantizationGrid::over(own.pre_low, std::max(own.pre_high, kLeastHigh), -128);
+  }
+  if (!lifted.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' is no convolution that could be int8", *lifted.begin()));
+  }
+  if (int8_layers == 0) {
+    return fail(ErrorCode::kInvalidArgument, "no convolution is left for int8");
+  }
+  for (std::size_t id = 0; id < shared.size(); ++id) {
+    const std::int32_t set = shared[id];
+    if (set == kNoValue || !used.contains(set)) continue;
+    if (pictures.contains(set)) {
+      result.values[id] = {1, 0};
+    } else if (const auto range = covers.find(set); range != covers.end()) {
+      result.values[id] = QuantizationGrid::over(range->second.low, range->second.high, 0);
+    }
+  }
+  NetworkDefinition checked = shaped;
+  checked.quantization = result;
+  FOVEA_TRY(check_quantization(checked));
+  lowered.quantization = std::move(result);
+  return {};
+}
+
+}  // namespace fovea::engine

@@ -1,0 +1,82 @@
+// See rounding.hpp.
+#include "nodes/detector/engine/reference/rounding.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "nodes/detector/engine/reference/operators.hpp"
+
+namespace fovea::engine::reference {
+
+namespace {
+
+std::span<float> floats(Constant& tensor) {
+  return {tensor.data<float>(), static_cast<std::size_t>(tensor.size())};
+}
+
+}  // namespace
+
+void round_to_grid(const QuantizationGrid& grid, std::int32_t first_code, std::span<float> values) {
+  const float inverse = 1 / grid.scale;
+  const auto zero_point = static_cast<float>(grid.zero_point);
+  const auto lowest = static_cast<float>(first_code);
+  for (float& value : values) {
+    const float code =
+        std::clamp(std::nearbyint(std::fma(value, inverse, zero_point)), lowest, lowest + 255.0F);
+    value = (code - zero_point) * grid.scale;
+  }
+}
+
+void round_weights(NetworkDefinition& network) {
+  if (network.quantization.empty()) return;
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    if (network.quantization.layers[i].precision != Precision::kInt8) continue;
+    auto weights = std::make_shared<Constant>(*network.value(network.layers[i].inputs[1]).constant);
+    const std::int64_t channels = weights->dims[0];
+    const QuantizedWeights quantized = quantize_weights(floats(*weights), channels);
+    const std::size_t per_channel = quantized.codes.size() / static_cast<std::size_t>(channels);
+    for (std::size_t w = 0; w < quantized.codes.size(); ++w) {
+      weights->data<float>()[w] =
+          static_cast<float>(quantized.codes[w]) * quantized.scales[w / per_channel];
+    }
+    // Not in place: another layer may read the same constant in f32.
+    const ValueId rounded = network.add_constant(network.layers[i].name + ":s8", weights);
+    network.layers[i].inputs[1] = rounded;
+    network.quantization.values.resize(network.values.size());
+  }
+}
+
+Rounding::Rounding(const NetworkDefinition& network, std::size_t layer) {
+  if (network.quantization.empty()) return;
+  const Layer& source = network.layers[layer];
+  pre_activation_ = network.quantization.layers[layer].pre_activation;
+  for (const ValueId id : source.outputs) {
+    outputs_.push_back(network.quantization.values[static_cast<std::size_t>(id)]);
+  }
+  any_ = splits_layer() || std::any_of(outputs_.begin(), outputs_.end(),
+                                       [](const QuantizationGrid& grid) { return bool(grid); });
+  if (!splits_layer()) return;
+  plain_ = source;
+  plain_.activation = Activation::kNone;
+  plain_.residual = kNoValue;
+  activation_ = source.activation;
+  alpha_ = source.activation_alpha;
+}
+
+void Rounding::apply(std::span<Constant* const> outputs, const Constant* residual) const {
+  if (splits_layer()) {
+    const std::span<float> values = floats(*outputs[0]);
+    round_to_grid(pre_activation_, -128, values);
+    apply_activation(activation_, alpha_, values.data(), outputs[0]->size());
+    if (residual != nullptr) {
+      // The table gives a code; codes are added.
+      round_to_grid(outputs_[0], 0, values);
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += residual->data<float>()[i];
+    }
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (outputs_[i]) round_to_grid(outputs_[i], 0, floats(*outputs[i]));
+  }
+}
+
+}  // namespace fovea::engine::reference

@@ -1,0 +1,302 @@
+// The program over our own kernels against the reference: every way in which a value can be
+// placed, written by a convolution of elsewhere, converted or shared.
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/cpu/native/native_engine.hpp"
+#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/reference/reference_engine.hpp"
+#include "tests/engine/run_engine.hpp"
+#include "tests/engine/small_network.hpp"
+#include "tests/support/allocation_guard.hpp"
+
+namespace fovea::engine {
+namespace {
+
+using test::Outputs;
+using test::run_engine;
+using test::SmallNetwork;
+
+constexpr std::int64_t kHeight = 48;
+constexpr std::int64_t kWidth = 40;
+
+std::vector<std::vector<std::uint8_t>> pictures(std::size_t count) {
+  std::vector<std::vector<std::uint8_t>> result;
+  for (std::size_t i = 0; i < count; ++i) {
+    result.push_back(SmallNetwork::picture(kHeight, kWidth, static_cast<unsigned>(i)));
+  }
+  return result;
+}
+
+EngineInfo info_of(const NetworkDefinition& network, std::int32_t threads = 1,
+                   std::int32_t max_batch = 1) {
+  auto info = describe_engine(network, "cpu", {.max_batch = max_batch, .threads = threads});
+  EXPECT_TRUE(info) << info.error().message;
+  return *info;
+}
+
+NetworkDefinition shaped(NetworkDefinition network) {
+  const auto done = infer_shapes(network, 1);
+  EXPECT_TRUE(done) << done.error().message;
+  return network;
+}
+
+std::shared_ptr<const CpuEngine> load(const NetworkDefinition& network, std::int32_t threads = 1,
+                                      std::int32_t max_batch = 1) {
+  auto engine = native::load(network, info_of(network, threads, max_batch));
+  EXPECT_TRUE(engine) << engine.error().message;
+  return engine ? *engine : nullptr;
+}
+
+std::size_t count_of(const CpuEngine& engine, std::string_view implementation) {
+  const auto layers = engine.layers();
+  return static_cast<std::size_t>(std::count_if(
+      layers.begin(), layers.end(),
+      [&](const LayerReport& layer) { return layer.implementation.starts_with(implementation); }));
+}
+
+void expect_near(const std::vector<float>& got, const std::vector<float>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  float largest = 0;
+  for (const float value : want) largest = std::max(largest, std::abs(value));
+  ASSERT_GT(largest, 0.01F) << "an output of zeros proves nothing";
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], want[i], 3e-5F * largest + 1e-6F) << "at " << i;
+  }
+}
+
+class NativeProvider : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!kernels::cpu_features().avx512_vnni) GTEST_SKIP() << "needs AVX-512 VNNI";
+  }
+
+  // On one and on two threads, twice in one context.
+  static std::shared_ptr<const CpuEngine> check(const NetworkDefinition& graph) {
+    const NetworkDefinition network = shaped(graph);
+    auto reference = load_reference_engine(network, info_of(network));
+    EXPECT_TRUE(reference) << reference.error().message;
+    const Outputs want = run_engine(**reference, pictures(1))[0];
+    std::shared_ptr<const CpuEngine> engine;
+    for (const std::int32_t threads : {2, 1}) {
+      engine = load(network, threads);
+      if (!engine) return nullptr;
+      const Outputs got = run_engine(*engine, pictures(1), 2)[0];
+      EXPECT_EQ(got.size(), want.size());
+      for (std::size_t k = 0; k < want.size(); ++k) {
+        SCOPED_TRACE("output " + std::to_string(k) + ", threads " + std::to_string(threads));
+        expect_near(got[k], want[k]);
+      }
+    }
+    return engine;
+  }
+};
+
+TEST_F(NativeProvider, ConvolutionWithEveryActivation) {
+  for (const auto activation :
+       {Activation::kNone, Activation::kSilu, Activation::kRelu, Activation::kLeakyRelu,
+        Activation::kSigmoid, Activation::kHardSwish}) {
+    SCOPED_TRACE(to_string(activation));
+    SmallNetwork n(kHeight, kWidth);
+    const ValueId x = n.stem(16);
+    check(n.finish({n.conv(x, {.in = 16, .out = 32, .kernel = 3, .activation = activation})}));
+  }
+}
+
+TEST_F(NativeProvider, BlockIsConvolutionsOnly) {
+  for (const std::int64_t half : {16, 12, 5}) {
+    SmallNetwork n(kHeight, kWidth);
+    const ValueId x = n.stem(2 * half);
+    auto engine = check(n.finish({n.c2f(x, 2 * half, half)}));
+    ASSERT_TRUE(engine);
+    EXPECT_EQ(engine->layers().size(), 5U);
+    EXPECT_EQ(count_of(*engine, "avx512/"), 5U);
+  }
+}
+
+TEST_F(NativeProvider, PoolingPyramidWritesIntoItsConcat) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId a = n.stem(16);
+  const ValueId b = n.max_pool(a, 5);
+  const ValueId c = n.max_pool(b, 5);
+  const ValueId d = n.max_pool(c, 5);
+  auto engine = check(n.finish({n.conv(n.concat({a, b, c, d}), {.in = 64, .out = 16})}));
+  ASSERT_TRUE(engine);
+  EXPECT_EQ(engine->layers().size(), 5U);
+}
+
+TEST_F(NativeProvider, StridedPoolingOfThePicture) {
+  SmallNetwork n(kHeight, kWidth);
+  check(n.finish({n.conv(n.max_pool(n.x(), 3, 2), {.in = 3, .out = 16, .scale = 0.01F})}));
+}
+
+TEST_F(NativeProvider, UpsamplingIsAnotherDestination) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId large = n.stem(16);
+  const ValueId small = n.conv(large, {.in = 16, .out = 24, .kernel = 3, .stride = 2});
+  const ValueId joined = n.conv(n.concat({n.upsample(small), large}), {.in = 40, .out = 16});
+  auto engine = check(n.finish({joined, n.conv(small, {.in = 24, .out = 7, .kernel = 3})}));
+  ASSERT_TRUE(engine);
+  EXPECT_EQ(engine->layers().size(), 4U);
+}
+
+TEST_F(NativeProvider, UpsamplingOfWhatIsNoConvolution) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId pooled = n.max_pool(n.stem(12), 3, 2);
+  const ValueId up = n.upsample(pooled);
+  check(n.finish({n.conv(n.upsample(up), {.in = 12, .out = 9, .kernel = 3})}));
+}
+
+TEST_F(NativeProvider, UpsamplingTwiceInARow) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId up = n.upsample(n.upsample(n.stem(12)));
+  check(n.finish({n.conv(up, {.in = 12, .out = 9, .kernel = 3})}));
+}
+
+TEST_F(NativeProvider, PartOfTwoConcatsIsWrittenTwice) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId a = n.stem(16);
+  const ValueId b = n.conv(a, {.in = 16, .out = 16});
+  const ValueId c = n.conv(a, {.in = 16, .out = 16});
+  auto engine = check(n.finish({n.conv(n.concat({a, b}), {.in = 32, .out = 16}),
+                                n.conv(n.concat({c, a}), {.in = 32, .out = 16, .kernel = 3})}));
+  ASSERT_TRUE(engine);
+  EXPECT_EQ(engine->layers().size(), 5U);
+}
+
+TEST_F(NativeProvider, PooledPartOfTwoConcatsIsCopied) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId a = n.max_pool(n.stem(16), 3);
+  const ValueId b = n.max_pool(a, 3);
+  auto engine = check(n.finish({n.conv(n.concat({a, b}), {.in = 32, .out = 16}),
+                                n.conv(n.concat({b, a}), {.in = 32, .out = 16})}));
+  ASSERT_TRUE(engine);
+  EXPECT_EQ(count_of(*engine, "copy"), 2U);
+}
+
+TEST_F(NativeProvider, RepeatedAndReorderedPartsOfAConcat) {
+  SmallNetwork n(kHeight, kWidth);
+  const auto parts = n.split(n.stem(48), {16, 16, 16});
+  const ValueId twice = n.concat({parts[2], parts[0], parts[2]});
+  check(n.finish({n.conv(twice, {.in = 48, .out = 16})}));
+}
+
+TEST_F(NativeProvider, ConcatOfConcatsAndOfThePicture) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId a = n.conv(n.x(), {.in = 3, .out = 16, .kernel = 3, .scale = 0.01F});
+  const ValueId b = n.conv(a, {.in = 16, .out = 20});
+  const ValueId inner = n.concat({b, a, n.x()});
+  const ValueId c = n.conv(inner, {.in = 39, .out = 16, .kernel = 3, .scale = 0.01F});
+  check(n.finish({n.conv(n.concat({c, inner}), {.in = 55, .out = 16, .scale = 0.1F})}));
+}
+
+TEST_F(NativeProvider, SplitAtAnyChannelIsAddressing) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId joined = n.concat({n.stem(16), n.stem(16)});
+  const auto parts = n.split(joined, {5, 27});
+  auto engine = check(n.finish({n.conv(parts[0], {.in = 5, .out = 16, .kernel = 3}),
+                                n.conv(parts[1], {.in = 27, .out = 16})}));
+  ASSERT_TRUE(engine);
+  EXPECT_EQ(engine->layers().size(), 4U);
+}
+
+TEST_F(NativeProvider, ValuesThatAreOutputsAndAreReadToo) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId a = n.stem(20);
+  const auto parts = n.split(a, {8, 12});
+  const ValueId pooled = n.max_pool(parts[1], 3);
+  const ValueId both = n.concat({parts[0], pooled});
+  check(n.finish({a, parts[1], pooled, both, n.upsample(parts[0]),
+                  n.conv(both, {.in = 20, .out = 8, .kernel = 3, .residual = parts[0]})}));
+}
+
+TEST_F(NativeProvider, LayersThatWereNotFused) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId a = n.stem(16);
+  const ValueId sum = n.add(OpType::kAdd, {a, n.conv(a, {.in = 16, .out = 16})});
+  const ValueId silu = n.add(OpType::kSilu, {sum});
+  const ValueId leaky = n.add(OpType::kLeakyRelu, {silu}, {{"alpha", 0.2F}});
+  check(n.finish({n.conv(leaky, {.in = 16, .out = 8, .kernel = 5})}));
+}
+
+TEST_F(NativeProvider, UnevenWindowsAndOddSizes) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId a = n.stem(8, 3);
+  const ValueId b = n.conv(a, {.in = 8, .out = 19, .kernel = 7, .stride = 2});
+  const ValueId c = n.conv(b, {.in = 19, .out = 33, .kernel = 5});
+  check(n.finish({n.conv(c, {.in = 33, .out = 1, .activation = Activation::kNone})}));
+}
+
+TEST_F(NativeProvider, BatchRunsItemByItemIntoSeparateMemory) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId x = n.stem(16);
+  const NetworkDefinition network = shaped(n.finish(
+      {n.c2f(x, 16, 16), n.conv(x, {.in = 16, .out = 3, .activation = Activation::kNone})}));
+  auto reference = load_reference_engine(network, info_of(network, 1, 3));
+  ASSERT_TRUE(reference);
+  const auto want = run_engine(**reference, pictures(3));
+  auto engine = load(network, 2, 3);
+  ASSERT_TRUE(engine);
+  const auto got = run_engine(*engine, pictures(3));
+  for (std::size_t item = 0; item < 3; ++item) {
+    for (std::size_t k = 0; k < 2; ++k) expect_near(got[item][k], want[item][k]);
+  }
+}
+
+TEST_F(NativeProvider, DeclinesWhatOneDnnRunsFasterAndNamesIt) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId x = n.stem(24);
+  const NetworkDefinition network =
+      shaped(n.finish({n.conv(x, {.in = 24, .out = 24, .kernel = 3, .groups = 24})}));
+  const auto declined = native::load(network, info_of(network));
+  ASSERT_FALSE(declined);
+  EXPECT_EQ(declined.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(declined.error().message.find("Conv_2"), std::string::npos) << declined.error().message;
+  auto engine = load_cpu_engine(network, info_of(network));
+  ASSERT_TRUE(engine) << engine.error().message;
+  const auto cpu = std::dynamic_pointer_cast<const CpuEngine>(*engine);
+  ASSERT_TRUE(cpu);
+  EXPECT_EQ(count_of(*cpu, "onednn"), 2U);
+  ASSERT_FALSE(cpu->declined().empty());
+  EXPECT_NE(cpu->declined()[0].find("Conv_2"), std::string::npos) << cpu->declined()[0];
+}
+
+TEST_F(NativeProvider, ExecutionAllocatesNothing) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId x = n.stem(16);
+  const ValueId pooled = n.max_pool(n.c2f(x, 16, 16), 3);
+  const NetworkDefinition network = shaped(n.finish({n.upsample(pooled), x}));
+  auto engine = load(network, 2);
+  ASSERT_TRUE(engine);
+  auto context = engine->create_execution_context();
+  ASSERT_TRUE(context);
+  test::Bindings bindings(engine->info(), pictures(1));
+  const fovea::test::AllocationGuard guard;
+  const auto done = (*context)->execute(bindings.batch());
+  EXPECT_EQ(guard.count(), 0U);
+  EXPECT_TRUE(done);
+}
+
+TEST_F(NativeProvider, TimesEveryStepWhenAsked) {
+  SmallNetwork n(kHeight, kWidth);
+  const NetworkDefinition network = shaped(n.finish({n.c2f(n.stem(16), 16, 16)}));
+  auto engine = load(network);
+  ASSERT_TRUE(engine);
+  auto context = engine->create_execution_context();
+  ASSERT_TRUE(context);
+  std::vector<std::chrono::nanoseconds> times(engine->layers().size());
+  EXPECT_FALSE((*context)->record_layer_times(std::span(times).first(1)));
+  ASSERT_TRUE((*context)->record_layer_times(times));
+  test::Bindings bindings(engine->info(), pictures(1));
+  ASSERT_TRUE((*context)->execute(bindings.batch()));
+  for (const auto time : times) EXPECT_GT(time.count(), 0);
+  const auto before = times;
+  ASSERT_TRUE((*context)->record_layer_times({}));
+  ASSERT_TRUE((*context)->execute(bindings.batch()));
+  EXPECT_EQ(times, before);
+}
+
+}  // namespace
+}  // namespace fovea::engine
