@@ -40,6 +40,6 @@ for sanitizer in "${sanitizers[@]}"; do
   ctest --test-dir "build/$sanitizer" -L unit -j "$jobs" --output-on-failure --no-tests=error
 done
 
-build release
+build release -DFOVEA_BUILD_BENCH=ON
 step "tests: release"
 ctest --test-dir build/release "${labels[@]}" -j "$jobs" --output-on-failure --no-tests=error
