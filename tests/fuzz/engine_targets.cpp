@@ -1,0 +1,129 @@
+// Models and plans: what the engine reads from files.
+#include <cstring>
+#include <utility>
+
+#include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/crc32c.hpp"
+#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/plan.hpp"
+#include "tests/fuzz/targets.hpp"
+
+namespace fovea::fuzz {
+
+using namespace engine;
+
+namespace {
+
+// Small enough to run in a moment. A larger network is as valid, but the fuzzer learns nothing
+// from waiting.
+constexpr std::int64_t kMaxWork = 1 << 18;  // elements
+
+// Values that a network holds for one image, and what shape inference says about them.
+bool is_small(const NetworkDefinition& network) {
+  NetworkDefinition shaped = network;
+  for (const ValueId id : shaped.inputs) {
+    for (std::int64_t& extent : shaped.value(id).dims) {
+      if (extent < 0) extent = 32;
+    }
+  }
+  if (!infer_shapes(shaped, 1)) return true;  // refused at once
+  std::int64_t elements = 0;
+  for (const Value& value : shaped.values) {
+    elements += checked_volume(value.dims).value_or(kMaxWork);
+    if (elements > kMaxWork) return false;
+  }
+  return true;
+}
+
+// Makes every checksum right and the version today's, so that mutations reach what lies behind.
+// Offsets as in plan.hpp: a header of 64 bytes (version at 8, file size at 16, CRC at 24), three
+// entries of 64 (offset at 16, size at 24, CRC at 32).
+void seal(std::vector<std::byte>& bytes) {
+  constexpr std::size_t kPreamble = 256;
+  if (bytes.size() < kPreamble) return;
+  std::memcpy(bytes.data(), "FOVEAPLN", 8);
+  std::memcpy(bytes.data() + 8, &kPlanVersion, sizeof kPlanVersion);
+  const std::uint64_t size = bytes.size();
+  std::memcpy(bytes.data() + 16, &size, sizeof size);
+  for (std::size_t entry = 64; entry < kPreamble; entry += 64) {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    std::memcpy(&offset, bytes.data() + entry + 16, sizeof offset);
+    std::memcpy(&length, bytes.data() + entry + 24, sizeof length);
+    if (offset > bytes.size() || length > bytes.size() - offset) continue;
+    const std::uint32_t crc = crc32c(std::span(bytes).subspan(offset, length));
+    std::memcpy(bytes.data() + entry + 32, &crc, sizeof crc);
+  }
+  std::memset(bytes.data() + 24, 0, 4);
+  const std::uint32_t crc = crc32c(std::span(bytes).first(kPreamble));
+  std::memcpy(bytes.data() + 24, &crc, sizeof crc);
+}
+
+void run_once(const Engine& engine) {
+  const EngineInfo& info = engine.info();
+  const auto context = engine.create_execution_context();
+  if (!context) return;
+  std::vector<std::vector<std::byte>> memory;
+  const auto take = [&](std::size_t bytes) -> void* {
+    std::vector<std::byte>& block = memory.emplace_back(bytes + 64);
+    const auto address = reinterpret_cast<std::uintptr_t>(block.data());
+    return block.data() + (64 - address % 64) % 64;
+  };
+  std::vector<void*> outputs;
+  const void* input = take(info.input.bytes);
+  for (const TensorSpec& output : info.outputs) outputs.push_back(take(output.bytes));
+  const BatchItem item{input, outputs};
+  (void)(*context)->execute({&item, 1});
+}
+
+}  // namespace
+
+bool run_onnx(std::span<const std::byte> input) {
+  auto network = parse_onnx(input, "");
+  if (!network) {
+    require(!network.error().message.empty(), "an error says nothing");
+    return false;
+  }
+  if (!is_small(*network)) return true;
+  const auto lowered = lower(std::move(*network), {.input_height = 0, .input_width = 0});
+  if (!lowered) return false;
+  require(lowered->validate().has_value(), "the passes leave an invalid network");
+  Plan plan;
+  plan.provider = "reference";
+  plan.network = *lowered;
+  if (!is_small(plan.network)) return true;
+  const auto bytes = serialize(plan);
+  const auto again = deserialize(bytes);
+  require(again.has_value(), "a plan that was written cannot be read");
+  require(serialize(*again) == bytes, "a plan reads as another one");
+  const auto engine = load_engine(plan);
+  if (engine) run_once(**engine);
+  return true;
+}
+
+bool run_plan(std::span<const std::byte> input) {
+  std::vector<std::byte> bytes(input.begin(), input.end());
+  seal(bytes);
+  (void)read_manifest(bytes);
+  auto plan = deserialize(bytes);
+  if (!plan) return false;
+  require(plan->network.validate().has_value(), "an invalid network was read");
+  if (!is_small(plan->network)) return true;
+  plan->max_batch = 1;
+  plan->threads = 1;
+  for (const char* provider : {"cpu", "reference"}) {
+    plan->provider = provider;
+    const auto engine = load_engine(*plan);
+    if (engine) run_once(**engine);
+  }
+  return true;
+}
+
+bool run_metadata(std::span<const std::byte> input) {
+  const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
+  const auto names = parse_class_names(text);
+  return !parse_int_list(text).empty() || !names.empty();
+}
+
+}  // namespace fovea::fuzz

@@ -1,0 +1,143 @@
+// Valid inputs of the binary formats. They are made, not kept: a file of yesterday's layout would
+// be refused at its door.
+#include <array>
+#include <cstring>
+
+#include "msgs/detection.hpp"
+#include "msgs/image.hpp"
+#include "msgs/model_info.hpp"
+#include "msgs/node_status.hpp"
+#include "msgs/registry.hpp"
+#include "msgs/tensor.hpp"
+#include "msgs/wire.hpp"
+#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/plan.hpp"
+#include "tests/engine/onnx_writer.hpp"
+#include "tests/fuzz/targets.hpp"
+
+namespace fovea::fuzz {
+
+namespace {
+
+using engine::test::OnnxWriter;
+using List = std::vector<std::int64_t>;
+
+std::string as_string(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// A detector of every kind of layer, 16 x 16 pixels, few channels.
+std::vector<std::byte> tiny_detector(std::int64_t opset) {
+  OnnxWriter w(opset);
+  const auto conv = [&](const std::string& x, std::int64_t in, std::int64_t out,
+                        std::int64_t kernel, const std::string& name) {
+    std::vector<double> weights;
+    for (std::int64_t i = 0; i < in * out * kernel * kernel; ++i) {
+      weights.push_back(static_cast<double>(i * 7 % 11 - 5) / 10);
+    }
+    w.floats(name + ".w", {out, in, kernel, kernel}, weights);
+    w.node("Conv", {x, name + ".w"}, {name},
+           {{"kernel_shape", List{kernel, kernel}},
+            {"pads", List(4, kernel / 2)},
+            {"strides", List{kernel > 1 ? 2 : 1, kernel > 1 ? 2 : 1}}});
+    return name;
+  };
+  w.input("images", {-1, 3, 16, 16})
+      .metadata("names", "{0: 'a', 1: \"b\"}")
+      .metadata("stride", "8");
+  w.metadata("imgsz", "[16, 16]");
+  std::string x = conv("images", 3, 4, 3, "stem");
+  w.node("BatchNormalization", {x, "g", "b", "m", "v"}, {"bn"});
+  for (const char* name : {"g", "b", "m", "v"}) w.floats(name, {4}, {1, 1.5, 0.5, 2});
+  w.node("Sigmoid", {"bn"}, {"gate"}).node("Mul", {"bn", "gate"}, {"silu"});
+  if (opset >= 13) {
+    w.ints("halves", {2, 2})
+        .node("Split", {"silu", "halves"}, {"left", "right"}, {{"axis", std::int64_t{1}}});
+  } else {
+    w.node("Split", {"silu"}, {"left", "right"},
+           {{"axis", std::int64_t{1}}, {"split", List{2, 2}}});
+  }
+  w.node("MaxPool", {"left"}, {"pooled"},
+         {{"kernel_shape", List{3, 3}}, {"pads", List{1, 1, 1, 1}}, {"strides", List{1, 1}}});
+  w.node("Add", {"pooled", "right"}, {"sum"});
+  w.floats("scales", {4}, {1, 1, 2, 2});
+  w.node("Resize", {"sum", "", "scales"}, {"up"},
+         {{"mode", std::string("nearest")},
+          {"nearest_mode", std::string("floor")},
+          {"coordinate_transformation_mode", std::string("asymmetric")}});
+  w.node("Concat", {"up", "up"}, {"joined"}, {{"axis", std::int64_t{1}}});
+  x = conv("joined", 4, 6, 3, "map");
+  w.node("Shape", {x}, {"shape"});
+  w.node_with_tensor("Constant", {}, "zero", "value",
+                     {"", engine::test::OnnxType::kInt64, {1}, {0}});
+  w.node("Gather", {"shape", "zero"}, {"batch"}, {{"axis", std::int64_t{0}}});
+  w.ints("rest", {6, -1})
+      .node("Concat", {"batch", "rest"}, {"target"}, {{"axis", std::int64_t{0}}});
+  w.node("Reshape", {x, "target"}, {"flat"});
+  w.node("Transpose", {"flat"}, {"rows"}, {{"perm", List{0, 2, 1}}});
+  w.node("Softmax", {"rows"}, {"soft"}, {{"axis", std::int64_t{2}}});
+  w.floats("matrix", {6, 7}, std::vector<double>(42, 0.25));
+  w.node("MatMul", {"soft", "matrix"}, {"output0"}).output("output0");
+  return w.bytes();
+}
+
+std::vector<std::string> plans() {
+  std::vector<std::string> seeds;
+  auto network = engine::parse_onnx(tiny_detector(17), "");
+  require(network.has_value(), "the tiny detector is refused");
+  auto lowered = engine::lower(std::move(*network));
+  require(lowered.has_value(), "the tiny detector cannot be lowered");
+  engine::Plan plan;
+  plan.network = std::move(*lowered);
+  return {as_string(engine::serialize(plan))};
+}
+
+template <class M>
+std::string message(const M& message) {
+  std::vector<std::byte> bytes(msgs::wire_size(message));
+  msgs::encode(message, bytes);
+  const auto types = msgs::all_message_types();
+  const auto type =
+      static_cast<std::size_t>(msgs::find_message_type(msgs::kLayoutHash<M>) - types.data());
+  return static_cast<char>(type) + as_string(std::span(bytes).subspan(msgs::kHashBytes));
+}
+
+std::vector<std::string> messages() {
+  msgs::Detection2DArray detections;
+  detections.detections.push_back({});
+  msgs::ModelInfo model;
+  model.reg_max = 16;
+  model.network_width = 64;
+  model.network_height = 32;
+  model.level_count = 2;
+  model.strides = {8, 16};
+  model.class_names.push_back(std::string_view("thing"));
+  msgs::TensorArray heads;  // of targets.cpp's small model
+  heads.letterbox = {64, 64, 64, 64, 64, 64, 0, 0};
+  msgs::TensorView box;
+  box.name = std::string_view("box0");
+  box.rank = 3;
+  box.dims = {2, 2, 8};
+  box.bytes = 128;
+  msgs::TensorView cls = box;
+  cls.name = std::string_view("cls0");
+  cls.dims = {2, 2, 1};
+  cls.offset = 128;
+  cls.bytes = 16;
+  heads.tensors.push_back(box);
+  heads.tensors.push_back(cls);
+  return {message(msgs::Image{}), message(msgs::Tensor{}), message(heads),
+          message(model),         message(detections),     message(msgs::NodeStatus{})};
+}
+
+}  // namespace
+
+std::vector<std::string> make_seeds(std::string_view target) {
+  if (target == "onnx") return {as_string(tiny_detector(12)), as_string(tiny_detector(17))};
+  if (target == "plan") return plans();
+  if (target == "message") return messages();
+  return {};
+}
+
+}  // namespace fovea::fuzz
