@@ -33,8 +33,9 @@ NetworkDefinition small_detector(Activation activation = Activation::kSilu) {
 
 Result<CalibrationTable> calibrated(const NetworkDefinition& network, std::string provider,
                                     std::size_t pictures = 8) {
-  return calibrate(network, pictures, noise_picture,
-                   {.provider = std::move(provider), .threads = 2, .identity = "abc"});
+  return calibrate(
+      network, pictures, noise_picture,
+      {.provider = std::move(provider), .threads = 2, .model_hash = "m", .identity = "abc"});
 }
 
 std::vector<float> run(const NetworkDefinition& network, unsigned seed) {

@@ -33,10 +33,16 @@ Result<> check(const BuilderConfig& config) {
     return fail(ErrorCode::kInvalidArgument, std::move(message));
   };
   if (find_provider(config.provider) == nullptr) {
-    return refuse(fmt::format("provider is '{}'; it must be cpu, onednn or reference", config.provider));
+    return refuse(
+        fmt::format("provider is '{}'; it must be cpu, onednn or reference", config.provider));
   }
-  if (config.precision != "fp32") {
-    return refuse(fmt::format("precision is '{}'; it must be fp32", config.precision));
+  if (config.precision != "fp32" && config.precision != "int8") {
+    return refuse(fmt::format("precision is '{}'; it must be fp32 or int8", config.precision));
+  }
+  if (config.precision == "int8" && config.calibration == nullptr) {
+    return refuse(
+        "precision int8 needs a calibration: pictures from where the detector will run, or a table "
+        "made from them");
   }
   if (config.max_batch < 1 || config.max_batch > kMaxBatch) {
     return refuse(fmt::format("max_batch is {}; it must be 1..{}", config.max_batch, kMaxBatch));
@@ -78,6 +84,14 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
                                             .input_width = config.input_width});
   if (!lowered) return fail(lowered.error().with_context(model.string()));
   plan.network = std::move(*lowered);
+  if (config.precision == "int8") {
+    if (config.calibration->model_hash != plan.model_hash) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: the calibration table is another model's, {:.12}...",
+                              model.string(), config.calibration->model_hash));
+    }
+    FOVEA_TRY(quantize(plan.network, *config.calibration, config.quantization));
+  }
   report("compile", 0.5);
   if (auto engine = load_engine(plan); !engine)
     return fail(engine.error().with_context(model.string()));

@@ -10,19 +10,23 @@
 
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/engine/plan.hpp"
+#include "nodes/detector/engine/quantizer.hpp"
 
 namespace fovea::engine {
 
 struct BuilderConfig {
-  std::string provider = "cpu";  // "cpu", "onednn" or "reference"
-  std::string precision = "fp32";
-  std::int32_t max_batch = 1;  // 1..kMaxBatch
-  std::int32_t threads = 1;    // 1..kMaxThreads, of one execution context
+  std::string provider = "cpu";    // "cpu", "onednn" or "reference"
+  std::string precision = "fp32";  // or "int8"
+  std::int32_t max_batch = 1;      // 1..kMaxBatch
+  std::int32_t threads = 1;        // 1..kMaxThreads, of one execution context
   bool keep_output0 = false;  // the model's own output in full, instead of the raw maps of its head
   // Input size for models that leave it open; 0 = what the model says (its input, else metadata
   // "imgsz"). Another size than a fixed model's is an error.
   std::int32_t input_height = 0;
   std::int32_t input_width = 0;
+  // For int8, and required there: what calibrate() learnt about this model, and how to use it.
+  std::shared_ptr<const CalibrationTable> calibration;
+  QuantizationChoice quantization;
 };
 inline constexpr std::int32_t kMaxBatch = 64;
 inline constexpr std::int32_t kMaxThreads = 256;

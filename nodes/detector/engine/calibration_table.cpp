@@ -81,6 +81,7 @@ std::string to_json(const CalibrationTable& table) {
                       {"entropy_percentile", ranges.entropy_percentile}});
   }
   const Json json = {{"format", kFormat},
+                     {"model_hash", table.model_hash},
                      {"identity", table.identity},
                      {"pictures", table.pictures},
                      {"percentile", table.percentile},
@@ -95,6 +96,7 @@ Result<CalibrationTable> calibration_from_json(std::string_view text) {
     if (json.at("format").get<std::string>() != kFormat) {
       return corrupt(fmt::format("its format is not '{}'", kFormat));
     }
+    table.model_hash = json.at("model_hash").get<std::string>();
     table.identity = json.at("identity").get<std::string>();
     table.pictures = json.at("pictures").get<std::uint64_t>();
     table.percentile = json.at("percentile").get<double>();

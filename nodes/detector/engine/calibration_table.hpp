@@ -51,7 +51,8 @@ struct LayerRanges {
 };
 
 struct CalibrationTable {
-  std::string identity;  // hash of everything it was made from, the caller's; hex
+  std::string model_hash;
+  std::string identity;  // the caller's hash of everything that it was made from, pictures included
   std::uint64_t pictures = 0;
   double percentile = 0;  // of RangeRule::kPercentile
   std::vector<LayerRanges> layers;

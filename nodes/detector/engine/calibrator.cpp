@@ -270,7 +270,7 @@ Result<CalibrationTable> calibrate(const NetworkDefinition& lowered, std::size_t
     }));
   }
   report(2 * pictures);
-  CalibrationTable table{options.identity, pictures, options.percentile, {}};
+  CalibrationTable table{options.model_hash, options.identity, pictures, options.percentile, {}};
   for (const Tap& tap : taps) {
     table.layers.push_back(ranges_of(tap, histograms[tap.pre], histograms[tap.out],
                                      extremes[tap.pre], extremes[tap.out], options.percentile));

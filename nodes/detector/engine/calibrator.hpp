@@ -17,7 +17,9 @@ struct CalibrationOptions {
   std::string provider = "cpu";
   std::int32_t threads = 1;
   double percentile = 99.999;  // of RangeRule::kPercentile, above 99 and at most 100
-  std::string identity = {};   // goes into the table
+  // Go into the table; see CalibrationTable.
+  std::string model_hash = {};
+  std::string identity = {};
 };
 
 // With fewer pictures a table is a guess; calibration refuses.
@@ -35,32 +37,5 @@ using PictureSource = std::function<Result<>(std::size_t index, std::span<std::b
 Result<CalibrationTable> calibrate(const NetworkDefinition& lowered, std::size_t pictures,
                                    const PictureSource& source, const CalibrationOptions& options,
                                    const Progress& progress = {});
-
-// How a calibrated network is quantised: what the accuracy guard varies.
-struct QuantizationChoice {
-  RangeRule rule = RangeRule::kPercentile;
-  // Activations in f32 from the 32-bit sums, instead of 256-entry tables behind an s8 rounding:
-  // about an eighth slower, closer to f32.
-  bool exact_activations = false;
-  std::vector<std::string> lifted = {};  // convolutions that stay f32, by name
-
-  bool operator==(const QuantizationChoice&) const = default;
-};
-// "percentile", "mse exact-activations lifted a,b": for people and keys.
-std::string to_string(const QuantizationChoice& choice);
-
-// Gives `lowered` its grids and precisions. Values that no kInt8 convolution reads or writes keep
-// f32. Errors: kInvalidArgument if the table is not this network's, naming the layer.
-Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
-                  const QuantizationChoice& choice = {});
-
-// Convolutions that quantize() can make kInt8, in order, with their multiply-accumulates for one
-// picture and the input pixels per output pixel along a side.
-struct QuantizableLayer {
-  std::string name;
-  std::uint64_t macs = 0;
-  std::int64_t stride = 1;
-};
-Result<std::vector<QuantizableLayer>> quantizable_layers(const NetworkDefinition& lowered);
 
 }  // namespace fovea::engine

@@ -104,6 +104,12 @@ Result<std::span<const std::byte>> section(std::span<const std::byte> bytes,
   return content;
 }
 
+nlohmann::ordered_json parsed_report(const Plan& plan) {
+  auto report = nlohmann::ordered_json::parse(plan.accuracy_report, nullptr,
+                                              /*allow_exceptions=*/false);
+  return report.is_discarded() ? nlohmann::ordered_json(nullptr) : report;
+}
+
 nlohmann::ordered_json describe(const Plan& plan) {
   const NetworkDefinition& network = plan.network;
   auto tensors = [&](const std::vector<ValueId>& ids) {
@@ -132,7 +138,12 @@ nlohmann::ordered_json describe(const Plan& plan) {
             {"reg_max", network.head.reg_max},
             {"strides", network.head.strides}}},
           {"class_names", network.class_names},
-          {"metadata", network.metadata}};
+          {"metadata", network.metadata},
+          {"int8_layers",
+           std::count_if(
+               network.quantization.layers.begin(), network.quantization.layers.end(),
+               [](const LayerQuantization& layer) { return layer.precision == Precision::kInt8; })},
+          {"accuracy", parsed_report(plan)}};
 }
 
 // A graph whose checksums match may still be forged: everything that later code uses as an index or
@@ -161,6 +172,7 @@ std::vector<std::byte> serialize(const Plan& plan) {
   writer(plan.threads);
   writer(plan.model_hash);
   writer(plan.network);
+  writer(plan.accuracy_report);
   // Metadata comes from a file and need not be UTF-8.
   const std::string manifest =
       describe(plan).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -205,6 +217,7 @@ Result<Plan> deserialize(std::span<const std::byte> bytes) {
   reader(plan.threads);
   reader(plan.model_hash);
   reader(plan.network);
+  reader(plan.accuracy_report);
   if (!reader.ok()) return corrupt("section network ends early or is inconsistent");
   if (!reader.at_end()) return corrupt("section network has bytes left over");
   FOVEA_TRY(check_enums(plan.network));

@@ -32,6 +32,9 @@ struct Plan {
   std::int32_t threads = 1;
   std::string model_hash;     // SHA-256 of the ONNX bytes (and external data), hex
   NetworkDefinition network;  // lowered, shapes inferred for one item
+  // What the accuracy guard found, as JSON, for people: part of the manifest; empty without a
+  // guard.
+  std::string accuracy_report;
 };
 
 std::vector<std::byte> serialize(const Plan& plan);

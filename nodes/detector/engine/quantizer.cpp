@@ -1,12 +1,12 @@
-// From ranges to grids: quantize() and what it needs to know of a network. Declared in
-// calibrator.hpp.
+// See quantizer.hpp.
+#include "nodes/detector/engine/quantizer.hpp"
+
 #include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
 #include <fmt/format.h>
 
-#include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
 
 namespace fovea::engine {
