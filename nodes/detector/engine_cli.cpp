@@ -50,6 +50,9 @@ int run(int argc, char** argv) {
         return std::pair(sub, add_list(*sub));
       }(app.add_subcommand("list", "List the engines in the cache")),
       [&](CLI::App* sub) {
+        return std::pair(sub, add_prune(*sub));
+      }(app.add_subcommand("prune", "Remove damaged and long unused engines from the cache")),
+      [&](CLI::App* sub) {
         return std::pair(sub, add_bench(*sub));
       }(app.add_subcommand("bench", "Measure an engine's latency and throughput")),
       [&](CLI::App* sub) { return std::pair(sub, add_verify(*sub)); }(app.add_subcommand(

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "nodes/detector/detection_pipeline.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/plan_cache.hpp"
 
@@ -34,6 +35,7 @@ using Command = std::function<int()>;
 Command add_build(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_list(CLI::App& app);
+Command add_prune(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_verify(CLI::App& app);
 
@@ -87,31 +89,7 @@ class Bar {
   std::size_t last_tenth_ = 0;
 };
 
-// A decoded picture, BGR, rows dense. Errors: kNotFound, kCorrupt (no picture).
-struct Picture {
-  std::uint32_t width = 0;
-  std::uint32_t height = 0;
-  std::vector<std::byte> bgr;
-};
+// A PictureReader.
 Result<Picture> read_picture(const std::string& path);
-
-// Memory for one batch item at the alignment that bindings need. Addresses are stable.
-class Bindings {
- public:
-  explicit Bindings(const engine::EngineInfo& info);
-  engine::BatchItem item() const { return {input_, outputs_}; }
-  std::span<std::byte> input() const { return {input_, input_bytes_}; }
-  std::span<const std::byte> output(std::size_t index) const;
-
- private:
-  struct Free {
-    void operator()(std::byte* memory) const;
-  };
-  std::vector<std::unique_ptr<std::byte[], Free>> memory_;
-  std::byte* input_ = nullptr;
-  std::size_t input_bytes_ = 0;
-  std::vector<void*> outputs_;
-  std::vector<std::size_t> output_bytes_;
-};
 
 }  // namespace fovea::engine_cli

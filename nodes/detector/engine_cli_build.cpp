@@ -1,4 +1,4 @@
-// `build`, `inspect` and `list`: engines as things on disk.
+// `build`, `inspect`, `list` and `prune`: engines as things on disk.
 #include <csignal>
 #include <memory>
 
@@ -156,6 +156,43 @@ struct ListCommand {
   }
 };
 
+struct PruneCommand {
+  std::string cache_dir;
+  std::uint64_t max_bytes = std::uint64_t{2} << 30;
+  bool dry_run = false;
+  JsonOption json;
+
+  Result<> prune() const {
+    const PlanCache cache(cache_dir);
+    FOVEA_ASSIGN(const PruneReport pruned, cache.prune(max_bytes, dry_run));
+    const auto megabytes = [](std::uint64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+    Json removed = Json::array();
+    for (const CacheEntry& entry : pruned.removed) {
+      removed.push_back({{"key", entry.key}, {"model", entry.model}, {"bytes", entry.bytes}});
+      say(json,
+          fmt::format("{:.12}  {:>7.1f} MB  {}", entry.key, megabytes(entry.bytes), entry.model));
+    }
+    for (const std::string& key : pruned.busy)
+      say(json, fmt::format("{:.12}  is being built, left alone", key));
+    say(json, fmt::format("{}{} files, {:.1f} MB; {} engines, {:.1f} MB stay in {}",
+                          dry_run ? "would remove " : "removed ", pruned.files,
+                          megabytes(pruned.freed_bytes), pruned.kept, megabytes(pruned.kept_bytes),
+                          cache.folder().string()));
+    return json.write(dumped({{"folder", cache.folder().string()},
+                              {"dry_run", dry_run},
+                              {"removed", removed},
+                              {"files", pruned.files},
+                              {"freed_bytes", pruned.freed_bytes},
+                              {"kept", pruned.kept},
+                              {"kept_bytes", pruned.kept_bytes},
+                              {"busy", pruned.busy}}));
+  }
+  int run() const {
+    const auto done = prune();
+    return done ? kExitOk : report(done.error());
+  }
+};
+
 }  // namespace
 
 Command add_build(CLI::App& app) {
@@ -173,6 +210,18 @@ Command add_inspect(CLI::App& app) {
   auto command = std::make_shared<InspectCommand>();
   command->model.declare(app, /*accept_engine=*/true);
   app.add_flag("--layers", command->layers, "Also what runs each layer (with --load-engine)");
+  command->json.declare(app);
+  return [command] { return command->run(); };
+}
+
+Command add_prune(CLI::App& app) {
+  auto command = std::make_shared<PruneCommand>();
+  app.add_option("--cache-dir", command->cache_dir, "Folder to prune");
+  app.add_option("--max-size", command->max_bytes,
+                 "What may stay, the most recently used first: 2GiB, 500MB, 0")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
+      ->default_str("2GiB");
+  app.add_flag("--dry-run", command->dry_run, "Say what would go; remove nothing");
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <tuple>
 
@@ -14,6 +15,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nodes/detector/cpu_features.hpp"
@@ -32,14 +34,9 @@ using Json = nlohmann::ordered_json;
 // to the open file, so threads of one process exclude each other too.
 class KeyLock {
  public:
-  static Result<KeyLock> acquire(const fs::path& file) {
-    KeyLock lock(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (lock.fd_ < 0) return fail_errno(ErrorCode::kInternal, "open " + file.string());
-    while (::flock(lock.fd_, LOCK_EX) != 0) {
-      if (errno != EINTR) return fail_errno(ErrorCode::kInternal, "lock " + file.string());
-    }
-    return lock;
-  }
+  static Result<KeyLock> acquire(const fs::path& file) { return take(file, LOCK_EX); }
+  // Errors: kInternal at once if another one holds it.
+  static Result<KeyLock> try_acquire(const fs::path& file) { return take(file, LOCK_EX | LOCK_NB); }
   KeyLock(KeyLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   KeyLock& operator=(KeyLock&&) = delete;
   ~KeyLock() {
@@ -48,6 +45,14 @@ class KeyLock {
 
  private:
   explicit KeyLock(int fd) : fd_(fd) {}
+  static Result<KeyLock> take(const fs::path& file, int how) {
+    KeyLock lock(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (lock.fd_ < 0) return fail_errno(ErrorCode::kInternal, "open " + file.string());
+    while (::flock(lock.fd_, how) != 0) {
+      if (errno != EINTR) return fail_errno(ErrorCode::kInternal, "lock " + file.string());
+    }
+    return lock;
+  }
   int fd_;
 };
 
@@ -84,6 +89,10 @@ std::pair<std::size_t, std::string> differences(const KeyInputs& was, const KeyI
                         old == nullptr ? "absent" : shortened(*old), shortened(value));
   }
   return {count, text};
+}
+
+bool is_key(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 // What a killed writer left behind; REQUIRES: the key's lock.
@@ -158,15 +167,26 @@ Result<CacheEntry> PlanCache::read_entry(const fs::path& manifest) const {
   } catch (const Json::exception&) {
     return fail(ErrorCode::kCorrupt, manifest.string() + ": not a manifest of the plan cache");
   }
-  if (entry.key + ".json" != manifest.filename() || plan_key(entry.inputs) != entry.key) {
-    return fail(ErrorCode::kCorrupt, manifest.string() + ": its inputs do not make its key");
-  }
+  std::error_code error;
+  entry.last_used = fs::last_write_time(path(entry.key, ".plan"), error);
   return entry;
 }
 
 Result<engine::Plan> PlanCache::find(const std::string& key, const KeyInputs& inputs) const {
-  FOVEA_ASSIGN(const CacheEntry entry, read_entry(path(key, ".json")));
-  if (entry.inputs != inputs) return fail(ErrorCode::kCorrupt, "the manifest lists other inputs");
+  const auto entry = read_entry(path(key, ".json"));
+  if (!entry) {
+    std::error_code error;
+    if (entry.error().code == ErrorCode::kNotFound &&
+        (fs::exists(path(key, ".json"), error) || fs::exists(path(key, ".plan"), error))) {
+      return fail(ErrorCode::kCorrupt, "unfinished: " + entry.error().message);
+    }
+    return fail(entry.error());
+  }
+  if (entry->inputs != inputs || entry->key != key) {
+    const std::string text = differences(entry->inputs, inputs).second;
+    return fail(ErrorCode::kCorrupt,
+                "it was built for another key: " + (text.empty() ? shortened(entry->key) : text));
+  }
   auto plan = engine::read_plan(path(key, ".plan").string());
   if (!plan && plan.error().code == ErrorCode::kNotFound) {
     return fail(ErrorCode::kCorrupt,
@@ -185,7 +205,11 @@ std::vector<CacheEntry> PlanCache::list() const {
   std::error_code error;
   for (const auto& file : fs::directory_iterator(folder_, error)) {
     if (file.path().extension() != ".json") continue;
-    if (auto entry = read_entry(file.path())) entries.push_back(std::move(*entry));
+    auto entry = read_entry(file.path());
+    if (entry && entry->key + ".json" == file.path().filename() &&
+        plan_key(entry->inputs) == entry->key) {
+      entries.push_back(std::move(*entry));
+    }
   }
   std::sort(entries.begin(), entries.end(), [](const CacheEntry& a, const CacheEntry& b) {
     return std::tie(a.model, a.key) < std::tie(b.model, b.key);
@@ -257,6 +281,8 @@ Result<CachedPlan> PlanCache::get_or_build(const PlanRequest& request,
       result.plan = std::move(*plan);
       result.hit = true;
       result.reason.clear();
+      // What prune() goes by; not possible in a cache of somebody else's, which is theirs to prune.
+      ::utimensat(AT_FDCWD, path(result.key, ".plan").c_str(), nullptr, 0);
       result.seconds = elapsed();
     } else {
       result.reason = why_missing(request, inputs, plan.error());
@@ -275,6 +301,58 @@ Result<CachedPlan> PlanCache::get_or_build(const PlanRequest& request,
   const Result<> stored = lock ? store(result, request, inputs) : fail(lock.error());
   if (!stored) result.warning = "the plan is not cached: " + stored.error().message;
   return result;
+}
+
+Result<PruneReport> PlanCache::prune(std::uint64_t max_bytes, bool dry_run) const {
+  PruneReport report;
+  std::error_code error;
+  if (!fs::exists(folder_, error) && !error) return report;
+  std::vector<CacheEntry> entries = list();
+  std::sort(entries.begin(), entries.end(),
+            [](const CacheEntry& a, const CacheEntry& b) { return a.last_used > b.last_used; });
+  std::set<std::string> keep;
+  for (CacheEntry& entry : entries) {
+    if (report.kept_bytes + entry.bytes <= max_bytes) {
+      report.kept_bytes += entry.bytes;
+      ++report.kept;
+      keep.insert(entry.key);
+    } else {
+      report.removed.push_back(std::move(entry));
+    }
+  }
+  // Everything of ours whose key is not kept; leftovers of killed writers also for kept ones. Locks
+  // stay: a file that is unlinked while someone waits for it no longer excludes anyone.
+  std::set<fs::path> doomed;
+  fs::directory_iterator files(folder_, error);
+  if (error) return fail(ErrorCode::kInternal, folder_.string() + ": " + error.message());
+  for (const auto& file : files) {
+    const std::string name = file.path().filename().string();
+    const bool leftover = name.find(".tmp.") != std::string::npos;
+    const std::string suffix = leftover ? "" : file.path().extension().string();
+    if (!is_key(name.substr(0, name.find('.')))) continue;
+    if (leftover ||
+        ((suffix == ".plan" || suffix == ".json") && !keep.contains(file.path().stem())))
+      doomed.insert(file.path());
+  }
+  // Manifests sort before plans, and an entry without a manifest is an unfinished one.
+  for (const fs::path& file : doomed) {
+    const std::string name = file.filename().string();
+    const std::string key = name.substr(0, name.find('.'));
+    const auto lock = dry_run ? Result<KeyLock>(fail(ErrorCode::kUnavailable, ""))
+                              : KeyLock::try_acquire(path(key, ".lock"));
+    if (!dry_run && !lock) {
+      report.busy.insert(key);
+      continue;
+    }
+    struct stat status {};
+    if (::stat(file.c_str(), &status) == 0)
+      report.freed_bytes += static_cast<std::uint64_t>(status.st_size);
+    ++report.files;
+    if (!dry_run) fs::remove_all(file, error);
+    if (!dry_run && error)
+      return fail(ErrorCode::kInternal, file.string() + ": " + error.message());
+  }
+  return report;
 }
 
 }  // namespace fovea

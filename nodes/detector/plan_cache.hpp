@@ -11,6 +11,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,6 +56,16 @@ struct CacheEntry {
   KeyInputs inputs;
   std::uint64_t bytes = 0;
   double build_seconds = 0;
+  std::filesystem::file_time_type last_used;  // built or hit
+};
+
+struct PruneReport {
+  std::vector<CacheEntry> removed;  // the ones least recently used
+  std::size_t kept = 0;
+  std::uint64_t kept_bytes = 0;
+  std::size_t files = 0;  // removed, those of unfinished and damaged entries included
+  std::uint64_t freed_bytes = 0;
+  std::set<std::string> busy;  // keys that are just being built, untouched
 };
 
 // What get_or_build() would find, without building.
@@ -89,6 +100,11 @@ class PlanCache {
 
   // Entries with a readable manifest, by model, then key.
   std::vector<CacheEntry> list() const;
+
+  // Removes what is unfinished or damaged, then the least recently used plans, until the rest takes
+  // at most `max_bytes`. Safe beside builders and readers. With `dry_run` only says what it would
+  // do. Errors: kInternal if a file cannot be removed.
+  Result<PruneReport> prune(std::uint64_t max_bytes, bool dry_run = false) const;
 
   const std::filesystem::path& folder() const { return folder_; }
 

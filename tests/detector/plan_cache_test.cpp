@@ -14,70 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nodes/detector/engine/model_hash.hpp"
-#include "tests/engine/small_network.hpp"
+#include "tests/detector/plan_cache_fixture.hpp"
 
 namespace fovea {
 namespace {
 
-namespace fs = std::filesystem;
-
-class PlanCacheTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string name = ::testing::TempDir() + "fovea-cache-XXXXXX";
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-    write(model(), "model one");
-    request_.model = model();
-    request_.config.threads = 2;
-  }
-  void TearDown() override {
-    fs::permissions(folder_, fs::perms::owner_all);
-    fs::remove_all(folder_);
-  }
-
-  fs::path model() const { return folder_ / "model.onnx"; }
-  fs::path cache_folder() const { return folder_ / "cache"; }
-  static void write(const fs::path& file, const std::string& text) {
-    std::ofstream(file, std::ios::binary) << text;
-  }
-  fs::path file(const std::string& key, const char* suffix) const {
-    return cache_folder() / (key + suffix);
-  }
-
-  // Builds a small plan without looking into the model file; every call adds a byte to the file
-  // "builds".
-  PlanCache::Builder builder() const {
-    return [log = folder_ / "builds"](const fs::path& path, const engine::BuilderConfig& config,
-                                      const engine::Progress&) -> Result<engine::Plan> {
-      std::ofstream(log, std::ios::app) << 'x';
-      engine::test::SmallNetwork n(16, 16);
-      engine::Plan plan;
-      plan.provider = config.provider;
-      plan.max_batch = config.max_batch;
-      plan.threads = config.threads;
-      FOVEA_ASSIGN(plan.model_hash, engine::hash_model(path));
-      plan.network = n.finish({n.stem(16)});
-      return plan;
-    };
-  }
-  PlanCache cache() const { return PlanCache(cache_folder(), builder()); }
-  std::size_t builds() const {
-    std::error_code error;
-    const auto size = fs::file_size(folder_ / "builds", error);
-    return error ? 0 : size;
-  }
-  CachedPlan get() const { return get(request_); }
-  CachedPlan get(const PlanRequest& request) const {
-    auto result = cache().get_or_build(request);
-    EXPECT_TRUE(result) << result.error().message;
-    return result ? *result : CachedPlan{};
-  }
-
-  fs::path folder_;
-  PlanRequest request_;
-};
+using PlanCacheTest = PlanCacheFixture;
 
 TEST_F(PlanCacheTest, SecondRequestIsAHit) {
   const CachedPlan first = get();
@@ -148,79 +90,12 @@ TEST_F(PlanCacheTest, ChangedModelIsRebuilt) {
   EXPECT_NE(second.reason.find("model was "), std::string::npos) << second.reason;
 }
 
-TEST_F(PlanCacheTest, DamageIsRebuiltAndSaysWhy) {
-  const std::string key = get().key;
-  const std::vector<std::pair<std::string, std::function<void()>>> faults = {
-      {"flipped byte",
-       [&] {
-         std::fstream plan(file(key, ".plan"), std::ios::in | std::ios::out | std::ios::binary);
-         plan.seekg(500);
-         const int byte = plan.get();
-         plan.seekp(500);
-         plan.put(static_cast<char>(byte ^ 4));
-       }},
-      {"truncated", [&] { fs::resize_file(file(key, ".plan"), 1000); }},
-      {"empty plan", [&] { fs::resize_file(file(key, ".plan"), 0); }},
-      {"empty manifest", [&] { fs::resize_file(file(key, ".json"), 0); }},
-      {"manifest of another kind", [&] { write(file(key, ".json"), "[1, 2"); }},
-      {"manifest with other inputs",
-       [&] {
-         std::ifstream in(file(key, ".json"));
-         std::string text((std::istreambuf_iterator<char>(in)), {});
-         const auto at = text.find("\"threads\": \"2\"");
-         ASSERT_NE(at, std::string::npos);
-         text.replace(at, 14, "\"threads\": \"4\"");
-         write(file(key, ".json"), text);
-       }},
-      {"plan missing", [&] { fs::remove(file(key, ".plan")); }},
-      {"folder in place of the plan",
-       [&] {
-         fs::remove(file(key, ".plan"));
-         fs::create_directories(file(key, ".plan") / "x");
-       }},
-      {"folder in place of the manifest",
-       [&] {
-         fs::remove(file(key, ".json"));
-         fs::create_directories(file(key, ".json"));
-       }},
-  };
-  for (const auto& [name, cause] : faults) {
-    SCOPED_TRACE(name);
-    cause();
-    const CachedPlan rebuilt = get();
-    EXPECT_FALSE(rebuilt.hit);
-    EXPECT_NE(rebuilt.reason, "");
-    EXPECT_EQ(rebuilt.warning, "");
-    EXPECT_TRUE(get().hit) << "the rebuilt plan was not stored";
-  }
-}
-
-TEST_F(PlanCacheTest, PlanOfAnotherModelUnderThisKeyIsRefused) {
-  const std::string key = get().key;
-  PlanRequest other = request_;
-  other.model = folder_ / "other.onnx";
-  write(other.model, "another model");
-  const std::string other_key = get(other).key;
-  fs::copy_file(file(other_key, ".plan"), file(key, ".plan"), fs::copy_options::overwrite_existing);
-  const CachedPlan rebuilt = get();
-  EXPECT_FALSE(rebuilt.hit);
-  EXPECT_NE(rebuilt.reason.find("another model"), std::string::npos) << rebuilt.reason;
-}
-
 TEST_F(PlanCacheTest, FolderThatCannotBeCreatedStillServes) {
   write(cache_folder(), "a file where the folder should be");
   const CachedPlan built = get();
   EXPECT_FALSE(built.hit);
   EXPECT_NE(built.warning.find("not cached"), std::string::npos) << built.warning;
   EXPECT_EQ(built.plan.threads, 2);
-}
-
-TEST_F(PlanCacheTest, ReadOnlyFolderStillServes) {
-  if (::getuid() == 0) GTEST_SKIP() << "root may write everywhere";
-  fs::create_directories(cache_folder());
-  fs::permissions(cache_folder(), fs::perms::owner_read | fs::perms::owner_exec);
-  EXPECT_NE(get().warning, "");
-  fs::permissions(cache_folder(), fs::perms::owner_all);
 }
 
 TEST_F(PlanCacheTest, ErrorsOfModelAndBuilderReachTheCaller) {
@@ -262,50 +137,6 @@ TEST_F(PlanCacheTest, ProcessesThatStartTogetherBuildOnce) {
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   }
   EXPECT_EQ(builds(), 1U);
-  EXPECT_TRUE(get().hit);
-}
-
-// A builder that is killed in the middle holds the lock and may leave a temporary file; neither may
-// matter.
-TEST_F(PlanCacheTest, KilledBuilderLeavesNothingBad) {
-  int ready[2];
-  ASSERT_EQ(::pipe(ready), 0);
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    const PlanCache hanging(cache_folder(), [&](auto&&...) -> Result<engine::Plan> {
-      const char byte = 'r';
-      (void)!::write(ready[1], &byte, 1);
-      for (;;) ::pause();
-    });
-    (void)hanging.get_or_build(request_);
-    ::_exit(1);
-  }
-  char byte = 0;
-  ASSERT_EQ(::read(ready[0], &byte, 1), 1);  // it holds the lock and is building
-  ::kill(child, SIGKILL);
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ::close(ready[0]);
-  ::close(ready[1]);
-
-  const auto request_status = cache().status(request_);
-  ASSERT_TRUE(request_status);
-  // What a writer killed between creating and renaming leaves: half of each file.
-  write(file(request_status->key, ".plan.tmp.AbCdEf"), "FOVEAPLN");
-  write(file(request_status->key, ".json.tmp.AbCdEf"), "{");
-  EXPECT_FALSE(get().hit);
-  EXPECT_TRUE(get().hit);
-  for (const auto& entry : fs::directory_iterator(cache_folder())) {
-    EXPECT_EQ(entry.path().string().find(".tmp."), std::string::npos) << entry.path();
-  }
-}
-
-// Killed between the two files: a plan without its manifest is an unfinished entry.
-TEST_F(PlanCacheTest, PlanWithoutManifestIsRebuilt) {
-  const std::string key = get().key;
-  fs::remove(file(key, ".json"));
-  EXPECT_FALSE(get().hit);
   EXPECT_TRUE(get().hit);
 }
 
