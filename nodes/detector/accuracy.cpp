@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
 
 namespace fovea {
 
@@ -11,16 +12,22 @@ namespace {
 
 struct ScoredMatch {
   float score = 0;
+  std::size_t picture = 0;
   std::array<bool, kIouThresholds.size()> hit{};
 };
 
 // All of one class over all pictures.
 struct ClassTally {
   std::size_t boxes = 0;
-  std::vector<ScoredMatch> detections;
+  std::vector<std::size_t> boxes_of;    // by picture
+  std::vector<ScoredMatch> detections;  // by falling score
 };
 
-void match_picture(const PictureResult& picture, std::uint32_t class_id, ClassTally& tally) {
+// How often each picture counts.
+using Weights = std::vector<std::size_t>;
+
+void match_picture(const PictureResult& picture, std::size_t number, std::uint32_t class_id,
+                   ClassTally& tally) {
   std::vector<const ScoredBox*> truth;
   std::vector<const ScoredBox*> found;
   for (const ScoredBox& box : picture.truth) {
@@ -32,8 +39,9 @@ void match_picture(const PictureResult& picture, std::uint32_t class_id, ClassTa
   std::stable_sort(found.begin(), found.end(),
                    [](const ScoredBox* a, const ScoredBox* b) { return a->score > b->score; });
   tally.boxes += truth.size();
+  tally.boxes_of.push_back(truth.size());
   std::vector<ScoredMatch> matches(found.size());
-  for (std::size_t i = 0; i < found.size(); ++i) matches[i].score = found[i]->score;
+  for (std::size_t i = 0; i < found.size(); ++i) matches[i] = {found[i]->score, number, {}};
   for (std::size_t level = 0; level < kIouThresholds.size(); ++level) {
     std::vector<bool> taken(truth.size(), false);
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -54,15 +62,22 @@ void match_picture(const PictureResult& picture, std::uint32_t class_id, ClassTa
   tally.detections.insert(tally.detections.end(), matches.begin(), matches.end());
 }
 
-// REQUIRES: by falling score, boxes > 0.
-double average_precision(const ClassTally& tally, std::size_t level) {
+// Zero without a box.
+double average_precision(const ClassTally& tally, std::size_t level, const Weights& weights) {
+  std::size_t boxes = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) boxes += weights[i] * tally.boxes_of[i];
+  if (boxes == 0) return 0;
   std::vector<double> recall;
   std::vector<double> precision;
   std::size_t hits = 0;
-  for (std::size_t i = 0; i < tally.detections.size(); ++i) {
-    hits += tally.detections[i].hit[level] ? 1 : 0;
-    recall.push_back(static_cast<double>(hits) / static_cast<double>(tally.boxes));
-    precision.push_back(static_cast<double>(hits) / static_cast<double>(i + 1));
+  std::size_t found = 0;
+  for (const ScoredMatch& match : tally.detections) {
+    // A picture that was drawn twice shows its detections twice, one after the other.
+    for (std::size_t copy = 0; copy < weights[match.picture]; ++copy) {
+      hits += match.hit[level] ? 1 : 0;
+      recall.push_back(static_cast<double>(hits) / static_cast<double>(boxes));
+      precision.push_back(static_cast<double>(hits) / static_cast<double>(++found));
+    }
   }
   for (std::size_t i = precision.size(); i-- > 1;) {
     precision[i - 1] = std::max(precision[i - 1], precision[i]);
@@ -73,6 +88,39 @@ double average_precision(const ClassTally& tally, std::size_t level) {
     if (at != recall.end()) sum += precision[static_cast<std::size_t>(at - recall.begin())];
   }
   return sum / 101;
+}
+
+std::map<std::uint32_t, ClassTally> tally_classes(std::span<const PictureResult> pictures) {
+  std::map<std::uint32_t, ClassTally> tallies;
+  for (const PictureResult& picture : pictures) {
+    for (const ScoredBox& box : picture.truth) tallies[box.class_id];
+  }
+  for (auto& [class_id, tally] : tallies) {
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+      match_picture(pictures[i], i, class_id, tally);
+    }
+    std::stable_sort(tally.detections.begin(), tally.detections.end(),
+                     [](const ScoredMatch& a, const ScoredMatch& b) { return a.score > b.score; });
+  }
+  return tallies;
+}
+
+// Classes without a box among the drawn pictures are left out.
+double map50_95(const std::map<std::uint32_t, ClassTally>& tallies, const Weights& weights) {
+  double sum = 0;
+  std::size_t classes = 0;
+  for (const auto& [class_id, tally] : tallies) {
+    bool drawn = false;
+    for (std::size_t i = 0; i < weights.size() && !drawn; ++i) {
+      drawn = weights[i] > 0 && tally.boxes_of[i] > 0;
+    }
+    if (!drawn) continue;
+    ++classes;
+    for (std::size_t level = 0; level < kIouThresholds.size(); ++level) {
+      sum += average_precision(tally, level, weights) / kIouThresholds.size();
+    }
+  }
+  return classes == 0 ? 0 : sum / static_cast<double>(classes);
 }
 
 }  // namespace
@@ -91,17 +139,11 @@ double intersection_over_union(const ScoredBox& a, const ScoredBox& b) {
 Accuracy evaluate_accuracy(std::span<const PictureResult> pictures) {
   Accuracy result;
   result.pictures = pictures.size();
-  std::map<std::uint32_t, ClassTally> tallies;
-  for (const PictureResult& picture : pictures) {
-    for (const ScoredBox& box : picture.truth) tallies[box.class_id];
-  }
-  for (auto& [class_id, tally] : tallies) {
-    for (const PictureResult& picture : pictures) match_picture(picture, class_id, tally);
-    std::stable_sort(tally.detections.begin(), tally.detections.end(),
-                     [](const ScoredMatch& a, const ScoredMatch& b) { return a.score > b.score; });
-    ClassAccuracy accuracy{class_id, tally.boxes, average_precision(tally, 0), 0};
+  const Weights once(pictures.size(), 1);
+  for (const auto& [class_id, tally] : tally_classes(pictures)) {
+    ClassAccuracy accuracy{class_id, tally.boxes, average_precision(tally, 0, once), 0};
     for (std::size_t level = 0; level < kIouThresholds.size(); ++level) {
-      accuracy.ap50_95 += average_precision(tally, level) / kIouThresholds.size();
+      accuracy.ap50_95 += average_precision(tally, level, once) / kIouThresholds.size();
     }
     result.boxes += tally.boxes;
     result.map50 += accuracy.ap50;
@@ -113,6 +155,23 @@ Accuracy evaluate_accuracy(std::span<const PictureResult> pictures) {
     result.map50_95 /= static_cast<double>(result.classes.size());
   }
   return result;
+}
+
+double map_difference_half_width(std::span<const PictureResult> a, std::span<const PictureResult> b,
+                                 std::size_t resamples) {
+  if (a.empty() || resamples < 2) return 0;
+  const auto tallies_a = tally_classes(a);
+  const auto tallies_b = tally_classes(b);
+  std::mt19937 random(1);  // its sequence is part of the standard, a distribution's is not
+  std::vector<double> differences;
+  for (std::size_t i = 0; i < resamples; ++i) {
+    Weights weights(a.size(), 0);
+    for (std::size_t draw = 0; draw < a.size(); ++draw) ++weights[random() % a.size()];
+    differences.push_back(map50_95(tallies_a, weights) - map50_95(tallies_b, weights));
+  }
+  std::sort(differences.begin(), differences.end());
+  const std::size_t tail = resamples / 20;
+  return (differences[resamples - 1 - tail] - differences[tail]) / 2;
 }
 
 }  // namespace fovea

@@ -55,4 +55,10 @@ double intersection_over_union(const ScoredBox& a, const ScoredBox& b);
 // Equal scores keep the order of pictures, then of detections. Zero everywhere if there is no box.
 Accuracy evaluate_accuracy(std::span<const PictureResult> pictures);
 
+// How far the difference of two detectors' mAP50-95 on the same pictures may be chance: half the
+// width of the 90 % interval over `resamples` draws of as many pictures with replacement (paired
+// bootstrap). The same every time. 0..1. REQUIRES: as many of `a` as of `b`, with equal truth.
+double map_difference_half_width(std::span<const PictureResult> a, std::span<const PictureResult> b,
+                                 std::size_t resamples = 200);
+
 }  // namespace fovea

@@ -2,7 +2,6 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <new>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -148,30 +147,6 @@ void Bar::update(std::size_t done) {
 
 Bar::~Bar() {
   if (terminal_) std::fputc('\n', stderr);
-}
-
-namespace {
-constexpr std::align_val_t kAlignment{64};
-}
-
-void Bindings::Free::operator()(std::byte* memory) const {
-  ::operator delete[](memory, kAlignment);
-}
-
-Bindings::Bindings(const engine::EngineInfo& info) : input_bytes_(info.input.bytes) {
-  const auto allocate = [&](std::size_t bytes) {
-    memory_.emplace_back(static_cast<std::byte*>(::operator new[](bytes + 64, kAlignment)));
-    return memory_.back().get();
-  };
-  input_ = allocate(input_bytes_);
-  for (const engine::TensorSpec& output : info.outputs) {
-    outputs_.push_back(allocate(output.bytes));
-    output_bytes_.push_back(output.bytes);
-  }
-}
-
-std::span<const std::byte> Bindings::output(std::size_t index) const {
-  return {static_cast<const std::byte*>(outputs_[index]), output_bytes_[index]};
 }
 
 }  // namespace fovea::engine_cli

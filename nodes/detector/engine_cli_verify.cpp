@@ -14,9 +14,6 @@
 #include "nodes/detector/accuracy.hpp"
 #include "nodes/detector/engine_cli.hpp"
 #include "nodes/detector/labelled_set.hpp"
-#include "nodes/detector/model_description.hpp"
-#include "nodes/postprocess/postprocessor.hpp"
-#include "nodes/preprocess/letterbox.hpp"
 
 namespace fovea::engine_cli {
 
@@ -27,65 +24,6 @@ using Json = nlohmann::ordered_json;
 
 // Below this the engine counts as wrong. f32 sums in another order stay above 0.999999.
 constexpr double kLeastCosine = 0.9999;
-
-// What a live run does to one picture, in one object.
-class Pipeline {
- public:
-  static Result<Pipeline> create(std::shared_ptr<const engine::Engine> engine) {
-    const engine::EngineInfo& info = engine->info();
-    FOVEA_ASSIGN(auto context, engine->create_execution_context());
-    FOVEA_ASSIGN(
-        auto letterbox,
-        Letterbox::create({.network_width = static_cast<std::uint32_t>(info.input.dims[1]),
-                           .network_height = static_cast<std::uint32_t>(info.input.dims[0])}));
-    FOVEA_ASSIGN(const msgs::ModelInfo model, describe_model(info, 0));
-    FOVEA_ASSIGN(auto postprocessor,
-                 Postprocessor::create(model, PostprocessOptions::evaluation()));
-    return Pipeline(std::move(engine), std::move(context), std::move(letterbox),
-                    std::move(postprocessor));
-  }
-
-  Result<std::vector<ScoredBox>> run(const Picture& picture) {
-    const ImageView view{picture.bgr, picture.width, picture.height, picture.width * 3,
-                         msgs::Encoding::kBgr8};
-    FOVEA_ASSIGN(const auto transform, letterbox_.run(view, bindings_.input()));
-    const engine::BatchItem item = bindings_.item();
-    FOVEA_TRY(context_->execute({&item, 1}));
-    const auto& outputs = engine_->info().outputs;
-    std::vector<HeadTensor> tensors;
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      tensors.push_back(
-          {outputs[i].name, msgs::DataType::kFloat32, outputs[i].dims, bindings_.output(i)});
-    }
-    FOVEA_TRY(postprocessor_.run(tensors, transform, *found_));
-    std::vector<ScoredBox> boxes;
-    for (const msgs::Detection2D& detection : found_->detections) {
-      const auto& box = detection.bbox;
-      boxes.push_back({box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
-                       box.center_x + box.size_x / 2, box.center_y + box.size_y / 2,
-                       detection.hypothesis.score, detection.hypothesis.class_id});
-    }
-    return boxes;
-  }
-
- private:
-  Pipeline(std::shared_ptr<const engine::Engine> engine,
-           std::unique_ptr<engine::ExecutionContext> context, Letterbox letterbox,
-           Postprocessor postprocessor)
-      : engine_(std::move(engine)),
-        context_(std::move(context)),
-        letterbox_(std::move(letterbox)),
-        postprocessor_(std::move(postprocessor)),
-        bindings_(engine_->info()),
-        found_(std::make_unique<msgs::Detection2DArray>()) {}
-
-  std::shared_ptr<const engine::Engine> engine_;
-  std::unique_ptr<engine::ExecutionContext> context_;
-  Letterbox letterbox_;
-  Postprocessor postprocessor_;
-  Bindings bindings_;
-  std::unique_ptr<msgs::Detection2DArray> found_;
-};
 
 double cosine(std::span<const float> a, std::span<const float> b, double& largest_difference) {
   double ab = 0;
@@ -132,7 +70,7 @@ struct VerifyCommand {
                   fmt::format("{}: {} classes that are not the model's {}", set.classes_file,
                               set.classes.size(), names.size()));
     }
-    FOVEA_ASSIGN(Pipeline pipeline, Pipeline::create(std::move(engine)));
+    FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(engine)));
     std::vector<PictureResult> results;
     {
       Bar bar("pictures", set.pictures.size());
@@ -172,17 +110,13 @@ struct VerifyCommand {
 
   Result<> fill_input(std::span<std::byte> input, const engine::EngineInfo& info) const {
     const auto width = static_cast<std::uint32_t>(info.input.dims[1]);
-    const auto height = static_cast<std::uint32_t>(info.input.dims[0]);
     if (image.empty()) {
       paint(input, width);
       return {};
     }
     FOVEA_ASSIGN(const Picture picture, read_picture(image));
-    FOVEA_ASSIGN(auto letterbox,
-                 Letterbox::create({.network_width = width, .network_height = height}));
-    const ImageView view{picture.bgr, picture.width, picture.height, picture.width * 3,
-                         msgs::Encoding::kBgr8};
-    if (auto done = letterbox.run(view, input); !done) return fail(done.error());
+    FOVEA_ASSIGN(auto letterbox, letterbox_for(info));
+    if (auto done = letterbox.run(view_of(picture), input); !done) return fail(done.error());
     return {};
   }
 
