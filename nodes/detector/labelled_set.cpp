@@ -72,16 +72,10 @@ Result<LabelledSet> read_labelled_set(const fs::path& folder) {
   if (set.classes.empty())
     return fail(ErrorCode::kInvalidArgument, set.classes_file + ": no class names");
 
+  FOVEA_ASSIGN(const auto images, list_pictures(folder));
   std::error_code error;
-  std::vector<fs::path> images;
-  for (const auto& entry : fs::directory_iterator(folder / "images", error)) {
-    if (is_picture(entry.path())) images.push_back(entry.path());
-  }
-  if (images.empty()) {
-    return fail(ErrorCode::kNotFound, (folder / "images").string() + ": no pictures there");
-  }
-  std::sort(images.begin(), images.end());
-  for (const fs::path& image : images) {
+  for (const std::string& file : images) {
+    const fs::path image = file;
     LabelledPicture picture{image.string(), {}};
     const fs::path labels = folder / "labels" / image.stem().concat(".txt");
     if (fs::exists(labels, error)) {
@@ -90,6 +84,22 @@ Result<LabelledSet> read_labelled_set(const fs::path& folder) {
     set.pictures.push_back(std::move(picture));
   }
   return set;
+}
+
+Result<std::vector<std::string>> list_pictures(const fs::path& folder) {
+  std::error_code error;
+  const fs::path inner = folder / "images";
+  const fs::path& where = fs::is_directory(inner, error) ? inner : folder;
+  std::vector<std::string> pictures;
+  for (const auto& entry : fs::directory_iterator(where, error)) {
+    if (is_picture(entry.path())) pictures.push_back(entry.path().string());
+  }
+  if (pictures.empty()) {
+    return fail(ErrorCode::kNotFound,
+                where.string() + (error ? ": " + error.message() : ": no pictures there"));
+  }
+  std::sort(pictures.begin(), pictures.end());
+  return pictures;
 }
 
 std::vector<ScoredBox> in_pixels(std::vector<ScoredBox> boxes, std::uint32_t width,

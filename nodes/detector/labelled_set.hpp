@@ -28,6 +28,10 @@ struct LabelledSet {
 // kInvalidArgument with file and line for a label that makes no sense.
 Result<LabelledSet> read_labelled_set(const std::filesystem::path& folder);
 
+// Picture files of `folder`/images, or else of `folder` itself, by name. Errors: kNotFound if there
+// are none.
+Result<std::vector<std::string>> list_pictures(const std::filesystem::path& folder);
+
 std::vector<ScoredBox> in_pixels(std::vector<ScoredBox> boxes, std::uint32_t width,
                                  std::uint32_t height);
 

@@ -1,0 +1,123 @@
+// See calibration_set.hpp.
+#include "nodes/detector/calibration_set.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/sha256.hpp"
+#include "nodes/detector/labelled_set.hpp"
+
+namespace fovea {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<engine::CalibrationTable> read_table(const fs::path& file, const engine::Plan& fp32) {
+  FOVEA_ASSIGN(const auto bytes, engine::read_file(file.string()));
+  auto table =
+      engine::calibration_from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!table) return fail(table.error().with_context(file.string()));
+  if (table->model_hash != fp32.model_hash) {
+    return fail(ErrorCode::kCorrupt, file.string() + ": it was made for another model");
+  }
+  return table;
+}
+
+// At most `most` pictures of the folder, spread evenly.
+Result<std::vector<std::string>> chosen_pictures(const CalibrationRequest& request) {
+  FOVEA_ASSIGN(const auto all, list_pictures(request.folder));
+  if (all.size() < engine::kLeastCalibrationPictures) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: {} pictures; calibration needs at least {}, better {} or more from "
+                    "where the detector will run",
+                    request.folder.string(), all.size(), engine::kLeastCalibrationPictures,
+                    engine::kEnoughCalibrationPictures));
+  }
+  std::vector<std::string> chosen;
+  const std::size_t count = std::min(all.size(), request.most_pictures);
+  for (std::size_t i = 0; i < count; ++i) chosen.push_back(all[i * all.size() / count]);
+  return chosen;
+}
+
+// Of everything that shapes the table.
+Result<std::string> identity_of(const std::vector<std::string>& pictures,
+                                const CalibrationRequest& request, const engine::Plan& fp32,
+                                const std::string& preprocessing) {
+  engine::Sha256 hash;
+  hash.add(fmt::format("{}\n{}\n{}\nplan {}\n", fp32.model_hash, preprocessing, request.percentile,
+                       engine::kPlanVersion));
+  for (const std::string& picture : pictures) {
+    FOVEA_ASSIGN(const auto bytes, engine::read_file(picture));
+    hash.add(fmt::format("{}\n", bytes.size()));
+    hash.add(bytes);
+  }
+  return hash.finish();
+}
+
+}  // namespace
+
+Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engine::Plan& fp32,
+                                  const PictureReader& reader, const engine::Progress& progress) {
+  if (request.folder.empty()) {
+    if (request.cache.empty()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("int8 needs a folder with at least {} calibration pictures, or a "
+                              "calibration table made from them",
+                              engine::kLeastCalibrationPictures));
+    }
+    FOVEA_ASSIGN(auto table, read_table(request.cache, fp32));
+    return Calibrated{std::move(table), true, {}};
+  }
+  FOVEA_ASSIGN(const auto pictures, chosen_pictures(request));
+  FOVEA_ASSIGN(const auto info, engine::describe_engine(fp32.network, fp32.provider, {}));
+  FOVEA_ASSIGN(Letterbox letterbox, letterbox_for(info));
+  FOVEA_ASSIGN(const std::string identity,
+               identity_of(pictures, request, fp32, letterbox.parameters()));
+  Calibrated result;
+  std::error_code error;
+  if (!request.cache.empty() && fs::exists(request.cache, error)) {
+    auto table = read_table(request.cache, fp32);
+    if (table && table->identity == identity) {
+      return Calibrated{std::move(*table), true, {}};
+    }
+    result.note = table ? request.cache.string() + ": made from other pictures or options; replaced"
+                        : table.error().message + "; replaced";
+  }
+  if (pictures.size() < engine::kEnoughCalibrationPictures) {
+    result.note += fmt::format("{}{} calibration pictures; {} or more are better",
+                               result.note.empty() ? "" : "; ", pictures.size(),
+                               engine::kEnoughCalibrationPictures);
+  }
+  const auto source = [&](std::size_t index, std::span<std::byte> tensor) -> Result<> {
+    FOVEA_ASSIGN(const Picture picture, reader(pictures[index]));
+    if (auto done = letterbox.run(view_of(picture), tensor); !done) {
+      return fail(done.error().with_context(pictures[index]));
+    }
+    return {};
+  };
+  FOVEA_ASSIGN(result.table, engine::calibrate(fp32.network, pictures.size(), source,
+                                               {.provider = fp32.provider,
+                                                .threads = request.threads,
+                                                .percentile = request.percentile,
+                                                .model_hash = fp32.model_hash,
+                                                .identity = identity},
+                                               progress));
+  if (!request.cache.empty()) {
+    fs::create_directories(request.cache.parent_path(), error);  // writing says what is wrong
+    const std::string text = engine::to_json(result.table);
+    if (auto written =
+            engine::write_file_atomically(request.cache.string(), std::as_bytes(std::span(text)));
+        !written) {
+      result.note += (result.note.empty() ? "" : "; ") +
+                     ("the calibration table is not kept: " + written.error().message);
+    }
+  }
+  return result;
+}
+
+}  // namespace fovea
