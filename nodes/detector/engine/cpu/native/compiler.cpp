@@ -60,7 +60,7 @@ class Compiler {
       : network_(network),
         known_(known),
         options_(options),
-        storage_(network),
+        storage_(network, half()),
         writers_(network.values.size(), -1),
         used_(network.values.size(), false),
         in_place_(network.layers.size()),
@@ -276,11 +276,11 @@ class Compiler {
     }
   }
 
+  bool half() const { return options_.features.avx512_fp16 || options_.emulate_half; }
   DataType compute_type(std::size_t layer) const {
     const Precision precision = quantization(layer).precision;
-    return precision == Precision::kInt8   ? DataType::kUint8
-           : precision == Precision::kFp16 ? DataType::kFloat16
-                                           : DataType::kFloat32;
+    if (precision == Precision::kInt8) return DataType::kUint8;
+    return precision == Precision::kFp16 && half() ? DataType::kFloat16 : DataType::kFloat32;
   }
 
   Result<Window> window_of(const Layer& layer, std::array<std::int64_t, 2> kernel) const {

@@ -19,6 +19,9 @@ using TacticChoices = std::map<std::string, std::string>;
 struct CompileOptions {
   kernels::CpuFeatures features = kernels::cpu_features();
   TacticChoices tactics = {};
+  // kFp16 layers run in f32 where the CPU has no half precision arithmetic: there, converting costs
+  // more than the smaller pixels give. This keeps f16 pixels with f32 sums instead.
+  bool emulate_half = false;
 };
 
 // REQUIRES: network.validate(), check_quantization(), shapes inferred for one item.

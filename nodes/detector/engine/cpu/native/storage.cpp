@@ -43,7 +43,7 @@ void fill_border(const Buffer& buffer, std::byte* memory) {
   fill(buffer.first_row + buffer.rows * buffer.row_stride, buffer.bytes);
 }
 
-Storage::Storage(const NetworkDefinition& network)
+Storage::Storage(const NetworkDefinition& network, bool half)
     : network_(network),
       types_(network.values.size(), DataType::kFloat32),
       placement_(network.values.size()),
@@ -52,7 +52,7 @@ Storage::Storage(const NetworkDefinition& network)
   for (const Layer& layer : network.layers) {
     if (layer.op == OpType::kImageInput) image_ = layer.outputs[0];
   }
-  choose_half(network);
+  if (half) choose_half(network);
   for (std::size_t i = 0; i < network.values.size(); ++i) {
     const auto id = static_cast<ValueId>(i);
     if (!is_picture(id)) continue;

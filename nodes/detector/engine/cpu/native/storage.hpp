@@ -22,8 +22,8 @@ struct Home {
 
 class Storage {
  public:
-  // REQUIRES: inferred shapes; check_quantization().
-  explicit Storage(const NetworkDefinition& network);
+  // `half`: f16 convolutions compute in f16. REQUIRES: inferred shapes; check_quantization().
+  Storage(const NetworkDefinition& network, bool half);
 
   // f32 [1, C, H, W], stored NHWC. Everything else is stored as it is.
   bool is_picture(ValueId id) const;
