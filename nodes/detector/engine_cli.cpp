@@ -1,5 +1,5 @@
-// `fovea-engine`: build, inspect, list, bench and verify engines. `fovea engine ...` becomes this
-// process.
+// `fovea-engine`: build, inspect, measure, compare and verify engines, and keep their cache.
+// `fovea engine ...` becomes this process.
 #include "nodes/detector/engine_cli.hpp"
 
 #include <csignal>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine_cli_layers.hpp"
 
 namespace fovea::engine_cli {
 
@@ -30,7 +31,7 @@ void on_signal(int number) {
 // for the subcommands that keep threads busy: starting costs some 50 ms.
 void bound_idle_spinning(char** argv) {
   const std::string_view subcommand = argv[0] != nullptr && argv[1] != nullptr ? argv[1] : "";
-  if (subcommand != "bench" && subcommand != "verify") return;
+  if (subcommand != "bench" && subcommand != "verify" && subcommand != "profile") return;
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   ::setenv("GOMP_SPINCOUNT", engine::kSpinCount, 1);
   ::execv("/proc/self/exe", argv);  // if that fails, idle threads spin a little longer
@@ -55,6 +56,12 @@ int run(int argc, char** argv) {
       [&](CLI::App* sub) {
         return std::pair(sub, add_bench(*sub));
       }(app.add_subcommand("bench", "Measure an engine's latency and throughput")),
+      [&](CLI::App* sub) {
+        return std::pair(sub, add_profile(*sub));
+      }(app.add_subcommand("profile", "Measure every layer of an engine")),
+      [&](CLI::App* sub) {
+        return std::pair(sub, add_diff(*sub));
+      }(app.add_subcommand("diff", "Compare two engine files layer by layer")),
       [&](CLI::App* sub) { return std::pair(sub, add_verify(*sub)); }(app.add_subcommand(
           "verify", "Check an engine's accuracy on labelled pictures or against the reference")),
   };

@@ -3,6 +3,7 @@
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 #include <utility>
 
@@ -53,24 +54,45 @@ class CpuContext : public ExecutionContext {
     for (const BatchItem& item : batch) {
       frame_.input = item.input;
       frame_.outputs = item.outputs;
-      for (std::size_t i = 0; i < runners_.size(); ++i) {
-        if (!runners_[i]()) {
-          return fail(ErrorCode::kInternal,
-                      fmt::format("layer {} failed in {}", program_.steps[i].layer,
-                                  program_.steps[i].implementation));
-        }
-      }
+      FOVEA_TRY(times_.empty() ? run_steps() : run_and_time_steps());
     }
     return {};
   }
 
+  bool record_layer_times(std::span<std::chrono::nanoseconds> times) override {
+    if (!times.empty() && times.size() != runners_.size()) return false;
+    times_ = times;
+    return true;
+  }
+
  private:
+  Result<> run_steps() {
+    for (std::size_t i = 0; i < runners_.size(); ++i) {
+      if (!runners_[i]()) return failed(i);
+    }
+    return {};
+  }
+  Result<> run_and_time_steps() {
+    for (std::size_t i = 0; i < runners_.size(); ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      if (!runners_[i]()) return failed(i);
+      times_[i] += std::chrono::steady_clock::now() - start;
+    }
+    return {};
+  }
+  tl::unexpected<Error> failed(std::size_t step) const {
+    return fail(ErrorCode::kInternal,
+                fmt::format("layer {} failed in {}", program_.steps[step].layer,
+                            program_.steps[step].implementation));
+  }
+
   const cpu::Program& program_;
   const EngineInfo& info_;
   AlignedMemory arena_;
   AlignedMemory scratchpad_;
   cpu::Frame frame_;
   std::vector<cpu::Runner> runners_;
+  std::span<std::chrono::nanoseconds> times_;  // of the steps; empty = not wanted
 };
 
 class CpuEngineImpl : public CpuEngine {
@@ -122,6 +144,7 @@ Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered,
   try {
     auto native = native::load(lowered, info);
     if (native) return std::shared_ptr<const Engine>(std::move(*native));
+    if (!lowered.quantization.empty()) info.precision = "fp32";  // what will run
     FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
     program.declined.insert(program.declined.begin(), "own kernels: " + native.error().message);
     return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));

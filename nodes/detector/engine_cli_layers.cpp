@@ -1,0 +1,113 @@
+// Joins what the provider reports about its steps with what the network says about the layers.
+#include "nodes/detector/engine_cli_layers.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string_view>
+
+#include <fmt/core.h>
+
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
+
+namespace fovea::engine_cli {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double gigaflops(const engine::NetworkDefinition& network, const engine::Layer& layer) {
+  if (layer.outputs.empty() || layer.inputs.size() < 2) return 0;
+  const engine::Dims& weights = network.value(layer.inputs[1]).dims;
+  const auto outputs = static_cast<double>(engine::volume(network.value(layer.outputs[0]).dims));
+  double per_output = 0;
+  if (layer.op == engine::OpType::kConv) {
+    per_output = static_cast<double>(engine::volume(weights)) / static_cast<double>(weights[0]);
+  } else if (layer.op == engine::OpType::kMatMul && weights.size() >= 2) {
+    per_output = static_cast<double>(weights[weights.size() - 2]);
+  }
+  return 2e-9 * per_output * outputs;
+}
+
+std::string describe(const engine::Layer& layer) {
+  std::string text(engine::to_string(layer.op));
+  if (layer.activation != engine::Activation::kNone)
+    text += fmt::format(" + {}", engine::to_string(layer.activation));
+  if (layer.residual != engine::kNoValue) text += " + residual";
+  return text;
+}
+
+std::string precision_of(const engine::NetworkDefinition& network, std::size_t index) {
+  if (network.quantization.layers.empty()) return "fp32";
+  switch (network.quantization.layers[index].precision) {
+    case engine::Precision::kFp32:
+      return "fp32";
+    case engine::Precision::kFp16:
+      return "fp16";
+    case engine::Precision::kInt8:
+      return "int8";
+  }
+  return "fp32";
+}
+
+Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table) {
+  FOVEA_ASSIGN(const auto context, engine.create_execution_context());
+  const Bindings bindings(engine.info());
+  std::fill(bindings.input().begin(), bindings.input().end(), std::byte{114});
+  const engine::BatchItem item = bindings.item();
+  FOVEA_TRY(context->execute({&item, 1}));  // first-use costs are nobody's
+  std::vector<std::chrono::nanoseconds> times(table.rows.size());
+  if (!context->record_layer_times(times)) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("provider {} does not time its layers", engine.info().provider));
+  }
+  std::size_t runs = 0;
+  const auto start = Clock::now();
+  do {
+    FOVEA_TRY(context->execute({&item, 1}));
+    ++runs;
+  } while (!interrupted && std::chrono::duration<double>(Clock::now() - start).count() < seconds);
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    table.rows[i].ms =
+        std::chrono::duration<double, std::milli>(times[i]).count() / static_cast<double>(runs);
+    table.ms += table.rows[i].ms;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds) {
+  FOVEA_ASSIGN(const auto engine, engine::load_engine(plan));
+  const auto cpu = std::dynamic_pointer_cast<const engine::CpuEngine>(engine);
+  if (!cpu) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("provider {} does not report its layers", plan.provider));
+  }
+  engine::NetworkDefinition network = plan.network;
+  FOVEA_TRY(engine::infer_shapes(network, 1));
+  std::map<std::string_view, std::size_t> by_name;
+  for (std::size_t i = 0; i < network.layers.size(); ++i) by_name[network.layers[i].name] = i;
+
+  LayerTable table;
+  for (const engine::LayerReport& report : cpu->layers()) {
+    LayerRow row;
+    row.layer = report.layer;
+    row.implementation = report.implementation;
+    if (const auto found = by_name.find(report.layer); found != by_name.end()) {
+      const engine::Layer& layer = network.layers[found->second];
+      row.op = describe(layer);
+      row.precision = precision_of(network, found->second);
+      row.fused = layer.fused;
+      row.gflop = gigaflops(network, layer);
+    }
+    table.rows.push_back(std::move(row));
+  }
+  table.declined = cpu->declined();
+  table.context_bytes = cpu->context_bytes();
+  if (seconds > 0) FOVEA_TRY(measure(*engine, seconds, table));
+  return table;
+}
+
+}  // namespace fovea::engine_cli

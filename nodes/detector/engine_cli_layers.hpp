@@ -1,0 +1,39 @@
+// What an engine does, layer by layer: the rows of `profile`, `diff` and `inspect --layers`.
+// Internal to engine_cli*.cpp.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nodes/detector/engine/plan.hpp"
+#include "nodes/detector/engine_cli.hpp"
+
+namespace fovea::engine_cli {
+
+// One step of execution.
+struct LayerRow {
+  std::string layer;
+  std::string op;  // "Conv + SiLU + residual"; empty for a conversion between layers
+  std::string implementation;
+  std::string precision;           // "fp32", "int8"
+  std::vector<std::string> fused;  // names of the layers that it does the work of, too
+  double gflop = 0;                // of one image: multiplications and additions of Conv and MatMul
+  double ms = 0;                   // of one image; 0 until measured
+  double gflop_per_s() const { return ms > 0 ? gflop / ms * 1e3 : 0; }
+};
+
+struct LayerTable {
+  std::vector<LayerRow> rows;  // in order of execution; layers that became addresses are absent
+  std::vector<std::string> declined;  // what runs on a slower path than it might, and why
+  std::size_t context_bytes = 0;
+  double ms = 0;  // of all rows; 0 until measured
+};
+
+// Loads the engine; with `seconds` > 0 also runs it for so long and takes the times.
+// Errors: load_engine()'s; kUnsupported for a provider that does not report its layers.
+Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds);
+
+Command add_profile(CLI::App& app);
+Command add_diff(CLI::App& app);
+
+}  // namespace fovea::engine_cli
