@@ -151,6 +151,31 @@ std::vector<OpCase> op_cases() {
        to(DataType::kFloat32),
        {floats({2}, {0, 1})}},
 
+      {"quantize_rounds_ties_to_even_and_saturates",
+       OpType::kQuantizeLinear,
+       {floats({6}, {0.25F, 0.75F, -100, 100, NAN, -1}), floats({}, {0.5F}), scalar(10)},
+       {{"low", std::int64_t{0}}, {"high", std::int64_t{255}}},
+       {ints({10, 12, 0, 210, 0, 8})}},
+      {"quantize_to_signed_codes_per_channel",
+       OpType::kQuantizeLinear,
+       {floats({2, 2}, {1, 400, 1, -400}), floats({2}, {1, 2}), ints({0, 1})},
+       {{"axis", std::int64_t{0}}, {"low", std::int64_t{-128}}, {"high", std::int64_t{127}}},
+       {[] {
+         Tensor codes = ints({1, 127, 1, -128});
+         codes.dims = {2, 2};
+         return codes;
+       }()}},
+      {"dequantize",
+       OpType::kDequantizeLinear,
+       {ints({0, 10, 255}), floats({}, {0.5F}), scalar(10)},
+       {},
+       {floats({3}, {-5, 0, 122.5F})}},
+      {"dequantize_per_channel_without_zero_point",
+       OpType::kDequantizeLinear,
+       {ints({-2, 3}), floats({2}, {0.5F, 2})},
+       {{"axis", std::int64_t{-1}}},
+       {floats({2}, {-1, 6})}},
+
       {"conv_3x3_same",
        OpType::kConv,
        {ramp, floats({1, 1, 3, 3}, {1, 1, 1, 1, 1, 1, 1, 1, 1})},

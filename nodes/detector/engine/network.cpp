@@ -94,6 +94,8 @@ std::string_view to_string(OpType op) {
       return "Conv";
     case OpType::kConvTranspose:
       return "ConvTranspose";
+    case OpType::kDequantizeLinear:
+      return "DequantizeLinear";
     case OpType::kDiv:
       return "Div";
     case OpType::kEqual:
@@ -132,6 +134,8 @@ std::string_view to_string(OpType op) {
       return "Pad";
     case OpType::kPow:
       return "Pow";
+    case OpType::kQuantizeLinear:
+      return "QuantizeLinear";
     case OpType::kRange:
       return "Range";
     case OpType::kReduceMean:

@@ -52,6 +52,7 @@ enum class OpType : std::uint8_t {
   kConstantOfShape,
   kConv,
   kConvTranspose,
+  kDequantizeLinear,
   kDiv,
   kEqual,
   kExp,
@@ -71,6 +72,7 @@ enum class OpType : std::uint8_t {
   kNeg,
   kPad,
   kPow,
+  kQuantizeLinear,  // attributes low, high: the ends of the codes
   kRange,
   kReduceMean,
   kRelu,

@@ -3,7 +3,6 @@
 #include "nodes/detector/engine/onnx_parser.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <climits>
 #include <cstdint>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include <fmt/ranges.h>
 #include <onnx/onnx_pb.h>
 
+#include "nodes/detector/engine/onnx_elements.hpp"
 #include "nodes/detector/engine/onnx_external.hpp"
 #include "nodes/detector/engine/onnx_operators.hpp"
 
@@ -57,50 +57,6 @@ std::optional<DataType> widened_type(int onnx_type) {
     default:
       return std::nullopt;
   }
-}
-
-float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
-  const std::uint32_t exponent = (half >> 10) & 0x1FU;
-  const std::uint32_t mantissa = half & 0x3FFU;
-  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
-  }
-  const std::uint32_t wide = exponent == 0x1FU ? 0xFFU : exponent + 112;
-  return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
-}
-
-float bfloat_to_float(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
-}
-
-// Little-endian elements as ONNX stores them; the product runs on little-endian machines only.
-static_assert(std::endian::native == std::endian::little);
-
-template <class From, class To, class Convert>
-Result<> convert_raw(std::span<const std::byte> raw, Constant& out, Convert convert) {
-  const auto count = static_cast<std::size_t>(out.size());
-  if (raw.size() != count * sizeof(From)) {
-    return corrupt(fmt::format("has {} bytes; {} needs {}", raw.size(), to_string(out.dims),
-                               count * sizeof(From)));
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    From value;
-    std::memcpy(&value, raw.data() + i * sizeof(From), sizeof(From));
-    out.data<To>()[i] = convert(value);
-  }
-  return {};
-}
-
-template <class To, class Field, class Convert>
-Result<> convert_field(const Field& field, Constant& out, Convert convert) {
-  if (field.size() != out.size()) {
-    return corrupt(
-        fmt::format("has {} elements; {} needs {}", field.size(), to_string(out.dims), out.size()));
-  }
-  for (int i = 0; i < field.size(); ++i) out.data<To>()[i] = convert(field.Get(i));
-  return {};
 }
 
 Result<> fill(const onnx::TensorProto& tensor, const std::optional<std::span<const std::byte>>& raw,
@@ -352,6 +308,7 @@ class Parser {
       auto constant = load(tensor);
       if (!constant) return fail(constant.error().with_context(who));
       FOVEA_TRY(define_constant(tensor.name(), std::move(*constant), who));
+      constant_types_[tensor.name()] = tensor.data_type();
     }
     return {};
   }
@@ -403,6 +360,7 @@ class Parser {
         auto loaded = load(attribute.t());
         if (!loaded) return fail(loaded.error().with_context(who));
         constant = std::move(*loaded);
+        constant_types_[node.output(0)] = attribute.t().data_type();
       } else if (attribute.name() == "value_float") {
         constant = Constant::floats({}, {attribute.f()});
       } else if (attribute.name() == "value_floats") {
@@ -474,6 +432,10 @@ class Parser {
       if (!to) return unsupported(fmt::format("{}: its target type is not supported", who));
       layer.attributes["to"] = static_cast<std::int64_t>(*to);
     }
+    if (layer.op == OpType::kQuantizeLinear) {
+      if (auto named = name_codes(node, layer); !named)
+        return fail(named.error().with_context(who));
+    }
     if (layer.op == OpType::kConstantOfShape) {
       Constant fill_value = Constant::floats({1}, {0.0F});
       for (const auto& attribute : node.attribute()) {
@@ -487,6 +449,37 @@ class Parser {
     modernise(layer, network_.opset, network_);
     network_.layers.push_back(std::move(layer));
     return {};
+  }
+
+  // The codes of a QuantizeLinear have the type of its zero point, which widening would lose.
+  Result<> name_codes(const onnx::NodeProto& node, Layer& layer) const {
+    int type = onnx::TensorProto::UINT8;
+    if (const auto asked = static_cast<int>(layer.int_attribute("output_dtype", 0)); asked != 0) {
+      type = asked;
+    } else if (node.input_size() > 2 && !node.input(2).empty()) {
+      const auto found = constant_types_.find(node.input(2));
+      if (found == constant_types_.end()) return unsupported("its zero point is no constant");
+      type = found->second;
+    }
+    layer.attributes.erase("output_dtype");
+    layer.attributes.erase("saturate");
+    const auto codes = [&](std::int64_t low, std::int64_t high) -> Result<> {
+      layer.attributes["low"] = low;
+      layer.attributes["high"] = high;
+      return {};
+    };
+    switch (type) {
+      case onnx::TensorProto::UINT8:
+        return codes(0, UINT8_MAX);
+      case onnx::TensorProto::INT8:
+        return codes(INT8_MIN, INT8_MAX);
+      case onnx::TensorProto::UINT16:
+        return codes(0, UINT16_MAX);
+      case onnx::TensorProto::INT16:
+        return codes(INT16_MIN, INT16_MAX);
+      default:
+        return unsupported("its codes must be of 8 or 16 bits");
+    }
   }
 
   static void read_attribute(const onnx::AttributeProto& attribute, Layer& layer) {
@@ -542,6 +535,7 @@ class Parser {
   fs::path base_dir_;
   NetworkDefinition network_;
   std::unordered_map<std::string, ValueId> ids_;
+  std::unordered_map<std::string, int> constant_types_;  // as the file has them, by name
   std::unordered_set<std::string> layer_names_;
   std::size_t constant_bytes_ = 0;
 };

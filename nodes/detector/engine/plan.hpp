@@ -23,7 +23,7 @@ namespace fovea::engine {
 
 // Rises with every change of the format or of what the passes and providers make of a network;
 // plans of another version are refused (and, in the plan cache, rebuilt).
-inline constexpr std::uint32_t kPlanVersion = 2;
+inline constexpr std::uint32_t kPlanVersion = 3;
 
 struct Plan {
   std::string provider = "cpu";

@@ -219,6 +219,38 @@ Result<Infos> infer_gemm(const Layer& layer, const Inputs& in) {
   return one(DataType::kFloat32, dims);
 }
 
+// QuantizeLinear and back: one scale and zero point, or one per extent of `axis`.
+Result<Infos> infer_grid(const Layer& layer, const Inputs& in, DataType from, DataType to) {
+  FOVEA_TRY(in.require(2));
+  FOVEA_TRY(in.require_type(0, from));
+  FOVEA_TRY(in.require_type(1, DataType::kFloat32));
+  FOVEA_TRY(in.require_type(2, DataType::kInt64));
+  const Dims& dims = in[0].dims;
+  const Dims& scale = in[1].dims;
+  if (in.get(2) != nullptr && in[2].dims != scale) {
+    return invalid(fmt::format("the scale is {} but the zero point {}", to_string(scale),
+                               to_string(in[2].dims)));
+  }
+  if (scale.size() > 1) {
+    return invalid(fmt::format("the scale is {}; it must have one axis", to_string(scale)));
+  }
+  if (volume(scale) != 1) {
+    const auto rank = static_cast<std::int64_t>(dims.size());
+    std::int64_t axis = layer.int_attribute("axis", 1);
+    if (axis < 0) axis += rank;
+    if (axis < 0 || axis >= rank || dims[static_cast<std::size_t>(axis)] != scale[0]) {
+      return invalid(fmt::format("{} scales do not fit axis {} of {}", scale[0],
+                                 layer.int_attribute("axis", 1), to_string(dims)));
+    }
+  }
+  const std::int64_t low = layer.int_attribute("low", 0);
+  const std::int64_t high = layer.int_attribute("high", UINT8_MAX);
+  if (low > high || low < INT16_MIN || high > UINT16_MAX) {
+    return invalid(fmt::format("its codes are {}..{}", low, high));
+  }
+  return one(to, dims);
+}
+
 Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
   switch (layer.op) {
     case OpType::kAdd:
@@ -259,6 +291,8 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
     case OpType::kConv:
     case OpType::kConvTranspose:
       return infer_conv(layer, in);
+    case OpType::kDequantizeLinear:
+      return infer_grid(layer, in, DataType::kInt64, DataType::kFloat32);
     case OpType::kExpand:
       return infer_expand(layer, in);
     case OpType::kFlatten:
@@ -273,6 +307,8 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_matmul(layer, in);
     case OpType::kPad:
       return infer_pad(layer, in);
+    case OpType::kQuantizeLinear:
+      return infer_grid(layer, in, DataType::kFloat32, DataType::kInt64);
     case OpType::kRange:
       return infer_range(layer, in);
     case OpType::kReduceMean:

@@ -53,6 +53,32 @@ Kernel combine(const Operands& operands, Function function) {
   };
 }
 
+// With the scale and zero point (0 if absent) of each element's extent along "axis".
+template <class In, class Out, class Function>
+Kernel map_grid(const Operands& operands, Function function) {
+  const Tensor* x = operands.inputs[0];
+  const Tensor* scale = operands.inputs[1];
+  const Tensor* zero = operands.input(2);
+  Tensor* y = operands.outputs[0];
+  const std::int64_t grids = scale->size();
+  std::int64_t run = 1;  // elements in a row that share a grid
+  if (grids != 1) {
+    const auto rank = static_cast<std::int64_t>(x->dims.size());
+    const std::int64_t axis = operands.layer->int_attribute("axis", 1);
+    for (std::int64_t i = (axis < 0 ? axis + rank : axis) + 1; i < rank; ++i)
+      run *= x->dims[static_cast<std::size_t>(i)];
+  }
+  return [=]() -> Result<> {
+    const std::int64_t size = y->size();
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::int64_t grid = i / run % grids;
+      y->data<Out>()[i] = function(x->data<In>()[i], scale->data<float>()[grid],
+                                   zero == nullptr ? 0 : zero->data<std::int64_t>()[grid]);
+    }
+    return {};
+  };
+}
+
 // Two's complement wrap-around, whatever a file asks for.
 std::int64_t wrap(std::uint64_t value) { return static_cast<std::int64_t>(value); }
 std::uint64_t bits(std::int64_t value) { return static_cast<std::uint64_t>(value); }
@@ -248,6 +274,23 @@ Result<Kernel> prepare_cast(const Operands& operands) {
 Result<Kernel> prepare_clip(const Operands& operands) {
   return operands.inputs[0]->dtype == DataType::kInt64 ? clip<std::int64_t>(operands)
                                                        : clip<float>(operands);
+}
+
+Result<Kernel> prepare_quantize(const Operands& operands) {
+  const auto low = static_cast<double>(operands.layer->int_attribute("low", 0));
+  const auto high = static_cast<double>(operands.layer->int_attribute("high", UINT8_MAX));
+  return map_grid<float, std::int64_t>(operands, [=](float x, float scale, std::int64_t zero) {
+    // Ties go to the even code. NaN, which no code stands for, becomes the lowest.
+    const double code = std::nearbyint(static_cast<double>(x / scale)) + static_cast<double>(zero);
+    return static_cast<std::int64_t>(code > low ? std::min(code, high) : low);
+  });
+}
+
+Result<Kernel> prepare_dequantize(const Operands& operands) {
+  return map_grid<std::int64_t, float>(
+      operands, [](std::int64_t code, float scale, std::int64_t zero) {
+        return static_cast<float>(static_cast<double>(code) - static_cast<double>(zero)) * scale;
+      });
 }
 
 Result<Kernel> prepare_batch_normalization(const Operands& operands) {

@@ -49,6 +49,8 @@ Result<Kernel> prepare_operator(const Operands& operands) {
       return prepare_convolution(operands);
     case OpType::kConvTranspose:
       return prepare_transposed_convolution(operands);
+    case OpType::kDequantizeLinear:
+      return prepare_dequantize(operands);
     case OpType::kExpand:
       return prepare_broadcast(operands);
     case OpType::kGather:
@@ -61,6 +63,8 @@ Result<Kernel> prepare_operator(const Operands& operands) {
       return prepare_matmul(operands);
     case OpType::kPad:
       return prepare_pad(operands);
+    case OpType::kQuantizeLinear:
+      return prepare_quantize(operands);
     case OpType::kRange:
       return prepare_range(operands);
     case OpType::kReduceMean:

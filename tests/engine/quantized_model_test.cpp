@@ -1,0 +1,159 @@
+// Models that bring their own quantisation (QuantizeLinear and DequantizeLinear nodes): constant
+// weights become plain ones, activations keep the rounding that the model asks for.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include <gmock/gmock.h>
+
+#include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/reference/evaluate.hpp"
+#include "tests/engine/graph_maker.hpp"
+#include "tests/engine/onnx_writer.hpp"
+
+namespace fovea::engine::test {
+namespace {
+
+using Ints = std::vector<std::int64_t>;
+
+constexpr double kActivationScale = 0.125;
+
+// images -> Q -> DQ -> Conv (s8 weights and i32 bias through DQ, per channel) -> Q -> DQ -> y, with
+// codes of `type`.
+OnnxWriter quantized_convolution(OnnxType type) {
+  OnnxWriter w(17);
+  w.input("images", {1, 3, 8, 8});
+  w.floats("scale_in", {}, {1.0 / 255}).initializer({"zero_in", OnnxType::kUint8, {}, {0}});
+  w.node("QuantizeLinear", {"images", "scale_in", "zero_in"}, {"images_q"}, {}, "q_in");
+  w.node("DequantizeLinear", {"images_q", "scale_in", "zero_in"}, {"images_dq"}, {}, "dq_in");
+
+  std::vector<double> weights;
+  for (int i = 0; i < 2 * 3; ++i) weights.push_back(i * 37 % 255 - 127);
+  w.initializer({"w_q", OnnxType::kInt8, {2, 3, 1, 1}, weights});
+  w.floats("w_scale", {2}, {0.02, 0.01});
+  w.initializer({"w_zero", OnnxType::kInt8, {2}, {0, 0}});
+  w.node("DequantizeLinear", {"w_q", "w_scale", "w_zero"}, {"w"}, {{"axis", std::int64_t{0}}});
+  w.initializer({"b_q", OnnxType::kInt32, {2}, {100, -300}});
+  w.floats("b_scale", {2}, {0.01, 0.005});
+  w.initializer({"b_zero", OnnxType::kInt32, {2}, {0, 0}});
+  w.node("DequantizeLinear", {"b_q", "b_scale", "b_zero"}, {"b"}, {{"axis", std::int64_t{0}}});
+  w.node("Conv", {"images_dq", "w", "b"}, {"conv"}, {{"kernel_shape", Ints{1, 1}}}, "conv");
+
+  w.floats("scale_out", {}, {kActivationScale});
+  w.initializer({"zero_out", type, {}, {3}});
+  w.node("QuantizeLinear", {"conv", "scale_out", "zero_out"}, {"conv_q"}, {}, "q_out");
+  w.node("DequantizeLinear", {"conv_q", "scale_out", "zero_out"}, {"y"}, {}, "dq_out").output("y");
+  return w;
+}
+
+// The same by hand for one pixel of u8 values r, g, b.
+float expected(int channel, const std::uint8_t* rgb, double low, double high) {
+  const double w_scale = channel == 0 ? 0.02 : 0.01;
+  double sum = channel == 0 ? 1.0 : -1.5;
+  for (int c = 0; c < 3; ++c) {
+    sum += ((channel * 3 + c) * 37 % 255 - 127) * w_scale * rgb[c] / 255.0;
+  }
+  const double code = std::clamp(std::nearbyint(sum / kActivationScale) + 3, low, high);
+  return static_cast<float>((code - 3) * kActivationScale);
+}
+
+Constant picture() {
+  Constant pixels = Constant::make(DataType::kUint8, {1, 8, 8, 3});
+  for (std::int64_t i = 0; i < pixels.size(); ++i)
+    pixels.data<std::uint8_t>()[i] = static_cast<std::uint8_t>(i * 91 % 256);
+  return pixels;
+}
+
+// Elements that differ by more than rounding noise. A sum that lies on a tie may fall either way.
+std::size_t differences(const float* got, double low, double high) {
+  const Constant pixels = picture();
+  std::size_t count = 0;
+  for (int channel = 0; channel < 2; ++channel) {
+    for (int p = 0; p < 64; ++p) {
+      const float want = expected(channel, pixels.data<std::uint8_t>() + 3 * p, low, high);
+      if (std::abs(got[channel * 64 + p] - want) > 1e-4F) ++count;
+    }
+  }
+  return count;
+}
+
+TEST(QuantizedModel, WeightsBecomePlainAndActivationsKeepTheirRounding) {
+  auto network = parse_onnx(quantized_convolution(OnnxType::kUint8).bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto lowered = lower(*network);
+  ASSERT_TRUE(lowered) << lowered.error().message;
+  const auto count = [&](OpType op) {
+    return std::count_if(lowered->layers.begin(), lowered->layers.end(),
+                         [&](const Layer& layer) { return layer.op == op; });
+  };
+  EXPECT_EQ(count(OpType::kQuantizeLinear), 2);
+  EXPECT_EQ(count(OpType::kDequantizeLinear), 2) << "those of weights and bias are constants now";
+  const auto outputs = reference::evaluate(*lowered, {{"images", picture()}});
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  EXPECT_LE(differences(outputs->begin()->second.data<float>(), 0, 255), 1U);
+  // Without the saturation at code 0 the second channel would go lower.
+  EXPECT_GT(differences(outputs->begin()->second.data<float>(), -128, 127), 10U);
+}
+
+TEST(QuantizedModel, SignedCodesComeFromTheZeroPointsType) {
+  auto network = parse_onnx(quantized_convolution(OnnxType::kInt8).bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto lowered = lower(*network);
+  ASSERT_TRUE(lowered) << lowered.error().message;
+  const auto outputs = reference::evaluate(*lowered, {{"images", picture()}});
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  EXPECT_LE(differences(outputs->begin()->second.data<float>(), -128, 127), 1U);
+}
+
+TEST(QuantizedModel, RunsOnTheCpuProviderAndSurvivesItsPlan) {
+  const auto file = std::filesystem::path(testing::TempDir()) / "quantized_model.onnx";
+  quantized_convolution(OnnxType::kUint8).save(file);
+  const auto plan = build_plan(file, {});
+  std::filesystem::remove(file);
+  ASSERT_TRUE(plan) << plan.error().message;
+  const auto read = deserialize(serialize(*plan));
+  ASSERT_TRUE(read) << read.error().message;
+  const auto engine = load_engine(*read);
+  ASSERT_TRUE(engine) << engine.error().message;
+  auto context = (*engine)->create_execution_context();
+  ASSERT_TRUE(context) << context.error().message;
+  struct alignas(64) Memory {
+    std::uint8_t pixels[192];
+    float y[128];
+  } memory;
+  const Constant pixels = picture();
+  std::copy_n(pixels.data<std::uint8_t>(), 192, memory.pixels);
+  void* output = memory.y;
+  const BatchItem item{memory.pixels, {&output, 1}};
+  const auto done = (*context)->execute({&item, 1});
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_LE(differences(memory.y, 0, 255), 1U);
+}
+
+TEST(QuantizedModel, RefusesCodesItCannotKeep) {
+  OnnxWriter wide = quantized_convolution(OnnxType::kInt32);
+  const auto network = parse_onnx(wide.bytes(), "");
+  ASSERT_FALSE(network);
+  EXPECT_EQ(network.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(network.error().message,
+              testing::AllOf(testing::HasSubstr("q_out"), testing::HasSubstr("8 or 16 bits")));
+}
+
+TEST(QuantizedModel, RefusesScalesThatFitNoAxis) {
+  OnnxWriter w(17);
+  w.input("images", {1, 3, 8, 8});
+  w.floats("scales", {4}, {1, 1, 1, 1}).initializer({"zeros", OnnxType::kUint8, {4}, {0, 0, 0, 0}});
+  w.node("QuantizeLinear", {"images", "scales", "zeros"}, {"q"}, {}, "four");
+  w.node("DequantizeLinear", {"q", "scales", "zeros"}, {"y"}).output("y");
+  auto network = parse_onnx(w.bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto lowered = lower(*network);
+  ASSERT_FALSE(lowered);
+  EXPECT_THAT(lowered.error().message,
+              testing::AllOf(testing::HasSubstr("four"), testing::HasSubstr("4 scales")));
+}
+
+}  // namespace
+}  // namespace fovea::engine::test
