@@ -387,6 +387,22 @@ TEST_F(NativeInt8, OddOperatorsFallBackToTheReference) {
   for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.999) << k;
 }
 
+// Also with FOVEA_ISA=avx2, where the same plan must run in f32 and say so.
+TEST(CpuProviderInt8, LoadsOnEveryCpu) {
+  const NetworkDefinition network = quantised(random_detector(2));
+  auto reference = load_reference_engine(network, info_of(network));
+  ASSERT_TRUE(reference);
+  auto engine = load_cpu_engine(network, info_of(network));
+  ASSERT_TRUE(engine) << engine.error().message;
+  const bool vnni = kernels::cpu_features().avx512_vnni;
+  EXPECT_EQ((*engine)->info().precision, vnni ? "int8" : "fp32");
+  EXPECT_EQ(std::dynamic_pointer_cast<const CpuEngine>(*engine)->declined().empty(), vnni);
+  const auto pixels = picture((*engine)->info(), 7);
+  const Outputs want = run_engine(**reference, {pixels})[0];
+  const Outputs got = run_engine(**engine, {pixels})[0];
+  for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.99) << k;
+}
+
 TEST_F(NativeInt8, ExecutionAllocatesNothing) {
   const NetworkDefinition network = quantised(random_detector(1));
   auto engine = native::load(network, info_of(network, 2));

@@ -44,7 +44,8 @@ Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered,
 Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered,
                                                          EngineInfo info);
 
-inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine};
+// Without AVX-512 VNNI an int8 plan runs in f32, and its engine's info says so.
+inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine, /*runs_int8=*/true};
 inline constexpr Provider kOnednnProvider = {"onednn", load_onednn_engine};
 
 // "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni": part of the plan cache's key.
