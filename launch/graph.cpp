@@ -15,6 +15,7 @@
 #include "launch/suggest.hpp"
 #include "launch/values.hpp"
 #include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/yaml_text.hpp"
 
 namespace fovea::launch {
 namespace {
@@ -60,13 +61,13 @@ class File {
     File file;
     file.path_ = path;
     try {
-      const std::vector<YAML::Node> documents = YAML::LoadAll(text.str());
+      const std::vector<int> documents = yaml_document_lines(text.str());
       if (documents.size() != 1) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("{}:1: a launch file holds one YAML document; this one holds {}",
                                 path.string(), documents.size()));
       }
-      file.root_ = documents[0];
+      file.root_ = YAML::Load(text.str());
     } catch (const YAML::Exception& error) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}:{}: {}", path.string(), error.mark.line + 1, error.msg));

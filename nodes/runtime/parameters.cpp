@@ -17,6 +17,8 @@
 #include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
+#include "nodes/runtime/yaml_text.hpp"
+
 namespace fovea {
 namespace {
 
@@ -286,9 +288,11 @@ Result<> ParameterSet::load_yaml(const std::string& path) {
 
 Result<> ParameterSet::load_yaml_text(std::string_view text, const std::string& origin) {
   const Source source{origin};
-  std::vector<YAML::Node> documents;
+  std::vector<int> documents;
+  YAML::Node root;
   try {
-    documents = YAML::LoadAll(std::string(text));
+    documents = yaml_document_lines(std::string(text));
+    root = YAML::Load(std::string(text));
   } catch (const YAML::Exception& e) {
     const std::string where =
         e.mark.line < 0 ? origin : fmt::format("{}:{}", origin, e.mark.line + 1);
@@ -298,9 +302,8 @@ Result<> ParameterSet::load_yaml_text(std::string_view text, const std::string& 
   if (documents.size() > 1) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: the file holds {} documents; it must hold one",
-                            source.at(documents[1]), documents.size()));
+                            fmt::format("{}:{}", origin, documents[1]), documents.size()));
   }
-  const YAML::Node& root = documents.front();
   if (root.IsNull()) return {};
   if (!root.IsMap()) {
     return fail(ErrorCode::kInvalidArgument,
