@@ -68,6 +68,24 @@ struct JsonOption {
   Result<> write(const std::string& json) const;
 };
 
+// --calib, --calib-cache, --calibrator, --verify, --max-map-loss, --min-agreement.
+struct QuantizeOptions {
+  std::string calibration_folder;
+  std::string calibration_cache;
+  std::string calibrator = "percentile";
+  std::string verify;
+  double max_map_loss = 0.5;
+  double min_agreement = 93;
+
+  void declare(CLI::App& app);
+  // The plan for --precision int8 or best, through the cache. Errors: those of build_quantized()
+  // and calibrate_from().
+  Result<ModelOptions::Source> plan(const ModelOptions& model, const JsonOption& json) const;
+
+ private:
+  static void warn_of_entropy(const engine::CalibrationTable& table);
+};
+
 // Prints to stdout unless JSON goes there.
 void say(const JsonOption& json, const std::string& line);
 // "fovea-engine: error: ..." and the exit code for it.

@@ -3,13 +3,14 @@
 #include <memory>
 
 #include <CLI/CLI.hpp>
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <sys/prctl.h>
 
-#include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/file_io.hpp"
-#include "nodes/detector/engine_cli.hpp"
+#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine_cli_layers.hpp"
 
 namespace fovea::engine_cli {
 
@@ -27,16 +28,34 @@ std::string dumped(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
+// Null without a guard's report.
+Json accuracy_of(const engine::Plan& plan) {
+  Json json = Json::parse(plan.accuracy_report, nullptr, /*allow_exceptions=*/false);
+  return json.is_discarded() ? Json(nullptr) : json;
+}
+
 struct BuildCommand {
   ModelOptions model;
+  QuantizeOptions quantize;
   std::string save_engine;
   bool end_with_parent = false;
   JsonOption json;
 
-  Result<int> to_file() const {
+  bool quantizes() const {
+    return model.config.precision == "int8" || model.config.precision == "best";
+  }
+
+  Result<engine::Plan> uncached_plan() const {
+    if (quantizes()) {
+      FOVEA_ASSIGN(ModelOptions::Source source, quantize.plan(model, json));
+      return std::move(source.plan);
+    }
     FOVEA_ASSIGN(const PlanRequest request, model.request());
-    FOVEA_ASSIGN(const engine::Plan plan,
-                 engine::build_plan(request.model, request.config, progress_printer()));
+    return engine::build_plan(request.model, request.config, progress_printer());
+  }
+
+  Result<int> to_file() const {
+    FOVEA_ASSIGN(const engine::Plan plan, uncached_plan());
     if (interrupted) return kExitInterrupted;
     FOVEA_TRY(engine::save_plan(plan, save_engine));
     say(json, fmt::format("{}: {} layers, {} {}, up to {} pictures, {} threads", save_engine,
@@ -44,12 +63,15 @@ struct BuildCommand {
                           plan.threads));
     FOVEA_TRY(json.write(dumped({{"plan", save_engine},
                                  {"model_hash", plan.model_hash},
-                                 {"layers", plan.network.layers.size()}})));
+                                 {"layers", plan.network.layers.size()},
+                                 {"precision", plan.precision},
+                                 {"accuracy", accuracy_of(plan)}})));
     return kExitOk;
   }
 
   Result<int> to_cache() const {
-    FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
+    FOVEA_ASSIGN(const ModelOptions::Source source,
+                 quantizes() ? quantize.plan(model, json) : model.plan());
     if (interrupted) return kExitInterrupted;
     const CachedPlan& cached = *source.cached;
     const std::string where =
@@ -64,7 +86,9 @@ struct BuildCommand {
                                  {"warning", cached.warning},
                                  {"seconds", cached.seconds},
                                  {"model_hash", cached.plan.model_hash},
-                                 {"layers", cached.plan.network.layers.size()}})));
+                                 {"layers", cached.plan.network.layers.size()},
+                                 {"precision", cached.plan.precision},
+                                 {"accuracy", accuracy_of(cached.plan)}})));
     return kExitOk;
   }
 
@@ -90,11 +114,61 @@ struct InspectCommand {
       say(json, fmt::format("  {:<17} {}", name, value));
     say(json, status.cached ? std::string("cached   yes")
                             : fmt::format("cached   no, it would be built: {}", status.reason));
-    FOVEA_TRY(json.write(dumped({{"key", status.key},
-                                 {"inputs", to_json(status.inputs)},
-                                 {"cached", status.cached},
-                                 {"reason", status.reason}})));
+    Json described = {{"key", status.key},
+                      {"inputs", to_json(status.inputs)},
+                      {"cached", status.cached},
+                      {"reason", status.reason}};
+    if (layers) FOVEA_TRY(explain_lowering(request, described));
+    FOVEA_TRY(json.write(dumped(described)));
     return kExitOk;
+  }
+
+  // What the passes make of the model, and which layers became one.
+  Result<> explain_lowering(const PlanRequest& request, Json& described) const {
+    FOVEA_ASSIGN(engine::NetworkDefinition network, engine::parse_onnx(request.model));
+    engine::LoweringReport lowering;
+    FOVEA_ASSIGN(network, engine::lower(std::move(network),
+                                        {.keep_output0 = request.config.keep_output0,
+                                         .input_height = request.config.input_height,
+                                         .input_width = request.config.input_width},
+                                        &lowering));
+    say(json, fmt::format("layers   {} in the file", lowering.layers_before));
+    Json passes = Json::array();
+    for (const engine::PassReport& pass : lowering.passes) {
+      passes.push_back({{"pass", pass.name},
+                        {"changes", pass.outcome.changes},
+                        {"layers", pass.layers},
+                        {"note", pass.outcome.note}});
+      say(json,
+          fmt::format("  {:<25} {:4} changes, {:4} layers{}{}", pass.name, pass.outcome.changes,
+                      pass.layers, pass.outcome.note.empty() ? "" : ": ", pass.outcome.note));
+    }
+    Json fused = Json::array();
+    for (const engine::Layer& layer : network.layers) {
+      if (layer.fused.empty()) continue;
+      fused.push_back({{"layer", layer.name}, {"fused", layer.fused}});
+      say(json, fmt::format("  {} = {}", layer.name, fmt::join(layer.fused, " + ")));
+    }
+    described["layers_in_file"] = lowering.layers_before;
+    described["passes"] = passes;
+    described["fused"] = fused;
+    return {};
+  }
+
+  static Result<> add_layers(const engine::Plan& plan, Json& described) {
+    FOVEA_ASSIGN(const LayerTable table, describe_layers(plan, /*seconds=*/0));
+    described["execution"] = Json::array();
+    for (const LayerRow& row : table.rows) {
+      described["execution"].push_back({{"layer", row.layer},
+                                        {"implementation", row.implementation},
+                                        {"operation", row.op},
+                                        {"precision", row.precision},
+                                        {"fused", row.fused},
+                                        {"gflop", row.gflop}});
+    }
+    described["declined"] = table.declined;
+    described["context_bytes"] = table.context_bytes;
+    return {};
   }
 
   Result<int> inspect_plan() const {
@@ -109,16 +183,7 @@ struct InspectCommand {
     Json described = Json::parse(*manifest, nullptr, /*allow_exceptions=*/false);
     described["bytes"] = bytes.size();
     if (layers) {
-      FOVEA_ASSIGN(const auto engine, engine::load_engine(*plan));
-      described["execution"] = Json::array();
-      if (const auto cpu = std::dynamic_pointer_cast<const engine::CpuEngine>(engine)) {
-        for (const auto& layer : cpu->layers()) {
-          described["execution"].push_back(
-              {{"layer", layer.layer}, {"implementation", layer.implementation}});
-        }
-        described["declined"] = cpu->declined();
-        described["context_bytes"] = cpu->context_bytes();
-      }
+      FOVEA_TRY(add_layers(*plan, described));
     }
     say(json, dumped(described));
     FOVEA_TRY(json.write(dumped(described)));
@@ -198,6 +263,7 @@ struct PruneCommand {
 Command add_build(CLI::App& app) {
   auto command = std::make_shared<BuildCommand>();
   command->model.declare(app, /*accept_engine=*/false);
+  command->quantize.declare(app);
   app.add_option("--save-engine", command->save_engine,
                  "Write the engine here instead of into the cache");
   app.add_flag("--end-with-parent", command->end_with_parent,
@@ -209,7 +275,8 @@ Command add_build(CLI::App& app) {
 Command add_inspect(CLI::App& app) {
   auto command = std::make_shared<InspectCommand>();
   command->model.declare(app, /*accept_engine=*/true);
-  app.add_flag("--layers", command->layers, "Also what runs each layer (with --load-engine)");
+  app.add_flag("--layers", command->layers,
+               "Also every layer: how it runs, or of a model which were fused");
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -47,7 +47,8 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
   }
   app.add_option("--provider", config.provider, "What runs the network: cpu, onednn or reference")
       ->capture_default_str();
-  app.add_option("--precision", config.precision, "Arithmetic: fp32")->capture_default_str();
+  app.add_option("--precision", config.precision, "Arithmetic: fp32, int8 or best")
+      ->capture_default_str();
   app.add_option("--batch", config.max_batch, "Most pictures in one inference")
       ->capture_default_str();
   app.add_option("--threads", config.threads, "Threads of the CPU provider; 0 = one per core")
@@ -120,8 +121,14 @@ int report(const Error& error) {
 
 engine::Progress progress_printer() {
   const bool terminal = ::isatty(STDERR_FILENO) != 0;
-  return [terminal](std::string_view stage, double done) {
+  return [terminal, last_stage = std::string(), last_tenth = -1](std::string_view stage,
+                                                                 double done) mutable {
     if (!terminal) {
+      // A line per stage and tenth of it.
+      const int tenth = static_cast<int>(10 * done);
+      if (stage == last_stage && tenth == last_tenth) return;
+      last_stage = stage;
+      last_tenth = tenth;
       fmt::print(stderr, "{:3.0f} % {}\n", 100 * done, stage);
       return;
     }

@@ -27,6 +27,8 @@ struct PlanRequest {
   // Letterbox::parameters() of the pictures that calibrated it; empty for fp32, which no picture
   // shapes.
   std::string preprocessing;
+  // What the accuracy guard was asked; empty without one.
+  std::string accuracy = {};
 };
 
 // What a plan's key is made of, by name, in a fixed order.

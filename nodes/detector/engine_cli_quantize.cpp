@@ -1,0 +1,135 @@
+// The options of `build` that make int8 engines, and what they set in motion.
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine_cli.hpp"
+#include "nodes/detector/quantized_build.hpp"
+
+namespace fovea::engine_cli {
+
+namespace {
+
+// A set of hundreds of pictures takes minutes: stop between two of them.
+Result<Picture> read_unless_interrupted(const std::string& path) {
+  if (interrupted) return fail(ErrorCode::kUnavailable, "interrupted");
+  return read_picture(path);
+}
+
+}  // namespace
+
+void QuantizeOptions::declare(CLI::App& app) {
+  app.add_option("--calib", calibration_folder,
+                 "Folder of pictures to calibrate int8 with, from where the detector will run");
+  app.add_option("--calib-cache", calibration_cache,
+                 "Calibration table: read if it was made from the same, else written");
+  app.add_option("--calibrator", calibrator,
+                 "How ranges are found first: percentile, mse, minmax or entropy")
+      ->capture_default_str();
+  app.add_option("--verify", verify,
+                 "Folder to measure accuracy on, labelled (images/, labels/, classes.txt) or not; "
+                 "default: the calibration pictures");
+  app.add_option("--max-map-loss", max_map_loss,
+                 "Most points of mAP50-95 that int8 may lose on a labelled set")
+      ->capture_default_str();
+  app.add_option("--min-agreement", min_agreement,
+                 "Least agreement with f32, 0..100, on an unlabelled set")
+      ->capture_default_str();
+}
+
+Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
+                                                   const JsonOption& json) const {
+  const auto rule = engine::range_rule_from(calibrator);
+  if (!rule || *rule == engine::RangeRule::kWidePercentile) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--calibrator is '{}'; it must be percentile, mse, minmax or entropy",
+                            calibrator));
+  }
+  if (!(max_map_loss >= 0) || !(min_agreement >= 0 && min_agreement <= 100)) {
+    return fail(ErrorCode::kInvalidArgument,
+                "--max-map-loss must be 0 or more and --min-agreement 0..100");
+  }
+  const engine::Progress progress = progress_printer();
+  FOVEA_ASSIGN(PlanRequest request, model.request());
+  QuantizedBuildRequest build;
+  build.best = request.config.precision == "best";
+  build.guard.max_map_loss = max_map_loss;
+  build.guard.min_agreement = min_agreement;
+  build.guard.rule = *rule;
+  // Faults of the folders are found before anything is built.
+  const std::string measured_on = verify.empty() ? calibration_folder : verify;
+  if (!measured_on.empty()) {
+    FOVEA_ASSIGN(build.samples, read_sample_set(measured_on));
+  }
+  const PlanCache cache(model.cache_dir);
+  PlanRequest plain = request;
+  plain.config.precision = "fp32";
+  FOVEA_ASSIGN(CachedPlan fp32, cache.get_or_build(plain, progress));
+  build.fp32 = std::move(fp32.plan);
+
+  CalibrationRequest calibration;
+  calibration.folder = calibration_folder;
+  calibration.cache = calibration_cache;
+  calibration.threads = request.config.threads;
+  if (calibration.cache.empty() && !calibration_folder.empty()) {
+    // One per model and input size; another folder's table replaces it.
+    calibration.cache = cache.folder() / "calibration" / (fp32.key + ".json");
+  }
+  FOVEA_ASSIGN(Calibrated calibrated,
+               calibrate_from(calibration, build.fp32, read_unless_interrupted, progress));
+  if (!calibrated.note.empty()) fmt::print(stderr, "warning: {}\n", calibrated.note);
+  if (*rule == engine::RangeRule::kEntropy) warn_of_entropy(calibrated.table);
+  build.table = std::move(calibrated.table);
+  say(json, fmt::format("calibration: {} pictures, {} layers{}", build.table.pictures,
+                        build.table.layers.size(), calibrated.reused ? ", as cached" : ""));
+
+  request.config.calibration = std::make_shared<const engine::CalibrationTable>(build.table);
+  request.config.quantization.rule = *rule;
+  FOVEA_ASSIGN(const auto info,
+               engine::describe_engine(build.fp32.network, build.fp32.provider, {}));
+  FOVEA_ASSIGN(const Letterbox letterbox, letterbox_for(info));
+  request.preprocessing = letterbox.parameters();
+  request.accuracy = "not measured";
+  if (build.samples) {
+    FOVEA_ASSIGN(const std::string samples, hash_of(*build.samples));
+    request.accuracy =
+        fmt::format("{} on {}",
+                    build.samples->labelled ? fmt::format("loss {}", max_map_loss)
+                                            : fmt::format("agreement {}", min_agreement),
+                    samples);
+  }
+  const PlanCache guarded(model.cache_dir,
+                          [&](const std::filesystem::path&, const engine::BuilderConfig&,
+                              const engine::Progress& report_progress) -> Result<engine::Plan> {
+                            FOVEA_ASSIGN(
+                                QuantizedBuild built,
+                                build_quantized(build, read_unless_interrupted, report_progress));
+                            say(json, built.verdict);
+                            return std::move(built.plan);
+                          });
+  ModelOptions::Source source;
+  FOVEA_ASSIGN(source.cached, guarded.get_or_build(request, progress));
+  source.plan = source.cached->plan;
+  source.seconds = source.cached->seconds;
+  if (!source.cached->warning.empty()) {
+    fmt::print(stderr, "warning: {}\n", source.cached->warning);
+  }
+  return source;
+}
+
+void QuantizeOptions::warn_of_entropy(const engine::CalibrationTable& table) {
+  double least = 100;
+  double sum = 0;
+  for (const engine::LayerRanges& layer : table.layers) {
+    least = std::min(least, layer.entropy_percentile);
+    sum += layer.entropy_percentile;
+  }
+  fmt::print(stderr,
+             "warning: the entropy calibrator cuts activations at the {:.3f} percentile on average "
+             "({:.3f} at worst); networks with SiLU lose points of mAP below 99.99\n",
+             table.layers.empty() ? 100 : sum / static_cast<double>(table.layers.size()), least);
+}
+
+}  // namespace fovea::engine_cli
