@@ -31,7 +31,10 @@ void on_signal(int number) {
 // for the subcommands that keep threads busy: starting costs some 50 ms.
 void bound_idle_spinning(char** argv) {
   const std::string_view subcommand = argv[0] != nullptr && argv[1] != nullptr ? argv[1] : "";
-  if (subcommand != "bench" && subcommand != "verify" && subcommand != "profile") return;
+  if (subcommand != "bench" && subcommand != "verify" && subcommand != "profile" &&
+      subcommand != "diff") {
+    return;
+  }
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   ::setenv("GOMP_SPINCOUNT", engine::kSpinCount, 1);
   ::execv("/proc/self/exe", argv);  // if that fails, idle threads spin a little longer

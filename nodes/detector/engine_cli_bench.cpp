@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <numeric>
+#include <span>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -17,6 +19,7 @@ namespace fovea::engine_cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
 
 double milliseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
@@ -41,87 +44,125 @@ void paint(std::span<std::byte> image, std::int64_t width) {
   }
 }
 
+struct Series {
+  std::size_t batch = 1;
+  std::vector<double> latency_ms;  // sorted
+  double total_ms = 0;
+
+  double mean() const {
+    return std::accumulate(latency_ms.begin(), latency_ms.end(), 0.0) /
+           static_cast<double>(latency_ms.size());
+  }
+  double images_per_s() const {
+    return 1000 * static_cast<double>(latency_ms.size() * batch) / total_ms;
+  }
+};
+
 struct BenchCommand {
   ModelOptions model;
+  std::vector<std::size_t> sweep;
   double warmup_ms = 200;
   double duration_s = 3;
   std::size_t iterations = 10;
   std::vector<double> percentiles = {50, 90, 95, 99};
   JsonOption json;
 
+  // Every size that is asked for, on one engine that is built for the largest.
   Result<int> measure() const {
-    FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
+    ModelOptions wanted = model;
+    for (const std::size_t size : sweep) {
+      wanted.config.max_batch = std::max(wanted.config.max_batch, static_cast<std::int32_t>(size));
+    }
+    FOVEA_ASSIGN(const ModelOptions::Source source, wanted.plan());
     const auto load_start = Clock::now();
     FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan));
     FOVEA_ASSIGN(const auto context, engine->create_execution_context());
     const double load_ms = milliseconds(Clock::now() - load_start);
     const engine::EngineInfo& info = engine->info();
     std::vector<Bindings> bindings;
-    std::vector<engine::BatchItem> batch;
+    std::vector<engine::BatchItem> items;
     bindings.reserve(static_cast<std::size_t>(info.max_batch));
     for (std::int32_t i = 0; i < info.max_batch; ++i) {
       bindings.emplace_back(info);
       paint(bindings.back().input(), info.input.dims[1]);
-      batch.push_back(bindings.back().item());
+      items.push_back(bindings.back().item());
     }
-
-    const auto warm_start = Clock::now();
-    do {
-      FOVEA_TRY(context->execute(batch));
-    } while (!interrupted && milliseconds(Clock::now() - warm_start) < warmup_ms);
-    std::vector<double> latency;
-    const auto start = Clock::now();
-    while (!interrupted && (latency.size() < iterations ||
-                            milliseconds(Clock::now() - start) < 1000 * duration_s)) {
-      const auto before = Clock::now();
-      FOVEA_TRY(context->execute(batch));
-      latency.push_back(milliseconds(Clock::now() - before));
+    std::vector<std::size_t> sizes = sweep;
+    if (sizes.empty()) sizes.push_back(items.size());
+    say(json, fmt::format("{} {}, {} threads, input {}", info.provider, info.precision,
+                          info.threads, engine::to_string(info.input.dims)));
+    Json batches = Json::array();
+    for (const std::size_t size : sizes) {
+      if (size > items.size()) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("--sweep has {}; the engine takes at most {} pictures", size,
+                                items.size()));
+      }
+      FOVEA_ASSIGN(const Series series, run_batch(*context, std::span(items).first(size)));
+      if (series.latency_ms.empty()) return kExitInterrupted;
+      batches.push_back(describe(series));
+      if (interrupted) break;
     }
-    const double total_ms = milliseconds(Clock::now() - start);
-    if (latency.empty()) return kExitInterrupted;
-    std::sort(latency.begin(), latency.end());
-    FOVEA_TRY(publish(info, latency, total_ms, source, load_ms));
+    FOVEA_TRY(publish(info, batches, source, load_ms));
     return interrupted ? kExitInterrupted : kExitOk;
   }
 
-  Result<> publish(const engine::EngineInfo& info, const std::vector<double>& latency,
-                   double total_ms, const ModelOptions::Source& source, double load_ms) const {
-    double sum = 0;
-    for (const double value : latency) sum += value;
-    const double mean = sum / static_cast<double>(latency.size());
-    const double per_second =
-        1000 * static_cast<double>(latency.size()) * info.max_batch / total_ms;
-    struct rusage usage {};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const double peak_mb = static_cast<double>(usage.ru_maxrss) / 1024;
+  Result<Series> run_batch(engine::ExecutionContext& context,
+                           std::span<const engine::BatchItem> batch) const {
+    Series series;
+    series.batch = batch.size();
+    const auto warm_start = Clock::now();
+    do {
+      FOVEA_TRY(context.execute(batch));
+    } while (!interrupted && milliseconds(Clock::now() - warm_start) < warmup_ms);
+    const auto start = Clock::now();
+    while (!interrupted && (series.latency_ms.size() < iterations ||
+                            milliseconds(Clock::now() - start) < 1000 * duration_s)) {
+      const auto before = Clock::now();
+      FOVEA_TRY(context.execute(batch));
+      series.latency_ms.push_back(milliseconds(Clock::now() - before));
+    }
+    series.total_ms = milliseconds(Clock::now() - start);
+    std::sort(series.latency_ms.begin(), series.latency_ms.end());
+    return series;
+  }
 
-    nlohmann::ordered_json result = {
-        {"provider", info.provider},
-        {"precision", info.precision},
-        {"threads", info.threads},
-        {"batch", info.max_batch},
-        {"input", info.input.dims},
-        {"iterations", latency.size()},
-        {"latency_ms", {{"min", latency.front()}, {"mean", mean}, {"max", latency.back()}}},
-        {"images_per_second", per_second},
-        {"plan_ms", 1000 * source.seconds},
-        {"plan_cached", source.cached ? source.cached->hit : true},
-        {"load_ms", load_ms},
-        {"peak_rss_mb", peak_mb}};
-    std::string line = fmt::format("latency  min {:.2f}  mean {:.2f}", latency.front(), mean);
+  Json describe(const Series& series) const {
+    const std::vector<double>& latency = series.latency_ms;
+    Json result = {{"batch", series.batch},
+                   {"iterations", latency.size()},
+                   {"latency_ms",
+                    {{"min", latency.front()}, {"mean", series.mean()}, {"max", latency.back()}}},
+                   {"images_per_s", series.images_per_s()}};
+    std::string line = fmt::format("batch {:<2}  min {:.2f}  mean {:.2f}", series.batch,
+                                   latency.front(), series.mean());
     for (const double percent : percentiles) {
       const double value = percentile(latency, percent);
       result["latency_ms"][fmt::format("p{:g}", percent)] = value;
       line += fmt::format("  p{:g} {:.2f}", percent, value);
     }
-    say(json, fmt::format("{} {}, {} threads, batch {}, input {}", info.provider, info.precision,
-                          info.threads, info.max_batch, engine::to_string(info.input.dims)));
-    say(json,
-        fmt::format("{}  max {:.2f} ms  ({} iterations)", line, latency.back(), latency.size()));
-    say(json,
-        fmt::format(
-            "throughput {:.1f} images/s   plan {:.0f} ms, load {:.0f} ms, peak memory {:.0f} MB",
-            per_second, 1000 * source.seconds, load_ms, peak_mb));
+    say(json, fmt::format("{}  max {:.2f} ms  {:.1f} images/s  ({} iterations)", line,
+                          latency.back(), series.images_per_s(), latency.size()));
+    return result;
+  }
+
+  Result<> publish(const engine::EngineInfo& info, const Json& batches,
+                   const ModelOptions::Source& source, double load_ms) const {
+    struct rusage usage {};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const double peak_mb = static_cast<double>(usage.ru_maxrss) / 1024;
+    say(json, fmt::format("plan {:.0f} ms, load {:.0f} ms, peak memory {:.0f} MB",
+                          1000 * source.seconds, load_ms, peak_mb));
+    Json result = {{"provider", info.provider},
+                   {"precision", info.precision},
+                   {"threads", info.threads},
+                   {"input", info.input.dims},
+                   {"plan_ms", 1000 * source.seconds},
+                   {"plan_cached", source.cached ? source.cached->hit : true},
+                   {"load_ms", load_ms},
+                   {"peak_rss_mb", peak_mb},
+                   {"batches", batches}};
+    if (sweep.empty()) result.update(batches[0]);
     return json.write(result.dump(2));
   }
 
@@ -136,6 +177,10 @@ struct BenchCommand {
 Command add_bench(CLI::App& app) {
   auto command = std::make_shared<BenchCommand>();
   command->model.declare(app, /*accept_engine=*/true);
+  app.add_option("--sweep", command->sweep,
+                 "Batch sizes to measure one after the other, e.g. 1,2,4")
+      ->delimiter(',')
+      ->check(CLI::Range(std::size_t{1}, static_cast<std::size_t>(engine::kMaxBatch)));
   app.add_option("--warmup", command->warmup_ms, "Milliseconds to run before measuring")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 600000.0));

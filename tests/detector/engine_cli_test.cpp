@@ -101,7 +101,8 @@ class EngineCli : public ::testing::Test {
 TEST_F(EngineCli, HelpNamesTheSubcommands) {
   const Outcome help = run({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* name : {"build", "inspect", "list", "bench", "verify"})
+  for (const char* name :
+       {"build", "inspect", "list", "prune", "bench", "profile", "diff", "verify"})
     EXPECT_THAT(help.out, HasSubstr(name));
   EXPECT_EQ(run({"build", "--help"}).code, 0);
 }
@@ -173,6 +174,99 @@ TEST_F(EngineCli, SavedEngineNeedsNoModel) {
   EXPECT_EQ(result["iterations"], 3);
   EXPECT_GT(result["latency_ms"]["p50"], 0.0);
   EXPECT_GE(result["latency_ms"]["p99"], result["latency_ms"]["p50"]);
+}
+
+TEST_F(EngineCli, BenchSweepsBatchSizes) {
+  const Outcome bench = run({"bench", "--onnx", model_, "--threads", "1", "--sweep", "1,3",
+                             "--warmup", "0", "--duration", "0", "--iterations", "2", "--json"});
+  ASSERT_EQ(bench.code, 0) << bench.err;
+  const auto result = nlohmann::json::parse(bench.out);
+  ASSERT_EQ(result["batches"].size(), 2U);
+  EXPECT_EQ(result["batches"][0]["batch"], 1);
+  EXPECT_EQ(result["batches"][1]["batch"], 3);
+  for (const auto& batch : result["batches"]) {
+    EXPECT_GT(batch["images_per_s"], 0.0);
+    for (const char* name : {"mean", "p50", "p90", "p95", "p99"})
+      EXPECT_GT(batch["latency_ms"][name], 0.0) << name;
+  }
+  EXPECT_GT(result["load_ms"], 0.0);
+  EXPECT_GT(result["peak_rss_mb"], 0.0);
+}
+
+TEST_F(EngineCli, InspectExplainsFusions) {
+  const Outcome outcome = run({"inspect", "--onnx", model_, "--layers", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto result = nlohmann::json::parse(outcome.out);
+  EXPECT_GT(result["layers_in_file"], 200);
+  std::size_t fused = 0;
+  for (const auto& pass : result["passes"]) {
+    if (pass["pass"] == "fuse_convolutions") fused = pass["changes"];
+  }
+  EXPECT_GT(fused, 30U);
+  ASSERT_FALSE(result["fused"].empty());
+  EXPECT_FALSE(result["fused"][0]["fused"].empty());
+}
+
+// Of every provider that times its steps: all layers are there, and their work adds up.
+TEST_F(EngineCli, ProfileTimesEveryLayer) {
+  double gflop = 0;
+  for (const char* provider : {"cpu", "onednn"}) {
+    const Outcome outcome = run({"profile", "--onnx", model_, "--provider", provider, "--threads",
+                                 "1", "--duration", "0.05", "--json"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const auto result = nlohmann::json::parse(outcome.out);
+    double ms = 0;
+    double share = 0;
+    std::size_t convolutions = 0;
+    for (const auto& layer : result["layers"]) {
+      ms += layer["ms"].get<double>();
+      share += layer["share_pct"].get<double>();
+      EXPECT_FALSE(layer["kernel"].get<std::string>().empty());
+      if (layer["gflop"] == 0.0) continue;
+      ++convolutions;
+      EXPECT_GT(layer["gflop_per_s"], 0.0) << layer;
+      EXPECT_EQ(layer["precision"], "fp32");
+    }
+    EXPECT_GT(convolutions, 50U);
+    EXPECT_NEAR(ms, result["ms"].get<double>(), 1e-6 * ms);
+    EXPECT_NEAR(share, 100, 1e-3);
+    if (gflop > 0) {
+      EXPECT_NEAR(result["gflop"].get<double>(), gflop, 1e-9);
+    }
+    gflop = result["gflop"];
+  }
+  const Outcome outcome = run({"profile", "--onnx", model_, "--provider", "reference"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("reference"));
+}
+
+TEST_F(EngineCli, DiffShowsWhatDiffers) {
+  const auto build = [&](const char* file, const char* provider, const char* threads) {
+    ASSERT_EQ(run({"build", "--onnx", model_, "--provider", provider, "--threads", threads,
+                   "--save-engine", path(file)})
+                  .code,
+              0);
+  };
+  build("a.plan", "cpu", "1");
+  build("again.plan", "cpu", "1");
+  build("b.plan", "onednn", "2");
+  EXPECT_EQ(text_of(path("a.plan")), text_of(path("again.plan")));
+  const Outcome equal = run({"diff", path("a.plan"), path("again.plan"), "--json"});
+  EXPECT_EQ(equal.code, 0) << equal.err;
+  EXPECT_EQ(nlohmann::json::parse(equal.out),
+            nlohmann::json::parse(R"({"equal": true, "settings": [], "layers": []})"));
+  const Outcome other =
+      run({"diff", path("a.plan"), path("b.plan"), "--profile", "0.01", "--json"});
+  EXPECT_EQ(other.code, 1) << other.err;
+  const auto result = nlohmann::json::parse(other.out);
+  EXPECT_EQ(result["settings"][0],
+            nlohmann::json::parse(R"({"name": "provider", "a": "cpu", "b": "onednn"})"));
+  std::size_t differing = 0;
+  for (const auto& layer : result["layers"]) differing += layer["differs"].get<bool>() ? 1 : 0;
+  EXPECT_GT(differing, 50U);
+  EXPECT_GT(result["ms"]["a"], 0.0);
+  EXPECT_GT(result["ms"]["b"], 0.0);
+  EXPECT_EQ(run({"diff", path("a.plan"), path("absent.plan")}).code, 2);
 }
 
 TEST_F(EngineCli, DemoModelAgreesWithTheReference) {
