@@ -1,5 +1,5 @@
-// Three phases: sort layers into paths and place values; find out which of a value's homes anybody
-// reads, so that a convolution writes exactly those; emit steps in the network's order.
+// After the analysis: collect the borders that convolutions need, emit steps in the network's
+// order, share memory.
 #include "nodes/detector/engine/cpu/native/compiler.hpp"
 
 #include <algorithm>
@@ -13,45 +13,16 @@
 
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/kernels/movement.hpp"
+#include "nodes/detector/engine/cpu/native/analysis.hpp"
 #include "nodes/detector/engine/cpu/native/fallback.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/geometry.hpp"
 #include "nodes/detector/engine/passes/memory_plan.hpp"
-#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
 namespace fovea::engine::native {
 
 namespace {
-
-enum class Path {
-  kKnown,
-  kImage,
-  kConvolution,
-  kPool,
-  kConcat,
-  kSplit,
-  kUpsample,
-  kPointwise,
-  kFallback
-};
-
-std::optional<Activation> activation_of(OpType op) {
-  switch (op) {
-    case OpType::kSilu:
-      return Activation::kSilu;
-    case OpType::kRelu:
-      return Activation::kRelu;
-    case OpType::kLeakyRelu:
-      return Activation::kLeakyRelu;
-    case OpType::kSigmoid:
-      return Activation::kSigmoid;
-    case OpType::kHardSwish:
-      return Activation::kHardSwish;
-    default:
-      return std::nullopt;
-  }
-}
 
 class Compiler {
  public:
@@ -61,20 +32,9 @@ class Compiler {
         known_(known),
         options_(options),
         storage_(network, half()),
-        writers_(network.values.size(), -1),
-        used_(network.values.size(), false),
-        in_place_(network.layers.size()),
-        extras_(network.layers.size()) {}
+        analysis_(network, known, storage_) {}
 
   Result<Program> run() {
-    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
-      paths_.push_back(path_of(network_.layers[i]));
-      for (const ValueId id : network_.layers[i].outputs) {
-        writers_[index(id)] = static_cast<std::int32_t>(i);
-      }
-    }
-    place();
-    find_uses();
     FOVEA_TRY(find_borders());
     for (std::size_t i = 0; i < network_.layers.size(); ++i) {
       auto emitted = emit(i);
@@ -90,192 +50,12 @@ class Compiler {
   }
 
  private:
-  // Channels [first, first + channels) of the convolution `layer`'s output, each pixel repeat x
-  // repeat times.
-  struct Origin {
-    std::size_t layer = 0;
-    std::int64_t first = 0;
-    int repeat = 1;
-  };
-  // A destination of a convolution besides its own output's home.
-  struct Extra {
-    Origin origin = {};
-    ValueId part = kNoValue;   // what is written: its extents and type
-    ValueId whole = kNoValue;  // to channels [channel, ...) of this value's home,
-    std::int64_t channel = 0;
-    std::int32_t output = -1;  // or to the caller's memory
-  };
-
   static std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
   const Dims& dims(ValueId id) const { return network_.value(id).dims; }
   bool quantised() const { return !network_.quantization.empty(); }
   LayerQuantization quantization(std::size_t layer) const {
     return quantised() ? network_.quantization.layers[layer] : LayerQuantization{};
   }
-  bool pictures(const std::vector<ValueId>& ids) const {
-    return std::all_of(ids.begin(), ids.end(), [&](ValueId id) {
-      return id != kNoValue && storage_.is_picture(id) && known_[index(id)] == nullptr;
-    });
-  }
-
-  Path path_of(const Layer& layer) const {
-    if (known_[index(layer.outputs[0])] != nullptr) return Path::kKnown;
-    if (layer.op == OpType::kImageInput) return Path::kImage;
-    if (layer.op == OpType::kConv)
-      return is_convolution(layer) ? Path::kConvolution : Path::kFallback;
-    if (moves_data(network_, layer)) {
-      switch (layer.op) {
-        case OpType::kConcat:
-          return pictures(layer.inputs) ? Path::kConcat : Path::kFallback;
-        case OpType::kSplit:
-          return pictures({layer.inputs[0]}) && !storage_.is_image(layer.inputs[0])
-                     ? Path::kSplit
-                     : Path::kFallback;
-        case OpType::kMaxPool:
-          return is_pool(layer) ? Path::kPool : Path::kFallback;
-        default:
-          return pictures({layer.inputs[0]}) ? Path::kUpsample : Path::kFallback;
-      }
-    }
-    const bool plain = layer.activation == Activation::kNone && layer.residual == kNoValue &&
-                       pictures(layer.inputs) && pictures(layer.outputs);
-    if (plain && activation_of(layer.op)) return Path::kPointwise;
-    if (plain && layer.op == OpType::kAdd && dims(layer.inputs[0]) == dims(layer.inputs[1])) {
-      return Path::kPointwise;
-    }
-    return Path::kFallback;
-  }
-
-  const Constant* constant(const Layer& layer, std::size_t input) const {
-    if (input >= layer.inputs.size() || layer.inputs[input] == kNoValue) return nullptr;
-    return known_[index(layer.inputs[input])].get();
-  }
-
-  bool is_convolution(const Layer& layer) const {
-    if (!pictures({layer.inputs[0]}) || !pictures(layer.outputs)) return false;
-    if (layer.residual != kNoValue && !pictures({layer.residual})) return false;
-    const Constant* weights = constant(layer, 1);
-    if (weights == nullptr || weights->dtype != DataType::kFloat32 || weights->dims.size() != 4) {
-      return false;
-    }
-    const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
-    return !has_bias ||
-           (constant(layer, 2) != nullptr && constant(layer, 2)->dtype == DataType::kFloat32);
-  }
-
-  bool is_pool(const Layer& layer) const {
-    const auto dilations = layer.ints_attribute("dilations", {1, 1});
-    return pictures({layer.inputs[0]}) && dilations == std::vector<std::int64_t>{1, 1};
-  }
-
-  void place() {
-    for (std::size_t i = 0; i < paths_.size(); ++i) {
-      if (paths_[i] == Path::kSplit) storage_.split(network_.layers[i]);
-    }
-    for (std::size_t i = paths_.size(); i-- > 0;) {
-      if (paths_[i] == Path::kConcat) in_place_[i] = storage_.concat(network_.layers[i]);
-    }
-  }
-
-  std::optional<Origin> origin(ValueId id) const {
-    Origin result;
-    while (writers_[index(id)] >= 0) {
-      result.layer = index(writers_[index(id)]);
-      const Layer& layer = network_.layers[result.layer];
-      switch (paths_[result.layer]) {
-        case Path::kConvolution:
-          return result;
-        case Path::kSplit:
-          for (const ValueId part : layer.outputs) {
-            if (part == id) break;
-            result.first += dims(part)[1];
-          }
-          break;
-        case Path::kUpsample:
-          if (result.repeat != 1) return std::nullopt;
-          result.repeat = 2;
-          break;
-        default:
-          return std::nullopt;
-      }
-      id = layer.inputs[0];
-    }
-    return std::nullopt;
-  }
-
-  void use(ValueId id) {
-    if (id != kNoValue) used_[index(id)] = true;
-  }
-  // `id` must also appear as `extra` says: written by its convolution, or copied from its home.
-  void want(ValueId id, Extra extra) {
-    if (const auto from = origin(id)) {
-      extra.origin = *from;
-      extra.part = id;
-      extras_[from->layer].push_back(extra);
-    } else {
-      use(id);
-    }
-  }
-  bool is_map(ValueId id) const {  // an output that leaves as [H, W, C]
-    return outputs_channels_last(network_.head) && storage_.is_picture(id) &&
-           known_[index(id)] == nullptr;
-  }
-
-  void find_uses() {
-    for (std::size_t i = 0; i < network_.outputs.size(); ++i) {
-      const ValueId id = network_.outputs[i];
-      if (is_map(id)) {
-        want(id, {.output = static_cast<std::int32_t>(i)});
-      } else {
-        use(id);
-      }
-    }
-    // Readers come after writers, so going backwards every use is known in time.
-    for (std::size_t i = paths_.size(); i-- > 0;) {
-      const Layer& layer = network_.layers[i];
-      const auto used = [&](ValueId id) { return used_[index(id)]; };
-      switch (paths_[i]) {
-        case Path::kKnown:
-        case Path::kImage:
-          break;
-        case Path::kConvolution:
-          if (!storage_.is_image(layer.inputs[0])) use(layer.inputs[0]);
-          use(layer.residual);
-          break;
-        case Path::kPool:
-          use(layer.inputs[0]);
-          break;
-        case Path::kSplit:
-          if (std::any_of(layer.outputs.begin(), layer.outputs.end(), used)) use(layer.inputs[0]);
-          break;
-        case Path::kUpsample:
-          if (used(layer.outputs[0])) want(layer.outputs[0], {.whole = layer.outputs[0]});
-          // want() marks the output, not the input, of an upsampling that nothing can fuse.
-          if (used(layer.outputs[0]) && !origin(layer.outputs[0])) use(layer.inputs[0]);
-          break;
-        case Path::kConcat: {
-          if (!used(layer.outputs[0])) break;
-          std::int64_t channel = 0;
-          for (std::size_t part = 0; part < layer.inputs.size(); ++part) {
-            const ValueId id = layer.inputs[part];
-            if (in_place_[i][part]) {
-              use(id);
-            } else {
-              want(id, {.whole = layer.outputs[0], .channel = channel});
-            }
-            channel += dims(id)[1];
-          }
-          break;
-        }
-        case Path::kPointwise:
-        case Path::kFallback:
-          for (const ValueId id : layer.inputs) use(id);
-          use(layer.residual);
-          break;
-      }
-    }
-  }
-
   bool half() const { return options_.features.avx512_fp16 || options_.emulate_half; }
   DataType compute_type(std::size_t layer) const {
     const Precision precision = quantization(layer).precision;
@@ -287,14 +67,14 @@ class Compiler {
     return resolve_window(layer, dims(layer.inputs[0])[2], dims(layer.inputs[0])[3], kernel);
   }
   Result<Window> convolution_window(const Layer& layer) const {
-    const Dims& weights = constant(layer, 1)->dims;
+    const Dims& weights = analysis_.constant(layer, 1)->dims;
     return window_of(layer, {weights[2], weights[3]});
   }
 
   Result<> find_borders() {
-    for (std::size_t i = 0; i < paths_.size(); ++i) {
+    for (std::size_t i = 0; i < network_.layers.size(); ++i) {
       const Layer& layer = network_.layers[i];
-      if (paths_[i] != Path::kConvolution || storage_.is_image(layer.inputs[0])) continue;
+      if (analysis_.path(i) != Path::kConvolution || storage_.is_image(layer.inputs[0])) continue;
       FOVEA_ASSIGN(const Window window, convolution_window(layer));
       const auto after = [](const WindowAxis& axis) {
         const std::int64_t last =
@@ -347,12 +127,12 @@ class Compiler {
 
   Result<> emit(std::size_t i) {
     const Layer& layer = network_.layers[i];
-    switch (paths_[i]) {
+    switch (analysis_.path(i)) {
       case Path::kKnown:
       case Path::kSplit:
         return {};
       case Path::kImage:
-        if (!used_[index(layer.outputs[0])]) return {};
+        if (!analysis_.used(layer.outputs[0])) return {};
         return emit_pointwise(layer.name, layer.outputs[0], storage_.image(),
                               storage_.home(layer.outputs[0]));
       case Path::kConvolution:
@@ -362,7 +142,7 @@ class Compiler {
       case Path::kConcat:
         return emit_concat(layer, i);
       case Path::kUpsample:
-        if (!used_[index(layer.outputs[0])] || origin(layer.outputs[0])) return {};
+        if (!analysis_.used(layer.outputs[0]) || analysis_.origin(layer.outputs[0])) return {};
         return emit_pointwise(layer.name, layer.inputs[0], storage_.home(layer.inputs[0]),
                               storage_.home(layer.outputs[0]), 2);
       case Path::kPointwise:
@@ -376,8 +156,8 @@ class Compiler {
   Result<> emit_convolution(const Layer& layer, std::size_t i) {
     const ValueId input = layer.inputs[0];
     const ValueId output = layer.outputs[0];
-    const Constant& weights = *constant(layer, 1);
-    const Constant* bias = constant(layer, 2);
+    const Constant& weights = *analysis_.constant(layer, 1);
+    const Constant* bias = analysis_.constant(layer, 2);
     FOVEA_ASSIGN(const Window window, convolution_window(layer));
     kernels::ConvolutionSpec spec;
     spec.compute = compute_type(i);
@@ -435,8 +215,8 @@ class Compiler {
       spec.destinations.push_back(destination);
       destinations.push_back(to.location);
     };
-    if (used_[index(output)]) add(storage_.home(output), 0, spec.out_channels, 1);
-    for (const Extra& extra : extras_[i]) {
+    if (analysis_.used(output)) add(storage_.home(output), 0, spec.out_channels, 1);
+    for (const Extra& extra : analysis_.extras(i)) {
       const Home to = extra.output >= 0 ? output_home(extra.output)
                                         : Storage::part(storage_.home(extra.whole), extra.channel);
       add(to, extra.origin.first, dims(extra.part)[1], extra.origin.repeat);
@@ -478,11 +258,11 @@ class Compiler {
   }
 
   Result<> emit_concat(const Layer& layer, std::size_t i) {
-    if (!used_[index(layer.outputs[0])]) return {};
+    if (!analysis_.used(layer.outputs[0])) return {};
     std::int64_t channel = 0;
     for (std::size_t k = 0; k < layer.inputs.size(); ++k) {
       const ValueId part = layer.inputs[k];
-      if (!in_place_[i][k] && !origin(part)) {
+      if (!analysis_.in_place(i)[k] && !analysis_.origin(part)) {
         FOVEA_TRY(emit_pointwise(layer.name, part, storage_.home(part),
                                  Storage::part(storage_.home(layer.outputs[0]), channel)));
       }
@@ -553,8 +333,8 @@ class Compiler {
     if (known_[index(id)] != nullptr) {
       return fail(ErrorCode::kUnsupported, value.name + " does not depend on the picture");
     }
-    if (is_map(id)) {
-      if (origin(id)) return {};
+    if (analysis_.is_map(id)) {
+      if (analysis_.origin(id)) return {};
       return emit_pointwise(value.name, id, storage_.home(id), output_home(to));
     }
     const Home from = storage_.home(id);
@@ -609,11 +389,7 @@ class Compiler {
   const KnownValues& known_;
   const CompileOptions& options_;
   Storage storage_;
-  std::vector<Path> paths_;
-  std::vector<std::int32_t> writers_;        // layer by value, -1: nobody
-  std::vector<bool> used_;                   // by value: somebody reads its home
-  std::vector<std::vector<bool>> in_place_;  // per layer, per part of a concat
-  std::vector<std::vector<Extra>> extras_;   // per layer
+  Analysis analysis_;
   std::set<std::pair<ValueId, DataType>> converted_;
   std::vector<std::string> refused_;
   Program program_;

@@ -1,0 +1,218 @@
+// See analysis.hpp. Uses are found from the network's end to its start: a convolution's output is
+// needed in its own home only if something reads it there.
+#include "nodes/detector/engine/cpu/native/analysis.hpp"
+
+#include <algorithm>
+
+#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/quantization.hpp"
+
+namespace fovea::engine::native {
+
+namespace {
+
+std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+
+}  // namespace
+
+std::optional<Activation> activation_of(OpType op) {
+  switch (op) {
+    case OpType::kSilu:
+      return Activation::kSilu;
+    case OpType::kRelu:
+      return Activation::kRelu;
+    case OpType::kLeakyRelu:
+      return Activation::kLeakyRelu;
+    case OpType::kSigmoid:
+      return Activation::kSigmoid;
+    case OpType::kHardSwish:
+      return Activation::kHardSwish;
+    default:
+      return std::nullopt;
+  }
+}
+
+Analysis::Analysis(const NetworkDefinition& network, const KnownValues& known, Storage& storage)
+    : network_(network),
+      known_(known),
+      storage_(storage),
+      writers_(network.values.size(), -1),
+      used_(network.values.size(), false),
+      in_place_(network.layers.size()),
+      extras_(network.layers.size()) {
+  for (std::size_t i = 0; i < network_.layers.size(); ++i) {
+    paths_.push_back(path_of(network_.layers[i]));
+    for (const ValueId id : network_.layers[i].outputs) {
+      writers_[index(id)] = static_cast<std::int32_t>(i);
+    }
+  }
+  place();
+  find_uses();
+}
+
+bool Analysis::pictures(const std::vector<ValueId>& ids) const {
+  return std::all_of(ids.begin(), ids.end(), [&](ValueId id) {
+    return id != kNoValue && storage_.is_picture(id) && known_[index(id)] == nullptr;
+  });
+}
+
+Path Analysis::path_of(const Layer& layer) const {
+  if (known_[index(layer.outputs[0])] != nullptr) return Path::kKnown;
+  if (layer.op == OpType::kImageInput) return Path::kImage;
+  if (layer.op == OpType::kConv)
+    return is_convolution(layer) ? Path::kConvolution : Path::kFallback;
+  if (moves_data(network_, layer)) {
+    switch (layer.op) {
+      case OpType::kConcat:
+        return pictures(layer.inputs) ? Path::kConcat : Path::kFallback;
+      case OpType::kSplit:
+        return pictures({layer.inputs[0]}) && !storage_.is_image(layer.inputs[0]) ? Path::kSplit
+                                                                                  : Path::kFallback;
+      case OpType::kMaxPool:
+        return is_pool(layer) ? Path::kPool : Path::kFallback;
+      default:
+        return pictures({layer.inputs[0]}) ? Path::kUpsample : Path::kFallback;
+    }
+  }
+  const bool plain = layer.activation == Activation::kNone && layer.residual == kNoValue &&
+                     pictures(layer.inputs) && pictures(layer.outputs);
+  if (plain && activation_of(layer.op)) return Path::kPointwise;
+  if (plain && layer.op == OpType::kAdd && dims(layer.inputs[0]) == dims(layer.inputs[1])) {
+    return Path::kPointwise;
+  }
+  return Path::kFallback;
+}
+
+const Constant* Analysis::constant(const Layer& layer, std::size_t input) const {
+  if (input >= layer.inputs.size() || layer.inputs[input] == kNoValue) return nullptr;
+  return known_[index(layer.inputs[input])].get();
+}
+
+bool Analysis::is_convolution(const Layer& layer) const {
+  if (!pictures({layer.inputs[0]}) || !pictures(layer.outputs)) return false;
+  if (layer.residual != kNoValue && !pictures({layer.residual})) return false;
+  const Constant* weights = constant(layer, 1);
+  if (weights == nullptr || weights->dtype != DataType::kFloat32 || weights->dims.size() != 4) {
+    return false;
+  }
+  const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
+  return !has_bias ||
+         (constant(layer, 2) != nullptr && constant(layer, 2)->dtype == DataType::kFloat32);
+}
+
+bool Analysis::is_pool(const Layer& layer) const {
+  const auto dilations = layer.ints_attribute("dilations", {1, 1});
+  return pictures({layer.inputs[0]}) && dilations == std::vector<std::int64_t>{1, 1};
+}
+
+void Analysis::place() {
+  for (std::size_t i = 0; i < paths_.size(); ++i) {
+    if (paths_[i] == Path::kSplit) storage_.split(network_.layers[i]);
+  }
+  for (std::size_t i = paths_.size(); i-- > 0;) {
+    if (paths_[i] == Path::kConcat) in_place_[i] = storage_.concat(network_.layers[i]);
+  }
+}
+
+std::optional<Origin> Analysis::origin(ValueId id) const {
+  Origin result;
+  while (writers_[index(id)] >= 0) {
+    result.layer = index(writers_[index(id)]);
+    const Layer& layer = network_.layers[result.layer];
+    switch (paths_[result.layer]) {
+      case Path::kConvolution:
+        return result;
+      case Path::kSplit:
+        for (const ValueId part : layer.outputs) {
+          if (part == id) break;
+          result.first += dims(part)[1];
+        }
+        break;
+      case Path::kUpsample:
+        if (result.repeat != 1) return std::nullopt;
+        result.repeat = 2;
+        break;
+      default:
+        return std::nullopt;
+    }
+    id = layer.inputs[0];
+  }
+  return std::nullopt;
+}
+
+void Analysis::use(ValueId id) {
+  if (id != kNoValue) used_[index(id)] = true;
+}
+// `id` must also appear as `extra` says: written by its convolution, or copied from its home.
+void Analysis::want(ValueId id, Extra extra) {
+  if (const auto from = origin(id)) {
+    extra.origin = *from;
+    extra.part = id;
+    extras_[from->layer].push_back(extra);
+  } else {
+    use(id);
+  }
+}
+bool Analysis::is_map(ValueId id) const {
+  return outputs_channels_last(network_.head) && storage_.is_picture(id) &&
+         known_[index(id)] == nullptr;
+}
+
+void Analysis::find_uses() {
+  for (std::size_t i = 0; i < network_.outputs.size(); ++i) {
+    const ValueId id = network_.outputs[i];
+    if (is_map(id)) {
+      want(id, {.output = static_cast<std::int32_t>(i)});
+    } else {
+      use(id);
+    }
+  }
+  // Readers come after writers, so going backwards every use is known in time.
+  for (std::size_t i = paths_.size(); i-- > 0;) find_layer_uses(i);
+}
+
+void Analysis::find_layer_uses(std::size_t i) {
+  const Layer& layer = network_.layers[i];
+  const auto used = [&](ValueId id) { return used_[index(id)]; };
+  switch (paths_[i]) {
+    case Path::kKnown:
+    case Path::kImage:
+      break;
+    case Path::kConvolution:
+      if (!storage_.is_image(layer.inputs[0])) use(layer.inputs[0]);
+      use(layer.residual);
+      break;
+    case Path::kPool:
+      use(layer.inputs[0]);
+      break;
+    case Path::kSplit:
+      if (std::any_of(layer.outputs.begin(), layer.outputs.end(), used)) use(layer.inputs[0]);
+      break;
+    case Path::kUpsample:
+      if (used(layer.outputs[0])) want(layer.outputs[0], {.whole = layer.outputs[0]});
+      // want() marks the output, not the input, of an upsampling that nothing can fuse.
+      if (used(layer.outputs[0]) && !origin(layer.outputs[0])) use(layer.inputs[0]);
+      break;
+    case Path::kConcat: {
+      if (!used(layer.outputs[0])) break;
+      std::int64_t channel = 0;
+      for (std::size_t part = 0; part < layer.inputs.size(); ++part) {
+        const ValueId id = layer.inputs[part];
+        if (in_place_[i][part]) {
+          use(id);
+        } else {
+          want(id, {.whole = layer.outputs[0], .channel = channel});
+        }
+        channel += dims(id)[1];
+      }
+      break;
+    }
+    case Path::kPointwise:
+    case Path::kFallback:
+      for (const ValueId id : layer.inputs) use(id);
+      use(layer.residual);
+      break;
+  }
+}
+
+}  // namespace fovea::engine::native
