@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/calibration_table.hpp"
 #include "nodes/detector/engine/crc32c.hpp"
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
@@ -117,6 +118,18 @@ bool run_plan(std::span<const std::byte> input) {
     const auto engine = load_engine(*plan);
     if (engine) run_once(**engine);
   }
+  return true;
+}
+
+// What was read can be written and read again.
+bool run_calibration(std::span<const std::byte> input) {
+  const auto table =
+      calibration_from_json({reinterpret_cast<const char*>(input.data()), input.size()});
+  if (!table) return false;
+  const std::string text = to_json(*table);
+  const auto again = calibration_from_json(text);
+  require(again.has_value(), again ? "" : again.error().message.c_str());
+  require(*again == *table && to_json(*again) == text, "a table reads as another one");
   return true;
 }
 

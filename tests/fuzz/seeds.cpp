@@ -10,6 +10,7 @@
 #include "msgs/registry.hpp"
 #include "msgs/tensor.hpp"
 #include "msgs/wire.hpp"
+#include "nodes/detector/engine/calibration_table.hpp"
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/plan.hpp"
@@ -136,6 +137,25 @@ std::vector<std::string> messages() {
 std::vector<std::string> make_seeds(std::string_view target) {
   if (target == "onnx") return {as_string(tiny_detector(12)), as_string(tiny_detector(17))};
   if (target == "plan") return plans();
+  if (target == "calibration") {
+    engine::LayerRanges ranges;
+    ranges.layer = "/model.0/conv/Conv";
+    ranges.pre_min = -3;
+    ranges.pre_max = 4;
+    ranges.pre_low = -2.5F;
+    ranges.pre_high = 3.5F;
+    ranges.out_min = -0.25F;
+    ranges.out_max = 4;
+    ranges.low = -0.25F;
+    ranges.high = {3.5F, 4, 3, 4, 2};
+    engine::CalibrationTable table;
+    table.model_hash = "0123";
+    table.identity = "4567";
+    table.pictures = 32;
+    table.percentile = 99.999;
+    table.layers = {ranges, ranges};
+    return {to_json(table)};
+  }
   if (target == "message") return messages();
   return {};
 }

@@ -22,10 +22,13 @@ namespace fovea::fuzz {
 
 namespace {
 
-constexpr std::array kTargets = {
-    Target{"onnx", run_onnx},         Target{"plan", run_plan},
-    Target{"metadata", run_metadata}, Target{"message", run_message},
-    Target{"launch", run_launch},     Target{"parameters", run_parameters}};
+constexpr std::array kTargets = {Target{"onnx", run_onnx},
+                                 Target{"plan", run_plan},
+                                 Target{"calibration", run_calibration},
+                                 Target{"metadata", run_metadata},
+                                 Target{"message", run_message},
+                                 Target{"launch", run_launch},
+                                 Target{"parameters", run_parameters}};
 
 std::string_view as_text(std::span<const std::byte> input) {
   return {reinterpret_cast<const char*>(input.data()), input.size()};

@@ -22,12 +22,13 @@ std::span<const Target> all_targets();
 // nullptr if there is none.
 const Target* find_target(std::string_view name);
 
-bool run_onnx(std::span<const std::byte> input);        // a model: parse, lower
-bool run_plan(std::span<const std::byte> input);        // a plan: load, run once
-bool run_metadata(std::span<const std::byte> input);    // class names and sizes of a model
-bool run_message(std::span<const std::byte> input);     // a type's number, then a message's bytes
-bool run_launch(std::span<const std::byte> input);      // a launch file
-bool run_parameters(std::span<const std::byte> input);  // a node's YAML file
+bool run_onnx(std::span<const std::byte> input);         // a model: parse, lower
+bool run_plan(std::span<const std::byte> input);         // a plan: load, run once
+bool run_calibration(std::span<const std::byte> input);  // a calibration table
+bool run_metadata(std::span<const std::byte> input);     // class names and sizes of a model
+bool run_message(std::span<const std::byte> input);      // a type's number, then a message's bytes
+bool run_launch(std::span<const std::byte> input);       // a launch file
+bool run_parameters(std::span<const std::byte> input);   // a node's YAML file
 
 // Valid inputs made by the code of today, for formats that change with it.
 std::vector<std::string> make_seeds(std::string_view target);
