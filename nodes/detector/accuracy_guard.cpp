@@ -210,9 +210,10 @@ Json described(const Measurement& m, bool labelled) {
 
 }  // namespace
 
-Result<GuardReport> search(GuardReport report, const std::vector<QuantizableLayer>& layers,
-                           const GuardOptions& options, const Measure& measure,
-                           const engine::Progress& progress) {
+Result<GuardReport> search_quantization(GuardReport report,
+                                        const std::vector<QuantizableLayer>& layers,
+                                        const GuardOptions& options, const Measure& measure,
+                                        const engine::Progress& progress) {
   report.options = options;
   report.trials.clear();
   report.accepted.reset();

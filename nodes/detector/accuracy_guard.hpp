@@ -60,11 +60,12 @@ struct GuardReport {
   std::string verdict;                  // one sentence for people
 };
 
-// `report` comes with labelled, pictures and fp32 filled in; search() fills in the rest. A report
-// without `accepted` means that int8 is refused. Errors: `measure`'s.
-Result<GuardReport> search(GuardReport report, const std::vector<engine::QuantizableLayer>& layers,
-                           const GuardOptions& options, const Measure& measure,
-                           const engine::Progress& progress = {});
+// `report` comes with labelled, pictures and fp32 filled in; search_quantization() fills in the
+// rest. A report without `accepted` means that int8 is refused. Errors: `measure`'s.
+Result<GuardReport> search_quantization(GuardReport report,
+                                        const std::vector<engine::QuantizableLayer>& layers,
+                                        const GuardOptions& options, const Measure& measure,
+                                        const engine::Progress& progress = {});
 
 std::string to_json(const GuardReport& report);
 

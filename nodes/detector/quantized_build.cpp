@@ -63,7 +63,8 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
     FOVEA_ASSIGN(auto engine, engine::load_engine(quantised));
     return meter.measure(std::move(engine), extent);
   };
-  FOVEA_ASSIGN(report, search(std::move(report), layers, request.guard, measure, progress));
+  FOVEA_ASSIGN(report,
+               search_quantization(std::move(report), layers, request.guard, measure, progress));
   if (!report.accepted) {
     return without_int8(request, report, report.verdict);
   }

@@ -95,5 +95,20 @@ TEST(Accuracy, ClassesAreApartAndThoseWithoutBoxesAreLeftOut) {
   EXPECT_NEAR(accuracy.map50, 0.5, 1e-12);
 }
 
+TEST(MapDifference, IsCertainOnlyIfAllPicturesAgree) {
+  std::vector<PictureResult> good;
+  std::vector<PictureResult> mixed;
+  for (int i = 0; i < 40; ++i) {
+    good.push_back({{box(0)}, {box(0, 0.9F)}});
+    mixed.push_back({{box(0)}, {box(i % 2 == 0 ? 0.0F : 50.0F, 0.9F)}});
+  }
+  EXPECT_EQ(map_difference_half_width(good, good), 0);
+  const double width = map_difference_half_width(good, mixed);
+  EXPECT_GT(width, 0.02);
+  EXPECT_LT(width, 0.4);
+  EXPECT_EQ(map_difference_half_width(good, mixed), width) << "the same every time";
+  EXPECT_EQ(map_difference_half_width({}, {}), 0);
+}
+
 }  // namespace
 }  // namespace fovea

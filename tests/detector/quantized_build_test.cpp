@@ -1,0 +1,235 @@
+// From folders of pictures to an int8 plan, with a small detector on the reference provider and
+// pictures that no codec has to read.
+#include "nodes/detector/quantized_build.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "tests/engine/small_network.hpp"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kSide = 64;
+constexpr std::int64_t kClasses = 3;
+constexpr std::int64_t kRegMax = 4;
+
+// One level of stride 8. Its logits lie around 0, so that there is something to detect.
+engine::Plan small_detector(std::string provider = "reference") {
+  engine::test::SmallNetwork n(kSide, kSide);
+  auto x = n.stem(8);
+  x = n.conv(x, {.in = 8, .out = 8, .kernel = 3, .stride = 2});
+  x = n.conv(n.c2f(x, 8, 8), {.in = 8, .out = 16, .kernel = 3, .stride = 2});
+  const auto box =
+      n.conv(x, {.in = 16, .out = 4 * kRegMax, .activation = engine::Activation::kNone});
+  const auto cls = n.conv(x, {.in = 16, .out = kClasses, .activation = engine::Activation::kNone});
+  engine::Plan plan;
+  plan.provider = std::move(provider);
+  plan.model_hash = "of the model";
+  plan.network = n.finish({box, cls});
+  plan.network.value(box).name = "box0";
+  plan.network.value(cls).name = "cls0";
+  plan.network.head = {engine::HeadKind::kDfl, kClasses, kRegMax, {8}};
+  plan.network.class_names = {"a", "b", "c"};
+  EXPECT_TRUE(engine::infer_shapes(plan.network, 1));
+  return plan;
+}
+
+// A picture as its file's name says: noise over blocks.
+Result<Picture> imagine(const std::string& path) {
+  if (path.find("broken") != std::string::npos) {
+    return fail(ErrorCode::kCorrupt, path + ": not a picture");
+  }
+  std::seed_seq seed(path.end() - 8, path.end());
+  std::mt19937 random(seed);
+  Picture picture{80, 60, std::vector<std::byte>(80 * 60 * 3)};
+  for (std::byte& value : picture.bgr) value = static_cast<std::byte>(random() & 0xFF);
+  return picture;
+}
+
+class QuantizedBuild : public testing::Test {
+ protected:
+  QuantizedBuild()
+      : folder_(fs::temp_directory_path() / ("fovea-quantized-" + std::to_string(::getpid()))) {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  ~QuantizedBuild() override { fs::remove_all(folder_); }
+
+  fs::path pictures(const std::string& name, int count) const {
+    fs::create_directories(folder_ / name);
+    for (int i = 0; i < count; ++i) {
+      std::ofstream(folder_ / name / (std::to_string(1000 + i) + ".jpg")) << name << i;
+    }
+    return folder_ / name;
+  }
+
+  static QuantizedBuildRequest request(const Calibrated& calibrated, const fs::path& samples) {
+    QuantizedBuildRequest result;
+    result.fp32 = small_detector();
+    result.table = calibrated.table;
+    auto set = read_sample_set(samples);
+    EXPECT_TRUE(set) << set.error().message;
+    result.samples = *set;
+    return result;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(QuantizedBuild, CalibrationFolderMustHaveEnoughPictures) {
+  const auto refused = [&](const fs::path& folder, ErrorCode code, const std::string& text) {
+    const auto result = calibrate_from({.folder = folder, .cache = {}}, small_detector(), imagine);
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, code) << result.error().message;
+    EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message;
+  };
+  refused(folder_ / "absent", ErrorCode::kNotFound, "absent");
+  refused(pictures("none", 0), ErrorCode::kNotFound, "no pictures there");
+  refused(pictures("few", 7), ErrorCode::kInvalidArgument,
+          "7 pictures; calibration needs at least 8");
+  refused({}, ErrorCode::kInvalidArgument, "at least 8 calibration pictures");
+  const fs::path broken = pictures("broken", 9);
+  refused(broken, ErrorCode::kCorrupt, "broken");
+}
+
+TEST_F(QuantizedBuild, CacheFileIsReusedByteForByte) {
+  const CalibrationRequest request{.folder = pictures("calib", 9), .cache = folder_ / "t.json"};
+  const engine::Plan plan = small_detector();
+  const auto first = calibrate_from(request, plan, imagine);
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_FALSE(first->reused);
+  EXPECT_NE(first->note.find("9 calibration pictures; 32 or more are better"), std::string::npos);
+  const auto no_reader = [](const std::string&) -> Result<Picture> {
+    return fail(ErrorCode::kInternal, "nothing needs to be decoded");
+  };
+  const auto second = calibrate_from(request, plan, no_reader);
+  ASSERT_TRUE(second) << second.error().message;
+  EXPECT_TRUE(second->reused);
+  EXPECT_EQ(second->table, first->table);
+  // The file alone will do.
+  const auto alone = calibrate_from({.folder = {}, .cache = request.cache}, plan, no_reader);
+  ASSERT_TRUE(alone) << alone.error().message;
+  EXPECT_EQ(alone->table, first->table);
+  // Another picture: another table.
+  std::ofstream(request.folder / "1003.jpg") << "changed";
+  const auto third = calibrate_from(request, plan, imagine);
+  ASSERT_TRUE(third);
+  EXPECT_FALSE(third->reused);
+  EXPECT_NE(third->note.find("replaced"), std::string::npos) << third->note;
+  EXPECT_NE(third->table.identity, first->table.identity);
+}
+
+TEST_F(QuantizedBuild, DamagedOrForeignCacheFileIsReplacedOrRefused) {
+  const CalibrationRequest request{.folder = pictures("calib", 9), .cache = folder_ / "t.json"};
+  std::ofstream(request.cache) << "{ half a table";
+  const auto replaced = calibrate_from(request, small_detector(), imagine);
+  ASSERT_TRUE(replaced);
+  EXPECT_FALSE(replaced->reused);
+  engine::Plan other = small_detector();
+  other.model_hash = "of another";
+  const auto foreign = calibrate_from({.folder = {}, .cache = request.cache}, other, imagine);
+  ASSERT_FALSE(foreign);
+  EXPECT_NE(foreign.error().message.find("another model"), std::string::npos);
+}
+
+TEST_F(QuantizedBuild, MakesAnInt8PlanAndReportsOnIt) {
+  const auto calibrated =
+      calibrate_from({.folder = pictures("calib", 12), .cache = {}}, small_detector(), imagine);
+  ASSERT_TRUE(calibrated) << calibrated.error().message;
+  QuantizedBuildRequest wanted = request(*calibrated, pictures("samples", 5));
+  wanted.guard.min_agreement = 30;
+  const auto built = build_quantized(wanted, imagine);
+  ASSERT_TRUE(built) << built.error().message;
+  EXPECT_EQ(built->plan.precision, "int8");
+  EXPECT_FALSE(built->plan.network.quantization.empty());
+  const auto report = nlohmann::json::parse(built->plan.accuracy_report);
+  EXPECT_EQ(report["pictures"], 5);
+  EXPECT_EQ(report["labelled"], false);
+  const auto& recipe = report["trials"][0];
+  EXPECT_GT(recipe["agreement"], 30);
+  EXPECT_LT(recipe["agreement"], 100);
+  EXPECT_GT(recipe["dlogit"], 0);
+  EXPECT_LT(recipe["dlogit"], 0.5);
+  // It lies in the manifest, and the plan survives its file.
+  const auto bytes = engine::serialize(built->plan);
+  const auto manifest = engine::read_manifest(bytes);
+  ASSERT_TRUE(manifest);
+  EXPECT_EQ(nlohmann::json::parse(*manifest)["accuracy"], report);
+  const auto again = build_quantized(wanted, imagine);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(engine::serialize(again->plan), bytes);
+}
+
+TEST_F(QuantizedBuild, RefusesInt8BeyondTheBudgetAndBestFallsBackToF32) {
+  const auto calibrated =
+      calibrate_from({.folder = pictures("calib", 12), .cache = {}}, small_detector(), imagine);
+  ASSERT_TRUE(calibrated);
+  QuantizedBuildRequest wanted = request(*calibrated, pictures("samples", 2));
+  wanted.guard.min_agreement = 100;
+  wanted.guard.max_lifted_macs = 0;
+  const auto refused = build_quantized(wanted, imagine);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(refused.error().message.find("int8 refused"), std::string::npos);
+  wanted.best = true;
+  const auto best = build_quantized(wanted, imagine);
+  ASSERT_TRUE(best) << best.error().message;
+  EXPECT_EQ(best->plan.precision, "fp32");
+  EXPECT_TRUE(best->plan.network.quantization.empty());
+  EXPECT_EQ(best->verdict.rfind("fp32: int8 refused", 0), 0U) << best->verdict;
+}
+
+TEST_F(QuantizedBuild, ProviderWithoutInt8SaysSo) {
+  const auto calibrated =
+      calibrate_from({.folder = pictures("calib", 12), .cache = {}}, small_detector(), imagine);
+  ASSERT_TRUE(calibrated);
+  QuantizedBuildRequest wanted;
+  wanted.fp32 = small_detector("onednn");
+  wanted.table = calibrated->table;
+  const auto refused = build_quantized(wanted, imagine);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(refused.error().message.find("onednn cannot run int8"), std::string::npos)
+      << refused.error().message;
+  wanted.best = true;
+  const auto best = build_quantized(wanted, imagine);
+  ASSERT_TRUE(best);
+  EXPECT_EQ(best->plan.precision, "fp32");
+}
+
+TEST_F(QuantizedBuild, LabelledSetGivesALoss) {
+  const fs::path set = folder_ / "set";
+  pictures("set/images", 4);
+  fs::create_directories(set / "labels");
+  std::ofstream(set / "classes.txt") << "a\nb\nc\n";
+  for (int i = 0; i < 4; ++i) {
+    std::ofstream(set / "labels" / (std::to_string(1000 + i) + ".txt")) << "1 0.5 0.5 0.4 0.4\n";
+  }
+  const auto samples = read_sample_set(set);
+  ASSERT_TRUE(samples) << samples.error().message;
+  EXPECT_TRUE(samples->labelled);
+  auto fp32 = engine::load_engine(small_detector());
+  ASSERT_TRUE(fp32) << fp32.error().message;
+  const auto meter = AccuracyMeter::create(*fp32, *samples, imagine);
+  ASSERT_TRUE(meter) << meter.error().message;
+  const auto same = meter->measure(*fp32, Extent::kAll);
+  ASSERT_TRUE(same);
+  EXPECT_EQ(same->loss, 0);
+  EXPECT_EQ(same->half_width, 0);
+  EXPECT_EQ(same->dlogit, 0);
+  EXPECT_NEAR(same->agreement, 100, 1e-9);
+  SampleSet other = *samples;
+  other.classes = {"x"};
+  EXPECT_FALSE(AccuracyMeter::create(*fp32, other, imagine));
+}
+
+}  // namespace
+}  // namespace fovea
