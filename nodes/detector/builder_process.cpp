@@ -25,6 +25,8 @@ namespace {
 
 constexpr int kNice = 10;
 constexpr std::size_t kMaxLine = 1024;
+constexpr std::size_t kMaxOutput = 1 << 20;
+constexpr int kPollMs = 50;
 
 struct Pipe {
   std::array<int, 2> ends{-1, -1};
@@ -36,7 +38,7 @@ struct Pipe {
   void close_writer() { ::close(std::exchange(ends[1], -1)); }
 };
 
-Result<pid_t> spawn(std::vector<std::string>& command, int output) {
+Result<pid_t> spawn(std::vector<std::string>& command, int output, int errors) {
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -46,7 +48,7 @@ Result<pid_t> spawn(std::vector<std::string>& command, int output) {
   posix_spawnattr_init(&attributes);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
   // A node blocks its stop signals and ignores SIGPIPE; a child would inherit both.
   sigset_t none;
   sigset_t all;
@@ -110,19 +112,31 @@ class Listener {
   std::string last_words_;
 };
 
-// Until the child closes its end; false if `stop_fd` came first.
-bool listen(int output, int stop_fd, Listener& listener) {
-  std::array<pollfd, 2> watched{{{stop_fd, POLLIN, 0}, {output, POLLIN, 0}}};
+// Until the child has closed both its ends; false if `keep_going` said so first.
+bool listen(int output, int errors, const std::function<bool()>& keep_going, std::string& text,
+            Listener& listener) {
+  std::array<pollfd, 2> watched{{{output, POLLIN, 0}, {errors, POLLIN, 0}}};
   std::array<char, 4096> buffer;
-  for (;;) {
-    if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) return false;
-    if (watched[0].revents != 0) return false;
-    if (watched[1].revents == 0) continue;
-    const ssize_t got = ::read(output, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return true;
-    listener.add({buffer.data(), static_cast<std::size_t>(got)});
+  while (watched[0].fd >= 0 || watched[1].fd >= 0) {
+    if (!keep_going()) return false;
+    if (::poll(watched.data(), watched.size(), kPollMs) <= 0) continue;
+    for (pollfd& end : watched) {
+      if (end.fd < 0 || end.revents == 0) continue;
+      const ssize_t got = ::read(end.fd, buffer.data(), buffer.size());
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) {
+        end.fd = -1;
+        continue;
+      }
+      const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
+      if (&end == &watched[1]) {
+        listener.add(bytes);
+      } else if (text.size() < kMaxOutput) {
+        text += bytes;
+      }
+    }
   }
+  return true;
 }
 
 std::string describe(int status) {
@@ -140,14 +154,20 @@ std::filesystem::path builder_executable() {
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "fovea-engine";
 }
 
-Result<> run_builder(std::vector<std::string> command, int stop_fd,
-                     const engine::Progress& progress) {
-  Pipe pipe;
-  if (::pipe2(pipe.ends.data(), O_CLOEXEC) != 0) return fail_errno(ErrorCode::kInternal, "pipe");
-  FOVEA_ASSIGN(const pid_t child, spawn(command, pipe.ends[1]));
-  pipe.close_writer();
+Result<std::string> run_builder(std::vector<std::string> command,
+                                const std::function<bool()>& keep_going,
+                                const engine::Progress& progress) {
+  Pipe output;
+  Pipe errors;
+  for (Pipe* pipe : {&output, &errors}) {
+    if (::pipe2(pipe->ends.data(), O_CLOEXEC) != 0) return fail_errno(ErrorCode::kInternal, "pipe");
+  }
+  FOVEA_ASSIGN(const pid_t child, spawn(command, output.ends[1], errors.ends[1]));
+  output.close_writer();
+  errors.close_writer();
+  std::string text;
   Listener listener(progress);
-  const bool ended = listen(pipe.ends[0], stop_fd, listener);
+  const bool ended = listen(output.ends[0], errors.ends[0], keep_going, text, listener);
   // The cache survives a kill at any moment, so there is nothing to wait for.
   if (!ended) ::kill(-child, SIGKILL);
   int status = 0;
@@ -155,7 +175,7 @@ Result<> run_builder(std::vector<std::string> command, int stop_fd,
     if (errno != EINTR) return fail_errno(ErrorCode::kInternal, "waitpid");
   }
   if (!ended) return fail(ErrorCode::kUnavailable, "the builder was stopped");
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
   const std::string& words = listener.last_words();
   return fail(ErrorCode::kUnavailable, fmt::format("the builder {}{}{}", describe(status),
                                                    words.empty() ? "" : ": ", words));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,12 +15,14 @@ namespace fovea {
 // arguments and reports in the same way.
 std::filesystem::path builder_executable();
 
-// Runs `command` at low priority until it ends, or until `stop_fd` becomes readable, which kills it
-// with everything it started. Blocks the calling thread, which the child does not outlive. Lines of
-// its output that begin with a percentage, as `fovea-engine build` prints them, call `progress`.
+// Runs `command` at low priority until it ends, and returns what it wrote to standard output.
+// `keep_going` is called several times a second; false kills it with everything it started. Blocks
+// the calling thread. Lines on its standard error that begin with a percentage, as `fovea-engine
+// build` prints them, call `progress`.
 // Errors: kUnavailable with what happened to it and its last other line; kInternal if it cannot be
 // started.
-Result<> run_builder(std::vector<std::string> command, int stop_fd,
-                     const engine::Progress& progress);
+Result<std::string> run_builder(std::vector<std::string> command,
+                                const std::function<bool()>& keep_going,
+                                const engine::Progress& progress);
 
 }  // namespace fovea

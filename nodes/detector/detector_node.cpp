@@ -35,7 +35,10 @@ class DetectorNode final : public Node {
     p.add("cameras", &cameras_, "Names of the cameras to serve").required();
     p.add("model", &model_, "ONNX file").required();
     p.add("provider", &provider_, "What runs the network").one_of({"cpu", "reference"});
-    p.add("precision", &precision_, "Arithmetic of the network").one_of({"fp32"});
+    p.add("precision", &precision_, "Arithmetic of the network").one_of({"fp32", "int8", "best"});
+    p.add("calibration", &calibration_,
+          "For int8 and best: folder of pictures from where the detector runs, or the table that "
+          "`fovea engine build --calib-cache` made from one");
     p.add("build", &build_,
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
           "beside; or auto: beside where building takes long")
@@ -128,26 +131,41 @@ class DetectorNode final : public Node {
 
   // The engine, and what every frame's message has in common.
   Result<> load() {
-    PlanRequest request;
-    request.model = model_;
-    request.config.provider = provider_;
-    request.config.precision = precision_;
-    request.config.max_batch = static_cast<std::int32_t>(max_batch_);
-    request.config.threads =
+    if (precision_ != "fp32" && calibration_.empty()) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("precision is {}; that needs `calibration`, a folder of pictures from "
+                      "where the detector runs or a table made from them",
+                      precision_));
+    }
+    ServeRequest request;
+    request.plan.model = model_;
+    request.plan.config.provider = provider_;
+    request.plan.config.precision = precision_;
+    request.plan.config.max_batch = static_cast<std::int32_t>(max_batch_);
+    request.plan.config.threads =
         threads_ > 0 ? static_cast<std::int32_t>(threads_)
                      : static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
-    request.config.keep_output0 = keep_output0_;
-    const BuildMode mode = build_ == "wait"     ? BuildMode::kWait
-                           : build_ == "beside" ? BuildMode::kBeside
-                                                : BuildMode::kAuto;
-    FOVEA_ASSIGN(server_, EngineServer::start(
-                              request, cache_dir_, mode,
-                              {.progress = [this](const BuildProgress& p) { show_progress(p); },
-                               .information = [](std::string_view text) { log_info("{}", text); },
-                               .warning = [](std::string_view text) { log_warning("{}", text); },
-                               .serving = [this](const engine::EngineInfo& info, bool cached,
-                                                 double s) { show_engine(info, cached, s); },
-                               .stop_requested = [] { return Executor::stop_signalled(); }}));
+    request.plan.config.keep_output0 = keep_output0_;
+    request.calibration = calibration_;
+    request.cache_dir = cache_dir_;
+    request.mode = build_ == "wait"     ? BuildMode::kWait
+                   : build_ == "beside" ? BuildMode::kBeside
+                                        : BuildMode::kAuto;
+    FOVEA_ASSIGN(
+        server_,
+        EngineServer::start(
+            std::move(request),
+            {.progress = [this](const BuildProgress& progress) { show_progress(progress); },
+             .information = [](std::string_view text) { log_info("{}", text); },
+             .warning = [](std::string_view text) { log_warning("{}", text); },
+             .serving = [this](const engine::EngineInfo& info, bool cached,
+                               double seconds) { show_engine(info, cached, seconds); },
+             .keep_going =
+                 [this] {
+                   beat();
+                   return !Executor::stop_signalled();
+                 }}));
     set_status(msgs::DiagnosticLevel::kOk, "");
     engine_us_ = &metrics().histogram("engine_us");
     batches_.clear();
@@ -298,6 +316,7 @@ class DetectorNode final : public Node {
   std::string model_;
   std::string provider_ = "cpu";
   std::string precision_ = "fp32";
+  std::string calibration_;
   std::string build_ = "auto";
   std::int64_t max_batch_ = 4;
   double max_delay_ms_ = 0;

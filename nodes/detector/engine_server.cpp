@@ -8,8 +8,7 @@
 #include <vector>
 
 #include <fmt/core.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "nodes/detector/builder_process.hpp"
 #include "nodes/detector/model_description.hpp"
@@ -39,13 +38,17 @@ class Aligned {
   std::unique_ptr<std::byte[], Free> memory_;
 };
 
-std::vector<std::string> build_command(const PlanRequest& request, const PlanCache& cache) {
-  const engine::BuilderConfig& config = request.config;
+bool takes_long(const PlanRequest& request) { return request.config.precision != "fp32"; }
+
+std::vector<std::string> build_command(const ServeRequest& request, const PlanCache& cache) {
+  const engine::BuilderConfig& config = request.plan.config;
   std::vector<std::string> command = {builder_executable().string(),
                                       "build",
                                       "--end-with-parent",
+                                      "--json",
+                                      "-",
                                       "--onnx",
-                                      request.model.string(),
+                                      request.plan.model.string(),
                                       "--provider",
                                       config.provider,
                                       "--precision",
@@ -57,58 +60,61 @@ std::vector<std::string> build_command(const PlanRequest& request, const PlanCac
                                       "--cache-dir",
                                       cache.folder().string()};
   if (config.keep_output0) command.emplace_back("--keep-output0");
+  if (!request.calibration.empty() && takes_long(request.plan)) {
+    std::error_code error;
+    const bool folder = std::filesystem::is_directory(request.calibration, error);
+    command.emplace_back(folder ? "--calib" : "--calib-cache");
+    command.push_back(request.calibration.string());
+  }
   return command;
+}
+
+// From the builder's report.
+std::string plan_path(const std::string& report) {
+  const auto json = nlohmann::json::parse(report, nullptr, /*allow_exceptions=*/false);
+  const auto plan = json.is_object() ? json.find("plan") : json.end();
+  return plan != json.end() && plan->is_string() ? plan->get<std::string>() : std::string();
 }
 
 }  // namespace
 
-EngineServer::EngineServer(PlanRequest request, const std::filesystem::path& cache_dir,
-                           ServerEvents events)
-    : request_(std::move(request)), cache_(cache_dir), events_(std::move(events)) {}
+EngineServer::EngineServer(ServeRequest request, ServerEvents events)
+    : request_(std::move(request)), cache_(request_.cache_dir), events_(std::move(events)) {}
 
 EngineServer::~EngineServer() {
-  if (builder_.joinable()) {
-    stopping_ = true;
-    ::eventfd_write(stop_fd_, 1);
-    builder_.join();
-  }
-  if (stop_fd_ >= 0) ::close(stop_fd_);
+  stopping_ = true;
+  if (builder_.joinable()) builder_.join();
 }
 
-Result<std::unique_ptr<EngineServer>> EngineServer::start(const PlanRequest& request,
-                                                          const std::filesystem::path& cache_dir,
-                                                          BuildMode mode, ServerEvents events) {
+Result<std::unique_ptr<EngineServer>> EngineServer::start(ServeRequest request,
+                                                          ServerEvents events) {
   auto server =
-      std::unique_ptr<EngineServer>(new EngineServer(request, cache_dir, std::move(events)));
-  FOVEA_TRY(server->load(mode));
+      std::unique_ptr<EngineServer>(new EngineServer(std::move(request), std::move(events)));
+  FOVEA_TRY(server->load());
   return server;
 }
 
-Result<> EngineServer::load(BuildMode mode) {
+Result<> EngineServer::load() {
+  const bool beside = request_.mode == BuildMode::kBeside ||
+                      (request_.mode == BuildMode::kAuto && takes_long(request_.plan));
+  if (!beside && !takes_long(request_.plan)) return load_at_once();
+  if (!beside) {  // what calibrates and measures lives in the builder
+    FOVEA_ASSIGN(Serving serving, build_elsewhere(/*beside=*/false));
+    serve_first(std::move(serving), /*cached=*/false);
+    return {};
+  }
+  if (!takes_long(request_.plan)) {
+    FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_.plan));
+    if (wanted.cached) return load_at_once();
+  }
+  return load_untuned();
+}
+
+Result<> EngineServer::load_at_once() {
   const auto progress = [this](std::string_view stage, double done) {
     events_.progress({.stage = stage, .done = done});
   };
-  if (mode == BuildMode::kBeside ||
-      (mode == BuildMode::kAuto && request_.config.precision != "fp32")) {
-    FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_));
-    if (!wanted.cached) {
-      const auto start = std::chrono::steady_clock::now();
-      engine::BuilderConfig untuned = request_.config;
-      untuned.precision = "fp32";
-      FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.model, untuned, progress));
-      FOVEA_ASSIGN(serving_, make_ready(plan, progress));
-      info_ = serving_.engine->info();
-      events_.serving(info_, /*cached=*/false, seconds_since(start));
-      events_.information(
-          fmt::format("an untuned fp32 engine serves while plan {:.12} is built: {}", wanted.key,
-                      wanted.reason));
-      stop_fd_ = ::eventfd(0, EFD_CLOEXEC);
-      if (stop_fd_ < 0) return fail_errno(ErrorCode::kExhausted, "eventfd");
-      builder_ = std::thread([this, wanted] { build_beside(wanted); });
-      return {};
-    }
-  }
-  FOVEA_ASSIGN(const CachedPlan cached, cache_.get_or_build(request_, progress));
+  FOVEA_ASSIGN(const CachedPlan cached, cache_.get_or_build(request_.plan, progress));
   if (!cached.warning.empty()) events_.warning(cached.warning);
   if (cached.hit) {
     events_.information(
@@ -117,10 +123,33 @@ Result<> EngineServer::load(BuildMode mode) {
     events_.information(fmt::format("plan {:.12} built in {:.1f} s: {}", cached.key, cached.seconds,
                                     cached.reason));
   }
-  FOVEA_ASSIGN(serving_, make_ready(cached.plan, progress));
-  info_ = serving_.engine->info();
-  events_.serving(info_, cached.hit, cached.seconds);
+  FOVEA_ASSIGN(Serving serving, make_ready(cached.plan, progress));
+  serving.seconds = cached.seconds;
+  serve_first(std::move(serving), cached.hit);
   return {};
+}
+
+Result<> EngineServer::load_untuned() {
+  const auto progress = [this](std::string_view stage, double done) {
+    events_.progress({.stage = stage, .done = done});
+  };
+  const auto start = std::chrono::steady_clock::now();
+  engine::BuilderConfig untuned = request_.plan.config;
+  untuned.precision = "fp32";
+  FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.plan.model, untuned, progress));
+  FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));
+  serving.seconds = seconds_since(start);
+  serve_first(std::move(serving), /*cached=*/false);
+  events_.information(fmt::format("an untuned fp32 engine serves until the {} one is ready",
+                                  request_.plan.config.precision));
+  builder_ = std::thread([this] { replace_when_built(); });
+  return {};
+}
+
+void EngineServer::serve_first(Serving serving, bool cached) {
+  serving_ = std::move(serving);
+  info_ = serving_.engine->info();
+  events_.serving(info_, cached, serving_.seconds);
 }
 
 Result<EngineServer::Serving> EngineServer::make_ready(const engine::Plan& plan,
@@ -143,38 +172,50 @@ Result<> EngineServer::warm_up(const Serving& serving, const engine::Progress& p
     pointers.push_back(outputs.back().get());
   }
   std::vector<engine::BatchItem> items;
-  for (std::int32_t size = 1; size <= info.max_batch && !events_.stop_requested(); ++size) {
-    if (progress) progress(fmt::format("warm up batch {} of {}", size, info.max_batch), 1);
+  for (std::int32_t size = 1; size <= info.max_batch && !stopping_; ++size) {
+    if (progress) {  // nothing serves yet
+      if (!events_.keep_going()) break;
+      progress(fmt::format("warm up batch {} of {}", size, info.max_batch), 1);
+    }
     items.push_back({.input = input.get(), .outputs = pointers});
     FOVEA_TRY(serving.context->execute(items));
   }
   return {};
 }
 
-void EngineServer::build_beside(const CacheStatus& wanted) {
-  if (const auto built = wait_for_build(wanted); !built && !stopping_) {
-    events_.warning(fmt::format("plan {:.12} is not to be had, the untuned engine serves on: {}",
-                                wanted.key, built.error().message));
-  }
+Result<EngineServer::Serving> EngineServer::build_elsewhere(bool beside) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto progress = [&](std::string_view stage, double done) {
+    const double eta = done > 0 ? seconds_since(start) * (1 - done) / done : -1.0;
+    events_.progress({stage, done, eta, beside});
+  };
+  FOVEA_ASSIGN(const std::string report,
+               run_builder(
+                   build_command(request_, cache_),
+                   [&] { return !stopping_ && (beside || events_.keep_going()); }, progress));
+  const std::string path = plan_path(report);
+  if (path.empty()) return fail(ErrorCode::kUnavailable, "the builder names no plan");
+  FOVEA_ASSIGN(const engine::Plan plan, engine::read_plan(path));
+  FOVEA_ASSIGN(Serving serving,
+               make_ready(plan, beside ? engine::Progress() : engine::Progress(progress)));
+  serving.seconds = seconds_since(start);
+  return serving;
 }
 
-Result<> EngineServer::wait_for_build(const CacheStatus& wanted) {
-  const auto start = std::chrono::steady_clock::now();
-  FOVEA_TRY(run_builder(
-      build_command(request_, cache_), stop_fd_, [&](std::string_view stage, double done) {
-        const double eta = done > 0 ? seconds_since(start) * (1 - done) / done : -1.0;
-        events_.progress({stage, done, eta, /*beside=*/true});
-      }));
-  FOVEA_ASSIGN(const engine::Plan plan, cache_.find(wanted.key, wanted.inputs));
-  FOVEA_ASSIGN(Serving next, make_ready(plan, {}));
-  if (!same_bindings(next.engine->info(), info_)) {
-    return fail(ErrorCode::kInternal, "its outputs differ from those that are served");
+void EngineServer::replace_when_built() {
+  auto next = build_elsewhere(/*beside=*/true);
+  if (stopping_) return;
+  if (next && !same_bindings(next->engine->info(), info_)) {
+    next = fail(ErrorCode::kInternal, "its inputs or outputs differ from those that are served");
   }
-  next.seconds = seconds_since(start);
+  if (!next) {
+    events_.warning(fmt::format("no {} engine, the untuned one serves on: {}",
+                                request_.plan.config.precision, next.error().message));
+    return;
+  }
   const std::lock_guard lock(mutex_);
-  next_ = std::move(next);
+  next_ = std::move(*next);
   next_ready_ = true;
-  return {};
 }
 
 Result<> EngineServer::execute(std::span<const engine::BatchItem> batch) {

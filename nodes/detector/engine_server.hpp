@@ -39,16 +39,22 @@ struct ServerEvents {
   std::function<void(std::string_view)> warning;
   // What serves from now on, at first and after a swap; `seconds` went into loading or building it.
   std::function<void(const engine::EngineInfo&, bool cached, double seconds)> serving;
-  std::function<bool()> stop_requested;  // ends start() early
+  std::function<bool()> keep_going;  // called several times a second by start(); false ends it
+};
+
+struct ServeRequest {
+  PlanRequest plan;
+  // For int8 and best: a folder of pictures from where the detector runs, or a calibration table.
+  std::filesystem::path calibration;
+  std::filesystem::path cache_dir;
+  BuildMode mode = BuildMode::kAuto;
 };
 
 class EngineServer {
  public:
   // Returns when frames can be served, every batch size warmed up. All events must be set.
-  // Errors: the model's and the engine's own, never the cache's or the builder's.
-  static Result<std::unique_ptr<EngineServer>> start(const PlanRequest& request,
-                                                     const std::filesystem::path& cache_dir,
-                                                     BuildMode mode, ServerEvents events);
+  // Errors: the model's and the engine's own, never the cache's; the builder's in mode kWait.
+  static Result<std::unique_ptr<EngineServer>> start(ServeRequest request, ServerEvents events);
   // Kills a running builder.
   ~EngineServer();
   EngineServer(const EngineServer&) = delete;
@@ -67,14 +73,17 @@ class EngineServer {
     double seconds = 0;                                 // that the build took
   };
 
-  EngineServer(PlanRequest request, const std::filesystem::path& cache_dir, ServerEvents events);
-  Result<> load(BuildMode mode);
+  EngineServer(ServeRequest request, ServerEvents events);
+  Result<> load();
+  Result<> load_at_once();
+  Result<> load_untuned();
   Result<Serving> make_ready(const engine::Plan& plan, const engine::Progress& progress) const;
   Result<> warm_up(const Serving& serving, const engine::Progress& progress) const;
-  void build_beside(const CacheStatus& wanted);
-  Result<> wait_for_build(const CacheStatus& wanted);
+  void serve_first(Serving serving, bool cached);
+  Result<Serving> build_elsewhere(bool beside);
+  void replace_when_built();
 
-  const PlanRequest request_;
+  const ServeRequest request_;
   const PlanCache cache_;
   const ServerEvents events_;
   engine::EngineInfo info_;
@@ -84,7 +93,6 @@ class EngineServer {
   Serving next_;  // guarded by mutex_
   std::atomic<bool> next_ready_ = false;
   std::atomic<bool> stopping_ = false;
-  int stop_fd_ = -1;  // eventfd
   std::thread builder_;
 };
 

@@ -240,7 +240,8 @@ TEST_F(ServeWhileBuilding, BuilderThatFailsIsLoggedAndServingGoesOn) {
       {"kill -SEGV $$", "was killed by signal 11"},
       {"echo 'no memory for tuning' >&2; exit 3", "exited with code 3: no memory for tuning"},
       {"printf ' 50 %% tune\\n%%%%% \\n\\377\\376 999 %% x\\n'; exit 1", "exited with code 1"},
-      {"exit 0", "not to be had"},
+      {"exit 0", "names no plan"},
+      {"echo '{\"plan\": \"/no/such.plan\"}'", "/no/such.plan"},
   };
   for (const auto& fault : faults) {
     SCOPED_TRACE(fault.script);
@@ -248,7 +249,7 @@ TEST_F(ServeWhileBuilding, BuilderThatFailsIsLoggedAndServingGoesOn) {
     auto detector = start();
     connect();
     ASSERT_TRUE(eventually([&] {
-      return detector->err().find("the untuned engine serves on") != std::string::npos;
+      return detector->err().find("the untuned one serves on") != std::string::npos;
     })) << detector->err();
     EXPECT_THAT(detector->err(), HasSubstr(fault.log));
     EXPECT_TRUE(pass(3));
