@@ -50,7 +50,7 @@ std::vector<std::string> make_environment(const std::vector<NameValue>& changes)
     for (const auto& [name, value] : changes) replaced |= text.starts_with(name + "=");
     if (!replaced) entries.emplace_back(text);
   }
-  for (const auto& [name, value] : changes) entries.push_back(name + "=" + value);
+  for (const auto& [name, value] : changes) entries.push_back(fmt::format("{}={}", name, value));
   return entries;
 }
 

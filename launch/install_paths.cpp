@@ -14,7 +14,7 @@ fs::path executable_directory() {
 fs::path share_directory() {
   if (const char* chosen = std::getenv("FOVEA_SHARE"); chosen != nullptr && *chosen != '\0')
     return chosen;
-  const fs::path installed = executable_directory().parent_path() / "share" / "fovea";
+  fs::path installed = executable_directory().parent_path() / "share" / "fovea";
   std::error_code ignored;
   if (fs::is_directory(installed / "config", ignored)) return installed;
   return FOVEA_SHARE_FALLBACK;
@@ -22,8 +22,8 @@ fs::path share_directory() {
 
 fs::path find_launch_file(const std::string& name) {
   std::error_code ignored;
-  const fs::path shipped = share_directory() / "launch" / name;
-  const fs::path with_suffix = shipped.string() + ".launch.yaml";
+  fs::path shipped = share_directory() / "launch" / name;
+  fs::path with_suffix = shipped.string() + ".launch.yaml";
   if (!fs::exists(name, ignored)) {
     if (fs::is_regular_file(shipped, ignored)) return shipped;
     if (fs::is_regular_file(with_suffix, ignored)) return with_suffix;

@@ -69,7 +69,7 @@ class PostprocessNode final : public Node {
       set_status(msgs::DiagnosticLevel::kWarn, fmt::format("waiting for {}/model_info", detector_));
     }
     registrations_.push_back(spin(*model_info_, [this](Received<msgs::ModelInfo>&& info) {
-      set_model(std::move(info.message));
+      set_model(info.message);
     }));
     for (auto& stream : streams_) {
       registrations_.push_back(spin(
@@ -114,7 +114,7 @@ class PostprocessNode final : public Node {
     std::string last_error;           // so that a lasting fault is logged once
   };
 
-  void set_model(msgs::ModelInfo&& info) {
+  void set_model(const msgs::ModelInfo& info) {
     auto made = Postprocessor::create(info, options_);
     if (!made) {
       log_error("{}/model_info refused: {}", detector_, made.error().message);

@@ -171,7 +171,7 @@ Result<> YoloDecoder::bind(std::span<const HeadTensor> tensors) {
     anchor_count_ = 0;
     for (std::size_t i = 0; i < levels_.size(); ++i) {
       const Level& level = levels_[i];
-      const std::array<std::int64_t, 3> box{level.height, level.width, kBoxSides * reg_max_};
+      const std::array<std::int64_t, 3> box{level.height, level.width, std::int64_t{kBoxSides} * reg_max_};
       const std::array<std::int64_t, 3> cls{level.height, level.width, class_count_};
       FOVEA_ASSIGN(maps_[2 * i], find(tensors, tensor_names_[2 * i], box));
       FOVEA_ASSIGN(maps_[2 * i + 1], find(tensors, tensor_names_[2 * i + 1], cls));
