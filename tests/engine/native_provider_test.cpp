@@ -263,6 +263,27 @@ TEST_F(NativeProvider, DeclinesWhatOneDnnRunsFasterAndNamesIt) {
   EXPECT_NE(cpu->declined()[0].find("Conv_2"), std::string::npos) << cpu->declined()[0];
 }
 
+TEST_F(NativeProvider, TacticOfALayerCanBeForced) {
+  SmallNetwork n(kHeight, kWidth);
+  const NetworkDefinition network = shaped(n.finish({n.c2f(n.stem(32), 32, 16)}));
+  const Outputs want = run_engine(*load(network), pictures(1))[0];
+  const std::string layer = "Conv_2";
+  auto forced =
+      native::load(network, info_of(network), {.tactics = {{layer, "avx512/1x16/weights"}}});
+  ASSERT_TRUE(forced) << forced.error().message;
+  std::size_t found = 0;
+  for (const LayerReport& report : (*forced)->layers()) {
+    if (report.layer != layer) continue;
+    ++found;
+    EXPECT_EQ(report.implementation, "avx512/1x16/weights");
+  }
+  EXPECT_EQ(found, 1U);
+  expect_near(run_engine(**forced, pictures(1))[0][0], want[0]);
+  const auto unknown = native::load(network, info_of(network), {.tactics = {{layer, "magic"}}});
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().message.find(layer), std::string::npos) << unknown.error().message;
+}
+
 TEST_F(NativeProvider, ExecutionAllocatesNothing) {
   SmallNetwork n(kHeight, kWidth);
   const ValueId x = n.stem(16);

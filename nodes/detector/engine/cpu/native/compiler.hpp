@@ -27,7 +27,7 @@ struct CompileOptions {
 // REQUIRES: network.validate(), check_quantization(), shapes inferred for one item.
 // Errors: kUnsupported, naming the layers that only slow paths could run; a quantised network
 // accepts those for layers that are no dense convolution, as 8 bits elsewhere pay for them.
-// kInvalidArgument for a tactic that its layer does not have.
+// Also kUnsupported for a tactic that its layer does not have.
 Result<Program> compile(NetworkDefinition network, const CompileOptions& options = {});
 
 }  // namespace fovea::engine::native
