@@ -58,7 +58,13 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
   build.guard.max_map_loss = max_map_loss;
   build.guard.min_agreement = min_agreement;
   build.guard.rule = *rule;
-  // Faults of the folders are found before anything is built.
+  // What is missing is found before anything is built.
+  if (calibration_folder.empty() && calibration_cache.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--precision {} needs --calib with at least {} pictures, or a "
+                            "--calib-cache made from them",
+                            request.config.precision, engine::kLeastCalibrationPictures));
+  }
   const std::string measured_on = verify.empty() ? calibration_folder : verify;
   if (!measured_on.empty()) {
     FOVEA_ASSIGN(build.samples, read_sample_set(measured_on));

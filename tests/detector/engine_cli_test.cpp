@@ -24,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using Json = nlohmann::json;
 
 struct Outcome {
   int code = -1;
@@ -349,6 +350,46 @@ TEST_F(EngineCli, InterruptedBenchStopsWithItsResult) {
   ::kill(child, SIGINT);
   const Outcome outcome = finish(child);
   EXPECT_EQ(outcome.code, 130) << outcome.err;
+}
+
+TEST_F(EngineCli, Int8NeedsPicturesAndSaysSo) {
+  const Outcome none = run({"build", "--onnx", model_, "--precision", "int8"});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.err, HasSubstr("needs --calib with at least 8 pictures"));
+  write_bmp(folder_ / "few" / "a.bmp", 80, 60);
+  const Outcome few =
+      run({"build", "--onnx", model_, "--precision", "int8", "--calib", path("few")});
+  EXPECT_EQ(few.code, 2);
+  EXPECT_THAT(few.err, HasSubstr("1 pictures; calibration needs at least 8"));
+  const Outcome rule = run({"build", "--onnx", model_, "--precision", "int8", "--calib",
+                            path("few"), "--calibrator", "guess"});
+  EXPECT_EQ(rule.code, 2);
+  EXPECT_THAT(rule.err, HasSubstr("it must be percentile, mse, minmax or entropy"));
+}
+
+TEST_F(EngineCli, Int8IsCalibratedOnceAndCachedWithItsReport) {
+  for (int i = 0; i < 8; ++i) {
+    write_bmp(folder_ / "calib" / (std::to_string(i) + ".bmp"), 80U + static_cast<unsigned>(i), 60);
+  }
+  // Best, because int8 needs AVX-512; and any agreement will do, as flat pictures show nothing.
+  const std::vector<std::string> build = {
+      "build",   "--onnx",      model_,          "--precision",      "best",
+      "--calib", path("calib"), "--calib-cache", path("table.json"), "--min-agreement",
+      "0",       "--json"};
+  const Outcome first = run(build);
+  ASSERT_EQ(first.code, 0) << first.err;
+  const Json built = Json::parse(first.out);
+  EXPECT_THAT(built["precision"], ::testing::AnyOf("int8", "fp32"));
+  EXPECT_EQ(built["hit"], false);
+  EXPECT_THAT(std::string(built["accuracy"]["verdict"]), HasSubstr("int8"));
+  EXPECT_THAT(first.err, HasSubstr("32 or more are better"));
+  const std::string table = text_of(path("table.json"));
+  EXPECT_EQ(Json::parse(table)["pictures"], 8);
+  const Outcome second = run(build);
+  ASSERT_EQ(second.code, 0) << second.err;
+  EXPECT_EQ(Json::parse(second.out)["hit"], true);
+  EXPECT_EQ(Json::parse(second.out)["accuracy"], built["accuracy"]);
+  EXPECT_EQ(text_of(path("table.json")), table);
 }
 
 }  // namespace
