@@ -158,7 +158,11 @@ class DetectorNode final : public Node {
             std::move(request),
             {.progress = [this](const BuildProgress& progress) { show_progress(progress); },
              .information = [](std::string_view text) { log_info("{}", text); },
-             .warning = [](std::string_view text) { log_warning("{}", text); },
+             .warning =
+                 [this](std::string_view text) {
+                   log_warning("{}", text);
+                   set_status(msgs::DiagnosticLevel::kWarn, text);
+                 },
              .serving = [this](const engine::EngineInfo& info, bool cached,
                                double seconds) { show_engine(info, cached, seconds); },
              .keep_going =
@@ -166,7 +170,6 @@ class DetectorNode final : public Node {
                    beat();
                    return !Executor::stop_signalled();
                  }}));
-    set_status(msgs::DiagnosticLevel::kOk, "");
     engine_us_ = &metrics().histogram("engine_us");
     batches_.clear();
     for (std::int64_t size = 1; size <= max_batch_; ++size) {
@@ -206,19 +209,19 @@ class DetectorNode final : public Node {
         progress.eta_s < 0 ? "" : fmt::format(", {:.0f} s left", std::ceil(progress.eta_s));
     const std::string text = fmt::format("building {} engine beside: {} ({:.0f} %{})", precision_,
                                          progress.stage, percent, eta);
+    set_status(msgs::DiagnosticLevel::kOk, text);
     metrics().counter("build_progress_pct") = static_cast<std::uint64_t>(percent);
     metrics().counter("build_eta_s") =
         static_cast<std::uint64_t>(std::ceil(std::max(progress.eta_s, 0.0)));
-    set_status(msgs::DiagnosticLevel::kOk, text);
     log_info("{}", text);
   }
 
   // At the start, then from the inference thread, between two batches.
   void show_engine(const engine::EngineInfo& info, bool cached, double seconds) {
     const std::string label = fmt::format("{}/{}", info.provider, info.precision);
+    set_status(msgs::DiagnosticLevel::kOk, "");
     if (!engine_label_.empty()) {
       ++metrics().counter("engine_swaps");
-      set_status(msgs::DiagnosticLevel::kOk, "");
       log_info("the {} engine, built in {:.1f} s, has taken over from {}", label, seconds,
                engine_label_);
       metrics().counter("engine_info", "", engine_label_) = 0;

@@ -127,11 +127,11 @@ class ServeWhileBuilding : public ::testing::Test {
   }
   const std::string real_builder_ = "exec " + kBin + "/fovea-engine \"$@\"\n";
 
-  std::unique_ptr<Child> start(const std::string& build = "beside") const {
-    return std::make_unique<Child>(
-        root(), kBin + "/fovea-detector",
-        std::vector<std::string>{"--domain", "test", "--cameras", "a,b", "--model", kModel,
-                                 "--build", build, "--threads", "1", "--max-batch", "2"});
+  std::unique_ptr<Child> start(const std::string& build = "beside",
+                               std::vector<std::string> more = {}) const {
+    more.insert(more.end(), {"--domain", "test", "--cameras", "a,b", "--model", kModel, "--build",
+                             build, "--threads", "1", "--max-batch", "2"});
+    return std::make_unique<Child>(root(), kBin + "/fovea-detector", std::move(more));
   }
   // Starts the cameras and sees their first frames through.
   void connect() {
@@ -207,7 +207,7 @@ TEST_F(ServeWhileBuilding, SwapsUnderLoadWithoutLosingOrReorderingAFrame) {
   EXPECT_EQ(cameras_[0]->model_id(), model);
   EXPECT_EQ(plans(), 1U);
   EXPECT_EQ(metric("build_progress_pct"), 100U);
-  EXPECT_EQ(status(), "");
+  EXPECT_TRUE(eventually([&] { return status().empty(); })) << status();
   expect_no_drops();
   detector->send(SIGINT);
   EXPECT_EQ(detector->wait(), 0) << detector->err();
@@ -232,6 +232,61 @@ TEST_F(ServeWhileBuilding, TheRealBuilderIsFoundBesideTheDetector) {
   EXPECT_EQ(detector->wait(), 0);
 }
 
+// Pictures of coloured tiles, as 24-bit BMP.
+void write_pictures(const fs::path& folder, int count) {
+  fs::create_directories(folder);
+  for (int n = 0; n < count; ++n) {
+    constexpr std::uint32_t kWidth = 160;
+    constexpr std::uint32_t kHeight = 120;
+    std::string bytes = "BM";
+    for (const std::uint32_t field : {54 + 3 * kWidth * kHeight, 0U, 54U, 40U, kWidth, kHeight,
+                                      1U | 24U << 16, 0U, 0U, 0U, 0U, 0U, 0U}) {
+      for (int i = 0; i < 4; ++i) bytes += static_cast<char>(field >> (8 * i) & 0xFF);
+    }
+    for (std::uint32_t i = 0; i < 3 * kWidth * kHeight; ++i) {
+      const std::uint32_t x = i / 3 % kWidth / 13;
+      const std::uint32_t y = i / 3 / kWidth / 17;
+      bytes +=
+          static_cast<char>((x * 67 + y * 101 + i % 3 * 29) * static_cast<std::uint32_t>(n + 1));
+    }
+    std::ofstream(folder / (std::to_string(n) + ".bmp"), std::ios::binary) << bytes;
+  }
+}
+
+TEST_F(ServeWhileBuilding, CalibratesBesideAndSwapsToTheBestPrecision) {
+  write_pictures(root() / "pictures", 16);
+  for (const char* round : {"cold", "warm"}) {
+    SCOPED_TRACE(round);
+    auto detector =
+        start("auto", {"--precision", "best", "--calibration", (root() / "pictures").string()});
+    connect();
+    bool whole = pass(1);
+    const std::uint64_t model = cameras_[0]->model_id();
+    ASSERT_TRUE(eventually([&] {
+      whole = whole && pass(1);
+      return !whole || metric("engine_swaps") == 1;
+    })) << detector->err();
+    EXPECT_TRUE(whole && pass(3)) << detector->err();
+    EXPECT_EQ(cameras_[0]->model_id(), model);
+    expect_no_drops();
+    detector->send(SIGINT);
+    EXPECT_EQ(detector->wait(), 0);
+    cameras_.clear();
+  }
+  auto strict =
+      start("wait", {"--precision", "best", "--calibration", (root() / "pictures").string()});
+  connect();
+  EXPECT_EQ(metric("engine_swaps"), 0U);
+  EXPECT_TRUE(pass(2)) << strict->err();
+  strict->send(SIGINT);
+  EXPECT_EQ(strict->wait(), 0);
+  cameras_.clear();
+
+  auto blind = start("auto", {"--precision", "int8"});
+  EXPECT_EQ(blind->wait(), 2);
+  EXPECT_THAT(blind->err(), HasSubstr("needs `calibration`"));
+}
+
 TEST_F(ServeWhileBuilding, BuilderThatFailsIsLoggedAndServingGoesOn) {
   const struct {
     const char* script;
@@ -252,6 +307,8 @@ TEST_F(ServeWhileBuilding, BuilderThatFailsIsLoggedAndServingGoesOn) {
       return detector->err().find("the untuned one serves on") != std::string::npos;
     })) << detector->err();
     EXPECT_THAT(detector->err(), HasSubstr(fault.log));
+    EXPECT_TRUE(eventually([&] { return status().find(fault.log) != std::string::npos; }))
+        << status();
     EXPECT_TRUE(pass(3));
     EXPECT_EQ(metric("engine_swaps"), 0U);
     expect_no_drops();
@@ -279,7 +336,8 @@ TEST_F(ServeWhileBuilding, BuilderRunsAtLowPriorityAndEndsWithTheDetector) {
   pid_t builder = 0;
   std::ifstream(pid_file) >> builder;
   ASSERT_GT(builder, 1);
-  EXPECT_EQ(getpriority(PRIO_PROCESS, static_cast<id_t>(builder)), 10);
+  EXPECT_TRUE(
+      eventually([&] { return getpriority(PRIO_PROCESS, static_cast<id_t>(builder)) == 10; }));
   detector->send(SIGTERM);
   EXPECT_EQ(detector->wait(), 0) << detector->err();
   EXPECT_NE(kill(builder, 0), 0) << "the builder outlived the detector";
