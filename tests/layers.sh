@@ -16,7 +16,7 @@ rules=(
   "launch	msgs/|nodes/runtime/|launch/"
 )
 # Calibration and verification must call the live run's own preprocessing and decoding objects.
-exceptions='^nodes/detector/(accuracy|engine_cli)[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor)|camera/frame_source)\.hpp"'
+exceptions='^nodes/detector/(accuracy|detection_pipeline|engine_cli)[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor)|camera/frame_source)\.hpp"'
 # Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base.
 
 check() {
