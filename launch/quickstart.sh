@@ -52,6 +52,10 @@ if [ ! -s "$video" ] && [ -z "${FOVEA_VIDEO:-}" ]; then
 fi
 
 arguments=()
+# The demo model runs in INT8, from the calibration table that lies beside it.
+if [[ " $* " != *" model:="* && " $* " != *" precision:="* ]]; then
+  arguments+=(precision:=int8 "calibration:=$PWD/config/models/yolov8n_demo_dynamic.calibration.json")
+fi
 if [ -s "$video" ] && [[ " $* " != *" video:="* ]]; then
   arguments+=("video:=file://$(realpath "$video")")
 fi

@@ -43,7 +43,10 @@ class DetectorNode final : public Node {
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
           "beside; or auto: beside where building takes long")
         .one_of({"auto", "wait", "beside"});
-    p.add("max_batch", &max_batch_, "Most frames in one inference", Range{1, 64}, "frames");
+    p.add("max_batch", &max_batch_,
+          "Most frames in one inference; 0 = what suits the provider: 1 on a CPU, which works a "
+          "batch off one by one",
+          Range{0, 64}, "frames");
     p.add("max_delay_ms", &max_delay_ms_,
           "How long the oldest frame waits for others; 0 = not at all", Range{0, 1000}, "ms");
     p.add("threads", &threads_, "Threads of the CPU provider; 0 = one per core", Range{0, 256});
@@ -138,6 +141,7 @@ class DetectorNode final : public Node {
                       "where the detector runs or a table made from them",
                       precision_));
     }
+    if (max_batch_ == 0) max_batch_ = 1;  // every provider so far runs on a CPU
     ServeRequest request;
     request.plan.model = model_;
     request.plan.config.provider = provider_;
@@ -321,7 +325,7 @@ class DetectorNode final : public Node {
   std::string precision_ = "fp32";
   std::string calibration_;
   std::string build_ = "auto";
-  std::int64_t max_batch_ = 4;
+  std::int64_t max_batch_ = 0;
   double max_delay_ms_ = 0;
   std::int64_t threads_ = 0;
   std::int64_t slots_ = 4;

@@ -38,7 +38,13 @@ class Aligned {
   std::unique_ptr<std::byte[], Free> memory_;
 };
 
-bool takes_long(const PlanRequest& request) { return request.config.precision != "fp32"; }
+bool is_fp32(const ServeRequest& request) { return request.plan.config.precision == "fp32"; }
+
+// Calibrating from pictures and measuring on them takes a minute; a finished table takes a moment.
+bool takes_long(const ServeRequest& request) {
+  std::error_code error;
+  return !is_fp32(request) && std::filesystem::is_directory(request.calibration, error);
+}
 
 std::vector<std::string> build_command(const ServeRequest& request, const PlanCache& cache) {
   const engine::BuilderConfig& config = request.plan.config;
@@ -60,20 +66,29 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
                                       "--cache-dir",
                                       cache.folder().string()};
   if (config.keep_output0) command.emplace_back("--keep-output0");
-  if (!request.calibration.empty() && takes_long(request.plan)) {
-    std::error_code error;
-    const bool folder = std::filesystem::is_directory(request.calibration, error);
-    command.emplace_back(folder ? "--calib" : "--calib-cache");
+  if (!request.calibration.empty() && !is_fp32(request)) {
+    command.emplace_back(takes_long(request) ? "--calib" : "--calib-cache");
     command.push_back(request.calibration.string());
   }
   return command;
 }
 
-// From the builder's report.
-std::string plan_path(const std::string& report) {
-  const auto json = nlohmann::json::parse(report, nullptr, /*allow_exceptions=*/false);
-  const auto plan = json.is_object() ? json.find("plan") : json.end();
-  return plan != json.end() && plan->is_string() ? plan->get<std::string>() : std::string();
+struct BuilderReport {
+  std::string plan;  // path; empty if the report names none
+  bool hit = false;  // it was in the cache
+};
+
+BuilderReport parse_report(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  BuilderReport report;
+  if (!json.is_object()) return report;
+  if (const auto plan = json.find("plan"); plan != json.end() && plan->is_string()) {
+    report.plan = plan->get<std::string>();
+  }
+  if (const auto hit = json.find("hit"); hit != json.end() && hit->is_boolean()) {
+    report.hit = hit->get<bool>();
+  }
+  return report;
 }
 
 }  // namespace
@@ -96,14 +111,16 @@ Result<std::unique_ptr<EngineServer>> EngineServer::start(ServeRequest request,
 
 Result<> EngineServer::load() {
   const bool beside = request_.mode == BuildMode::kBeside ||
-                      (request_.mode == BuildMode::kAuto && takes_long(request_.plan));
-  if (!beside && !takes_long(request_.plan)) return load_at_once();
+                      (request_.mode == BuildMode::kAuto && takes_long(request_));
+  if (!beside && is_fp32(request_)) return load_at_once();
   if (!beside) {  // what calibrates and measures lives in the builder
     FOVEA_ASSIGN(Serving serving, build_elsewhere(/*beside=*/false));
-    serve_first(std::move(serving), /*cached=*/false);
+    events_.information(fmt::format("{} plan {} in {:.1f} s", serving.engine->info().precision,
+                                    serving.cached ? "from the cache" : "built", serving.seconds));
+    serve_first(std::move(serving));
     return {};
   }
-  if (!takes_long(request_.plan)) {
+  if (is_fp32(request_)) {
     FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_.plan));
     if (wanted.cached) return load_at_once();
   }
@@ -125,7 +142,8 @@ Result<> EngineServer::load_at_once() {
   }
   FOVEA_ASSIGN(Serving serving, make_ready(cached.plan, progress));
   serving.seconds = cached.seconds;
-  serve_first(std::move(serving), cached.hit);
+  serving.cached = cached.hit;
+  serve_first(std::move(serving));
   return {};
 }
 
@@ -139,17 +157,17 @@ Result<> EngineServer::load_untuned() {
   FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.plan.model, untuned, progress));
   FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));
   serving.seconds = seconds_since(start);
-  serve_first(std::move(serving), /*cached=*/false);
+  serve_first(std::move(serving));
   events_.information(fmt::format("an untuned fp32 engine serves until the {} one is ready",
                                   request_.plan.config.precision));
   builder_ = std::thread([this] { replace_when_built(); });
   return {};
 }
 
-void EngineServer::serve_first(Serving serving, bool cached) {
+void EngineServer::serve_first(Serving serving) {
   serving_ = std::move(serving);
   info_ = serving_.engine->info();
-  events_.serving(info_, cached, serving_.seconds);
+  events_.serving(info_, serving_.cached, serving_.seconds);
 }
 
 Result<EngineServer::Serving> EngineServer::make_ready(const engine::Plan& plan,
@@ -193,12 +211,13 @@ Result<EngineServer::Serving> EngineServer::build_elsewhere(bool beside) {
                run_builder(
                    build_command(request_, cache_),
                    [&] { return !stopping_ && (beside || events_.keep_going()); }, progress));
-  const std::string path = plan_path(report);
-  if (path.empty()) return fail(ErrorCode::kUnavailable, "the builder names no plan");
-  FOVEA_ASSIGN(const engine::Plan plan, engine::read_plan(path));
+  const BuilderReport built = parse_report(report);
+  if (built.plan.empty()) return fail(ErrorCode::kUnavailable, "the builder names no plan");
+  FOVEA_ASSIGN(const engine::Plan plan, engine::read_plan(built.plan));
   FOVEA_ASSIGN(Serving serving,
                make_ready(plan, beside ? engine::Progress() : engine::Progress(progress)));
   serving.seconds = seconds_since(start);
+  serving.cached = built.hit;
   return serving;
 }
 
@@ -226,7 +245,7 @@ Result<> EngineServer::execute(std::span<const engine::BatchItem> batch) {
       previous = std::exchange(serving_, std::move(next_));
       next_ready_ = false;
     }
-    events_.serving(serving_.engine->info(), /*cached=*/false, serving_.seconds);
+    events_.serving(serving_.engine->info(), serving_.cached, serving_.seconds);
   }
   return serving_.context->execute(batch);
 }

@@ -21,7 +21,7 @@
 namespace fovea {
 
 enum class BuildMode {
-  kAuto,    // kBeside where building takes long (any precision but fp32), else kWait
+  kAuto,    // kBeside where building takes long (calibrating from pictures), else kWait
   kWait,    // no frame is served by anything but the wanted engine
   kBeside,  // an untuned engine serves until the wanted one is built
 };
@@ -70,7 +70,8 @@ class EngineServer {
   struct Serving {
     std::shared_ptr<const engine::Engine> engine;
     std::unique_ptr<engine::ExecutionContext> context;  // destroyed before its engine
-    double seconds = 0;                                 // that the build took
+    double seconds = 0;                                 // that loading or building took
+    bool cached = false;                                // the plan came from the cache
   };
 
   EngineServer(ServeRequest request, ServerEvents events);
@@ -79,7 +80,7 @@ class EngineServer {
   Result<> load_untuned();
   Result<Serving> make_ready(const engine::Plan& plan, const engine::Progress& progress) const;
   Result<> warm_up(const Serving& serving, const engine::Progress& progress) const;
-  void serve_first(Serving serving, bool cached);
+  void serve_first(Serving serving);
   Result<Serving> build_elsewhere(bool beside);
   void replace_when_built();
 

@@ -247,6 +247,21 @@ TEST_F(Pipeline, AbsentCameraIsReportedWhileTheOthersDeliver) {
   EXPECT_GT(result["cameras"]["cam3"]["delivered"].get<int>(), 0);
 }
 
+TEST_F(Pipeline, Int8FromACalibrationTableServesFromTheFirstFrame) {
+  for (const std::string plan : {"built", "hit"}) {
+    auto run = launch({kSynthetic, kModel, "--duration", "2", "precision:=int8", "max_batch:=3",
+                       "calibration:=" FOVEA_SOURCE_DIR
+                       "/config/models/yolov8p_demo_dynamic.calibration.json"});
+    ASSERT_EQ(run->wait(), 0) << run->err();
+    const json result = report();
+    expect_balanced(result, 4);
+    EXPECT_EQ(result["detector"]["plan"], plan) << run->err();
+    // Without VNNI the provider runs the plan in f32 and says so.
+    EXPECT_THAT(result["detector"]["precision"].get<std::string>(), testing::AnyOf("int8", "fp32"));
+    EXPECT_THAT(left_behind(), testing::IsEmpty());
+  }
+}
+
 struct BadStart {
   const char* name;
   std::vector<std::string> arguments;
@@ -283,7 +298,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadStart{"UnknownQueryKey", {"video:=synthetic://?widht=3", kModel}, {"widht", "width"}},
         BadStart{"UnknownArgument", {"vidoe:=synthetic://", kModel}, {"vidoe", "video"}},
         BadStart{"UnknownPrecision", {kSynthetic, kModel, "precision:=fp13"}, {"fp13", "fp32"}},
-        BadStart{"BatchOutOfRange", {kSynthetic, kModel, "max_batch:=0"}, {"max_batch", "1..64"}},
+        BadStart{"BatchOutOfRange", {kSynthetic, kModel, "max_batch:=65"}, {"max_batch", "0..64"}},
         BadStart{"TooLittleSharedMemory",
                  {kSynthetic, kModel, "shm_per_camera:=4096GiB"},
                  {"shm", "GiB"}}),
