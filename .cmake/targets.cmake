@@ -23,11 +23,16 @@ function(fovea_library name)
   target_include_directories(fovea_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
 endfunction()
 
-# fovea_executable(NAME SOURCES a.cpp ... LIBS lib ...) makes bin/NAME and installs it.
-function(fovea_executable name)
+# fovea_bench(NAME SOURCES a.cpp ... LIBS lib ...) makes bin/NAME.
+function(fovea_bench name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE fovea_options ${ARG_LIBS})
+endfunction()
+
+# fovea_executable(NAME SOURCES a.cpp ... LIBS lib ...) makes bin/NAME and installs it.
+function(fovea_executable name)
+  fovea_bench(${name} ${ARGN})
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endfunction()
 
