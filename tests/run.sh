@@ -3,16 +3,17 @@
 #
 #   tests/run.sh              all tests, then the unit tests under ASan+UBSan
 #   tests/run.sh --quick      unit tests of the release build only
-#   tests/run.sh --tsan       also the unit tests under TSan
+#   tests/run.sh --tsan       also the tests of threaded code under TSan
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sanitizers=(asan)
+asan=yes
+tsan=no
 labels=()
 for option in "$@"; do
   case "$option" in
-    --quick) sanitizers=(); labels=(-L unit) ;;
-    --tsan) sanitizers+=(tsan) ;;
+    --quick) asan=no; labels=(-L unit) ;;
+    --tsan) tsan=yes ;;
     -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/run.sh: unknown option '$option'; see --help" >&2; exit 2 ;;
   esac
@@ -25,21 +26,34 @@ werror=$([ "${CI:-}" = true ] && echo ON || echo OFF)  # the same flags as the q
 step "dependencies"
 launch/dependencies.sh build test
 
-build() {
+configure() {
   step "build: $1"
   cmake -C ".cmake/$1.cmake" -S . -B "build/$1" -G Ninja -DFOVEA_WERROR="$werror" \
     -DFOVEA_BUILD_TESTS=ON "${@:2}" >"build/$1.configure.log" 2>&1 ||
     { cat "build/$1.configure.log"; exit 1; }
-  cmake --build "build/$1" -j "$jobs"
 }
 mkdir -p build
 
-for sanitizer in "${sanitizers[@]}"; do
-  build "$sanitizer" -DFOVEA_BUILD_BENCH=OFF
-  step "unit tests: $sanitizer"
-  ctest --test-dir "build/$sanitizer" -L unit -j "$jobs" --output-on-failure --no-tests=error
-done
+if [ "$asan" = yes ]; then
+  configure asan -DFOVEA_BUILD_BENCH=OFF
+  cmake --build build/asan -j "$jobs"
+  step "unit tests: asan, ubsan"
+  ctest --test-dir build/asan -L unit -j "$jobs" --output-on-failure --no-tests=error
+fi
 
-build release -DFOVEA_BUILD_BENCH=ON
+# Only where threads are ours: OpenMP and OpenCV are not instrumented and would drown us in reports.
+if [ "$tsan" = yes ]; then
+  configure tsan -DFOVEA_BUILD_BENCH=OFF
+  threaded=(runtime_node_test runtime_transport_test detector_batcher_test engine_native_provider_test kernels_test)
+  cmake --build build/tsan -j "$jobs" --target "${threaded[@]}"
+  for test in "${threaded[@]}"; do
+    step "unit tests: tsan, $test"
+    filter=$([ "$test" = kernels_test ] && echo 'ThreadPool*' || echo '*')
+    "build/tsan/tests/$test" --gtest_filter="$filter" --gtest_brief=1
+  done
+fi
+
+configure release -DFOVEA_BUILD_BENCH=ON
+cmake --build build/release -j "$jobs"
 step "tests: release"
 ctest --test-dir build/release "${labels[@]}" -j "$jobs" --output-on-failure --no-tests=error

@@ -403,8 +403,8 @@ TEST_F(Topics, AWaitingReliablePublisherCanBeInterrupted) {
 TEST_F(Topics, ReliableMessagesWithoutPayloadAreNotLostEither) {
   constexpr std::uint64_t kMessages = 3000;
   auto sub = subscription<NodeStatus>(reliable(1));
-  std::thread source([&] {
-    auto statuses = publisher<NodeStatus>(reliable(1));
+  auto statuses = publisher<NodeStatus>(reliable(1));  // lives until everything has arrived
+  std::jthread source([&] {
     ASSERT_TRUE(joined(statuses));
     NodeStatus status;
     for (std::uint64_t seq = 1; seq <= kMessages; ++seq) {
@@ -417,7 +417,6 @@ TEST_F(Topics, ReliableMessagesWithoutPayloadAreNotLostEither) {
     ASSERT_TRUE(received);
     ASSERT_EQ(received->message.header.seq, seq);
   }
-  source.join();
 }
 
 // ---- cost
