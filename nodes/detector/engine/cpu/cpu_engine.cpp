@@ -126,13 +126,20 @@ class CpuEngineImpl : public CpuEngine {
   const EngineInfo info_;
 };
 
+// oneDNN divides a primitive's work by the thread count at its creation, not at its execution.
+Result<cpu::Program> compile_onednn(const NetworkDefinition& lowered, std::int64_t block,
+                                    const EngineInfo& info) {
+  omp_set_num_threads(info.threads);
+  return cpu::compile(lowered, block);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered,
                                                          EngineInfo info) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
   try {
-    FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
+    FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
     return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kExhausted, "not enough memory for the engine");
@@ -145,7 +152,7 @@ Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered,
     auto native = native::load(lowered, info);
     if (native) return std::shared_ptr<const Engine>(std::move(*native));
     if (!lowered.quantization.empty()) info.precision = "fp32";  // what will run
-    FOVEA_ASSIGN(cpu::Program program, cpu::compile(lowered, block));
+    FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
     program.declined.insert(program.declined.begin(), "own kernels: " + native.error().message);
     return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
   } catch (const std::bad_alloc&) {
