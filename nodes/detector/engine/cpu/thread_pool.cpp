@@ -102,10 +102,13 @@ void ThreadPool::parallel_for(std::int64_t tasks, Task task, Partition partition
     return;
   }
   const auto count = static_cast<std::uint32_t>(tasks);
-  task_.store(&task, std::memory_order_relaxed);
-  tasks_.store(count, std::memory_order_relaxed);
-  finished_.store(0, std::memory_order_relaxed);
   const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
+  // The last job's ticket goes first: a worker that is late for it and already sees the task or
+  // count below must fail to claim with it.
+  ticket_.store(std::uint64_t{job} << kJobShift | 0xffffffffu, std::memory_order_relaxed);
+  task_.store(&task, std::memory_order_release);
+  tasks_.store(count, std::memory_order_release);
+  finished_.store(0, std::memory_order_relaxed);
   ticket_.store(std::uint64_t{job} << kJobShift, std::memory_order_release);
   job_.store(job, std::memory_order_release);
   job_.notify_all();
@@ -122,9 +125,9 @@ void ThreadPool::work(std::uint32_t job, int worker) {
   for (std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
        ticket >> kJobShift == job;) {
     const auto next = static_cast<std::uint32_t>(ticket);
-    const std::uint32_t tasks = tasks_.load(std::memory_order_relaxed);
+    const std::uint32_t tasks = tasks_.load(std::memory_order_acquire);
     if (next >= tasks) return;
-    const Task* task = task_.load(std::memory_order_relaxed);
+    const Task* task = task_.load(std::memory_order_acquire);
     if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
                                        std::memory_order_acquire)) {
       continue;
