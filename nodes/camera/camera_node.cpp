@@ -78,6 +78,7 @@ class CameraNode final : public Node {
     source_state_ = &metrics().counter("source_state", name());
     reconnects_ = &metrics().counter("source_reconnects", name());
     stalls_ = &metrics().counter("source_stalls", name());
+    skipped_ = &metrics().counter("deadlines_skipped", name());
     return {};
   }
 
@@ -121,6 +122,7 @@ class CameraNode final : public Node {
       *bytes_copied_ = source_->counters().bytes_copied;
       *reconnects_ = supervisor.counters().reconnects;
       *stalls_ = supervisor.counters().stalls;
+      *skipped_ = source_->counters().deadlines_skipped;
     }
   }
 
@@ -208,6 +210,7 @@ class CameraNode final : public Node {
   Counter* source_state_ = nullptr;
   Counter* reconnects_ = nullptr;
   Counter* stalls_ = nullptr;
+  Counter* skipped_ = nullptr;
   std::jthread capture_;
 };
 

@@ -59,6 +59,7 @@ tl::unexpected<Error> FrameSource::fail_here(ErrorCode code, std::string_view wh
 Result<> FrameSource::open(const std::stop_token& stop) {
   close();
   FOVEA_ASSIGN(info_, do_open(stop));
+  skipped_before_open_ += pacer_.skipped();
   pacer_ = Pacer(pacing_rate(options_, info_), *clock_);
   opened_ = true;
   return {};
@@ -95,7 +96,14 @@ Result<Grab> FrameSource::grab_paced(Nanoseconds timeout, const std::stop_token&
     case WaitResult::kDue:
       break;
   }
-  return deliver(*std::exchange(pending_, std::nullopt));
+  Grab grab = *std::exchange(pending_, std::nullopt);
+  if (const auto due = pacer_.due(); due && grab.status == GrabStatus::kFrame) {
+    const Nanoseconds late = clock_->monotonic() - *due;
+    grab.frame.stamp_monotonic = due->count();
+    grab.frame.stamp_realtime = (clock_->realtime() - late).count();
+  }
+  counters_.deadlines_skipped = skipped_before_open_ + pacer_.skipped();
+  return deliver(std::move(grab));
 }
 
 Result<Grab> FrameSource::grab_live(Nanoseconds timeout, const std::stop_token& stop) {

@@ -83,7 +83,9 @@ struct FrameInfo {
   std::uint64_t index = 0;  // position in the source, from 0; starts over with each loop
   std::uint32_t width = 0;
   std::uint32_t height = 0;
-  std::int64_t stamp_monotonic = 0;  // ns at grab, or the driver's own stamp where it gives one
+  // ns; the driver's own stamp where it gives one, the deadline of a file that is played at a rate,
+  // else at grab.
+  std::int64_t stamp_monotonic = 0;
   std::int64_t stamp_realtime = 0;
 };
 
@@ -112,6 +114,8 @@ struct SourceCounters {
   std::uint64_t frames = 0;        // grabbed
   std::uint64_t bad_frames = 0;    // kBadFrame, or retrieve() failed
   std::uint64_t rate_skipped = 0;  // live frames dropped because `rate` is lower than the source's
+  // Frames that a file never gave because it came more than a second late and began to count anew.
+  std::uint64_t deadlines_skipped = 0;
   // Pixel bytes moved on top of the one write into the destination, because a decoder could not
   // write there.
   std::uint64_t bytes_copied = 0;
@@ -165,6 +169,7 @@ class FrameSource {
   SourceOptions options_;
   Clock* clock_;
   Pacer pacer_;
+  std::uint64_t skipped_before_open_ = 0;  // by earlier pacers
   SourceInfo info_;
   SourceCounters counters_;
   bool opened_ = false;

@@ -50,6 +50,10 @@ Nanoseconds Pacer::deadline() const {
 }
 
 void Pacer::start_grid(Nanoseconds now) {
+  if (started_) {
+    const std::chrono::duration<double> late = now - deadline();
+    skipped_ += static_cast<std::uint64_t>(std::max(std::llround(late.count() * rate_), 0ll));
+  }
   started_ = true;
   anchor_ = now;
   count_ = 0;
@@ -64,6 +68,7 @@ WaitResult Pacer::wait(Nanoseconds timeout, const std::stop_token& stop) {
   const Nanoseconds limit = deadline_after(now, timeout);
   if (due > now && !clock_->sleep_until(std::min(due, limit), stop)) return WaitResult::kStopped;
   if (due > limit) return WaitResult::kTimeout;
+  due_ = due;
   ++count_;
   return WaitResult::kDue;
 }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 
 namespace fovea::frames {
@@ -44,6 +45,11 @@ class Pacer {
   // up to `tolerance` early counts as on time, so jitter does not halve the rate.
   bool admit(Nanoseconds tolerance);
 
+  // The deadline that the last kDue of wait() consumed; nullopt where every frame is due at once.
+  std::optional<Nanoseconds> due() const { return due_; }
+  // Deadlines given up because the grid started anew.
+  std::uint64_t skipped() const { return skipped_; }
+
  private:
   bool unlimited() const;
   Nanoseconds deadline() const;
@@ -54,6 +60,8 @@ class Pacer {
   bool started_ = false;
   Nanoseconds anchor_{0};
   std::uint64_t count_ = 0;  // deadlines consumed since the anchor
+  std::optional<Nanoseconds> due_;
+  std::uint64_t skipped_ = 0;
 };
 
 }  // namespace fovea::frames

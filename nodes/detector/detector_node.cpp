@@ -304,14 +304,16 @@ class DetectorNode final : public Node {
       engine_us_->record(static_cast<std::uint64_t>((finished - started) / 1000));
       ++*batches_[items.size() - 1];
       for (std::size_t i = 0; i < batch.size(); ++i) {
-        publish(*streams_[batch[i].camera], batch[i].frame, std::move(slots[i]), finished);
+        publish(*streams_[batch[i].camera], batch[i].frame, std::move(slots[i]), started, finished);
       }
       batch.clear();  // gives the tensors' slots back
     }
   }
 
-  void publish(Stream& stream, Frame& frame, WritableBuffer&& slot, std::int64_t inferred) {
+  void publish(Stream& stream, Frame& frame, WritableBuffer&& slot, std::int64_t started,
+               std::int64_t inferred) {
     heads_message_.header = frame.message.header;
+    heads_message_.header.stages.inference_started = started;
     heads_message_.header.stages.inferred = inferred;
     heads_message_.letterbox = frame.message.letterbox;
     stream.latency_us.record(static_cast<std::uint64_t>(

@@ -68,9 +68,8 @@ class PostprocessNode final : public Node {
     if (!postprocessor_) {
       set_status(msgs::DiagnosticLevel::kWarn, fmt::format("waiting for {}/model_info", detector_));
     }
-    registrations_.push_back(spin(*model_info_, [this](Received<msgs::ModelInfo>&& info) {
-      set_model(info.message);
-    }));
+    registrations_.push_back(
+        spin(*model_info_, [this](Received<msgs::ModelInfo>&& info) { set_model(info.message); }));
     for (auto& stream : streams_) {
       registrations_.push_back(spin(
           *stream->heads,
@@ -132,6 +131,7 @@ class PostprocessNode final : public Node {
   }
 
   void process(Stream& stream, Received<msgs::TensorArray>& heads) {
+    const std::int64_t started = monotonic_ns();
     const auto run =
         postprocessor_
             ? postprocessor_->run(heads.message, heads.buffer.data(), result_)
@@ -149,6 +149,7 @@ class PostprocessNode final : public Node {
       ++*stream.per_class[detection.hypothesis.class_id];
     }
     msgs::StageStamps& stages = result_.header.stages;
+    stages.postprocess_started = started;
     stages.published = monotonic_ns();
     record(stream.latency_us, stages.captured, stages.published);
     record(stream.postprocess_us, stages.inferred, stages.published);

@@ -129,6 +129,7 @@ class PreprocessNode final : public Node {
   }
 
   void process(Stream& stream, Received<msgs::Image>& image) {
+    const std::int64_t started = monotonic_ns();
     auto slot = stream.tensors->loan(letterbox_->output_bytes());
     if (!slot) return;  // the publisher has counted it
     const auto transform = letterbox_->run({.pixels = image.buffer.data(),
@@ -151,6 +152,7 @@ class PreprocessNode final : public Node {
 
     msgs::Tensor tensor;
     tensor.header = image.message.header;
+    tensor.header.stages.preprocess_started = started;
     tensor.header.stages.preprocessed = monotonic_ns();
     tensor.dtype = msgs::DataType::kUint8;
     tensor.rank = 3;

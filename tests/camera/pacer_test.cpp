@@ -47,6 +47,7 @@ TEST(Pacer, ALongPauseRestartsTheGridInsteadOfReleasingABurst) {
   EXPECT_EQ(clock.now, resumed);
   ASSERT_EQ(pacer.wait(1s, {}), WaitResult::kDue);
   EXPECT_EQ(clock.now, resumed + 100ms);
+  EXPECT_EQ(pacer.skipped(), 599u);  // due at 0.1 s ... 59.9 s; the one at 60 s is given
 }
 
 TEST(Pacer, UnlimitedRatesNeverSleep) {
@@ -124,6 +125,24 @@ TEST(FrameSourcePacing, StampsComeFromTheClock) {
   const auto grab = source.grab(1s);
   EXPECT_EQ(grab->frame.stamp_monotonic, clock.monotonic().count());
   EXPECT_EQ(grab->frame.stamp_realtime, clock.realtime().count());
+}
+
+// A player that stamps late frames with the time at which it got round to them hides its delay.
+TEST(FrameSourcePacing, LateFramesCarryTheInstantAtWhichTheyWereDue) {
+  FakeClock clock;
+  ScriptedSource source({}, {.rate = 10, .clock = &clock});
+  for (int i = 0; i < 3; ++i) source.grabs.push_back(ScriptedSource::frame());
+  ASSERT_TRUE(source.open());
+  const Nanoseconds start = clock.now;
+  const Nanoseconds real_start = clock.realtime();
+  for (int i = 0; i < 3; ++i) {
+    const auto grab = source.grab(1s);
+    ASSERT_EQ(grab->status, GrabStatus::kFrame);
+    EXPECT_EQ(grab->frame.stamp_monotonic, (start + i * 100ms).count());
+    EXPECT_EQ(grab->frame.stamp_realtime, (real_start + i * 100ms).count());
+    clock.now += 350ms;  // the consumer blocks
+  }
+  EXPECT_EQ(source.counters().deadlines_skipped, 0u);
 }
 
 TEST(FrameSourcePacing, GrabbingAClosedSourceIsAnError) {

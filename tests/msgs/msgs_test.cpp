@@ -109,7 +109,7 @@ TEST(Wire, RoundTripKeepsEveryField) {
                   .seq = 3,
                   .topic_seq = 4,
                   .frame_id = "cam1",
-                  .stages = {5, 6, 7, 8}};
+                  .stages = {5, 6, 7, 8, 9, 10, 11}};
   image.height = 576;
   image.width = 768;
   image.step = 2304;
