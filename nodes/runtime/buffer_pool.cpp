@@ -23,9 +23,24 @@ using detail::PoolGeometry;
 using detail::PoolMapping;
 
 constexpr int kWriterByte = 0;
-// How often a reader asks for the lock of the number reserved for it, 1 ms apart: only another
-// reader that is just finding out that the number is not for it can have it, for microseconds.
-constexpr int kReservedLockTries = 100;
+constexpr int kReservedLockTries = 100;  // 1 ms apart; the lock is in the way for microseconds
+
+// A mapped pool and a descriptor of its file, as holder_numbers.hpp wants them.
+struct PoolNumbers {
+  static constexpr int kHolders = kMaxHolders;
+  PoolMapping& mapping;
+  int fd;
+
+  std::uint32_t slot_count() const { return mapping.geometry().slot_count; }
+  void drop(std::uint32_t slot, int holder) { mapping.drop(slot, holder); }
+  bool try_lock(int holder) const { return try_lock_byte(fd, holder); }
+  void unlock(int holder) const { unlock_byte(fd, holder); }
+  std::atomic<std::uint64_t>& reserved_for(int holder) {
+    return mapping.header().reserved_for[static_cast<std::size_t>(holder)];
+  }
+  std::atomic<std::uint32_t>& adopted() { return mapping.header().adopted; }
+  static void pause() { usleep(1000); }
+};
 
 std::uint64_t random_incarnation() {
   std::uint64_t value = 0;
@@ -211,19 +226,10 @@ msgs::BufferRef BufferPool::publish(WritableBuffer&& buffer, std::size_t bytes,
 }
 
 int BufferPool::reap() {
+  PoolNumbers numbers{*mapping_, reaper_.get()};
   int living = 0;
-  const std::uint32_t adopted = mapping_->header().adopted.load(std::memory_order_acquire);
   for (int holder = 1; holder <= kMaxHolders; ++holder) {
-    const bool pending =
-        reserved_[static_cast<std::size_t>(holder)] != 0 && (adopted >> holder & 1) == 0;
-    if (pending || !try_lock_byte(reaper_.get(), holder)) {
-      ++living;
-      continue;
-    }
-    // Its last owner is dead, and nobody can take the number until it is unlocked.
-    mapping_->clear_holder(holder);
-    forget_reserved(holder);
-    unlock_byte(reaper_.get(), holder);
+    if (!detail::reap_number(numbers, reservations_, holder)) ++living;
   }
   return living;
 }
@@ -244,43 +250,13 @@ void BufferPool::wait_for_release(std::chrono::milliseconds timeout) {
 }
 
 std::optional<int> BufferPool::reserve(std::uint64_t reader_id) {
-  detail::PoolHeader& header = mapping_->header();
-  for (int holder = 1; holder <= kMaxHolders; ++holder) {
-    if (reserved_[static_cast<std::size_t>(holder)] == reader_id) return holder;
-  }
-  for (int holder = 1; holder <= kMaxHolders; ++holder) {
-    const auto index = static_cast<std::size_t>(holder);
-    if (reserved_[index] != 0 || !try_lock_byte(reaper_.get(), holder)) continue;
-    mapping_->clear_holder(holder);
-    header.adopted.fetch_and(~(1u << holder), std::memory_order_acq_rel);
-    header.reserved_for[index].store(reader_id, std::memory_order_release);
-    reserved_[index] = reader_id;
-    reserved_mask_ |= 1u << holder;
-    unlock_byte(reaper_.get(), holder);
-    return holder;
-  }
-  return std::nullopt;
-}
-
-void BufferPool::forget_reserved(int holder) {
-  const auto index = static_cast<std::size_t>(holder);
-  if (reserved_[index] == 0) return;
-  reserved_[index] = 0;
-  reserved_mask_ &= ~(1u << holder);
-  mapping_->header().reserved_for[index].store(0, std::memory_order_release);
-  mapping_->header().adopted.fetch_and(~(1u << holder), std::memory_order_acq_rel);
+  PoolNumbers numbers{*mapping_, reaper_.get()};
+  return detail::reserve_number(numbers, reservations_, reader_id);
 }
 
 void BufferPool::release_reserved(std::uint64_t reader_id) {
-  for (int holder = 1; holder <= kMaxHolders; ++holder) {
-    if (reserved_[static_cast<std::size_t>(holder)] != reader_id) continue;
-    // A reader that left but still has buffers keeps its lock; reap() clears its bits once it lets
-    // go.
-    const bool gone = try_lock_byte(reaper_.get(), holder);
-    if (gone) mapping_->clear_holder(holder);
-    forget_reserved(holder);
-    if (gone) unlock_byte(reaper_.get(), holder);
-  }
+  PoolNumbers numbers{*mapping_, reaper_.get()};
+  detail::release_number(numbers, reservations_, reader_id);
 }
 
 std::uint32_t BufferPool::held_count() const {
@@ -301,7 +277,7 @@ std::uint32_t BufferPool::loaned_count() const {
 
 bool BufferPool::reliable_pending() const {
   for (std::uint32_t slot = 0; slot < options_.slot_count; ++slot) {
-    if ((mapping_->word(slot).holders() & reserved_mask_) != 0) return true;
+    if ((mapping_->word(slot).holders() & reservations_.mask) != 0) return true;
   }
   return false;
 }
@@ -309,25 +285,6 @@ bool BufferPool::reliable_pending() const {
 // ---- a subscriber's side
 
 namespace {
-
-tl::unexpected<Error> no_number_free(const std::filesystem::path& path) {
-  return fail(ErrorCode::kExhausted, fmt::format("{} has {} readers already; it takes no more",
-                                                 path.native(), kMaxHolders));
-}
-
-// Locks a number that no other reader has and that is not reserved.
-Result<int> take_any_number(PoolMapping& mapping, int fd, const std::filesystem::path& path) {
-  for (int holder = 1; holder <= kMaxHolders; ++holder) {
-    const auto& reserved = mapping.header().reserved_for[static_cast<std::size_t>(holder)];
-    if (reserved.load(std::memory_order_acquire) != 0 || !try_lock_byte(fd, holder)) continue;
-    if (reserved.load(std::memory_order_acquire) == 0) {
-      mapping.clear_holder(holder);  // what a dead predecessor left
-      return holder;
-    }
-    unlock_byte(fd, holder);  // reserved between our look and our lock
-  }
-  return no_number_free(path);
-}
 
 bool any_number_free(PoolMapping& mapping, int fd) {
   for (int holder = 1; holder <= kMaxHolders; ++holder) {
@@ -339,26 +296,17 @@ bool any_number_free(PoolMapping& mapping, int fd) {
   return false;
 }
 
-// Locks the number that the publisher reserved for `id`. Its bits stay: they are messages for this
-// reader.
-Result<int> take_reserved_number(PoolMapping& mapping, int fd, std::uint64_t id,
-                                 const std::filesystem::path& path) {
-  detail::PoolHeader& header = mapping.header();
-  for (int holder = 1; holder <= kMaxHolders; ++holder) {
-    const auto& reserved = header.reserved_for[static_cast<std::size_t>(holder)];
-    for (int i = 0; i < kReservedLockTries && reserved.load(std::memory_order_acquire) == id; ++i) {
-      if (!try_lock_byte(fd, holder)) {
-        usleep(1000);
-        continue;
-      }
-      if (reserved.load(std::memory_order_acquire) == id) {
-        header.adopted.fetch_or(1u << holder, std::memory_order_acq_rel);
-        return holder;
-      }
-      unlock_byte(fd, holder);
-    }
+Result<int> take_number(PoolMapping& mapping, int fd, std::uint64_t reliable_id,
+                        const std::filesystem::path& path) {
+  PoolNumbers numbers{mapping, fd};
+  const std::optional<int> holder =
+      reliable_id == 0 ? detail::take_any_number(numbers)
+                       : detail::take_reserved_number(numbers, reliable_id, kReservedLockTries);
+  if (holder) return *holder;
+  if (reliable_id == 0 || !any_number_free(mapping, fd)) {
+    return fail(ErrorCode::kExhausted, fmt::format("{} has {} readers already; it takes no more",
+                                                   path.native(), kMaxHolders));
   }
-  if (!any_number_free(mapping, fd)) return no_number_free(path);
   return fail(ErrorCode::kUnavailable,
               path.native() + " has no number reserved for this reader yet");
 }
@@ -375,9 +323,8 @@ Result<std::unique_ptr<PoolReader>> PoolReader::open(const Domain& domain, std::
   FOVEA_ASSIGN(reader->mapping_, PoolMapping::open(file.get(), incarnation, path));
   PoolMapping& mapping = *reader->mapping_;
   reader->reliable_ = reliable_id != 0 && mapping.header().reliable != 0;
-  FOVEA_ASSIGN(const int holder, reader->reliable_
-                                     ? take_reserved_number(mapping, file.get(), reliable_id, path)
-                                     : take_any_number(mapping, file.get(), path));
+  FOVEA_ASSIGN(const int holder,
+               take_number(mapping, file.get(), reader->reliable_ ? reliable_id : 0, path));
   mapping.set_holder(holder);
   reader->given_out_.resize(mapping.geometry().slot_count);
   return reader;

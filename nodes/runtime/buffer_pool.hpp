@@ -8,7 +8,6 @@
 // moved to and destroyed on any thread, and keep the mapping alive.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +20,7 @@
 
 #include "msgs/header.hpp"
 #include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/holder_numbers.hpp"
 #include "nodes/runtime/result.hpp"
 #include "nodes/runtime/slot_word.hpp"
 
@@ -128,7 +128,7 @@ class BufferPool {
   std::optional<int> reserve(std::uint64_t reader_id);
   void release_reserved(std::uint64_t reader_id);
   // Bits of the readers with a reserved number.
-  std::uint32_t reliable_readers() const { return reserved_mask_; }
+  std::uint32_t reliable_readers() const { return reservations_.mask; }
 
   // Slots that somebody reads / that are loaned by this publisher.
   std::uint32_t held_count() const;
@@ -144,7 +144,6 @@ class BufferPool {
   explicit BufferPool(const PoolOptions& options) : options_(options) {}
   bool retained(std::uint32_t slot) const;
   bool better(std::uint32_t slot, std::uint32_t than) const;
-  void forget_reserved(int holder);
 
   PoolOptions options_;
   std::filesystem::path path_;
@@ -152,8 +151,7 @@ class BufferPool {
   FileHandle reaper_;  // an open file description of its own: tries the readers' locks
   std::vector<std::uint64_t> published_at_;  // per slot, the number of its last publish; 0 = never
   std::uint64_t publish_count_ = 0;
-  std::array<std::uint64_t, kMaxHolders + 1> reserved_{};
-  std::uint32_t reserved_mask_ = 0;
+  detail::Reservations<kMaxHolders> reservations_;
 };
 
 class PoolReader {

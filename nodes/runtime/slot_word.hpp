@@ -16,7 +16,10 @@ namespace fovea {
 
 inline constexpr int kMaxHolders = 31;  // readers 1..31; 0 is the writer
 
-class SlotWord {
+// Templated over the atomic, so that the model check (tests/runtime/slot_model.hpp) runs this code
+// one load, store or exchange at a time.
+template <class Atomic>
+class BasicSlotWord {
  public:
   // free -> being written, generation + 1. nullopt if anyone holds the slot. Returns the new
   // generation.
@@ -77,8 +80,10 @@ class SlotWord {
     return static_cast<std::uint32_t>(word);
   }
 
-  std::atomic<std::uint64_t> word_{0};
-  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+  Atomic word_{0};
 };
+
+using SlotWord = BasicSlotWord<std::atomic<std::uint64_t>>;
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 }  // namespace fovea
