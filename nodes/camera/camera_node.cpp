@@ -35,6 +35,10 @@ class CameraNode final : public Node {
     p.add("uri", &uri_, "file://, images://, synthetic://, v4l2:// or rtsp:// source").required();
     p.add("rate", &rate_, "Frames per second; 0 = the source's own, -1 = as fast as possible",
           Range{-1, 1000}, "Hz");
+    p.add("phase", &phase_,
+          "Part of a period, by the monotonic clock, at which frames of a file are due; -1 = from "
+          "the first frame on",
+          Range{-1, 0.999999});
     p.add("loop", &loop_, "Start a file or folder over at its end");
     p.add("start_offset", &start_offset_, "Where to start in a file", Range{0, 1e6}, "s");
     p.add("width", &width_, "Requested width; 0 = the source's choice", Range{0, 16384}, "px");
@@ -61,6 +65,7 @@ class CameraNode final : public Node {
     }
     frames::SourceOptions options;
     options.rate = rate_ < 0 ? frames::kAsFastAsPossible : rate_;
+    if (phase_ >= 0) options.phase = phase_;
     options.loop = loop_;
     options.start_offset = start_offset_;
     options.width = static_cast<std::uint32_t>(width_);
@@ -190,6 +195,7 @@ class CameraNode final : public Node {
 
   std::string uri_;
   double rate_ = 0;
+  double phase_ = -1;
   bool loop_ = false;
   double start_offset_ = 0;
   std::int64_t width_ = 0;

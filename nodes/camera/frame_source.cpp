@@ -60,7 +60,7 @@ Result<> FrameSource::open(const std::stop_token& stop) {
   close();
   FOVEA_ASSIGN(info_, do_open(stop));
   skipped_before_open_ += pacer_.skipped();
-  pacer_ = Pacer(pacing_rate(options_, info_), *clock_);
+  pacer_ = Pacer(pacing_rate(options_, info_), *clock_, options_.phase);
   opened_ = true;
   return {};
 }

@@ -46,6 +46,9 @@ struct SourceOptions {
   // Frames per second: kNativeRate (the source's own), kAsFastAsPossible, or Hz. A live source
   // cannot be sped up; a lower rate drops its surplus frames.
   double rate = kNativeRate;
+  // When frames of a file are due, as a part of their period on the machine's monotonic clock:
+  // sources of one rate then keep their distance. nullopt: from the first frame on.
+  std::optional<double> phase = std::nullopt;
   bool loop = false;        // start over at the end; live sources have none
   double start_offset = 0;  // seconds into the source, first pass only
   // Requests to the source; 0 = its own choice. A v4l2 driver may pick its nearest mode: read

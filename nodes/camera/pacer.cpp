@@ -49,13 +49,22 @@ Nanoseconds Pacer::deadline() const {
   return anchor_ + Nanoseconds(std::llround(static_cast<double>(count_) * 1e9 / rate_));
 }
 
+Nanoseconds Pacer::grid_start(Nanoseconds now) const {
+  if (!phase_) return now;
+  const double period = 1e9 / rate_;
+  const double first = *phase_ * period;
+  const double periods = std::ceil((static_cast<double>(now.count()) - first) / period);
+  return Nanoseconds(std::llround(first + periods * period));
+}
+
 void Pacer::start_grid(Nanoseconds now) {
+  const Nanoseconds anchor = grid_start(now);
   if (started_) {
-    const std::chrono::duration<double> late = now - deadline();
-    skipped_ += static_cast<std::uint64_t>(std::max(std::llround(late.count() * rate_), 0ll));
+    const std::chrono::duration<double> lost = anchor - deadline();
+    skipped_ += static_cast<std::uint64_t>(std::max(std::llround(lost.count() * rate_), 0ll));
   }
   started_ = true;
-  anchor_ = now;
+  anchor_ = anchor;
   count_ = 0;
 }
 

@@ -30,11 +30,14 @@ Nanoseconds deadline_after(Nanoseconds now, Nanoseconds timeout);
 
 enum class WaitResult { kDue, kTimeout, kStopped };
 
-// Frame n is due at anchor + n / rate; the anchor is the first call.
+// Frame n is due at anchor + n / rate; the anchor is the first call, or the next instant of the
+// clock that lies `phase` of a period behind a multiple of the period.
 class Pacer {
  public:
   // `rate` in Hz; zero, negative or infinite means that every frame is due at once.
-  Pacer(double rate, Clock& clock) : rate_(rate), clock_(&clock) {}
+  // REQUIRES: phase in [0, 1) if given.
+  Pacer(double rate, Clock& clock, std::optional<double> phase = std::nullopt)
+      : rate_(rate), clock_(&clock), phase_(phase) {}
 
   // Waits for the next deadline but no longer than `timeout`; kDue consumes the deadline. More than
   // a second late (a paused process), the grid starts anew instead of releasing a burst of overdue
@@ -53,10 +56,12 @@ class Pacer {
  private:
   bool unlimited() const;
   Nanoseconds deadline() const;
+  Nanoseconds grid_start(Nanoseconds now) const;
   void start_grid(Nanoseconds now);
 
   double rate_;
   Clock* clock_;
+  std::optional<double> phase_;
   bool started_ = false;
   Nanoseconds anchor_{0};
   std::uint64_t count_ = 0;  // deadlines consumed since the anchor

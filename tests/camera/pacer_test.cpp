@@ -50,6 +50,21 @@ TEST(Pacer, ALongPauseRestartsTheGridInsteadOfReleasingABurst) {
   EXPECT_EQ(pacer.skipped(), 599u);  // due at 0.1 s ... 59.9 s; the one at 60 s is given
 }
 
+TEST(Pacer, PhasesKeepTheirDistanceWhateverTheStart) {
+  FakeClock clock;
+  clock.now = 100s + 12ms;
+  Pacer early(10, clock, 0.0);
+  Pacer late(10, clock, 0.25);
+  ASSERT_EQ(late.wait(1s, {}), WaitResult::kDue);
+  EXPECT_EQ(late.due(), 100s + 25ms);
+  ASSERT_EQ(early.wait(1s, {}), WaitResult::kDue);
+  EXPECT_EQ(early.due(), 100s + 100ms);
+  clock.now += 10s + 30ms;  // paused: the grid begins anew and stays in phase
+  ASSERT_EQ(late.wait(1s, {}), WaitResult::kDue);
+  EXPECT_EQ(late.due(), 110s + 225ms);
+  EXPECT_EQ(late.skipped(), 101u);  // due at 100.125 s ... 110.125 s
+}
+
 TEST(Pacer, UnlimitedRatesNeverSleep) {
   FakeClock clock;
   for (const double rate : {0.0, std::numeric_limits<double>::infinity()}) {
