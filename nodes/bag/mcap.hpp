@@ -1,0 +1,118 @@
+// Recordings in MCAP (mcap.dev, version 0 of the format): what Foxglove, rosbag2 and the MCAP tools
+// read. A recording holds schemas, channels (topics) and time-stamped messages in compressed
+// chunks, an index at its end, and checksums over all of it.
+//
+// A file that was never closed (kill -9, power loss, full disk) is read up to its last whole
+// chunk; the reader says so. Thread safety: one thread at a time per object.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nodes/runtime/result.hpp"
+
+namespace fovea::mcap {
+
+enum class Compression { kNone, kZstd };
+
+struct Schema {
+  std::uint16_t id = 0;  // from 1; 0 = a channel without schema
+  std::string name;      // "fovea_msgs/msg/Detection2DArray"
+  std::string encoding;  // "ros2msg"
+  std::string data;
+};
+
+struct Channel {
+  std::uint16_t id = 0;
+  std::uint16_t schema_id = 0;
+  std::string topic;
+  std::string message_encoding;  // "cdr"
+  std::map<std::string, std::string> metadata;
+};
+
+struct WriterOptions {
+  Compression compression = Compression::kZstd;
+  int zstd_level = 1;
+  // A chunk is closed when it reaches this size: what is lost at a crash, and what a reader unpacks
+  // to get one message.
+  std::size_t chunk_bytes = std::size_t{4} << 20;
+};
+
+class Writer {
+ public:
+  // Creates PATH; an existing file is an error (kInvalidArgument), as is an unwritable folder
+  // (kNotFound, kExhausted).
+  static Result<std::unique_ptr<Writer>> create(const std::string& path,
+                                                const WriterOptions& options = {});
+  virtual ~Writer() = default;  // closes; errors go unseen, so call close()
+
+  virtual std::uint16_t add_schema(std::string_view name, std::string_view encoding,
+                                   std::string_view data) = 0;
+  virtual std::uint16_t add_channel(std::string_view topic, std::uint16_t schema_id,
+                                    std::string_view message_encoding,
+                                    const std::map<std::string, std::string>& metadata = {}) = 0;
+  // `log_time` and `publish_time` in ns since the epoch. Errors: kExhausted when the disk is full,
+  // kInternal; everything up to the last whole chunk stays readable. REQUIRES: `channel` is what
+  // add_channel() returned.
+  virtual Result<> write(std::uint16_t channel, std::uint32_t sequence, std::int64_t log_time,
+                         std::int64_t publish_time, std::span<const std::byte> data) = 0;
+  // Key-value pairs about the recording.
+  virtual Result<> write_metadata(std::string_view name,
+                                  const std::map<std::string, std::string>& values) = 0;
+  // Writes the index and makes the file durable. Nothing may be written afterwards.
+  virtual Result<> close() = 0;
+
+  // What the file will hold so far, the open chunk uncompressed: for splitting by size.
+  virtual std::uint64_t bytes() const = 0;
+};
+
+struct Message {
+  const Channel* channel = nullptr;
+  std::uint32_t sequence = 0;
+  std::int64_t log_time = 0;        // ns since the epoch
+  std::int64_t publish_time = 0;    // ns since the epoch
+  std::span<const std::byte> data;  // valid until the next call of the reader
+};
+
+struct Summary {
+  std::uint64_t messages = 0;
+  std::uint64_t chunks = 0;
+  std::int64_t start_time = 0;  // of the first message, ns since the epoch; 0 without messages
+  std::int64_t end_time = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t compressed_bytes = 0;    // of all chunks
+  std::uint64_t uncompressed_bytes = 0;  // of all chunks
+  bool has_index = true;  // false: the file was not closed, and was read from start to end
+  std::string damage;     // why reading ended early; empty = every byte was accounted for
+  std::map<std::uint16_t, std::uint64_t> messages_by_channel;
+};
+
+class Reader {
+ public:
+  // Reads the index; without one, the chunks. Errors: kNotFound; kCorrupt for a file that is no
+  // MCAP, or in which nothing can be read; kUnsupported for another version or compression (lz4).
+  static Result<std::unique_ptr<Reader>> open(const std::string& path);
+  virtual ~Reader() = default;
+
+  virtual const std::vector<Channel>& channels() const = 0;
+  virtual const Schema* find_schema(std::uint16_t id) const = 0;  // nullptr for 0 and unknown ones
+  virtual const Summary& summary() const = 0;
+  virtual const std::map<std::string, std::map<std::string, std::string>>& metadata() const = 0;
+
+  // Goes to the first message at or after `log_time`; only messages of `topics` will be read
+  // (empty: all).
+  virtual void seek(std::int64_t log_time, std::span<const std::string> topics = {}) = 0;
+  // The next message in order of log time, messages of equal time in the order of the file; nullopt
+  // at the end. kCorrupt for a chunk that fails its checksum: its messages are skipped, and the
+  // next call goes on behind it.
+  virtual Result<std::optional<Message>> next() = 0;
+};
+
+}  // namespace fovea::mcap
