@@ -23,6 +23,7 @@ constexpr std::size_t kMaxTopic = 63;
 constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 constexpr std::string_view kTopicExtension = ".topic";
 constexpr std::string_view kControlExtension = ".control";
+constexpr std::string_view kDoorbellExtension = ".doorbell";
 constexpr std::string_view kMetricsSuffix = "metrics";
 constexpr std::int64_t kLockPatienceNs = 5'000'000'000;
 
@@ -179,6 +180,10 @@ std::filesystem::path Domain::metrics_path(std::string_view node) const {
   return shm_directory_ / fmt::format("fovea.{}.{}.{}", name_, node, kMetricsSuffix);
 }
 
+std::filesystem::path Domain::doorbell_path(std::uint64_t id) const {
+  return socket_path(fmt::format("{:016x}", id), kDoorbellExtension);
+}
+
 std::vector<Domain::ShmEntry> Domain::list_shm() const {
   std::vector<ShmEntry> entries;
   const std::string prefix = "fovea." + name_ + ".";
@@ -257,7 +262,7 @@ std::vector<std::filesystem::path> Domain::sweep() const {
   std::vector<std::filesystem::path> removed;
   const auto locked = lock();
   if (!locked) return removed;
-  for (std::string_view extension : {kTopicExtension, kControlExtension}) {
+  for (std::string_view extension : {kTopicExtension, kControlExtension, kDoorbellExtension}) {
     for (const std::string& name : list_sockets(extension)) {
       const std::filesystem::path path = socket_path(name, extension);
       if (is_own_socket(path) && !someone_listens(path) && unlink(path.c_str()) == 0)

@@ -1,9 +1,10 @@
 // Where everything of one deployment lies: computed addresses instead of discovery. Two pipelines
 // on a host live side by side in two domains.
 //
-//   sockets   $XDG_RUNTIME_DIR/fovea/<domain>/<topic>.topic, <node>.control   (else
-//   /tmp/fovea-<uid>/...) pools     /dev/shm/fovea.<domain>.<topic>.<incarnation> metrics
-//   /dev/shm/fovea.<domain>.<node>.metrics
+//   sockets   $XDG_RUNTIME_DIR/fovea/<domain>/<topic>.topic, <node>.control, <number>.doorbell
+//             (else /tmp/fovea-<uid>/...)
+//   pools     /dev/shm/fovea.<domain>.<topic>.<incarnation>
+//   metrics   /dev/shm/fovea.<domain>.<node>.metrics
 //
 // A `/` in a topic name becomes `:` in file names. Thread safety: const after open().
 #pragma once
@@ -38,6 +39,8 @@ class Domain {
   // REQUIRES: a topic or node name that passes check_topic() or check_name().
   std::filesystem::path pool_path(std::string_view topic, std::uint64_t incarnation) const;
   std::filesystem::path metrics_path(std::string_view node) const;
+  // The socket on which the subscription with this random number gets its messages.
+  std::filesystem::path doorbell_path(std::uint64_t id) const;
 
   // Names found on disk, sorted, whether or not their owner still lives.
   std::vector<std::string> list_topics() const;

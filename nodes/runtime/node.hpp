@@ -64,7 +64,7 @@ class Node {
   // subscription.
   template <class M, class Callback>
   Executor::Id spin(Subscription<M>& subscription, Callback on_message) {
-    return executor().add_socket(subscription.socket(), [&subscription, on_message]() mutable {
+    return executor().add_fd(subscription.fd(), [&subscription, on_message]() mutable {
       subscription.drain();
       while (auto received = subscription.take()) on_message(std::move(*received));
     });

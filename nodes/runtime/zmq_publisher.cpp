@@ -1,9 +1,10 @@
-// The publisher's half of a topic: an XPUB socket, a pool made at the first loan, and the readers
-// that asked for reliable delivery.
+// The publisher's half of a topic: an XPUB socket, a pool made at the first loan, and what each
+// subscriber asked for: its messages at a doorbell, reliable delivery.
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include <zmq.h>
 
 #include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/doorbell.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/pubsub.hpp"
 #include "nodes/runtime/zmq_socket.hpp"
@@ -36,7 +38,8 @@ class ZmqPublisher final : public PublisherCore {
         qos_(qos),
         pool_options_(pool),
         type_(type),
-        ledger_(ledger) {
+        ledger_(ledger),
+        doorbells_(domain) {
     pool_options_.reliable = reliable();
     reliable_ids_.reserve(kMaxHolders);
   }
@@ -85,6 +88,12 @@ class ZmqPublisher final : public PublisherCore {
 
   void send(std::span<const std::byte> wire) override {
     if (!type_.has_payload) serve_subscriptions();
+    if (zmq_subscription_count_ > 0) send_through_zmq(wire);
+    if (doorbells_.count() > 0) doorbells_.send(wire, stopped_);
+    if (qos_.durability == Durability::kTransientLocal) last_wire_.assign(wire.begin(), wire.end());
+  }
+
+  void send_through_zmq(std::span<const std::byte> wire) {
     while (send_now(socket_.get(), wire.data(), wire.size()) < 0) {
       if (zmq_errno() != EAGAIN || stopped()) {
         log_warning("{}: message not sent: {}", topic_, zmq_strerror(zmq_errno()));
@@ -94,12 +103,11 @@ class ZmqPublisher final : public PublisherCore {
       zmq_poll(&item, 1, 1);  // a subscriber's queue is full; one that leaves makes us readable
       serve_subscriptions();
     }
-    if (qos_.durability == Durability::kTransientLocal) last_wire_.assign(wire.begin(), wire.end());
   }
 
   int subscription_count() override {
     serve_subscriptions();
-    return subscription_count_;
+    return zmq_subscription_count_ + doorbells_.count();
   }
 
   bool flush(milliseconds timeout) override {
@@ -178,7 +186,7 @@ class ZmqPublisher final : public PublisherCore {
 
   // Takes in who subscribed and who left.
   void serve_subscriptions() {
-    std::array<char, 1 + sizeof(ReliableRequest)> event;
+    std::array<char, 1 + sizeof(SubscriptionRequest)> event;
     bool joined = false;
     for (;;) {
       const int received = receive_now(socket_.get(), event.data(), event.size());
@@ -187,32 +195,43 @@ class ZmqPublisher final : public PublisherCore {
       if (size == 0 || (event[0] != 0 && event[0] != 1)) continue;
       const bool subscribed = event[0] == 1;
       if (size == 1) {
-        subscription_count_ += subscribed ? 1 : -1;
+        zmq_subscription_count_ += subscribed ? 1 : -1;
         joined = joined || subscribed;
-      } else if (size == event.size() && reliable()) {
-        ReliableRequest request;
+      } else if (size == event.size()) {
+        SubscriptionRequest request;
         std::memcpy(static_cast<void*>(&request), event.data() + 1, sizeof request);
-        if (request.magic == ReliableRequest().magic) serve_request(request, subscribed);
+        if (request.magic == SubscriptionRequest().magic) serve_request(request, subscribed);
       }
     }
     if (joined && !last_wire_.empty())
       send_now(socket_.get(), last_wire_.data(), last_wire_.size());
   }
 
-  void serve_request(const ReliableRequest& request, bool subscribed) {
-    if (request.layout_hash != type_.layout_hash || request.reader_id == 0 || !type_.has_payload)
-      return;
-    const auto known = std::find(reliable_ids_.begin(), reliable_ids_.end(), request.reader_id);
+  // The reservation comes before the doorbell's first packet: that one is held for the reader.
+  void serve_request(const SubscriptionRequest& request, bool subscribed) {
+    const bool wants_all =
+        reliable() && request.reliable_id != 0 && request.layout_hash == type_.layout_hash;
+    if (wants_all && type_.has_payload) serve_reliable(request.reliable_id, subscribed);
+    if (request.doorbell_id == 0) return;
+    if (!subscribed) {
+      doorbells_.remove(request.doorbell_id);
+    } else if (doorbells_.add(request.doorbell_id, wants_all) && !last_wire_.empty()) {
+      doorbells_.send_to_newest(last_wire_);
+    }
+  }
+
+  void serve_reliable(std::uint64_t id, bool subscribed) {
+    const auto known = std::find(reliable_ids_.begin(), reliable_ids_.end(), id);
     if (!subscribed && known != reliable_ids_.end()) {
       reliable_ids_.erase(known);
-      if (pool_) pool_->release_reserved(request.reader_id);
+      if (pool_) pool_->release_reserved(id);
     } else if (subscribed && known == reliable_ids_.end()) {
       if (reliable_ids_.size() == kMaxHolders) {
         log_warning("{}: a reliable reader is refused, {} are there already", topic_, kMaxHolders);
         return;
       }
-      reliable_ids_.push_back(request.reader_id);
-      if (pool_) reserve(request.reader_id);
+      reliable_ids_.push_back(id);
+      if (pool_) reserve(id);
     }
   }
 
@@ -226,14 +245,16 @@ class ZmqPublisher final : public PublisherCore {
   ZmqSocket socket_;
   BoundPath
       path_;  // after socket_: gone before the socket closes, so that a successor may bind at once
+  DoorbellLines doorbells_;
   std::unique_ptr<BufferPool> pool_;
   std::int64_t last_reap_ns_ = 0;
   std::int64_t next_pool_try_ns_ = 0;
-  int subscription_count_ = 0;
+  int zmq_subscription_count_ = 0;  // those whose messages go through ZeroMQ
   std::vector<std::uint64_t> reliable_ids_;
   std::vector<std::byte> last_wire_;  // transient local only
   std::uint64_t sent_ = 0;
   std::atomic<bool> interrupted_{false};
+  const std::function<bool()> stopped_ = [this] { return stopped(); };
 };
 
 }  // namespace

@@ -44,17 +44,18 @@ class BoundPath {
   unsigned long inode_ = 0;
 };
 
-// What a reliable subscription subscribes to besides everything: its request for guaranteed
-// delivery. No message starts like it. ZeroMQ delivers it to the publisher after the subscription
-// itself and takes it back when the peer is gone, so both ends know exactly from which message on
-// it holds.
-struct ReliableRequest {
+// What a subscription wants of its publisher, as a string that it subscribes to: messages at its
+// doorbell instead of through ZeroMQ, guaranteed delivery, or both. No message starts like it.
+// ZeroMQ delivers it (after the subscription to everything, if there is one) and takes it back when
+// the peer is gone, so both ends know exactly from which message on it holds.
+struct SubscriptionRequest {
   std::array<char, 16> magic{'f', 'o', 'v', 'e', 'a', '.', 'r', 'e',
-                             'l', 'i', 'a', 'b', 'l', 'e', '.', '1'};
+                             'q', 'u', 'e', 's', 't', '.', '1', 0};
   std::uint64_t layout_hash = 0;  // a reader that would refuse every message must not be waited for
-  std::uint64_t reader_id = 0;    // random, not 0
+  std::uint64_t reliable_id = 0;  // random; 0 = best effort
+  std::uint64_t doorbell_id = 0;  // 0 = messages come through ZeroMQ
 };
-static_assert(sizeof(ReliableRequest) == 32);
+static_assert(sizeof(SubscriptionRequest) == 40);
 
 // Messages that wait in ZeroMQ for one subscriber on each side: a second of video. Descriptors are
 // small, and what a subscriber finds when it wakes up goes through the keep-last queue, so this is
@@ -66,8 +67,9 @@ inline constexpr int kQueueLength = 128;
 int send_now(void* socket, const void* data, std::size_t size);
 int receive_now(void* socket, void* data, std::size_t capacity);
 
-// SIGINT or SIGTERM came, whether or not someone has taken it yet. Executor::block_signals() keeps them from
-// interrupting anything, so a loop that blocks the executor's thread must look for itself.
+// SIGINT or SIGTERM came, whether or not someone has taken it yet. Executor::block_signals() keeps
+// them from interrupting anything, so a loop that blocks the executor's thread must look for
+// itself.
 bool stop_signal_pending();
 
 }  // namespace fovea::detail

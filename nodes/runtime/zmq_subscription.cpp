@@ -1,18 +1,24 @@
-// The subscriber's half of a topic: a SUB socket that is emptied into a keep-last queue of ours,
-// and the mapped pools whose slots the queued messages hold.
+// The subscriber's half of a topic: a doorbell and a SUB socket that are emptied into a keep-last
+// queue of ours, and the mapped pools whose slots the queued messages hold.
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "msgs/registry.hpp"
 #include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/doorbell.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/pubsub.hpp"
 #include "nodes/runtime/zmq_socket.hpp"
@@ -27,6 +33,26 @@ constexpr int kReconnectMs = 10;
 constexpr int kReconnectMaxMs = 100;
 // Messages that one drain() takes at most, so that a flood cannot keep the caller for ever.
 constexpr int kDrainLimit = 4 * kQueueLength;
+
+// Larger messages than this go through ZeroMQ: a socket's queue might not take one.
+constexpr std::size_t kMaxPacketBytes = 64 << 10;
+
+// $FOVEA_WAKE_UP: whether messages come to a doorbell.
+Result<bool> doorbell_wanted() {
+  const char* value = std::getenv("FOVEA_WAKE_UP");
+  const std::string_view text = value == nullptr ? "" : value;
+  if (text.empty() || text == "doorbell") return true;
+  if (text == "zmq") return false;
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("FOVEA_WAKE_UP is {}; it must be doorbell or zmq", text));
+}
+
+Result<> watch(int epoll_fd, int fd) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  return fail_errno(ErrorCode::kExhausted, "epoll");
+}
 
 std::string describe_hash(std::uint64_t hash) {
   const msgs::MessageType* type = msgs::find_message_type(hash);
@@ -53,22 +79,31 @@ class ZmqSubscription final : public SubscriptionCore {
   Result<> connect() {
     FOVEA_ASSIGN(const std::string endpoint, domain_.topic_endpoint(topic_));
     FOVEA_ASSIGN(socket_, open_zmq_socket(ZMQ_SUB));
+    FOVEA_TRY(open_readiness());
     void* socket = socket_.get();
     FOVEA_TRY(set_zmq_option(socket, ZMQ_RECONNECT_IVL, kReconnectMs));
     FOVEA_TRY(set_zmq_option(socket, ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs));
     FOVEA_TRY(set_zmq_option(socket, ZMQ_RCVHWM, kQueueLength));
-    // All messages of the topic, also those of another layout: they are refused by name, not
-    // ignored.
-    zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);
-    if (qos_.reliability == Reliability::kReliable) {
-      ReliableRequest request;
-      request.layout_hash = type_.layout_hash;
-      while (request.reader_id == 0) {
-        if (getrandom(&request.reader_id, sizeof request.reader_id, 0) < 0) request.reader_id = 0;
-      }
-      reliable_id_ = request.reader_id;
-      zmq_setsockopt(socket, ZMQ_SUBSCRIBE, &request, sizeof request);
+    // Either way all messages of the topic come, also those of another layout: they are refused by
+    // name, not ignored.
+    SubscriptionRequest request;
+    request.layout_hash = type_.layout_hash;
+    FOVEA_ASSIGN(const bool wanted, doorbell_wanted());
+    if (wanted && type_.max_wire_size <= kMaxPacketBytes) {
+      FOVEA_ASSIGN(auto doorbell, Doorbell::open(domain_, epoll_.get()));
+      doorbell_.emplace(std::move(doorbell));
+      request.doorbell_id = doorbell_->id();
+    } else {
+      zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0);
     }
+    if (qos_.reliability == Reliability::kReliable) {
+      while (reliable_id_ == 0) {
+        if (getrandom(&reliable_id_, sizeof reliable_id_, 0) < 0) reliable_id_ = 0;
+      }
+      request.reliable_id = reliable_id_;
+    }
+    if (request.doorbell_id != 0 || request.reliable_id != 0)
+      zmq_setsockopt(socket, ZMQ_SUBSCRIBE, &request, sizeof request);
     if (zmq_connect(socket, endpoint.c_str()) != 0) {
       return fail(ErrorCode::kInternal,
                   fmt::format("connect {}: {}", endpoint, zmq_strerror(zmq_errno())));
@@ -76,15 +111,18 @@ class ZmqSubscription final : public SubscriptionCore {
     return {};
   }
 
-  void* socket() override { return socket_.get(); }
+  int fd() const override { return epoll_.get(); }
   std::uint64_t refused() const override { return refused_; }
 
   void drain() override {
+    bool emptied = false;
     for (int i = 0; i < kDrainLimit && !(delivers_reliably() && waiting_ == queue_.size()); ++i) {
-      const int received = receive_now(socket_.get(), incoming_.data(), incoming_.size());
-      if (received < 0) break;
-      accept(static_cast<std::size_t>(received));
+      const auto size = receive();
+      emptied = !size;
+      if (emptied) break;
+      accept(*size);
     }
+    mark_unread(!emptied && !doorbell_);  // what lies at a doorbell keeps it readable by itself
     hold_waiting();
     drop_unused_pool();
   }
@@ -100,6 +138,39 @@ class ZmqSubscription final : public SubscriptionCore {
   }
 
  private:
+  // One descriptor for everything that may have something for us.
+  Result<> open_readiness() {
+    epoll_ = FileHandle(epoll_create1(EPOLL_CLOEXEC));
+    unread_ = FileHandle(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    int zmq_fd = -1;
+    std::size_t size = sizeof zmq_fd;
+    if (!epoll_ || !unread_ || zmq_getsockopt(socket_.get(), ZMQ_FD, &zmq_fd, &size) != 0)
+      return fail_errno(ErrorCode::kExhausted, "epoll");
+    FOVEA_TRY(watch(epoll_.get(), unread_.get()));
+    return watch(epoll_.get(), zmq_fd);
+  }
+
+  // ZeroMQ's descriptor tells only of what is new since the socket was found empty. What a drain
+  // leaves in it must keep ours readable.
+  void mark_unread(bool unread) {
+    if (unread == unread_marked_) return;
+    std::uint64_t count = 1;
+    const ssize_t done = unread ? write(unread_.get(), &count, sizeof count)
+                                : read(unread_.get(), &count, sizeof count);
+    if (done == sizeof count) unread_marked_ = unread;
+  }
+
+  // The next message into incoming_; its size, which may be larger. nullopt = none waits. With a
+  // doorbell only its own commands come through ZeroMQ, which reading takes in.
+  std::optional<std::size_t> receive() {
+    if (doorbell_) {
+      if (const auto size = doorbell_->receive(incoming_)) return size;
+    }
+    const int received = receive_now(socket_.get(), incoming_.data(), incoming_.size());
+    if (received < 0) return std::nullopt;
+    return static_cast<std::size_t>(received);
+  }
+
   struct Entry {
     std::vector<std::byte> wire;
     std::size_t size = 0;
@@ -270,7 +341,11 @@ class ZmqSubscription final : public SubscriptionCore {
   const Decode decode_;
   StageLedger* const ledger_;
 
+  FileHandle epoll_;
+  FileHandle unread_;
+  bool unread_marked_ = false;
   ZmqSocket socket_;
+  std::optional<Doorbell> doorbell_;                  // empty: messages come through ZeroMQ
   std::uint64_t reliable_id_ = 0;                     // 0 = best effort
   bool joined_ = false;                               // a message was held for this reliable reader
   std::array<std::unique_ptr<PoolReader>, 2> pools_;  // the newest first

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <time.h>
 #include <unistd.h>
-#include <zmq.h>
 
 #include "nodes/runtime/metrics.hpp"
 #include "tests/crash/board.hpp"
@@ -42,8 +41,8 @@ void pause_us(long microseconds) {
   std::uint64_t last = 0;
   ++board.ready;
   for (;;) {
-    zmq_pollitem_t item{sub.socket(), 0, ZMQ_POLLIN, 0};
-    zmq_poll(&item, 1, 100);
+    pollfd item{sub.fd(), POLLIN, 0};
+    poll(&item, 1, 100);
     sub.drain();
     while (auto received = sub.take()) {
       const std::uint64_t seq = received->message.header.seq;
@@ -80,8 +79,8 @@ void pause_us(long microseconds) {
   auto sub = must(Subscription<msgs::Image>::create(domain, kCrashTopic));
   std::optional<Received<msgs::Image>> received;
   while (!received) {
-    zmq_pollitem_t item{sub.socket(), 0, ZMQ_POLLIN, 0};
-    zmq_poll(&item, 1, 100);
+    pollfd item{sub.fd(), POLLIN, 0};
+    poll(&item, 1, 100);
     sub.drain();
     received = sub.take();
   }

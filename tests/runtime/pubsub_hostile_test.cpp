@@ -1,5 +1,7 @@
 // Peers that send anything at all: never a crash, never a wrong message, always counted.
+#include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <random>
 #include <span>
 #include <vector>
@@ -7,8 +9,12 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <zmq.h>
 
+#include "nodes/runtime/zmq_socket.hpp"
 #include "tests/runtime/topics_fixture.hpp"
 
 namespace fovea::test {
@@ -16,9 +22,36 @@ namespace {
 
 using testing::HasSubstr;
 
-class HostilePeers : public Topics {
+FileHandle packet_socket() { return FileHandle(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)); }
+
+sockaddr_un address_of(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+  return address;
+}
+
+// A connection to a subscription's doorbell.
+FileHandle ring(const std::filesystem::path& path) {
+  FileHandle line = packet_socket();
+  const sockaddr_un address = address_of(path);
+  EXPECT_EQ(connect(line.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0)
+      << path << ": " << std::strerror(errno);
+  return line;
+}
+
+// The socket files of the domain's subscriptions.
+std::vector<std::filesystem::path> doorbells(const Domain& domain) {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& file : std::filesystem::directory_iterator(domain.socket_directory())) {
+    if (file.path().extension() == ".doorbell") paths.push_back(file.path());
+  }
+  return paths;
+}
+
+class HostilePeers : public TopicsBothWays {
  protected:
-  // A bare publisher socket in the topic's place.
+  // A bare publisher socket in the topic's place, which rings where it is asked to.
   HostilePeers() : socket_(zmq_socket(zmq_context(), ZMQ_XPUB)) {
     const int linger = 0;
     zmq_setsockopt(socket_, ZMQ_LINGER, &linger, sizeof linger);
@@ -28,10 +61,21 @@ class HostilePeers : public Topics {
 
   void wait_for_subscriber() {
     char event[64];
-    ASSERT_GT(zmq_recv(socket_, event, sizeof event, 0), 0);
+    const int size = zmq_recv(socket_, event, sizeof event, 0);
+    ASSERT_GT(size, 0);
+    if (!at_doorbell()) return;
+    detail::SubscriptionRequest request;
+    ASSERT_EQ(static_cast<std::size_t>(size), 1 + sizeof request);
+    std::memcpy(static_cast<void*>(&request), event + 1, sizeof request);
+    line_ = ring(domain_->doorbell_path(request.doorbell_id));
   }
   void send(std::span<const std::byte> bytes) {
-    ASSERT_EQ(zmq_send(socket_, bytes.data(), bytes.size(), 0), static_cast<int>(bytes.size()));
+    const auto size = static_cast<int>(bytes.size());
+    if (at_doorbell()) {
+      ASSERT_EQ(::send(line_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), size);
+    } else {
+      ASSERT_EQ(zmq_send(socket_, bytes.data(), bytes.size(), 0), size);
+    }
   }
   template <class M>
   void send_message(const M& message) {
@@ -49,9 +93,11 @@ class HostilePeers : public Topics {
     });
   }
   void* socket_;
+  FileHandle line_;
 };
+INSTANTIATE_TEST_SUITE_P(Topics, HostilePeers, kBothWays, kWakeUpName);
 
-TEST_F(HostilePeers, RandomBytesAreRefused) {
+TEST_P(HostilePeers, RandomBytesAreRefused) {
   auto sub = subscription();
   wait_for_subscriber();
   std::mt19937 random(1);
@@ -59,6 +105,7 @@ TEST_F(HostilePeers, RandomBytesAreRefused) {
   for (std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{8},
                            std::size_t{9}, msgs::kMaxWireSize<Image> - 1, msgs::kMaxWireSize<Image>,
                            msgs::kMaxWireSize<Image> + 1, std::size_t{100000}}) {
+    if (size == 0 && at_doorbell()) continue;  // no packet, but the end of the line
     for (bool right_hash : {false, true}) {
       std::vector<std::byte> bytes(size);
       for (std::byte& b : bytes) b = static_cast<std::byte>(random());
@@ -73,7 +120,7 @@ TEST_F(HostilePeers, RandomBytesAreRefused) {
   EXPECT_EQ(sub.refused(), sent);
 }
 
-TEST_F(HostilePeers, RandomMessagesOfTheRightSizeNeverCrash) {
+TEST_P(HostilePeers, RandomMessagesOfTheRightSizeNeverCrash) {
   TestLedger in(*domain_, "sub");
   const auto pool = BufferPool::create(*domain_, kTopic, [] {
     PoolOptions options;
@@ -109,7 +156,7 @@ TEST_F(HostilePeers, RandomMessagesOfTheRightSizeNeverCrash) {
   EXPECT_EQ(in.ledger.in(), in.sum());
 }
 
-TEST_F(HostilePeers, AnotherLayoutIsRefusedAndReportedOnceWithBothNames) {
+TEST_P(HostilePeers, AnotherLayoutIsRefusedAndReportedOnceWithBothNames) {
   auto sub = subscription();
   wait_for_subscriber();
   testing::internal::CaptureStderr();
@@ -125,10 +172,10 @@ TEST_F(HostilePeers, AnotherLayoutIsRefusedAndReportedOnceWithBothNames) {
       << "reported more than once";
 }
 
-TEST_F(HostilePeers, AMessageFarBeyondAnyOfOursIsRefusedAndTheNextOneRead) {
+TEST_P(HostilePeers, AMessageFarBeyondAnyOfOursIsRefusedAndTheNextOneRead) {
   auto sub = subscription<NodeStatus>();
   wait_for_subscriber();
-  std::vector<std::byte> huge(std::size_t{20} << 20);
+  std::vector<std::byte> huge(at_doorbell() ? 100'000 : 20'000'000);
   std::memcpy(huge.data(), &msgs::kLayoutHash<NodeStatus>, 8);
   send(huge);
   NodeStatus status;
@@ -138,7 +185,8 @@ TEST_F(HostilePeers, AMessageFarBeyondAnyOfOursIsRefusedAndTheNextOneRead) {
   EXPECT_EQ(sub.refused(), 1u);
 }
 
-TEST_F(HostilePeers, MultipartMessagesAreJudgedPartByPart) {
+TEST_P(HostilePeers, MultipartMessagesAreJudgedPartByPart) {
+  if (at_doorbell()) GTEST_SKIP() << "packets have one part";
   auto sub = subscription();
   wait_for_subscriber();
   ASSERT_EQ(zmq_send(socket_, "head", 4, ZMQ_SNDMORE), 4);
@@ -146,7 +194,7 @@ TEST_F(HostilePeers, MultipartMessagesAreJudgedPartByPart) {
   EXPECT_TRUE(refused(sub, 2));
 }
 
-TEST_F(HostilePeers, ARepeatIsRefused) {
+TEST_P(HostilePeers, ARepeatIsRefused) {
   auto sub = subscription<NodeStatus>(depth(8));
   wait_for_subscriber();
   NodeStatus status;
@@ -174,14 +222,140 @@ TEST_F(Topics, SubscribersThatSendAnythingDoNotDisturbThePublisher) {
   for (int i = 0; i < 300; ++i) {
     std::vector<char> bytes(random() % 100);
     for (char& b : bytes) b = static_cast<char>(random());
+    if (i % 5 == 0) bytes.resize(1 + sizeof(detail::SubscriptionRequest));
     if (!bytes.empty() && i % 2 == 0) bytes[0] = static_cast<char>(i / 2 % 2);
-    if (i % 3 == 0 && bytes.size() > 17) std::memcpy(bytes.data() + 1, "fovea.reliable.1", 16);
+    if (i % 3 == 0 && bytes.size() > 17) std::memcpy(bytes.data() + 1, "fovea.request.1", 16);
     zmq_send(raw, bytes.data(), bytes.size(), 0);
   }
   ASSERT_EQ(zmq_send(raw, "\1", 1, 0), 1);
   ASSERT_TRUE(eventually([&] { return images.subscription_count() >= 1; }));
   for (std::uint64_t seq = 1; seq <= 10; ++seq) EXPECT_TRUE(publish(images, seq));
   zmq_close(raw);
+}
+
+// ---- doorbells
+
+TEST_F(Topics, StrangersAtTheDoorbellAreJudgedLikeAnyoneAndDisturbNobody) {
+  auto images = publisher({}, slots(4));
+  auto sub = subscription();
+  ASSERT_TRUE(joined(images));
+  ASSERT_TRUE(publish(images, 1));
+  ASSERT_TRUE(next(sub));
+  ASSERT_EQ(doorbells(*domain_).size(), 1u);
+  std::vector<FileHandle> strangers;
+  std::mt19937 random(4);
+  std::array<char, 200> noise{};
+  for (int i = 0; i < 12; ++i) {
+    strangers.push_back(ring(doorbells(*domain_).front()));
+    for (char& c : noise) c = static_cast<char>(random());
+    // Those that are one too many find their line closed.
+    send(strangers.back().get(), noise.data(), noise.size(), MSG_NOSIGNAL);
+    sub.drain();
+  }
+  EXPECT_TRUE(eventually([&] {
+    sub.drain();
+    return sub.refused() >= 3;
+  }));
+  for (std::uint64_t seq = 2; seq <= 20; ++seq) {
+    ASSERT_TRUE(publish(images, seq));
+    const auto received = next(sub);
+    ASSERT_TRUE(received);
+    ASSERT_EQ(received->message.header.seq, seq);
+    expect_intact(*received);
+    if (seq == 10) strangers.clear();
+  }
+}
+
+TEST_F(Topics, WhatAPublisherSentBeforeItWentAwayStillArrivesAndFirst) {
+  auto sub = subscription<NodeStatus>(depth(8));
+  NodeStatus status;
+  {
+    auto statuses = publisher<NodeStatus>();
+    ASSERT_TRUE(joined(statuses));
+    for (std::uint32_t pid : {1u, 2u, 3u}) {
+      status.pid = pid;
+      statuses.publish(status);
+    }
+  }
+  auto statuses = publisher<NodeStatus>();
+  ASSERT_TRUE(rejoined(statuses, sub));
+  status.pid = 4;
+  statuses.publish(status);
+  for (std::uint32_t pid : {1u, 2u, 3u, 4u}) {
+    const auto received = next(sub);
+    ASSERT_TRUE(received);
+    EXPECT_EQ(received->message.pid, pid);
+  }
+}
+
+TEST_F(Topics, DoorbellsArePrivateAndGoWithTheirSubscription) {
+  {
+    auto sub = subscription();
+    const auto paths = doorbells(*domain_);
+    ASSERT_EQ(paths.size(), 1u);
+    struct stat status {};
+    ASSERT_EQ(lstat(paths.front().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode, static_cast<mode_t>(S_IFSOCK | 0600));
+    domain_->sweep();
+    EXPECT_EQ(doorbells(*domain_).size(), 1u) << "sweep() took a live one";
+  }
+  EXPECT_TRUE(doorbells(*domain_).empty());
+}
+
+class DeadSubscriber : public Topics {
+ protected:
+  // Asks for messages at a doorbell that it leaves behind as a killed process does.
+  DeadSubscriber() : path_(domain_->doorbell_path(kId)) {
+    const sockaddr_un address = address_of(path_);
+    EXPECT_EQ(bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
+              0);
+    EXPECT_EQ(listen(listener_.get(), 4), 0);
+    const int linger = 0;
+    zmq_setsockopt(socket_, ZMQ_LINGER, &linger, sizeof linger);
+    detail::SubscriptionRequest request;
+    request.layout_hash = msgs::kLayoutHash<Image>;
+    request.doorbell_id = kId;
+    zmq_setsockopt(socket_, ZMQ_SUBSCRIBE, &request, sizeof request);
+    EXPECT_EQ(zmq_connect(socket_, domain_->topic_endpoint(kTopic)->c_str()), 0);
+  }
+  ~DeadSubscriber() override { disconnect(); }
+  void disconnect() {
+    if (socket_ != nullptr) zmq_close(std::exchange(socket_, nullptr));
+  }
+  static constexpr std::uint64_t kId = 7;
+  const std::filesystem::path path_;
+  FileHandle listener_ = packet_socket();
+  void* socket_ = zmq_socket(zmq_context(), ZMQ_SUB);
+};
+
+TEST_F(DeadSubscriber, LeavesNoSocketFileBehindOnceItsPublisherKnows) {
+  auto images = publisher();
+  ASSERT_TRUE(joined(images));
+  listener_ = FileHandle();
+  ASSERT_TRUE(publish(images, 1));
+  EXPECT_EQ(images.subscription_count(), 0) << "its line is dead";
+  EXPECT_TRUE(std::filesystem::exists(path_));
+  disconnect();
+  EXPECT_TRUE(eventually([&] {
+    images.subscription_count();
+    return !std::filesystem::exists(path_);
+  }));
+}
+
+TEST_F(DeadSubscriber, LeavesNoSocketFileBehindAfterASweep) {
+  listener_ = FileHandle();
+  EXPECT_TRUE(std::filesystem::exists(path_));
+  domain_->sweep();
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(DeadSubscriber, IsNotWaitedForByAReliablePublisher) {
+  auto statuses = publisher<NodeStatus>(reliable(1));
+  ASSERT_TRUE(joined(statuses));
+  listener_ = FileHandle();
+  NodeStatus status;
+  for (int i = 0; i < 5000; ++i) statuses.publish(status);
+  EXPECT_EQ(statuses.subscription_count(), 0);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zmq.h>
+#include <poll.h>
 
 #include "tests/runtime/topics_fixture.hpp"
 #include "tests/support/allocation_guard.hpp"
@@ -17,7 +17,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-TEST_F(Topics, DeliverPayloadsToASubscriberThatStartsLater) {
+TEST_P(TopicsBothWays, DeliverPayloadsToASubscriberThatStartsLater) {
   auto images = publisher();
   auto sub = subscription();
   ASSERT_TRUE(joined(images));
@@ -29,7 +29,7 @@ TEST_F(Topics, DeliverPayloadsToASubscriberThatStartsLater) {
   expect_intact(*received);
 }
 
-TEST_F(Topics, DeliverPayloadsToASubscriberThatStartsFirst) {
+TEST_P(TopicsBothWays, DeliverPayloadsToASubscriberThatStartsFirst) {
   auto sub = subscription();
   auto images = publisher();
   ASSERT_TRUE(joined(images));
@@ -39,7 +39,7 @@ TEST_F(Topics, DeliverPayloadsToASubscriberThatStartsFirst) {
   expect_intact(*received);
 }
 
-TEST_F(Topics, CountSubscriptionsThatComeAndGo) {
+TEST_P(TopicsBothWays, CountSubscriptionsThatComeAndGo) {
   auto images = publisher();
   EXPECT_EQ(images.subscription_count(), 0);
   {
@@ -51,7 +51,7 @@ TEST_F(Topics, CountSubscriptionsThatComeAndGo) {
   EXPECT_TRUE(joined(images, 0));
 }
 
-TEST_F(Topics, DeliverToEverySubscriber) {
+TEST_P(TopicsBothWays, DeliverToEverySubscriber) {
   auto images = publisher({}, slots(8));
   auto first = subscription();
   auto second = subscription();
@@ -67,7 +67,7 @@ TEST_F(Topics, DeliverToEverySubscriber) {
   }
 }
 
-TEST_F(Topics, KeepTheNewestAndCountTheRestAsSuperseded) {
+TEST_P(TopicsBothWays, KeepTheNewestAndCountTheRestAsSuperseded) {
   TestLedger out(*domain_, "cam"), in(*domain_, "sub");
   auto images = publisher({}, slots(16, 8), &out.ledger);
   auto sub = subscription(depth(3), &in.ledger);
@@ -93,15 +93,15 @@ TEST_F(Topics, KeepTheNewestAndCountTheRestAsSuperseded) {
   EXPECT_EQ(out.ledger.out(), 8u);
 }
 
-TEST_F(Topics, AQueuedMessageDoesNotExpireWhileItWaits) {
+TEST_P(TopicsBothWays, AQueuedMessageDoesNotExpireWhileItWaits) {
   auto images = publisher({}, slots(4));
   auto sub = subscription();
   ASSERT_TRUE(joined(images));
   ASSERT_TRUE(publish(images, 1));
   std::optional<Received<Image>> none;
   // Drained, but not taken: the payload is held from here on.
-  zmq_pollitem_t item{sub.socket(), 0, ZMQ_POLLIN, 0};
-  ASSERT_EQ(zmq_poll(&item, 1, 20000), 1);
+  pollfd item{sub.fd(), POLLIN, 0};
+  ASSERT_EQ(poll(&item, 1, 20000), 1);
   sub.drain();
   for (std::uint64_t seq = 2; seq <= 50; ++seq) ASSERT_TRUE(publish(images, seq));
   const auto received = sub.take();
@@ -110,7 +110,7 @@ TEST_F(Topics, AQueuedMessageDoesNotExpireWhileItWaits) {
   expect_intact(*received);
 }
 
-TEST_F(Topics, MessagesWhoseSlotsWereRecycledAreCountedAsExpired) {
+TEST_P(TopicsBothWays, MessagesWhoseSlotsWereRecycledAreCountedAsExpired) {
   TestLedger in(*domain_, "sub");
   auto images = publisher({}, slots(2));
   auto sub = subscription(depth(30), &in.ledger);
@@ -129,7 +129,7 @@ TEST_F(Topics, MessagesWhoseSlotsWereRecycledAreCountedAsExpired) {
   EXPECT_EQ(in.ledger.in(), in.sum());
 }
 
-TEST_F(Topics, AnExhaustedPoolIsCountedOncePerLoan) {
+TEST_P(TopicsBothWays, AnExhaustedPoolIsCountedOncePerLoan) {
   TestLedger out(*domain_, "cam");
   auto images = publisher({}, slots(2), &out.ledger);
   auto first = images.loan(kBytes);
@@ -140,7 +140,7 @@ TEST_F(Topics, AnExhaustedPoolIsCountedOncePerLoan) {
   EXPECT_EQ(out.ledger.drops(DropReason::kPoolExhausted), 2u);
 }
 
-TEST_F(Topics, LargerFramesGetANewPoolAndReadersFollow) {
+TEST_P(TopicsBothWays, LargerFramesGetANewPoolAndReadersFollow) {
   auto images = publisher();
   auto sub = subscription();
   ASSERT_TRUE(joined(images));
@@ -157,7 +157,7 @@ TEST_F(Topics, LargerFramesGetANewPoolAndReadersFollow) {
   expect_intact(kept[0], 1000);
 }
 
-TEST_F(Topics, AFullSharedMemoryIsADropAndNotACrash) {
+TEST_P(TopicsBothWays, AFullSharedMemoryIsADropAndNotACrash) {
   TestLedger out(*domain_, "cam");
   setenv("FOVEA_SHM_DIR", "/dev/shm", 1);
   const auto domain = Domain::open("test-full-shm");
@@ -168,7 +168,7 @@ TEST_F(Topics, AFullSharedMemoryIsADropAndNotACrash) {
   EXPECT_EQ(out.ledger.drops(DropReason::kPoolExhausted), 1u);
 }
 
-TEST_F(Topics, ASecondPublisherIsRefusedByName) {
+TEST_P(TopicsBothWays, ASecondPublisherIsRefusedByName) {
   auto first = publisher();
   const auto second = Publisher<Image>::create(*domain_, kTopic);
   ASSERT_FALSE(second);
@@ -180,7 +180,7 @@ TEST_F(Topics, ASecondPublisherIsRefusedByName) {
   EXPECT_TRUE(next(sub)) << "the first one still has its socket";
 }
 
-TEST_F(Topics, APublisherThatComesBackIsFoundAgain) {
+TEST_P(TopicsBothWays, APublisherThatComesBackIsFoundAgain) {
   auto sub = subscription();
   for (std::uint64_t life = 1; life <= 5; ++life) {
     auto images = publisher();
@@ -195,7 +195,7 @@ TEST_F(Topics, APublisherThatComesBackIsFoundAgain) {
   EXPECT_THAT(domain_->list_pools(kTopic), IsEmpty());
 }
 
-TEST_F(Topics, ALostMessageIsAGapInTheLedger) {
+TEST_P(TopicsBothWays, ALostMessageIsAGapInTheLedger) {
   TestLedger out(*domain_, "cam"), in(*domain_, "sub");
   auto images = publisher({}, slots(8), &out.ledger);
   for (std::uint64_t seq = 1; seq <= 3; ++seq)
@@ -210,7 +210,7 @@ TEST_F(Topics, ALostMessageIsAGapInTheLedger) {
 
 // ---- transient local
 
-TEST_F(Topics, ALateSubscriberGetsTheLastTransientLocalMessageOnce) {
+TEST_P(TopicsBothWays, ALateSubscriberGetsTheLastTransientLocalMessageOnce) {
   auto statuses = publisher<NodeStatus>(kTransientLocal);
   auto early = subscription<NodeStatus>(depth(8));
   ASSERT_TRUE(joined(statuses));
@@ -227,16 +227,18 @@ TEST_F(Topics, ALateSubscriberGetsTheLastTransientLocalMessageOnce) {
   const auto received = next(late);
   ASSERT_TRUE(received);
   EXPECT_EQ(received->message.pid, 3u);
-  // The early one is sent it too, and ignores what it has.
+  // ZeroMQ sends it to the early one too, which ignores what it has.
+  const std::uint64_t repeats = at_doorbell() ? 0 : 1;
   ASSERT_TRUE(eventually([&] {
     early.drain();
-    return early.refused() == 1;
+    return early.refused() >= repeats;
   }));
+  EXPECT_EQ(early.refused(), repeats);
   EXPECT_FALSE(early.take());
   EXPECT_FALSE(late.take());
 }
 
-TEST_F(Topics, TheFirstMessageOfARestartedPublisherIsNoRepeat) {
+TEST_P(TopicsBothWays, TheFirstMessageOfARestartedPublisherIsNoRepeat) {
   auto sub = subscription<NodeStatus>();
   NodeStatus status;
   for (std::uint32_t pid : {1u, 2u, 3u}) {
@@ -254,13 +256,13 @@ TEST_F(Topics, TheFirstMessageOfARestartedPublisherIsNoRepeat) {
   }
 }
 
-TEST_F(Topics, TransientLocalPayloadsAreRefused) {
+TEST_P(TopicsBothWays, TransientLocalPayloadsAreRefused) {
   const auto images = Publisher<Image>::create(*domain_, kTopic, kTransientLocal);
   ASSERT_FALSE(images);
   EXPECT_EQ(images.error().code, ErrorCode::kInvalidArgument);
 }
 
-TEST_F(Topics, QosAndPoolsOutOfRangeAreRefused) {
+TEST_P(TopicsBothWays, QosAndPoolsOutOfRangeAreRefused) {
   EXPECT_FALSE(Subscription<Image>::create(*domain_, kTopic, depth(0)));
   EXPECT_FALSE(Publisher<Image>::create(*domain_, kTopic, {}, slots(0)));
   EXPECT_FALSE(Publisher<Image>::create(*domain_, "no/../way"));
@@ -268,7 +270,7 @@ TEST_F(Topics, QosAndPoolsOutOfRangeAreRefused) {
 
 // ---- reliable
 
-TEST_F(Topics, ReliableDeliveryLosesNothingToASlowReader) {
+TEST_P(TopicsBothWays, ReliableDeliveryLosesNothingToASlowReader) {
   constexpr std::uint64_t kFrames = 400;
   TestLedger out(*domain_, "cam"), in(*domain_, "sub");
   auto sub = subscription(reliable(2), &in.ledger);
@@ -295,7 +297,7 @@ TEST_F(Topics, ReliableDeliveryLosesNothingToASlowReader) {
   EXPECT_EQ(out.ledger.out(), kFrames);
 }
 
-TEST_F(Topics, AReliableReaderOfManyFramesGetsLargerFramesToo) {
+TEST_P(TopicsBothWays, AReliableReaderOfManyFramesGetsLargerFramesToo) {
   auto sub = subscription(reliable(1));
   std::thread source([&] {
     auto images = publisher(reliable(1), slots(2));
@@ -312,7 +314,7 @@ TEST_F(Topics, AReliableReaderOfManyFramesGetsLargerFramesToo) {
   source.join();
 }
 
-TEST_F(Topics, ReliableReadersThatComeAndGoLoseNothingAndLeakNothing) {
+TEST_P(TopicsBothWays, ReliableReadersThatComeAndGoLoseNothingAndLeakNothing) {
   TestLedger out(*domain_, "cam");
   std::atomic<bool> done{false};
   std::thread source([&] {
@@ -350,7 +352,7 @@ TEST_F(Topics, ReliableReadersThatComeAndGoLoseNothingAndLeakNothing) {
   source.join();
 }
 
-TEST_F(Topics, ABestEffortSubscriberDoesNotStopAReliablePublisher) {
+TEST_P(TopicsBothWays, ABestEffortSubscriberDoesNotStopAReliablePublisher) {
   auto images = publisher(reliable(1), slots(3));
   auto stalled = subscription();  // never drained
   auto sub = subscription(reliable(1));
@@ -366,7 +368,7 @@ TEST_F(Topics, ABestEffortSubscriberDoesNotStopAReliablePublisher) {
   source.join();
 }
 
-TEST_F(Topics, AReliableSubscriptionOfABestEffortTopicStillGetsMessages) {
+TEST_P(TopicsBothWays, AReliableSubscriptionOfABestEffortTopicStillGetsMessages) {
   auto images = publisher({}, slots(4));
   auto sub = subscription(reliable(1));
   ASSERT_TRUE(joined(images));
@@ -376,14 +378,14 @@ TEST_F(Topics, AReliableSubscriptionOfABestEffortTopicStillGetsMessages) {
   }
 }
 
-TEST_F(Topics, AReliableReaderOfAnotherLayoutIsNotWaitedFor) {
+TEST_P(TopicsBothWays, AReliableReaderOfAnotherLayoutIsNotWaitedFor) {
   auto images = publisher(reliable(1), slots(2));
   auto wrong = subscription<msgs::NodeStatus>(reliable(1));
   ASSERT_TRUE(joined(images));
   for (std::uint64_t seq = 1; seq <= 10; ++seq) ASSERT_TRUE(publish(images, seq));
 }
 
-TEST_F(Topics, AWaitingReliablePublisherCanBeInterrupted) {
+TEST_P(TopicsBothWays, AWaitingReliablePublisherCanBeInterrupted) {
   auto images = publisher(reliable(1), slots(2));
   auto sub = subscription(reliable(1));
   ASSERT_TRUE(joined(images));
@@ -400,7 +402,7 @@ TEST_F(Topics, AWaitingReliablePublisherCanBeInterrupted) {
   source.join();
 }
 
-TEST_F(Topics, ReliableMessagesWithoutPayloadAreNotLostEither) {
+TEST_P(TopicsBothWays, ReliableMessagesWithoutPayloadAreNotLostEither) {
   constexpr std::uint64_t kMessages = 3000;
   auto sub = subscription<NodeStatus>(reliable(1));
   auto statuses = publisher<NodeStatus>(reliable(1));  // lives until everything has arrived
@@ -419,9 +421,56 @@ TEST_F(Topics, ReliableMessagesWithoutPayloadAreNotLostEither) {
   }
 }
 
+TEST_P(TopicsBothWays, WhatAFullReliableQueueLeavesUnreadKeepsTheDescriptorReadable) {
+  auto sub = subscription(reliable(1));
+  auto images = publisher(reliable(1), slots(4));
+  ASSERT_TRUE(joined(images));
+  for (std::uint64_t seq = 1; seq <= 4; ++seq) ASSERT_TRUE(publish(images, seq));
+  pollfd item{sub.fd(), POLLIN, 0};
+  for (std::uint64_t seq = 1; seq <= 4;) {
+    ASSERT_EQ(poll(&item, 1, 20000), 1) << seq - 1 << " of 4 were read";
+    sub.drain();
+    const auto received = sub.take();
+    if (!received) continue;
+    EXPECT_EQ(received->message.header.seq, seq);
+    ++seq;
+  }
+}
+
+TEST_P(TopicsBothWays, ASubscriberThatStallsLosesItsOwnMessagesOnly) {
+  constexpr std::uint64_t kMessages = 5000;
+  TestLedger out(*domain_, "cam"), fast_in(*domain_, "fast"), slow_in(*domain_, "slow");
+  auto statuses = publisher<NodeStatus>({}, {}, &out.ledger);
+  auto fast = subscription<NodeStatus>({}, &fast_in.ledger);
+  auto slow = subscription<NodeStatus>({}, &slow_in.ledger);
+  ASSERT_TRUE(joined(statuses, 2));
+  NodeStatus status;
+  for (std::uint64_t seq = 1; seq <= kMessages; ++seq) {
+    status.header.seq = seq;
+    statuses.publish(status);
+    const auto received = next(fast);
+    ASSERT_TRUE(received);
+    ASSERT_EQ(received->message.header.seq, seq);
+  }
+  // It is served again from here on; ZeroMQ takes a while to notice that there is room.
+  std::uint64_t last = 0;
+  ASSERT_TRUE(eventually([&] {
+    ++status.header.seq;
+    statuses.publish(status);
+    slow.drain();
+    while (auto received = slow.take()) last = received->message.header.seq;
+    return last > kMessages;
+  }));
+  EXPECT_GT(slow_in.ledger.drops(DropReason::kLost), 0u) << "its queue has no bound";
+  EXPECT_GT(slow_in.ledger.drops(DropReason::kSuperseded), 100u) << "its queue holds too little";
+  EXPECT_EQ(slow_in.ledger.in(), last);
+  EXPECT_EQ(slow_in.ledger.in(), slow_in.sum());
+  EXPECT_EQ(fast_in.ledger.drops(DropReason::kLost), 0u);
+}
+
 // ---- cost
 
-TEST_F(Topics, TheFramePathAllocatesNothing) {
+TEST_P(TopicsBothWays, TheFramePathAllocatesNothing) {
   TestLedger out(*domain_, "cam"), in(*domain_, "sub");
   auto images = publisher({}, slots(4), &out.ledger);
   auto sub = subscription({}, &in.ledger);
@@ -443,6 +492,38 @@ TEST_F(Topics, TheFramePathAllocatesNothing) {
   const AllocationGuard guard;
   frames(200);
   EXPECT_EQ(guard.count(), 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Topics, TopicsBothWays, kBothWays, kWakeUpName);
+
+// ---- both at once
+
+TEST_F(Topics, SubscribersWithAndWithoutADoorbellGetTheSame) {
+  TestLedger one(*domain_, "one"), other(*domain_, "other");
+  auto images = publisher({}, slots(6));
+  auto at_doorbell = subscription({}, &one.ledger);
+  use_wake_up(kZmq);
+  auto through_zmq = subscription({}, &other.ledger);
+  ASSERT_TRUE(joined(images, 2));
+  for (std::uint64_t seq = 1; seq <= 50; ++seq) {
+    ASSERT_TRUE(publish(images, seq));
+    for (auto* sub : {&at_doorbell, &through_zmq}) {
+      const auto received = next(*sub);
+      ASSERT_TRUE(received);
+      ASSERT_EQ(received->message.header.seq, seq);
+      expect_intact(*received);
+    }
+  }
+  EXPECT_EQ(one.ledger.in_process(), 50u);
+  EXPECT_EQ(other.ledger.in_process(), 50u);
+}
+
+TEST_F(Topics, AWakeUpThatDoesNotExistIsRefusedByName) {
+  use_wake_up("gong");
+  const auto sub = Subscription<Image>::create(*domain_, kTopic);
+  ASSERT_FALSE(sub);
+  EXPECT_EQ(sub.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(sub.error().message, HasSubstr("FOVEA_WAKE_UP is gong"));
 }
 
 }  // namespace

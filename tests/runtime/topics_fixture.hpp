@@ -5,17 +5,19 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include "msgs/image.hpp"
 #include "msgs/node_status.hpp"
 #include "nodes/runtime/metrics.hpp"
 #include "nodes/runtime/pubsub.hpp"
-#include "tests/support/test_domain.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/test_domain.hpp"
 
 namespace fovea::test {
 
@@ -94,6 +96,23 @@ class Topics : public testing::Test {
   }
 
   TestDomain domain_;
+};
+
+// The same with messages at the subscriptions' doorbells and through ZeroMQ.
+inline constexpr const char* kDoorbell = "doorbell";
+inline constexpr const char* kZmq = "zmq";
+
+inline void use_wake_up(const char* wake_up) { setenv("FOVEA_WAKE_UP", wake_up, 1); }
+
+class TopicsBothWays : public Topics, public testing::WithParamInterface<const char*> {
+ protected:
+  TopicsBothWays() { use_wake_up(GetParam()); }
+  static bool at_doorbell() { return std::string_view(GetParam()) == kDoorbell; }
+};
+
+inline const auto kBothWays = testing::Values(kDoorbell, kZmq);
+inline const auto kWakeUpName = [](const testing::TestParamInfo<const char*>& info) {
+  return std::string(info.param);
 };
 
 // A counter page of its own, as a node has.
