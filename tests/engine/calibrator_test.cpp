@@ -137,6 +137,40 @@ TEST(LeastSquaresEnds, SpendNoCodesWhereSiluIsFlat) {
   EXPECT_EQ(least_squares_ends(wide, Activation::kRelu, 0).low, -1.5F);
 }
 
+TEST(LeastSquaresEnds, OutermostCodesStandForTheMeanOfWhatTheyClip) {
+  // Most of it lies where SiLU is flat and far beyond the lower end.
+  Histogram wide(-40, 20);
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(-6, 8);
+  std::vector<float> values;
+  for (int i = 0; i < 100'000; ++i) values.push_back(std::clamp(normal(random), -40.0F, 20.0F));
+  wide.add(values.data(), values.size());
+  const Ends ends = least_squares_ends(wide, Activation::kSilu, 0);
+  const QuantizationGrid grid = QuantizationGrid::over(ends.low, ends.high, 0);
+  const auto silu = [](double x) { return x / (1 + std::exp(-x)); };
+  double low_sum = 0;
+  double high_sum = 0;
+  int low_count = 0;
+  int high_count = 0;
+  for (const float x : values) {
+    const float code = std::nearbyint(x / grid.scale) + static_cast<float>(grid.zero_point);
+    if (code <= 0) {
+      low_sum += silu(x);
+      ++low_count;
+    }
+    if (code >= 255) {
+      high_sum += silu(x);
+      ++high_count;
+    }
+  }
+  ASSERT_GT(low_count, 1000);
+  ASSERT_GT(high_count, 0);
+  EXPECT_NEAR(ends.low_value, low_sum / low_count, 2e-3);
+  EXPECT_NEAR(ends.high_value, high_sum / high_count, 2e-2);
+  // SiLU of the lower end itself is a multiple of that.
+  EXPECT_GT(ends.low_value, silu(ends.low) / 2);
+}
+
 TEST(CalibrationTable, SurvivesJsonExactly) {
   const auto table = calibrated(small_detector(), "reference");
   ASSERT_TRUE(table) << table.error().message;
@@ -165,9 +199,10 @@ TEST(CalibrationTable, RefusesDamage) {
     copy.replace(copy.find(from), from.size(), to);
     return copy;
   };
-  expect_refused(replaced("calibration 1", "calibration 9"));
+  expect_refused(replaced("calibration 2", "calibration 9"));
   expect_refused(replaced("\"pre_max\": ", "\"pre_max\": 1e999, \"was\": "));
   expect_refused(replaced("\"pre_max\": ", "\"pre_max\": -1e30, \"was\": "));
+  expect_refused(replaced("\"low_value\": ", "\"low_value\": 1e999, \"was\": "));
   expect_refused(replaced("\"mse\"", "\"msf\""));
   expect_refused(replaced("\"out_min\": ", "\"out_min\": \"x\", \"was\": "));
 }

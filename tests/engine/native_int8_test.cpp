@@ -121,9 +121,9 @@ class Simulation {
     const QuantizationGrid pre = quantization.pre_activation;
     const QuantizedWeights quantised = quantize_weights(
         {weights.data<float>(), static_cast<std::size_t>(weights.size())}, to.channels);
-    const auto table =
-        kernels::activation_table({pre ? pre.scale : 1, pre.zero_point}, layer.activation,
-                                  layer.activation_alpha, {out ? out.scale : 1, out.zero_point});
+    const auto table = kernels::activation_table(
+        {pre ? pre.scale : 1, pre.zero_point}, layer.activation, layer.activation_alpha,
+        {out ? out.scale : 1, out.zero_point}, {{quantization.low_value, quantization.high_value}});
     for (std::int64_t c = 0; c < to.channels; ++c) {
       float scale = in.scale * quantised.scales[static_cast<std::size_t>(c)];
       float shift = bias[c];

@@ -263,6 +263,8 @@ template <class A>
 void archive(A& a, LayerQuantization& layer) {
   a(layer.precision);
   a(layer.pre_activation);
+  a(layer.low_value);
+  a(layer.high_value);
 }
 
 template <class A>

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "nodes/detector/engine/reference/operators.hpp"
 
@@ -46,18 +47,42 @@ class SquaredError {
   double operator()(float low, float high) const {
     const QuantizationGrid grid = QuantizationGrid::over(low, high, 0);
     const auto values = code_values(grid, activation_, alpha_);
-    const float zero_point = static_cast<float>(grid.zero_point);
     double sum = 0;
     for (std::size_t i = 0; i < centres_.size(); ++i) {
-      const float code =
-          std::clamp(std::nearbyint(centres_[i] / grid.scale) + zero_point, 0.0F, 255.0F);
-      const double error = static_cast<double>(values[static_cast<std::size_t>(code)]) - exact_[i];
+      const double error = static_cast<double>(values[code_of(grid, centres_[i])]) - exact_[i];
       sum += weights_[i] * error * error;
     }
     return sum;
   }
 
+  // What the outermost codes of the grid over `ends` should stand for. Chosen after the ends: to
+  // choose ends by the error that these values leave clips more, and loses accuracy.
+  void settle_values(Ends& ends) const {
+    const QuantizationGrid grid = QuantizationGrid::over(ends.low, ends.high, 0);
+    const auto values = code_values(grid, activation_, alpha_);
+    ends.low_value = mean_of_code(grid, 0).value_or(values.front());
+    ends.high_value = mean_of_code(grid, kCodes - 1).value_or(values.back());
+  }
+
  private:
+  static std::size_t code_of(const QuantizationGrid& grid, float x) {
+    const float code = std::nearbyint(x / grid.scale) + static_cast<float>(grid.zero_point);
+    return static_cast<std::size_t>(std::clamp(code, 0.0F, 255.0F));
+  }
+
+  // Of the exact values that get `code`; nullopt if none does.
+  std::optional<float> mean_of_code(const QuantizationGrid& grid, std::size_t code) const {
+    double weight = 0;
+    double sum = 0;
+    for (std::size_t i = 0; i < centres_.size(); ++i) {
+      if (code_of(grid, centres_[i]) != code) continue;
+      weight += weights_[i];
+      sum += weights_[i] * exact_[i];
+    }
+    if (weight == 0) return std::nullopt;
+    return static_cast<float>(sum / weight);
+  }
+
   Activation activation_;
   float alpha_;
   std::vector<float> centres_;
@@ -170,7 +195,7 @@ Ends least_squares_ends(const Histogram& pre_activation, Activation activation, 
   const float bottom = pre_activation.low();
   const float top = std::max(pre_activation.high(), 0.0F);
   const SquaredError error(pre_activation, activation, alpha);
-  Ends best{bottom, top};
+  Ends best{bottom, top, 0, 0};
   double least = std::numeric_limits<double>::infinity();
   // Activations that are not flat below need all of it, the last candidate.
   for (const float limit : {-1.5F, -2.0F, -2.5F, -3.0F, -3.5F, -4.0F, -5.0F, -6.0F, -8.0F, -12.0F,
@@ -180,8 +205,9 @@ Ends least_squares_ends(const Histogram& pre_activation, Activation activation, 
     const float high = best_high(error, low, top, 0.25F, 51, sum);
     if (sum >= least) continue;
     least = sum;
-    best = {low, high};
+    best = {low, high, 0, 0};
   }
+  error.settle_values(best);
   return best;
 }
 

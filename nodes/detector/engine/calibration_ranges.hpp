@@ -49,10 +49,13 @@ float least_squares_high(const Histogram& histogram, float low);
 float entropy_high(const Histogram& histogram, float low);
 
 // Both ends for s8 codes of what an activation reads: the least squared error behind it, which
-// spends no codes where it is flat.
+// spends no codes where it is flat. The outermost codes hold everything beyond them too; they stand
+// for its mean behind the activation.
 struct Ends {
   float low = 0;
   float high = 0;
+  float low_value = 0;
+  float high_value = 0;
 };
 Ends least_squares_ends(const Histogram& pre_activation, Activation activation, float alpha);
 

@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kFormat = "fovea calibration 1";
+constexpr std::string_view kFormat = "fovea calibration 2";
 constexpr std::array<std::string_view, kRangeRules> kRuleNames = {"percentile", "wide-percentile",
                                                                   "mse", "minmax", "entropy"};
 
@@ -47,6 +47,7 @@ bool sensible(const LayerRanges& ranges) {
   };
   return ordered(ranges.pre_min, ranges.pre_max) && ordered(ranges.pre_low, ranges.pre_high) &&
          ordered(ranges.out_min, ranges.out_max) && std::isfinite(ranges.low) &&
+         std::isfinite(ranges.low_value) && std::isfinite(ranges.high_value) &&
          std::all_of(ranges.high.begin(), ranges.high.end(),
                      [](float high) { return std::isfinite(high); }) &&
          std::isfinite(ranges.entropy_percentile);
@@ -74,6 +75,8 @@ std::string to_json(const CalibrationTable& table) {
                       {"pre_max", shortest(ranges.pre_max)},
                       {"pre_low", shortest(ranges.pre_low)},
                       {"pre_high", shortest(ranges.pre_high)},
+                      {"low_value", shortest(ranges.low_value)},
+                      {"high_value", shortest(ranges.high_value)},
                       {"out_min", shortest(ranges.out_min)},
                       {"out_max", shortest(ranges.out_max)},
                       {"low", shortest(ranges.low)},
@@ -107,6 +110,8 @@ Result<CalibrationTable> calibration_from_json(std::string_view text) {
       ranges.pre_max = number(layer, "pre_max");
       ranges.pre_low = number(layer, "pre_low");
       ranges.pre_high = number(layer, "pre_high");
+      ranges.low_value = number(layer, "low_value");
+      ranges.high_value = number(layer, "high_value");
       ranges.out_min = number(layer, "out_min");
       ranges.out_max = number(layer, "out_max");
       ranges.low = number(layer, "low");

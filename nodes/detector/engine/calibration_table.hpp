@@ -34,11 +34,14 @@ std::optional<RangeRule> range_rule_from(std::string_view text);
 // One convolution. Numbers are in the units of the network.
 struct LayerRanges {
   std::string layer;
-  // What its activation reads: the extremes, and the ends of its s8 grid.
+  // What its activation reads: the extremes, the ends of its s8 grid, and what the codes there
+  // stand for behind the activation (LayerQuantization).
   float pre_min = 0;
   float pre_max = 0;
   float pre_low = 0;
   float pre_high = 0;
+  float low_value = 0;
+  float high_value = 0;
   // What it writes (with a residual: the sum): the extremes, the lower end of its u8 grid, and the
   // upper end by RangeRule.
   float out_min = 0;

@@ -198,6 +198,8 @@ LayerRanges ranges_of(const Tap& tap, const Histogram& pre, const Histogram& out
   const Ends ends = least_squares_ends(pre, tap.activation, tap.alpha);
   ranges.pre_low = ends.low;
   ranges.pre_high = ends.high;
+  ranges.low_value = ends.low_value;
+  ranges.high_value = ends.high_value;
   ranges.out_min = out_extremes.low;
   ranges.out_max = out_extremes.high;
   const bool plain_silu = tap.activation == Activation::kSilu && !tap.residual;

@@ -255,6 +255,9 @@ Result<> check_quantization(const NetworkDefinition& network) {
         (!can_be_int8(network, layer) || !grid(layer.inputs[0]))) {
       return corrupt(layer.name + " cannot be int8");
     }
+    if (!std::isfinite(own.low_value) || !std::isfinite(own.high_value)) {
+      return corrupt(layer.name + ": the ends of its pre-activation are not finite");
+    }
     if (own.pre_activation && (own.precision != Precision::kInt8 || !grid(layer.outputs[0]))) {
       return corrupt(layer.name + ": a pre-activation needs int8 and a uint8 output");
     }

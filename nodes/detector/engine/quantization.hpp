@@ -43,6 +43,11 @@ enum class Precision : std::uint8_t { kFp32, kFp16, kInt8 };
 struct LayerQuantization {
   Precision precision = Precision::kFp32;
   QuantizationGrid pre_activation;  // s8; kInt8 convolutions with a table epilogue only
+  // What the lowest and the highest code of `pre_activation` stand for behind the activation. They
+  // also hold what lies beyond the grid, so it is the mean of that, not the activation of their
+  // centres.
+  float low_value = 0;
+  float high_value = 0;
 
   bool operator==(const LayerQuantization&) const = default;
 };

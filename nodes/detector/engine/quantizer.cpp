@@ -96,6 +96,8 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
     const LayerRanges& own = *ranges.at(layer.name);
     result.layers[i].pre_activation =
         QuantizationGrid::over(own.pre_low, std::max(own.pre_high, kLeastHigh), -128);
+    result.layers[i].low_value = own.low_value;
+    result.layers[i].high_value = own.high_value;
   }
   if (!lifted.empty()) {
     return fail(ErrorCode::kInvalidArgument,

@@ -14,16 +14,19 @@ std::span<float> floats(Constant& tensor) {
   return {tensor.data<float>(), static_cast<std::size_t>(tensor.size())};
 }
 
+// Nearest code, ties to even, clamped; NaN is the lowest.
+std::int32_t code_of(const QuantizationGrid& grid, std::int32_t first_code, float value) {
+  const auto lowest = static_cast<float>(first_code);
+  const float code =
+      std::nearbyint(std::fma(value, 1 / grid.scale, static_cast<float>(grid.zero_point)));
+  return static_cast<std::int32_t>(std::min(std::max(lowest, code), lowest + 255.0F));
+}
+
 }  // namespace
 
 void round_to_grid(const QuantizationGrid& grid, std::int32_t first_code, std::span<float> values) {
-  const float inverse = 1 / grid.scale;
-  const auto zero_point = static_cast<float>(grid.zero_point);
-  const auto lowest = static_cast<float>(first_code);
   for (float& value : values) {
-    const float code =
-        std::clamp(std::nearbyint(std::fma(value, inverse, zero_point)), lowest, lowest + 255.0F);
-    value = (code - zero_point) * grid.scale;
+    value = static_cast<float>(code_of(grid, first_code, value) - grid.zero_point) * grid.scale;
   }
 }
 
@@ -59,15 +62,21 @@ Rounding::Rounding(const NetworkDefinition& network, std::size_t layer) {
   plain_ = source;
   plain_.activation = Activation::kNone;
   plain_.residual = kNoValue;
-  activation_ = source.activation;
-  alpha_ = source.activation_alpha;
+  for (std::size_t i = 0; i < table_.size(); ++i) {
+    table_[i] = static_cast<float>(static_cast<int>(i) - 128 - pre_activation_.zero_point) *
+                pre_activation_.scale;
+  }
+  apply_activation(source.activation, source.activation_alpha, table_.data(), table_.size());
+  table_.front() = network.quantization.layers[layer].low_value;
+  table_.back() = network.quantization.layers[layer].high_value;
 }
 
 void Rounding::apply(std::span<Constant* const> outputs, const Constant* residual) const {
   if (splits_layer()) {
     const std::span<float> values = floats(*outputs[0]);
-    round_to_grid(pre_activation_, -128, values);
-    apply_activation(activation_, alpha_, values.data(), outputs[0]->size());
+    for (float& value : values) {
+      value = table_[static_cast<std::size_t>(code_of(pre_activation_, -128, value) + 128)];
+    }
     if (residual != nullptr) {
       // The table gives a code; codes are added.
       round_to_grid(outputs_[0], 0, values);

@@ -2,6 +2,7 @@
 // NetworkDefinition::quantization wherever an int8 kernel would round.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -31,9 +32,8 @@ class Rounding {
  private:
   bool any_ = false;
   Layer plain_;
-  Activation activation_ = Activation::kNone;
-  float alpha_ = 0;
   QuantizationGrid pre_activation_;
+  std::array<float, 256> table_{};  // by s8 code from -128 on: what the activation makes of it
   std::vector<QuantizationGrid> outputs_;
 };
 

@@ -132,12 +132,17 @@ Result<> check(const ConvolutionSpec& spec) {
 
 }  // namespace
 
-std::array<std::uint8_t, 256> activation_table(const Grid& pre_activation, Activation activation,
-                                               float alpha, const Grid& to) {
+std::array<std::uint8_t, 256> activation_table(
+    const Grid& pre_activation, Activation activation, float alpha, const Grid& to,
+    const std::optional<std::array<float, 2>>& end_values) {
   std::array<std::uint8_t, 256> table{};
   for (int code = -128; code < 128; ++code) {
     const float centre = dequantise(pre_activation, code);
     table[static_cast<std::uint8_t>(code)] = quantise(to, activate(activation, alpha, centre));
+  }
+  if (end_values) {
+    table[static_cast<std::uint8_t>(-128)] = quantise(to, end_values->front());
+    table[127] = quantise(to, end_values->back());
   }
   return table;
 }
@@ -175,8 +180,8 @@ Finisher::Finisher(const ConvolutionSpec& spec, const RowFunctions& rows)
     target.spec = destination;
     if (destination.residual) target.residual_source = ++residuals;
     if (uses_table_) {
-      target.table =
-          activation_table(*spec.pre_activation, activation_, alpha_, destination.surface.grid);
+      target.table = activation_table(*spec.pre_activation, activation_, alpha_,
+                                      destination.surface.grid, spec.end_values);
     }
   }
 }

@@ -81,6 +81,9 @@ struct ConvolutionSpec {
   float activation_alpha = 0;
   // kUint8: the s8 grid of the table epilogue, zero point -128..127.
   std::optional<Grid> pre_activation{};
+  // With it: what its lowest and its highest code become, in real units; else the activation of
+  // their centres.
+  std::optional<std::array<float, 2>> end_values{};
 
   std::vector<Destination> destinations{};
 };
@@ -107,8 +110,9 @@ Result<std::unique_ptr<const Kernel>> create_convolution(
     const CpuFeatures& features = cpu_features());
 
 // The 256 codes of a table epilogue by the unsigned value of the s8 code: the activation of the
-// code's centre, rounded to `to`. Public for calibration, which needs the same rounding.
-std::array<std::uint8_t, 256> activation_table(const Grid& pre_activation, Activation activation,
-                                               float alpha, const Grid& to);
+// code's centre, or at the ends `end_values`, rounded to `to`. Public for tests.
+std::array<std::uint8_t, 256> activation_table(
+    const Grid& pre_activation, Activation activation, float alpha, const Grid& to,
+    const std::optional<std::array<float, 2>>& end_values = {});
 
 }  // namespace fovea::engine::kernels

@@ -193,7 +193,10 @@ class Compiler {
       spec.s8_weights = quantised_weights.codes;
       spec.weight_scales = quantised_weights.scales;
       const QuantizationGrid grid = quantization(i).pre_activation;
-      if (grid) spec.pre_activation = kernels::Grid{grid.scale, grid.zero_point};
+      if (grid) {
+        spec.pre_activation = kernels::Grid{grid.scale, grid.zero_point};
+        spec.end_values = {quantization(i).low_value, quantization(i).high_value};
+      }
     } else {
       spec.weights = values;
     }
