@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 rules=(
   "msgs	msgs/"
   "nodes/runtime	msgs/|nodes/runtime/"
-  "nodes/camera	msgs/|nodes/runtime/|nodes/camera/"
+  "nodes/bag	msgs/|nodes/runtime/|nodes/bag/"
+  "nodes/camera	msgs/|nodes/runtime/|nodes/camera/|nodes/bag/(mcap|image_record)\.hpp"
   "nodes/preprocess	msgs/|nodes/runtime/|nodes/preprocess/"
   "nodes/postprocess	msgs/|nodes/runtime/|nodes/postprocess/"
   "nodes/detector/engine	nodes/runtime/result\.hpp|nodes/detector/engine/"
@@ -31,7 +32,7 @@ check() {
       grep -vE "include *\"($allowed)" | grep -vE "$exceptions" || true)
     report "includes that climb out of $folder:" "$found"
   done
-  found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes/camera nodes/preprocess nodes/postprocess \
+  found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes/bag nodes/camera nodes/preprocess nodes/postprocess \
     --include='*.cpp' --include='*.hpp' 2>/dev/null |
     grep -vE '_node\.cpp:' | grep -vE '"nodes/runtime/(result|clock|simd_target)\.hpp"' || true)
   report "algorithms that know the runtime:" "$found"

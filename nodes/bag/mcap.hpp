@@ -69,6 +69,10 @@ class Writer {
   // Writes the index and makes the file durable. Nothing may be written afterwards.
   virtual Result<> close() = 0;
 
+  // Messages of the channel that are in the file: those of the open chunk are not, and those of a
+  // chunk that could not be written never will be.
+  virtual std::uint64_t messages(std::uint16_t channel) const = 0;
+
   // What the file will hold so far, the open chunk uncompressed: for splitting by size.
   virtual std::uint64_t bytes() const = 0;
 };

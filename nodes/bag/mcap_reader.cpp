@@ -427,7 +427,8 @@ class FileReader final : public Reader {
     FOVEA_ASSIGN(const std::vector<std::byte>* chunk, unpack(entry.chunk));
     Record record;
     if (entry.offset < chunk->size()) {
-      RecordReader in(std::span<const std::byte>(*chunk).subspan(static_cast<std::size_t>(entry.offset)));
+      RecordReader in(
+          std::span<const std::byte>(*chunk).subspan(static_cast<std::size_t>(entry.offset)));
       if (next_record(in, record)) return record;
     }
     return damaged(entry.chunk, fmt::format("it has no record at {}", entry.offset));

@@ -106,6 +106,11 @@ class FileWriter final : public Writer {
     return result;
   }
 
+  std::uint64_t messages(std::uint16_t channel) const override {
+    const auto found = count_by_channel_.find(channel);
+    return found == count_by_channel_.end() ? 0 : found->second;
+  }
+
   std::uint64_t bytes() const override {
     return written_ + pending_.size() + definitions_.size() + chunk_.size();
   }

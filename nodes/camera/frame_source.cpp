@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "nodes/camera/bag_source.hpp"
 #include "nodes/camera/image_source.hpp"
 #include "nodes/camera/source_uri.hpp"
 #include "nodes/camera/synthetic_source.hpp"
@@ -180,6 +181,16 @@ Result<std::unique_ptr<FrameSource>> make_frame_source(std::string_view text,
     if (uri.path.empty()) return invalid("names no folder; write images:///folder");
     FOVEA_TRY(apply_query(uri, {loop, start, rate, fps}));
     return std::make_unique<ImageSource>(uri.text, uri.path, options);
+  }
+  if (uri.scheme == "bag") {
+    if (uri.path.empty()) return invalid("names no file; write bag:///path/run.mcap");
+    std::string topic;
+    const QueryKey topic_key{"topic", "a topic of the recording", [&topic](std::string_view value) {
+                               topic = value;
+                               return !value.empty();
+                             }};
+    FOVEA_TRY(apply_query(uri, {loop, start, rate, topic_key}));
+    return std::make_unique<BagSource>(uri.text, uri.path, topic, options);
   }
   if (uri.scheme == "synthetic") {
     if (!uri.path.empty()) return invalid("takes no path; write synthetic://?width=1280");

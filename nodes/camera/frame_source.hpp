@@ -12,12 +12,14 @@
 //
 // URIs. Keys after `?` override SourceOptions; an unknown key is an error. %XX escapes work in
 // paths.
-//   file:///abs/video.avi  file://relative.avi    loop, start (s), rate, threads
-//   images:///dir  images:///dir/*.jpg            loop, start (s), rate, fps      natural order of
-//   names synthetic://                                  loop, start, rate, width, height, fps,
-//   objects, seed, frames v4l2:///dev/video0                            rate, width, height, fps,
-//   format (bgr24 | yuyv | mjpg) rtsp://user:password@host/path  rtsps://...   the query belongs to
-//   the camera and is passed on
+//
+//   file:///abs/video.avi  file://relative.avi  (loop, start in s, rate, threads)
+//   images:///dir  images:///dir/*.jpg          (loop, start, rate, fps); natural order of names
+//   bag:///run.mcap                             (topic, loop, start, rate)
+//   synthetic://       (loop, start, rate, width, height, fps, objects, seed, frames)
+//   v4l2:///dev/video0 (rate, width, height, fps, format = bgr24 | yuyv | mjpg)
+//   rtsp://user:password@host/path  rtsps://...  the query belongs to the camera: it is passed on
+//
 // `rate` is a number in Hz, `native` or `max`.
 //
 // Thread safety: one thread at a time. A stop request on the token ends every wait, from any

@@ -71,9 +71,11 @@ std::optional<ImageSize> read_jpeg_size(std::span<const std::uint8_t> bytes) {
 }
 
 // Decodes into `target`, which OpenCV leaves in place if it has the right size already.
-Result<> decode(const std::vector<std::uint8_t>& encoded, cv::Mat& target) {
+Result<> decode(std::span<const std::uint8_t> encoded, cv::Mat& target) {
+  const cv::Mat bytes(1, static_cast<int>(encoded.size()), CV_8UC1,
+                      const_cast<std::uint8_t*>(encoded.data()));
   try {
-    if (cv::imdecode(encoded, cv::IMREAD_COLOR, &target).empty()) {
+    if (cv::imdecode(bytes, cv::IMREAD_COLOR, &target).empty()) {
       return fail(ErrorCode::kCorrupt, "is no image that can be decoded");
     }
   } catch (const cv::Exception& error) {
@@ -82,7 +84,31 @@ Result<> decode(const std::vector<std::uint8_t>& encoded, cv::Mat& target) {
   return {};
 }
 
+cv::Mat view(const ImageView& destination) {
+  return cv::Mat(static_cast<int>(destination.height), static_cast<int>(destination.width), CV_8UC3,
+                 destination.data, destination.step);
+}
+
+// Leaves `image` in `destination`; returns the bytes that took copying.
+Result<std::size_t> place(const cv::Mat& image, const ImageView& destination) {
+  cv::Mat target = view(destination);
+  if (image.data == target.data) return std::size_t{0};
+  if (image.size() != target.size() || image.type() != target.type()) {
+    return fail(ErrorCode::kCorrupt, fmt::format("is {}x{}, not {}x{} as its header says",
+                                                 image.cols, image.rows, target.cols, target.rows));
+  }
+  image.copyTo(target);
+  return frame_bytes({.width = destination.width, .height = destination.height});
+}
+
 }  // namespace
+
+Result<std::size_t> decode_image(std::span<const std::uint8_t> encoded,
+                                 const ImageView& destination) {
+  cv::Mat image = view(destination);
+  FOVEA_TRY(decode(encoded, image));
+  return place(image, destination);
+}
 
 struct ImageSource::Scratch {
   cv::Mat image;
@@ -242,22 +268,10 @@ Result<Grab> ImageSource::advance(Nanoseconds, const std::stop_token&) {
 }
 
 Result<std::size_t> ImageSource::convert(const ImageView& destination) {
-  cv::Mat target(static_cast<int>(destination.height), static_cast<int>(destination.width), CV_8UC3,
-                 destination.data, destination.step);
-  cv::Mat image = target;
-  if (scratch_) {
-    image = scratch_->image;
-  } else if (auto decoded = decode(encoded_, image); !decoded) {
-    return fail(decoded.error().with_context(files_[next_ - 1]));
-  }
-  if (image.data == target.data) return std::size_t{0};
-  if (image.size() != target.size() || image.type() != target.type()) {
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: is {}x{}, not {}x{} as its header says", files_[next_ - 1],
-                            image.cols, image.rows, target.cols, target.rows));
-  }
-  image.copyTo(target);
-  return frame_bytes({.width = destination.width, .height = destination.height});
+  auto copied =
+      scratch_ ? place(scratch_->image, destination) : decode_image(encoded_, destination);
+  if (!copied) return fail(copied.error().with_context(files_[next_ - 1]));
+  return copied;
 }
 
 }  // namespace fovea::frames

@@ -30,6 +30,11 @@ struct ImageSize {
 // bytes are safe.
 std::optional<ImageSize> read_image_size(std::span<const std::uint8_t> bytes);
 
+// Decodes an image file's bytes into `destination`; returns the bytes that had to be copied because
+// the decoder could not write there. Errors: kCorrupt, also for a picture of another size.
+Result<std::size_t> decode_image(std::span<const std::uint8_t> encoded,
+                                 const ImageView& destination);
+
 class ImageSource final : public FrameSource {
  public:
   // `pattern` is a folder (all files with an image's extension) or a glob.

@@ -23,7 +23,7 @@ struct SourceUri {
 };
 
 inline constexpr std::string_view kSchemes =
-    "file://, images://, synthetic://, v4l2://, rtsp:// or rtsps://";
+    "file://, images://, bag://, synthetic://, v4l2://, rtsp:// or rtsps://";
 
 // `rtsp://admin:secret@host/x?token=1` becomes `rtsp://***@host/x?***`; queries of other schemes
 // stay.

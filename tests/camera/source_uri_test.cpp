@@ -32,7 +32,7 @@ TEST_P(BadUris, AreRefusedWithWhatWouldBeValid) {
 INSTANTIATE_TEST_SUITE_P(
     Table, BadUris,
     testing::Values(
-        BadUri{"", "file://, images://, synthetic://, v4l2://, rtsp:// or rtsps://"},
+        BadUri{"", "file://, images://, bag://, synthetic://, v4l2://, rtsp:// or rtsps://"},
         BadUri{"/dev/video0", "has no scheme; it must start with file://"},
         BadUri{"ftp://host/a.avi", "unknown scheme 'ftp'; it must be file://"},
         BadUri{"File:///a.avi", "unknown scheme 'File'"}, BadUri{"://x", "unknown scheme ''"},

@@ -1,0 +1,263 @@
+// Records topics into MCAP files. It is one more subscriber: messages leave their slots as soon as
+// they arrive, so it can slow nobody down, and what a slow disk costs is counted.
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "msgs/cdr.hpp"
+#include "msgs/detection.hpp"
+#include "msgs/image.hpp"
+#include "msgs/model_info.hpp"
+#include "msgs/node_status.hpp"
+#include "msgs/tensor.hpp"
+#include "nodes/bag/recording.hpp"
+#include "nodes/bag/topic_type.hpp"
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/file_handle.hpp"
+#include "nodes/runtime/log.hpp"
+#include "nodes/runtime/node.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+class RecorderNode final : public Node {
+ public:
+  RecorderNode() : Node("recorder", "Records topics into MCAP files") {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &signals, nullptr);  // before any thread starts
+    trigger_ = FileHandle(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  }
+
+  void declare_parameters(ParameterSet& p) override {
+    p.add("topics", &topics_, "Topics to record").required();
+    p.add("path", &path_,
+          "File to create; with several files (max_file_mb, ring) a number follows its name")
+        .required();
+    p.add("image_format", &image_format_, "How pictures are kept").one_of({"jpeg", "raw"});
+    p.add("jpeg_quality", &jpeg_quality_, "Quality of JPEG pictures", Range{1, 100});
+    p.add("compression", &compression_, "How the file's chunks are packed")
+        .one_of({"zstd", "none"});
+    p.add("max_file_mb", &max_file_mb_, "Start a new file at this size; 0 = one file",
+          Range{0, 1e7}, "MB");
+    p.add("queue_mb", &queue_mb_, "Most that waits for the disk; what comes beyond it is dropped",
+          Range{1, 1e6}, "MB");
+    p.add("ring", &ring_,
+          "Keep the last seconds in memory and write them only when told by `fovea bag trigger`; "
+          "0 = write everything",
+          Range{0, 3600}, "s");
+    p.add("after_trigger", &after_trigger_, "How long writing goes on after a trigger",
+          Range{0, 3600}, "s");
+    p.add("depth", &depth_, "Messages of a topic that may wait to be taken out of their slots",
+          Range{1, 64});
+    p.add("reliability", &reliability_,
+          "reliable: a publisher that is reliable too waits for this recorder")
+        .one_of({"best_effort", "reliable"});
+  }
+
+  Result<> on_configure() override {
+    std::vector<bag::RecordedTopic> recorded;
+    for (const std::string& topic : topics_) {
+      FOVEA_TRY(add_topic(topic));
+      recorded.push_back(taps_.back()->describe());
+    }
+    bag::RecordingOptions options;
+    options.path = path_;
+    options.writer.compression =
+        compression_ == "zstd" ? mcap::Compression::kZstd : mcap::Compression::kNone;
+    options.image_format =
+        image_format_ == "raw" ? bag::ImageFormat::kRaw : bag::ImageFormat::kJpeg;
+    options.jpeg_quality = static_cast<int>(jpeg_quality_);
+    options.max_file_bytes = static_cast<std::uint64_t>(max_file_mb_ * 1e6);
+    options.queue_bytes = static_cast<std::size_t>(queue_mb_ * 1e6);
+    options.ring_ns = static_cast<std::int64_t>(ring_ * kSecond);
+    options.after_trigger_ns = static_cast<std::int64_t>(after_trigger_ * kSecond);
+    FOVEA_ASSIGN(recording_, bag::Recording::create(options, std::move(recorded)));
+    return {};
+  }
+
+  Result<> on_activate() override {
+    for (auto& tap : taps_) tap->start(*this);
+    executor().add_fd(trigger_.get(), [this] { on_trigger(); });
+    executor().add_timer(std::chrono::seconds(1), [this] { watch(); });
+    return {};
+  }
+
+  Result<> on_deactivate() override {
+    for (auto& tap : taps_) tap->drain(*this);  // what already arrived is still recorded
+    return {};
+  }
+
+  Result<> on_cleanup() override {
+    std::map<std::string, std::string> summary;
+    for (const auto& tap : taps_) summary[tap->topic + ".dropped"] = std::to_string(tap->dropped());
+    const Result<> closed = recording_->close(summary);
+    report();
+    taps_.clear();
+    recording_.reset();
+    return closed;
+  }
+
+ private:
+  // One topic, whatever it carries.
+  struct Tap {
+    Tap(std::string name, std::size_t number, MetricsPage& page)
+        : topic(std::move(name)), index(number), ledger(page, topic) {}
+    virtual ~Tap() = default;
+    virtual bag::RecordedTopic describe() const = 0;
+    virtual void start(RecorderNode& node) = 0;
+    virtual void drain(RecorderNode& node) = 0;
+    std::uint64_t dropped() const { return ledger.in() - ledger.out(); }
+
+    std::string topic;
+    std::size_t index;
+    StageLedger ledger;
+  };
+
+  template <class M>
+  struct TypedTap final : Tap {
+    using Tap::Tap;
+    bag::RecordedTopic describe() const override {
+      return {topic, msgs::ros2_name<M>(), msgs::ros2_schema<M>(), std::is_same_v<M, msgs::Image>};
+    }
+    void start(RecorderNode& node) override {
+      node.spin(*subscription,
+                [this, &node](Received<M>&& received) { node.take(*this, received); });
+    }
+    void drain(RecorderNode& node) override {
+      subscription->drain();
+      while (auto received = subscription->take()) node.take(*this, *received);
+    }
+    std::optional<Subscription<M>> subscription;
+  };
+
+  Result<> add_topic(const std::string& topic) {
+    return bag::with_type_of(topic, [&]<class M>(std::type_identity<M>) -> Result<> {
+      auto tap = std::make_unique<TypedTap<M>>(topic, taps_.size(), metrics());
+      QoS qos{.depth = static_cast<std::uint32_t>(depth_)};
+      if (reliability_ == "reliable") qos.reliability = Reliability::kReliable;
+      if (!HasPayload<M>) qos.depth = 64;  // they are small, and hold nothing
+      FOVEA_ASSIGN(auto subscription, Subscription<M>::create(domain(), topic, qos, &tap->ledger));
+      tap->subscription.emplace(std::move(subscription));
+      taps_.push_back(std::move(tap));
+      return {};
+    });
+  }
+
+  template <class M>
+  static constexpr bool HasPayload = detail::HasPayload<M>;
+
+  template <class M>
+  void take(Tap& tap, Received<M>& received) {
+    bag::Item item;
+    item.topic = tap.index;
+    item.sequence = static_cast<std::uint32_t>(received.message.header.seq);
+    item.log_time = realtime_ns();
+    item.publish_time = received.message.header.stamp_realtime;
+    item.data = recording_->buffer();
+    if constexpr (std::is_same_v<M, msgs::Image>) {
+      const auto pixels = received.buffer.data();
+      item.data.assign(pixels.begin(), pixels.end());
+      item.height = received.message.height;
+      item.width = received.message.width;
+      item.step = received.message.step;
+      item.encoding = received.message.encoding;
+      item.frame_id = received.message.header.frame_id.view();
+    } else {
+      msgs::to_cdr(received.message, received.buffer.data(), item.data);
+    }
+    received.buffer = {};  // the publisher may have its slot back
+    if (recording_->push(std::move(item))) {
+      tap.ledger.depart();
+    } else {
+      tap.ledger.drop(DropReason::kPoolExhausted);  // the recorder's own memory
+    }
+  }
+
+  void on_trigger() {
+    signalfd_siginfo info{};
+    while (read(trigger_.get(), &info, sizeof info) == sizeof info) {
+      if (ring_ > 0) {
+        log_info("triggered: writing the last {} s and the next {} s", ring_, after_trigger_);
+        recording_->trigger();
+      } else {
+        log_warning("triggered, but no ring is kept: everything is written anyway");
+      }
+    }
+  }
+
+  void watch() {
+    if (const auto error = recording_->error()) {
+      log_error("recording ended: {}", error->message);
+      set_status(msgs::DiagnosticLevel::kError, error->message);
+      request_shutdown(1);
+      return;
+    }
+    std::uint64_t dropped = 0;
+    for (const auto& tap : taps_) dropped += tap->dropped();
+    if (dropped > reported_drops_) {
+      reported_drops_ = dropped;
+      set_status(msgs::DiagnosticLevel::kWarn, fmt::format("{} messages dropped so far", dropped));
+      log_warning("{} messages dropped so far", dropped);
+    }
+  }
+
+  void report() const {
+    const auto counts = recording_->counts();
+    std::uint64_t written = 0;
+    for (const auto& tap : taps_) {
+      const bag::RecordingCounts& c = counts[tap->index];
+      written += c.written;
+      std::string line =
+          fmt::format("{}: {} received, {} recorded", tap->topic, tap->ledger.in(), c.written);
+      for (std::uint32_t reason = 0; reason < kDropReasons; ++reason) {
+        const auto drop = static_cast<DropReason>(reason);
+        if (tap->ledger.drops(drop) > 0) {
+          line += fmt::format(", {} dropped ({})", tap->ledger.drops(drop), to_string(drop));
+        }
+      }
+      if (c.failed > 0) line += fmt::format(", {} not written", c.failed);
+      if (c.forgotten > 0) line += fmt::format(", {} left the ring", c.forgotten);
+      log_info("{}", line);
+    }
+    const auto files = recording_->files();
+    log_info("{} messages, {:.1f} MB in {}", written,
+             static_cast<double>(recording_->bytes()) / 1e6,
+             files.empty()       ? "no file: nothing triggered"
+             : files.size() == 1 ? files.front()
+                                 : fmt::format("{} files", files.size()));
+  }
+
+  std::vector<std::string> topics_;
+  std::string path_;
+  std::string image_format_ = "jpeg";
+  std::int64_t jpeg_quality_ = 95;
+  std::string compression_ = "zstd";
+  double max_file_mb_ = 0;
+  double queue_mb_ = 256;
+  double ring_ = 0;
+  double after_trigger_ = 5;
+  std::int64_t depth_ = 2;
+  std::string reliability_ = "best_effort";
+
+  FileHandle trigger_;  // readable when SIGUSR1 came
+  std::vector<std::unique_ptr<Tap>> taps_;
+  std::unique_ptr<bag::Recording> recording_;
+  std::uint64_t reported_drops_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Node> make_node() { return std::make_unique<RecorderNode>(); }
+
+}  // namespace fovea

@@ -1,0 +1,348 @@
+#include "nodes/bag/recording.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
+#include <opencv2/imgproc.hpp>
+
+#include "nodes/bag/image_record.hpp"
+
+namespace fovea::bag {
+namespace {
+
+constexpr std::size_t kSpareBuffers = 8;
+
+class RecordingImpl final : public Recording {
+ public:
+  RecordingImpl(const RecordingOptions& options, std::vector<RecordedTopic> topics)
+      : options_(options), topics_(std::move(topics)), counts_(topics_.size()) {}
+
+  ~RecordingImpl() override {
+    if (worker_.joinable()) static_cast<void>(close({}));
+  }
+
+  Result<> start() {
+    if (options_.ring_ns == 0) FOVEA_TRY(open_next_file());
+    worker_ = std::thread([this] { work(); });
+    return {};
+  }
+
+  std::vector<std::byte> buffer() override {
+    const std::lock_guard lock(mutex_);
+    if (spare_.empty()) return {};
+    std::vector<std::byte> buffer = std::move(spare_.back());
+    spare_.pop_back();
+    buffer.clear();
+    return buffer;
+  }
+
+  bool push(Item&& item) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (closing_ || error_ || queued_bytes_ + item.data.size() > options_.queue_bytes) {
+        return false;
+      }
+      queued_bytes_ += item.data.size();
+      queue_.push_back(std::move(item));
+    }
+    changed_.notify_one();
+    return true;
+  }
+
+  void trigger() override {
+    {
+      const std::lock_guard lock(mutex_);
+      triggered_ = true;
+    }
+    changed_.notify_one();
+  }
+
+  Result<> close(const std::map<std::string, std::string>& summary) override {
+    {
+      const std::lock_guard lock(mutex_);
+      closing_ = true;
+    }
+    changed_.notify_one();
+    worker_.join();
+    forget_ring(std::numeric_limits<std::int64_t>::max());
+    note(close_file(summary));
+    return error_ ? Result<>(fail(*error_)) : Result<>{};
+  }
+
+  std::vector<RecordingCounts> counts() const override {
+    const std::lock_guard lock(mutex_);
+    return counts_;
+  }
+  std::vector<std::string> files() const override {
+    const std::lock_guard lock(mutex_);
+    return files_;
+  }
+  std::uint64_t bytes() const override {
+    const std::lock_guard lock(mutex_);
+    return bytes_before_ + bytes_;
+  }
+  std::optional<Error> error() const override {
+    const std::lock_guard lock(mutex_);
+    return error_;
+  }
+
+ private:
+  // A message as it will lie in the file.
+  struct Encoded {
+    std::size_t topic = 0;
+    std::uint32_t sequence = 0;
+    std::int64_t log_time = 0;
+    std::int64_t publish_time = 0;
+    std::vector<std::byte> data;
+  };
+
+  void work() {
+    for (;;) {
+      Item item;
+      bool has_item = false;
+      bool triggered = false;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return !queue_.empty() || triggered_ || closing_; });
+        if (queue_.empty() && !triggered_) return;
+        triggered = std::exchange(triggered_, false);
+        if (!queue_.empty()) {
+          item = std::move(queue_.front());
+          queue_.pop_front();
+          queued_bytes_ -= item.data.size();
+          has_item = true;
+        }
+      }
+      if (triggered && options_.ring_ns > 0) note(start_event());
+      if (has_item) take(std::move(item));
+    }
+  }
+
+  void take(Item&& item) {
+    Encoded message{item.topic, item.sequence, item.log_time, item.publish_time, {}};
+    if (!topics_[item.topic].is_image) {
+      message.data = std::move(item.data);
+    } else {
+      message.data = buffer();
+      if (!encode(item, message.data)) {
+        count(item.topic, &RecordingCounts::failed);
+        return;
+      }
+      give_back(std::move(item.data));
+    }
+    if (options_.ring_ns == 0) {
+      write(message);
+    } else if (writer_ && message.log_time <= event_end_) {
+      write(message);
+    } else {
+      if (writer_) note(close_file({}));
+      const std::int64_t oldest = message.log_time - options_.ring_ns;
+      ring_.push_back(std::move(message));
+      forget_ring(oldest);
+    }
+  }
+
+  // Everything in the ring that is older than `oldest` goes.
+  void forget_ring(std::int64_t oldest) {
+    while (!ring_.empty() && ring_.front().log_time < oldest) {
+      count(ring_.front().topic, &RecordingCounts::forgotten);
+      give_back(std::move(ring_.front().data));
+      ring_.pop_front();
+    }
+  }
+
+  // A trigger during an event prolongs it.
+  Result<> start_event() {
+    const std::int64_t now = ring_.empty() ? last_written_ : ring_.back().log_time;
+    event_end_ = now + options_.after_trigger_ns;
+    if (!writer_) FOVEA_TRY(open_next_file());
+    while (!ring_.empty()) {
+      write(ring_.front());
+      ring_.pop_front();
+    }
+    return {};
+  }
+
+  bool encode(const Item& item, std::vector<std::byte>& out) {
+    ImageRecord record{.stamp_realtime = item.publish_time,
+                       .frame_id = item.frame_id,
+                       .compressed = options_.image_format == ImageFormat::kJpeg,
+                       .height = item.height,
+                       .width = item.width,
+                       .step = item.step,
+                       .encoding = item.encoding,
+                       .data = item.data};
+    const std::uint64_t row = std::uint64_t{item.width} * msgs::channels(item.encoding);
+    if (row == 0 || item.height == 0 || item.step < row ||
+        std::uint64_t{item.step} * item.height > item.data.size()) {
+      return false;
+    }
+    if (record.compressed) {
+      const int type = msgs::channels(item.encoding) == 1 ? CV_8UC1 : CV_8UC3;
+      cv::Mat pixels(static_cast<int>(item.height), static_cast<int>(item.width), type,
+                     const_cast<std::byte*>(item.data.data()), item.step);
+      try {
+        if (item.encoding == msgs::Encoding::kRgb8) {
+          cv::cvtColor(pixels, swapped_, cv::COLOR_RGB2BGR);
+          pixels = swapped_;
+        }
+        if (!cv::imencode(".jpg", pixels, jpeg_,
+                          {cv::IMWRITE_JPEG_QUALITY, options_.jpeg_quality})) {
+          return false;
+        }
+      } catch (const cv::Exception&) {  // a picture beyond JPEG's 65535 pixels a side
+        return false;
+      }
+      record.data = std::as_bytes(std::span(jpeg_));
+    }
+    to_cdr(record, out);
+    return true;
+  }
+
+  void write(Encoded& message) {
+    bool split = false;
+    {
+      const std::lock_guard lock(mutex_);
+      split = options_.max_file_bytes > 0 && bytes_ >= options_.max_file_bytes && !error_;
+    }
+    if (split) {
+      note(close_file({}));
+      note(open_next_file());
+    }
+    if (writer_) {
+      ++in_file_[message.topic];
+      count(message.topic, &RecordingCounts::written);
+      if (const Result<> written =
+              writer_->write(channels_[message.topic], message.sequence, message.log_time,
+                             message.publish_time, message.data);
+          !written) {
+        note(written);
+        settle();
+      }
+    } else {
+      count(message.topic, &RecordingCounts::failed);
+    }
+    last_written_ = std::max(last_written_, message.log_time);
+    give_back(std::move(message.data));
+    if (writer_) {
+      const std::lock_guard lock(mutex_);
+      bytes_ = writer_->bytes();
+    }
+  }
+
+  // "run.mcap", or "run_3.mcap" where there may be several.
+  std::string file_name() const {
+    if (options_.max_file_bytes == 0 && options_.ring_ns == 0) return options_.path;
+    const std::filesystem::path path(options_.path);
+    return (path.parent_path() /
+            fmt::format("{}_{}{}", path.stem().string(), file_count_, path.extension().string()))
+        .string();
+  }
+
+  Result<> open_next_file() {
+    const std::string path = file_name();
+    ++file_count_;
+    FOVEA_ASSIGN(writer_, mcap::Writer::create(path, options_.writer));
+    channels_.clear();
+    in_file_.assign(topics_.size(), 0);
+    for (const RecordedTopic& topic : topics_) {
+      const bool jpeg = options_.image_format == ImageFormat::kJpeg;
+      const auto schema = !topic.is_image
+                              ? writer_->add_schema(topic.schema_name, "ros2msg", topic.schema)
+                          : jpeg ? writer_->add_schema(kCompressedImageSchemaName, "ros2msg",
+                                                       compressed_image_schema())
+                                 : writer_->add_schema(kImageSchemaName, "ros2msg", image_schema());
+      channels_.push_back(writer_->add_channel(topic.topic, schema, "cdr"));
+    }
+    const std::lock_guard lock(mutex_);
+    files_.push_back(path);
+    return {};
+  }
+
+  Result<> close_file(const std::map<std::string, std::string>& summary) {
+    if (!writer_) return {};
+    Result<> result = summary.empty() ? Result<>{} : writer_->write_metadata("fovea", summary);
+    if (const Result<> closed = writer_->close(); result) result = closed;
+    settle();
+    const std::lock_guard lock(mutex_);
+    bytes_before_ += writer_->bytes();
+    bytes_ = 0;
+    writer_.reset();
+    return result;
+  }
+
+  // Messages that were given to the file but are not in it, because the disk refused their chunk.
+  void settle() {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t topic = 0; topic < topics_.size(); ++topic) {
+      const std::uint64_t lost = in_file_[topic] - writer_->messages(channels_[topic]);
+      counts_[topic].written -= lost;
+      counts_[topic].failed += lost;
+      in_file_[topic] -= lost;
+    }
+  }
+
+  void note(const Result<>& result) {
+    const std::lock_guard lock(mutex_);
+    if (!result && !error_) error_ = result.error();
+  }
+
+  void count(std::size_t topic, std::uint64_t RecordingCounts::*counter) {
+    const std::lock_guard lock(mutex_);
+    ++(counts_[topic].*counter);
+  }
+
+  void give_back(std::vector<std::byte>&& buffer) {
+    const std::lock_guard lock(mutex_);
+    if (spare_.size() < kSpareBuffers) spare_.push_back(std::move(buffer));
+  }
+
+  const RecordingOptions options_;
+  const std::vector<RecordedTopic> topics_;
+
+  mutable std::mutex mutex_;  // guards the following
+  std::condition_variable changed_;
+  std::deque<Item> queue_;
+  std::size_t queued_bytes_ = 0;
+  bool triggered_ = false;
+  bool closing_ = false;
+  std::vector<RecordingCounts> counts_;
+  std::vector<std::vector<std::byte>> spare_;
+  std::vector<std::string> files_;
+  std::uint64_t bytes_before_ = 0;  // of closed files
+  std::uint64_t bytes_ = 0;         // of the open one
+  std::optional<Error> error_;
+
+  // The worker's own.
+  std::thread worker_;
+  std::unique_ptr<mcap::Writer> writer_;
+  std::vector<std::uint16_t> channels_;  // by topic
+  std::vector<std::uint64_t> in_file_;   // by topic: messages given to the open file
+  std::size_t file_count_ = 0;
+  std::deque<Encoded> ring_;
+  std::int64_t event_end_ = 0;
+  std::int64_t last_written_ = 0;
+  std::vector<unsigned char> jpeg_;
+  cv::Mat swapped_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Recording>> Recording::create(const RecordingOptions& options,
+                                                     std::vector<RecordedTopic> topics) {
+  if (topics.empty()) return fail(ErrorCode::kInvalidArgument, "there is no topic to record");
+  auto recording = std::make_unique<RecordingImpl>(options, std::move(topics));
+  FOVEA_TRY(recording->start());
+  return recording;
+}
+
+}  // namespace fovea::bag

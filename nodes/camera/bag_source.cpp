@@ -1,0 +1,167 @@
+#include "nodes/camera/bag_source.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "nodes/camera/image_source.hpp"
+
+namespace fovea::frames {
+namespace {
+
+constexpr double kDefaultFps = 10;  // of a recording with a single frame
+
+bool is_image_schema(const mcap::Schema* schema) {
+  return schema != nullptr &&
+         (schema->name == bag::kImageSchemaName || schema->name == bag::kCompressedImageSchemaName);
+}
+
+// bgr8 rows out of rgb8 or mono8 ones.
+void convert_row(msgs::Encoding encoding, const std::byte* from, std::byte* to,
+                 std::uint32_t width) {
+  for (std::uint32_t x = 0; x < width; ++x, to += 3) {
+    if (encoding == msgs::Encoding::kMono8) {
+      to[0] = to[1] = to[2] = from[x];
+    } else {
+      to[0] = from[3 * x + 2];
+      to[1] = from[3 * x + 1];
+      to[2] = from[3 * x];
+    }
+  }
+}
+
+}  // namespace
+
+BagSource::BagSource(std::string name, std::string path, std::string topic,
+                     const SourceOptions& options)
+    : FrameSource(std::move(name), options), path_(std::move(path)), topic_(std::move(topic)) {}
+
+Result<const mcap::Channel*> BagSource::find_channel() const {
+  std::vector<std::string> available;
+  const mcap::Channel* found = nullptr;
+  for (const mcap::Channel& channel : reader_->channels()) {
+    if (!is_image_schema(reader_->find_schema(channel.schema_id))) continue;
+    available.push_back(channel.topic);
+    if (topic_.empty() || channel.topic == topic_) found = &channel;
+  }
+  if (available.empty()) {
+    return fail_here(ErrorCode::kUnsupported,
+                     "has no topic with images (sensor_msgs/msg/Image or CompressedImage)");
+  }
+  if (found == nullptr || (topic_.empty() && available.size() > 1)) {
+    return fail_here(ErrorCode::kInvalidArgument, fmt::format("topic is '{}'; it must be one of {}",
+                                                              topic_, fmt::join(available, ", ")));
+  }
+  return found;
+}
+
+Result<SourceInfo> BagSource::do_open(const std::stop_token&) {
+  auto opened = mcap::Reader::open(path_);
+  if (!opened) return fail_here(opened.error().code, opened.error().message);
+  reader_ = std::move(*opened);
+  FOVEA_ASSIGN(const mcap::Channel* channel, find_channel());
+  topics_ = {channel->topic};
+  compressed_ = reader_->find_schema(channel->schema_id)->name == bag::kCompressedImageSchemaName;
+
+  const mcap::Summary& summary = reader_->summary();
+  const auto counted = summary.messages_by_channel.find(channel->id);
+  if (counted == summary.messages_by_channel.end()) {
+    return fail_here(ErrorCode::kCorrupt, fmt::format("has no message of {}", channel->topic));
+  }
+  SourceInfo info;
+  info.frame_count = counted->second;
+  info.loops = options().loop;
+  first_time_ = summary.start_time + std::llround(options().start_offset * 1e9);
+  reader_->seek(first_time_, topics_);
+  // The first readable frame tells the size; one that cannot be read is reported when its turn
+  // comes.
+  FOVEA_ASSIGN(const bool any, load_next());
+  if (!any) {
+    return fail_here(ErrorCode::kInvalidArgument,
+                     fmt::format("start is {} s; no frame of {} comes after it",
+                                 options().start_offset, channel->topic));
+  }
+  info.width = current_.width;
+  info.height = current_.height;
+  const double seconds = static_cast<double>(summary.end_time - summary.start_time) / 1e9;
+  info.fps = seconds > 0 && counted->second > 1 ? static_cast<double>(counted->second - 1) / seconds
+                                                : kDefaultFps;
+  info.duration = static_cast<double>(counted->second) / info.fps;
+  do_rewind();
+  return info;
+}
+
+void BagSource::do_rewind() {
+  reader_->seek(first_time_, topics_);
+  next_index_ = 0;
+}
+
+void BagSource::do_close() {
+  current_ = {};
+  reader_.reset();
+}
+
+Result<bool> BagSource::load_next() {
+  auto message = reader_->next();
+  if (!message) return fail(std::move(message).error());
+  if (!*message) return false;
+  if (!bag::from_cdr((*message)->data, compressed_, current_)) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("message {} is no image that can be read", (*message)->sequence));
+  }
+  if (compressed_) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(current_.data.data());
+    const auto size = read_image_size({bytes, current_.data.size()});
+    if (!size) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("message {} is neither JPEG without Exif data nor PNG",
+                              (*message)->sequence));
+    }
+    current_.width = size->width;
+    current_.height = size->height;
+  }
+  return true;
+}
+
+Result<Grab> BagSource::advance(Nanoseconds, const std::stop_token&) {
+  Grab grab;
+  auto loaded = load_next();
+  if (loaded && !*loaded) {
+    if (!options().loop || next_index_ == 0) return Grab{.status = GrabStatus::kEndOfStream};
+    do_rewind();
+    loaded = load_next();
+  }
+  grab.frame.index = next_index_++;
+  if (!loaded) {
+    grab.status = GrabStatus::kBadFrame;
+    grab.detail = loaded.error().message;
+    return grab;
+  }
+  grab.status = *loaded ? GrabStatus::kFrame : GrabStatus::kEndOfStream;
+  grab.frame.width = current_.width;
+  grab.frame.height = current_.height;
+  return grab;
+}
+
+Result<std::size_t> BagSource::convert(const ImageView& destination) {
+  if (compressed_) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(current_.data.data());
+    return decode_image({bytes, current_.data.size()}, destination);
+  }
+  const std::byte* from = current_.data.data();
+  std::byte* to = destination.data;
+  for (std::uint32_t y = 0; y < destination.height; ++y) {
+    if (current_.encoding == msgs::Encoding::kBgr8) {
+      std::memcpy(to, from, std::size_t{3} * destination.width);
+    } else {
+      convert_row(current_.encoding, from, to, destination.width);
+    }
+    from += current_.step;
+    to += destination.step;
+  }
+  return std::size_t{0};
+}
+
+}  // namespace fovea::frames
