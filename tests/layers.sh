@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 rules=(
   "msgs	msgs/"
   "nodes/runtime	msgs/|nodes/runtime/"
-  "nodes/bag	msgs/|nodes/runtime/|nodes/bag/"
+  "nodes/bag	msgs/|nodes/runtime/|nodes/bag/|nodes/camera/image_source\.hpp"
   "nodes/camera	msgs/|nodes/runtime/|nodes/camera/|nodes/bag/(mcap|image_record)\.hpp"
   "nodes/preprocess	msgs/|nodes/runtime/|nodes/preprocess/"
   "nodes/postprocess	msgs/|nodes/runtime/|nodes/postprocess/"

@@ -1,0 +1,305 @@
+// Publishes a recording's topics again, at the pace at which they were recorded. Stamps become
+// those of now, so that latencies downstream are true; frame numbers stay.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "msgs/cdr.hpp"
+#include "nodes/bag/image_record.hpp"
+#include "nodes/bag/mcap.hpp"
+#include "nodes/bag/topic_type.hpp"
+#include "nodes/camera/image_source.hpp"
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/log.hpp"
+#include "nodes/runtime/node.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr double kSecond = 1e9;
+
+class PlayerNode final : public Node {
+ public:
+  PlayerNode() : Node("player", "Publishes the topics of a recording again") {}
+
+  void declare_parameters(ParameterSet& p) override {
+    p.add("path", &path_, "MCAP file").required();
+    p.add("topics", &topics_, "Topics to publish; none = all that the recording has");
+    p.add("rate", &rate_, "Speed, 1 = as recorded; 0 = as fast as possible", Range{0, 1000});
+    p.add("loop", &loop_, "Start over at the end");
+    p.add("start_offset", &start_offset_, "Where to start", Range{0, 1e7}, "s");
+    p.add("subscriber_timeout", &subscriber_timeout_,
+          "How long the first message waits until every topic has a subscriber", Range{0, 3600},
+          "s");
+    p.add("slots", &slots_, "Shared-memory slots of each topic with a payload", Range{2, 64});
+    p.add("reliability", &reliability_, "reliable: wait for readers that are reliable too")
+        .one_of({"best_effort", "reliable"});
+  }
+
+  Result<> on_configure() override {
+    FOVEA_ASSIGN(reader_, mcap::Reader::open(path_));
+    const mcap::Summary& summary = reader_->summary();
+    if (!summary.damage.empty()) log_warning("{}: {}", path_, summary.damage);
+    std::vector<std::string> available;
+    for (const mcap::Channel& channel : reader_->channels()) {
+      available.push_back(channel.topic);
+      const bool wanted = topics_.empty() ||
+                          std::find(topics_.begin(), topics_.end(), channel.topic) != topics_.end();
+      if (wanted) FOVEA_TRY(add_output(channel));
+    }
+    for (const std::string& topic : topics_) {
+      if (std::find(available.begin(), available.end(), topic) == available.end()) {
+        return fail(ErrorCode::kInvalidArgument, fmt::format("topics names {}; {} has {}", topic,
+                                                             path_, fmt::join(available, ", ")));
+      }
+    }
+    if (outputs_.empty()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: none of its topics can be published", path_));
+    }
+    return {};
+  }
+
+  Result<> on_activate() override {
+    playing_ = std::jthread([this](const std::stop_token& stop) { play(stop); });
+    return {};
+  }
+
+  Result<> on_deactivate() override {
+    playing_.request_stop();
+    for (auto& output : outputs_) output->interrupt();
+    playing_.join();
+    return {};
+  }
+
+  Result<> on_cleanup() override {
+    outputs_.clear();
+    reader_.reset();
+    return {};
+  }
+
+ private:
+  // One topic's way from CDR to its subscribers.
+  struct Output {
+    Output(std::uint16_t id, std::string name) : channel(id), topic(std::move(name)) {}
+    virtual ~Output() = default;
+    // False: the message cannot be read. A message for which no slot is free is not published.
+    virtual bool publish(const mcap::Message& message, std::int64_t now_ns) = 0;
+    virtual int subscription_count() = 0;
+    virtual void interrupt() = 0;
+    virtual void flush() = 0;
+
+    std::uint16_t channel;
+    std::string topic;
+    std::uint64_t published = 0;
+    std::uint64_t dropped = 0;  // no slot was free
+    std::uint64_t unreadable = 0;
+  };
+
+  template <class M>
+  struct TypedOutput : Output {
+    using Output::Output;
+    int subscription_count() override { return publisher->subscription_count(); }
+    void interrupt() override { publisher->interrupt(); }
+    void flush() override { publisher->flush(std::chrono::seconds(30)); }
+
+    bool publish(const mcap::Message& recorded, std::int64_t now_ns) override {
+      M message;
+      std::span<const std::byte> payload;
+      if (!msgs::from_cdr<M>(recorded.data, message, payload)) return false;
+      restamp(message.header, now_ns);
+      if constexpr (detail::HasPayload<M>) {
+        auto slot = publisher->loan(payload.size());
+        if (!slot) {
+          ++this->dropped;
+          return true;
+        }
+        std::copy(payload.begin(), payload.end(), slot->data().begin());
+        publisher->publish(message, std::move(*slot), payload.size());
+      } else {
+        publisher->publish(message);
+      }
+      ++this->published;
+      return true;
+    }
+
+    std::optional<Publisher<M>> publisher;
+  };
+
+  struct ImageOutput final : TypedOutput<msgs::Image> {
+    using TypedOutput::TypedOutput;
+    bool compressed = false;
+
+    bool publish(const mcap::Message& recorded, std::int64_t now_ns) override {
+      bag::ImageRecord record;
+      if (!bag::from_cdr(recorded.data, compressed, record)) return false;
+      const std::span file(reinterpret_cast<const std::uint8_t*>(record.data.data()),
+                           record.data.size());
+      if (compressed) {
+        const auto size = frames::read_image_size(file);
+        if (!size) return false;
+        record.width = size->width;
+        record.height = size->height;
+        record.step = 3 * size->width;
+      }
+      const std::size_t bytes = std::size_t{record.step} * record.height;
+      auto slot = publisher->loan(bytes);
+      if (!slot) {
+        ++dropped;
+        return true;
+      }
+      if (!compressed) {
+        std::copy_n(record.data.begin(), bytes, slot->data().begin());
+      } else if (!frames::decode_image(
+                     file, {slot->data().data(), record.width, record.height, record.step})) {
+        return false;
+      }
+      msgs::Image image;
+      image.header.seq = recorded.sequence;
+      image.header.frame_id = std::string_view(record.frame_id);
+      image.header.stamp_monotonic = now_ns;
+      image.header.stamp_realtime = realtime_ns();
+      image.header.stages.captured = now_ns;
+      image.height = record.height;
+      image.width = record.width;
+      image.step = record.step;
+      image.encoding = record.encoding;
+      publisher->publish(image, std::move(*slot), bytes);
+      ++published;
+      return true;
+    }
+  };
+
+  // Moves all instants so that the message was made just now; what lies between them stays.
+  static void restamp(msgs::Header& header, std::int64_t now_ns) {
+    const std::int64_t shift = now_ns - header.stamp_monotonic;
+    header.stamp_monotonic = now_ns;
+    header.stamp_realtime = realtime_ns();
+    msgs::for_each_field<msgs::StageStamps>([&](const auto& field) {
+      std::int64_t& instant = header.stages.*field.member;
+      if (instant != 0) instant += shift;
+    });
+  }
+
+  Result<> add_output(const mcap::Channel& channel) {
+    const mcap::Schema* schema = reader_->find_schema(channel.schema_id);
+    const std::string name = schema != nullptr ? schema->name : "";
+    QoS qos;
+    if (reliability_ == "reliable") qos.reliability = Reliability::kReliable;
+    const bool compressed = name == bag::kCompressedImageSchemaName;
+    if (compressed || name == bag::kImageSchemaName) {
+      auto output = std::make_unique<ImageOutput>(channel.id, channel.topic);
+      output->compressed = compressed;
+      return open(std::move(output), qos);
+    }
+    return bag::with_type_of(channel.topic, [&]<class M>(std::type_identity<M>) -> Result<> {
+      if (name != msgs::ros2_name<M>() || schema->data != msgs::ros2_schema<M>()) {
+        log_warning("{}: its messages ({}) are not those of this build; it is left out",
+                    channel.topic, name);
+        return {};
+      }
+      QoS own = qos;
+      if (std::is_same_v<M, msgs::ModelInfo>) own.durability = Durability::kTransientLocal;
+      return open(std::make_unique<TypedOutput<M>>(channel.id, channel.topic), own);
+    });
+  }
+
+  template <class SomeOutput>
+  Result<> open(std::unique_ptr<SomeOutput> output, const QoS& qos) {
+    using Pub = typename decltype(output->publisher)::value_type;
+    FOVEA_ASSIGN(auto publisher, Pub::create(domain(), output->topic, qos,
+                                             {.slot_count = static_cast<std::uint32_t>(slots_)}));
+    output->publisher.emplace(std::move(publisher));
+    outputs_.push_back(std::move(output));
+    return {};
+  }
+
+  void play(const std::stop_token& stop) {
+    wait_for_subscribers(stop);
+    do {
+      play_once(stop);
+    } while (loop_ && !stop.stop_requested());
+    for (auto& output : outputs_) {
+      if (!stop.stop_requested()) output->flush();
+      log_info("{}: {} published{}{}", output->topic, output->published,
+               output->dropped > 0 ? fmt::format(", {} without a free slot", output->dropped) : "",
+               output->unreadable > 0 ? fmt::format(", {} unreadable", output->unreadable) : "");
+    }
+    if (!stop.stop_requested()) request_shutdown();
+  }
+
+  void play_once(const std::stop_token& stop) {
+    std::vector<std::string> names;
+    for (const auto& output : outputs_) names.push_back(output->topic);
+    const std::int64_t first =
+        reader_->summary().start_time + std::llround(start_offset_ * kSecond);
+    reader_->seek(first, names);
+    const std::int64_t began = monotonic_ns();
+    while (!stop.stop_requested()) {
+      auto message = reader_->next();
+      if (!message) {
+        log_error("{}", message.error().message);
+        set_status(msgs::DiagnosticLevel::kWarn, message.error().message);
+        continue;
+      }
+      if (!*message) return;
+      std::int64_t due = monotonic_ns();
+      if (rate_ > 0) {
+        due = began + std::llround(static_cast<double>((*message)->log_time - first) / rate_);
+        sleep_until(due, stop);
+        if (stop.stop_requested()) return;
+      }
+      for (auto& output : outputs_) {
+        if (output->channel != (*message)->channel->id) continue;
+        if (!output->publish(**message, due)) ++output->unreadable;
+      }
+    }
+  }
+
+  static void sleep_until(std::int64_t due_ns, const std::stop_token& stop) {
+    constexpr std::int64_t kSlice = 100'000'000;  // how soon a stop request is seen
+    for (std::int64_t left = due_ns - monotonic_ns(); left > 0 && !stop.stop_requested();
+         left = due_ns - monotonic_ns()) {
+      std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(left, kSlice)));
+    }
+  }
+
+  void wait_for_subscribers(const std::stop_token& stop) {
+    const std::int64_t give_up =
+        monotonic_ns() + static_cast<std::int64_t>(subscriber_timeout_ * kSecond);
+    const auto all_joined = [this] {
+      return std::all_of(outputs_.begin(), outputs_.end(),
+                         [](auto& output) { return output->subscription_count() > 0; });
+    };
+    while (!stop.stop_requested() && !all_joined() && monotonic_ns() < give_up) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+
+  std::string path_;
+  std::vector<std::string> topics_;
+  double rate_ = 1;
+  bool loop_ = false;
+  double start_offset_ = 0;
+  double subscriber_timeout_ = 2;
+  std::int64_t slots_ = 4;
+  std::string reliability_ = "best_effort";
+
+  std::unique_ptr<mcap::Reader> reader_;
+  std::vector<std::unique_ptr<Output>> outputs_;  // used by the playing thread
+  std::jthread playing_;
+};
+
+}  // namespace
+
+std::unique_ptr<Node> make_node() { return std::make_unique<PlayerNode>(); }
+
+}  // namespace fovea
