@@ -42,6 +42,10 @@ std::vector<kernel_table::Convolution> shapes() {
     shape.in_width = std::min<std::int64_t>(shape.in_width, 42);
     list.push_back(shape);
   }
+  for (kernel_table::Convolution shape : kernel_table::kDepthwise) {
+    shape.in_height = kRows;
+    list.push_back(shape);
+  }
   list.insert(list.end(), std::begin(kernel_table::kOdd), std::end(kernel_table::kOdd));
   return list;
 }

@@ -63,6 +63,14 @@ inline constexpr std::array<Convolution, 63> kYolov8n = {{
     {80, 20, 20, 80, 1, 1, 0, false},
 }};
 
+// YOLO11n's depthwise convolutions at 640 x 640: those of the three heads, and the attention's.
+inline constexpr Convolution kDepthwise[] = {
+    {64, 80, 80, 64, 3, 1, 1, true, 1, 64},     {80, 80, 80, 80, 3, 1, 1, true, 1, 80},
+    {128, 40, 40, 128, 3, 1, 1, true, 1, 128},  {80, 40, 40, 80, 3, 1, 1, true, 1, 80},
+    {256, 20, 20, 256, 3, 1, 1, true, 1, 256},  {80, 20, 20, 80, 3, 1, 1, true, 1, 80},
+    {128, 20, 20, 128, 3, 1, 1, false, 1, 128},
+};
+
 // What models and callers may also ask for: few, odd and many channels, every narrow width, large
 // kernels.
 inline constexpr Convolution kOdd[] = {
@@ -79,7 +87,10 @@ inline constexpr Convolution kOdd[] = {
     {20, 3, 13, 20, 3, 1, 1, true},       {20, 3, 14, 81, 3, 1, 1, true},
     {24, 3, 15, 65, 3, 1, 1, true},       {24, 3, 16, 24, 3, 2, 1, true},
     {16, 3, 18, 16, 3, 1, 1, true},       {16, 2, 21, 16, 3, 1, 1, true},
-    {32, 4, 6, 32, 3, 1, 1, true, 1, 32}, {12, 4, 6, 8, 3, 1, 1, true, 1, 2},
+    {32, 4, 6, 32, 3, 1, 1, true, 1, 32}, {17, 5, 13, 17, 3, 1, 1, true, 1, 17},
+    {3, 6, 5, 3, 3, 1, 1, true, 1, 3},    {40, 9, 15, 40, 5, 2, 2, true, 1, 40},
+    {48, 7, 9, 48, 3, 1, 2, true, 2, 48}, {600, 3, 10, 600, 3, 1, 1, false, 1, 600},
+    {16, 8, 9, 16, 7, 1, 3, true, 1, 16}, {12, 4, 6, 8, 3, 1, 1, true, 1, 2},
     {512, 2, 2, 255, 1, 1, 0, false},
 };
 

@@ -132,6 +132,15 @@ Result<> check(const ConvolutionSpec& spec) {
 
 }  // namespace
 
+bool windows_leave_picture(const ConvolutionSpec& spec) {
+  const std::int64_t bottom = (spec.out_height - 1) * spec.stride_height - spec.pad_top +
+                              (spec.kernel_height - 1) * spec.dilation_height;
+  const std::int64_t right = (spec.out_width - 1) * spec.stride_width - spec.pad_left +
+                             (spec.kernel_width - 1) * spec.dilation_width;
+  return spec.pad_top > 0 || spec.pad_left > 0 || bottom >= spec.in_height ||
+         right >= spec.in_width;
+}
+
 std::array<std::uint8_t, 256> activation_table(
     const Grid& pre_activation, Activation activation, float alpha, const Grid& to,
     const std::optional<std::array<float, 2>>& end_values) {
@@ -261,6 +270,10 @@ void Finisher::finish(const Arguments& arguments, const std::byte* strip, std::i
 Tactics enumerate_tactics(const ConvolutionSpec& spec, const CpuFeatures& features) {
   Tactics tactics;
   if (!check(spec)) return tactics;
+  std::string unfit;
+  std::string depthwise = depthwise_tactic(spec, features, unfit);
+  if (!depthwise.empty()) tactics.names.push_back(std::move(depthwise));
+  if (!unfit.empty()) tactics.declined.push_back(std::move(unfit));
   for (const std::string_view isa : kImplementations) {
     std::string declined;
     for (const TiledTactic& tactic : tiled_tactics(spec, isa, features, declined)) {
@@ -276,7 +289,12 @@ Result<std::unique_ptr<const Kernel>> create_convolution(const ConvolutionSpec& 
                                                          std::string_view tactic,
                                                          const CpuFeatures& features) {
   FOVEA_TRY(check(spec));
-  std::string reasons;
+  std::string unfit;
+  std::string depthwise = depthwise_tactic(spec, features, unfit);
+  if (!depthwise.empty() && (tactic.empty() || depthwise == tactic)) {
+    return make_depthwise_convolution(spec, std::move(depthwise), features);
+  }
+  std::string reasons = unfit.empty() ? "" : "; " + unfit;
   for (const std::string_view isa : kImplementations) {
     std::string declined;
     for (const TiledTactic& candidate : tiled_tactics(spec, isa, features, declined)) {

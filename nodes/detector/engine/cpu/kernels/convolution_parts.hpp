@@ -59,6 +59,18 @@ class Finisher {
 // One implementation of convolution.
 std::unique_ptr<const Kernel> make_scalar_convolution(const ConvolutionSpec& spec);
 
+// Some window reaches beyond the picture.
+bool windows_leave_picture(const ConvolutionSpec& spec);
+
+// The tactic for one filter per channel, e.g. "avx512/depthwise"; empty, with a reason unless the
+// convolution is no such one, if it cannot run.
+std::string depthwise_tactic(const ConvolutionSpec& spec, const CpuFeatures& features,
+                             std::string& declined);
+// REQUIRES: `name` is depthwise_tactic()'s.
+std::unique_ptr<const Kernel> make_depthwise_convolution(const ConvolutionSpec& spec,
+                                                         std::string name,
+                                                         const CpuFeatures& features);
+
 struct TiledTactic {
   std::string isa;            // "avx512", "avx512_vnni", "avx512_fp16"
   int blocks = 1;             // of 16 output channels

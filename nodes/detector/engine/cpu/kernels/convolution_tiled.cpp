@@ -55,15 +55,6 @@ struct SourceView {
   std::int64_t run_bytes() const { return run_elements * element; }
 };
 
-bool windows_leave_picture(const ConvolutionSpec& spec) {
-  const std::int64_t bottom = (spec.out_height - 1) * spec.stride_height - spec.pad_top +
-                              (spec.kernel_height - 1) * spec.dilation_height;
-  const std::int64_t right = (spec.out_width - 1) * spec.stride_width - spec.pad_left +
-                             (spec.kernel_width - 1) * spec.dilation_width;
-  return spec.pad_top > 0 || spec.pad_left > 0 || bottom >= spec.in_height ||
-         right >= spec.in_width;
-}
-
 SourceView view_source(const ConvolutionSpec& spec) {
   SourceView view;
   view.element = element_bytes(spec.compute);
