@@ -1,0 +1,264 @@
+// The `fovea bag` command: record, play and look at recordings. Recording and playing are nodes
+// (fovea-recorder, fovea-player) that this process becomes; the rest reads files.
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "nodes/bag/detection_hash.hpp"
+#include "nodes/bag/mcap.hpp"
+#include "nodes/bag/topic_type.hpp"
+#include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/metrics.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+int complain(const std::string& message, int code = 1) {
+  fmt::print(stderr, "fovea bag: {}\n", message);
+  return code;
+}
+
+// Replaces this process by `executable` from the folder where it lies.
+int become(const std::string& executable, const std::vector<std::string>& arguments) {
+  const std::string path =
+      std::filesystem::read_symlink("/proc/self/exe").replace_filename(executable).string();
+  std::vector<char*> argv{const_cast<char*>(path.c_str())};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv(path.c_str(), argv.data());
+  return complain(fmt::format("cannot run {}: {}", path, std::strerror(errno)));
+}
+
+std::string time_text(std::int64_t ns) {
+  const std::time_t seconds = ns / 1'000'000'000;
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03} UTC", fmt::gmtime(seconds), ns / 1'000'000 % 1000);
+}
+
+struct CommandLine {
+  std::string domain;
+  std::string file;
+  std::vector<std::string> topics;
+  bool all = false;
+  bool json = false;
+  std::string node = "recorder";
+};
+
+int record(const CommandLine& line, const std::vector<std::string>& more) {
+  std::vector<std::string> topics = line.topics;
+  if (topics.empty()) {
+    const auto domain = Domain::open(line.domain);
+    if (!domain) return complain(domain.error().message, kExitUsage);
+    for (const std::string& topic : domain->list_topics()) {
+      const bool bulky = topic.ends_with("/tensor") || topic.ends_with("/heads");
+      const auto known = [](auto) { return Result<>{}; };
+      if ((line.all || !bulky) && bag::with_type_of(topic, known) && domain->topic_alive(topic)) {
+        topics.push_back(topic);
+      }
+    }
+    if (topics.empty()) {
+      return complain(
+          fmt::format("nobody publishes anything in domain `{}`; start a launch file "
+                      "first, or name the topics to wait for",
+                      domain->name()));
+    }
+    fmt::print(stderr, "recording {}\n", fmt::join(topics, ", "));
+  }
+  const std::string file = !line.file.empty() ? line.file
+                                              : fmt::format("fovea_{:%Y%m%d-%H%M%S}.mcap",
+                                                            fmt::localtime(std::time(nullptr)));
+  std::vector<std::string> arguments{"--path", file, "--topics",
+                                     fmt::format("{}", fmt::join(topics, ","))};
+  if (!line.domain.empty()) arguments.insert(arguments.end(), {"--domain", line.domain});
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return become("fovea-recorder", arguments);
+}
+
+int play(const CommandLine& line, const std::vector<std::string>& more) {
+  std::vector<std::string> arguments{"--path", line.file};
+  if (!line.topics.empty()) {
+    arguments.insert(arguments.end(), {"--topics", fmt::format("{}", fmt::join(line.topics, ","))});
+  }
+  if (!line.domain.empty()) arguments.insert(arguments.end(), {"--domain", line.domain});
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return become("fovea-player", arguments);
+}
+
+void print_info_json(const std::string& file, const mcap::Reader& reader) {
+  const mcap::Summary& summary = reader.summary();
+  nlohmann::ordered_json topics = nlohmann::ordered_json::array();
+  for (const mcap::Channel& channel : reader.channels()) {
+    const mcap::Schema* schema = reader.find_schema(channel.schema_id);
+    const auto count = summary.messages_by_channel.find(channel.id);
+    topics.push_back(
+        {{"topic", channel.topic},
+         {"type", schema != nullptr ? schema->name : ""},
+         {"messages", count == summary.messages_by_channel.end() ? 0 : count->second}});
+  }
+  const nlohmann::ordered_json info{
+      {"file", file},
+      {"bytes", summary.file_bytes},
+      {"closed", summary.has_index},
+      {"damage", summary.damage},
+      {"start_ns", summary.start_time},
+      {"end_ns", summary.end_time},
+      {"duration_s", static_cast<double>(summary.end_time - summary.start_time) / 1e9},
+      {"messages", summary.messages},
+      {"chunks", summary.chunks},
+      {"compressed_bytes", summary.compressed_bytes},
+      {"uncompressed_bytes", summary.uncompressed_bytes},
+      {"metadata", reader.metadata()},
+      {"topics", topics}};
+  fmt::print("{}\n", info.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
+void print_info(const std::string& file, const mcap::Reader& reader) {
+  const mcap::Summary& summary = reader.summary();
+  const double seconds = static_cast<double>(summary.end_time - summary.start_time) / 1e9;
+  const double packed = static_cast<double>(summary.compressed_bytes);
+  fmt::print("file      {} ({:.1f} MB{})\n", file, static_cast<double>(summary.file_bytes) / 1e6,
+             summary.has_index ? "" : ", without an index");
+  if (!summary.damage.empty()) fmt::print("damage    {}\n", summary.damage);
+  if (summary.messages > 0) {
+    fmt::print("start     {}\n", time_text(summary.start_time));
+    fmt::print("duration  {:.3f} s\n", seconds);
+  }
+  fmt::print("messages  {} in {} chunks\n", summary.messages, summary.chunks);
+  if (packed > 0) {
+    fmt::print("packed    {:.1f} %\n",
+               100 * packed / static_cast<double>(summary.uncompressed_bytes));
+  }
+  for (const auto& [name, values] : reader.metadata()) {
+    for (const auto& [key, value] : values) fmt::print("{:<9} {} = {}\n", name, key, value);
+  }
+  std::size_t width = 5;
+  for (const mcap::Channel& channel : reader.channels()) {
+    width = std::max(width, channel.topic.size());
+  }
+  fmt::print("{:<{}}  messages      Hz  type\n", "topic", width);
+  for (const mcap::Channel& channel : reader.channels()) {
+    const mcap::Schema* schema = reader.find_schema(channel.schema_id);
+    const auto found = summary.messages_by_channel.find(channel.id);
+    const std::uint64_t count = found == summary.messages_by_channel.end() ? 0 : found->second;
+    const std::string rate = seconds > 0 && count > 1
+                                 ? fmt::format("{:.2f}", static_cast<double>(count - 1) / seconds)
+                                 : "-";
+    fmt::print("{:<{}}  {:>8}  {:>6}  {}\n", channel.topic, width, count, rate,
+               schema != nullptr ? schema->name : "");
+  }
+}
+
+int info(const CommandLine& line) {
+  const auto reader = mcap::Reader::open(line.file);
+  if (!reader) return complain(reader.error().message);
+  if (line.json) {
+    print_info_json(line.file, **reader);
+  } else {
+    print_info(line.file, **reader);
+  }
+  return (*reader)->summary().damage.empty() ? 0 : 1;
+}
+
+int hash(const CommandLine& line) {
+  const auto hashes = bag::hash_detections(line.file);
+  if (!hashes) return complain(hashes.error().message);
+  if (line.json) {
+    nlohmann::ordered_json out;
+    for (const bag::DetectionHash& h : *hashes) {
+      out[h.topic] = {{"frames", h.frames}, {"detections", h.detections}, {"hash", h.text()}};
+    }
+    fmt::print("{}\n", out.dump(2));
+    return 0;
+  }
+  for (const bag::DetectionHash& h : *hashes) {
+    fmt::print("{}  {}  {} frames, {} detections\n", h.text(), h.topic, h.frames, h.detections);
+  }
+  return 0;
+}
+
+// Tells a recorder that keeps a ring to write it.
+int trigger(const CommandLine& line) {
+  const auto domain = Domain::open(line.domain);
+  if (!domain) return complain(domain.error().message, kExitUsage);
+  const auto page = MetricsReader::open(*domain, line.node);
+  if (!page || !(*page)->alive() || (*page)->type() != "recorder") {
+    return complain(
+        fmt::format("no recorder named `{}` runs in domain `{}`", line.node, domain->name()));
+  }
+  if (kill(static_cast<pid_t>((*page)->pid()), SIGUSR1) != 0) {
+    return complain(
+        fmt::format("cannot signal process {}: {}", (*page)->pid(), std::strerror(errno)));
+  }
+  return 0;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Record, play and look at recordings (MCAP files)", "fovea bag");
+  app.require_subcommand(1);
+  CommandLine line;
+  const auto add = [&](const char* name, const char* description) {
+    return app.add_subcommand(name, description);
+  };
+  CLI::App* record_command =
+      add("record",
+          "Record topics until Ctrl-C. Further options go to the recorder: see "
+          "fovea-recorder --help");
+  record_command->add_option("topics", line.topics,
+                             "Topics; none = all that are published now, but tensors and heads");
+  record_command->add_option("-o,--output", line.file, "File (default fovea_DATE-TIME.mcap)");
+  record_command->add_flag("-a,--all", line.all, "Tensors and heads too");
+  CLI::App* play_command =
+      add("play",
+          "Publish a recording's topics again. Further options go to the player: see "
+          "fovea-player --help");
+  play_command->add_option("file", line.file, "MCAP file")->required();
+  play_command->add_option("--topics", line.topics, "Topics (default all)")->delimiter(',');
+  CLI::App* info_command = add("info", "What a recording holds");
+  CLI::App* hash_command =
+      add("hash",
+          "One number per detections topic: equal for equal frames, classes, scores and "
+          "boxes, whatever the timing");
+  for (CLI::App* command : {info_command, hash_command}) {
+    command->add_option("file", line.file, "MCAP file")->required();
+    command->add_flag("--json", line.json, "As JSON");
+  }
+  CLI::App* trigger_command = add("trigger", "Make a recorder that keeps a ring write it");
+  trigger_command->add_option("--name", line.node, "The recorder's name")->capture_default_str();
+  for (CLI::App* command : {record_command, play_command, trigger_command}) {
+    command->add_option("--domain", line.domain, "Deployment ($FOVEA_DOMAIN, else default)");
+  }
+  record_command->allow_extras();
+  play_command->allow_extras();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return complain(std::string(error.what()) + "; see fovea bag --help", kExitUsage);
+  }
+  if (record_command->parsed()) return record(line, record_command->remaining());
+  if (play_command->parsed()) return play(line, play_command->remaining());
+  if (info_command->parsed()) return info(line);
+  if (hash_command->parsed()) return hash(line);
+  return trigger(line);
+}
+
+}  // namespace
+}  // namespace fovea
+
+int main(int argc, char** argv) { return fovea::run(argc, argv); }
