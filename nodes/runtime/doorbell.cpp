@@ -98,27 +98,28 @@ Doorbell::~Doorbell() {
 }
 
 std::optional<std::size_t> Doorbell::receive(std::span<std::byte> buffer) {
-  do {
-    for (std::size_t i = 0; i < lines_.size();) {
-      const ssize_t size =
-          recv(lines_[i].get(), buffer.data(), buffer.size(), MSG_DONTWAIT | MSG_TRUNC);
-      if (size > 0) return static_cast<std::size_t>(size);
-      if (size < 0 && errno == EINTR) continue;
-      if (size < 0 && errno == EAGAIN) {
-        ++i;
-      } else {
-        lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(i));  // the publisher is gone
-      }
+  for (std::size_t i = 0; i < lines_.size();) {
+    const ssize_t size =
+        recv(lines_[i].get(), buffer.data(), buffer.size(), MSG_DONTWAIT | MSG_TRUNC);
+    if (size > 0) return static_cast<std::size_t>(size);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EAGAIN) {
+      ++i;
+    } else {
+      lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(i));  // the publisher is gone
     }
-  } while (accept_line());
+  }
   return std::nullopt;
 }
 
-bool Doorbell::accept_line() {
-  FileHandle line(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!line) return false;
-  if (lines_.size() < kMaxLines && watch(epoll_fd_, line.get())) lines_.push_back(std::move(line));
-  return true;  // one too many is closed again
+void Doorbell::accept() {
+  for (;;) {
+    FileHandle line(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!line) return;
+    // One too many is closed again.
+    if (lines_.size() < kMaxLines && watch(epoll_fd_, line.get()))
+      lines_.push_back(std::move(line));
+  }
 }
 
 // ---- the publisher's end

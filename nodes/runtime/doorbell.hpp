@@ -39,9 +39,11 @@ class Doorbell {
   // `buffer`. What a publisher sent before it died still comes, and before its successor's.
   std::optional<std::size_t> receive(std::span<std::byte> buffer);
 
+  // Lets in the publishers that connected.
+  void accept();
+
  private:
   Doorbell(FileHandle listener, std::filesystem::path path, std::uint64_t id, int epoll_fd);
-  bool accept_line();
 
   FileHandle listener_;
   std::filesystem::path path_;

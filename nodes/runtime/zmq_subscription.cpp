@@ -117,7 +117,7 @@ class ZmqSubscription final : public SubscriptionCore {
   void drain() override {
     bool emptied = false;
     for (int i = 0; i < kDrainLimit && !(delivers_reliably() && waiting_ == queue_.size()); ++i) {
-      const auto size = receive();
+      const auto size = receive(i == 0);
       emptied = !size;
       if (emptied) break;
       accept(*size);
@@ -160,10 +160,14 @@ class ZmqSubscription final : public SubscriptionCore {
     if (done == sizeof count) unread_marked_ = unread;
   }
 
-  // The next message into incoming_; its size, which may be larger. nullopt = none waits. With a
-  // doorbell only its own commands come through ZeroMQ, which reading takes in.
-  std::optional<std::size_t> receive() {
+  // The next message into incoming_; its size, which may be larger. nullopt = none waits. Who
+  // connects to the doorbell, and what ZeroMQ has to do, is looked after when a drain begins with
+  // nothing to read: fd() stays readable until then, and messages do not wait for it.
+  std::optional<std::size_t> receive(bool first) {
     if (doorbell_) {
+      if (const auto size = doorbell_->receive(incoming_)) return size;
+      if (!first) return std::nullopt;
+      doorbell_->accept();
       if (const auto size = doorbell_->receive(incoming_)) return size;
     }
     const int received = receive_now(socket_.get(), incoming_.data(), incoming_.size());
