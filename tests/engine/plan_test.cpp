@@ -32,6 +32,7 @@ Plan small_plan() {
   plan.max_batch = 4;
   plan.threads = 2;
   plan.model_hash = std::string(64, 'a');
+  plan.tactics = {{"Conv_1", "avx512/1x16/weights"}, {"Conv_2", "of another age"}};
   plan.network = n.finish({n.c2f(x, 16, 16), n.max_pool(x, 5)});
   plan.network.class_names = {"person", "b\xC3\xA4r", "not \xFF UTF-8"};
   plan.network.metadata = {{"stride", "32"}};

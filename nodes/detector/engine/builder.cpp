@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include <fmt/core.h>
@@ -61,6 +62,47 @@ tl::unexpected<Error> corrupt(std::string message) {
   return fail(ErrorCode::kCorrupt, "plan: " + std::move(message));
 }
 
+// A plan that may run here: with shapes inferred anew, for those in the plan might contradict the
+// weights.
+struct Checked {
+  const Provider* provider = nullptr;
+  NetworkDefinition network;
+  EngineInfo info;
+};
+Result<Checked> check(const Plan& plan) {
+  if (plan.precision != "fp32" && plan.precision != "int8") {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("precision {} is not in this build", plan.precision));
+  }
+  if (plan.network.quantization.empty() != (plan.precision == "fp32")) {
+    return corrupt(fmt::format("precision {} contradicts its grids", plan.precision));
+  }
+  if (plan.max_batch < 1 || plan.max_batch > kMaxBatch || plan.threads < 1 ||
+      plan.threads > kMaxThreads) {
+    return corrupt(
+        fmt::format("max_batch {} or threads {} is out of range", plan.max_batch, plan.threads));
+  }
+  const Provider* provider = find_provider(plan.provider);
+  if (provider == nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("provider {} is not in this build", plan.provider));
+  }
+  if (plan.precision == "int8" && !provider->runs_int8) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("provider {} cannot run int8 plans", plan.provider));
+  }
+  NetworkDefinition network = plan.network;
+  if (auto shaped = infer_shapes(network, 1); !shaped) return corrupt(shaped.error().message);
+  FOVEA_TRY(check_quantization(network));
+  auto info = describe_engine(network, plan.provider,
+                              {.max_batch = plan.max_batch,
+                               .threads = plan.threads,
+                               .precision = plan.precision,
+                               .model_hash = plan.model_hash});
+  if (!info) return corrupt(info.error().message);
+  return Checked{provider, std::move(network), std::move(*info)};
+}
+
 }  // namespace
 
 Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
@@ -92,46 +134,47 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
     }
     FOVEA_TRY(quantize(plan.network, *config.calibration, config.quantization));
   }
-  report("compile", 0.5);
+  report("compile", 0.3);
   if (auto engine = load_engine(plan); !engine)
     return fail(engine.error().with_context(model.string()));
+  constexpr double kTuningFrom = 0.4;  // what comes before takes a second, tuning several
+  const auto tuning = [&](std::string_view stage, double done) {
+    report(stage, kTuningFrom + (1 - kTuningFrom) * done);
+  };
+  FOVEA_TRY(tune_plan(plan, config.tuning, tuning));
   report("done", 1);
   return plan;
 }
 
+bool can_be_tuned(const BuilderConfig& config) {
+  const Provider* provider = find_provider(config.provider);
+  return config.tuning.level > 0 && provider != nullptr && provider->tune != nullptr;
+}
+
+Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progress) {
+  if (config.level < 0 || config.level > kMaxTuningLevel) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("tuning level is {}; it must be 0..{}", config.level, kMaxTuningLevel));
+  }
+  plan.tactics.clear();
+  if (config.level == 0) return {};
+  FOVEA_ASSIGN(Checked checked, check(plan));
+  TuningReport report;
+  const auto start = std::chrono::steady_clock::now();
+  if (checked.provider->tune != nullptr) {
+    FOVEA_ASSIGN(plan.tactics,
+                 checked.provider->tune(checked.network, checked.info, config, progress, report));
+  } else {
+    report.note = fmt::format("provider {} has no choice of tactics", plan.provider);
+  }
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (config.report) config.report(report);
+  return {};
+}
+
 Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan) {
-  if (plan.precision != "fp32" && plan.precision != "int8") {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("precision {} is not in this build", plan.precision));
-  }
-  if (plan.network.quantization.empty() != (plan.precision == "fp32")) {
-    return corrupt(fmt::format("precision {} contradicts its grids", plan.precision));
-  }
-  if (plan.max_batch < 1 || plan.max_batch > kMaxBatch || plan.threads < 1 ||
-      plan.threads > kMaxThreads) {
-    return corrupt(
-        fmt::format("max_batch {} or threads {} is out of range", plan.max_batch, plan.threads));
-  }
-  const Provider* provider = find_provider(plan.provider);
-  if (provider == nullptr) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("provider {} is not in this build", plan.provider));
-  }
-  if (plan.precision == "int8" && !provider->runs_int8) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("provider {} cannot run int8 plans", plan.provider));
-  }
-  // Shapes are inferred anew: those in the plan might contradict the weights.
-  NetworkDefinition network = plan.network;
-  if (auto shaped = infer_shapes(network, 1); !shaped) return corrupt(shaped.error().message);
-  FOVEA_TRY(check_quantization(network));
-  auto info = describe_engine(network, plan.provider,
-                              {.max_batch = plan.max_batch,
-                               .threads = plan.threads,
-                               .precision = plan.precision,
-                               .model_hash = plan.model_hash});
-  if (!info) return corrupt(info.error().message);
-  return provider->load(std::move(network), std::move(*info));
+  FOVEA_ASSIGN(Checked checked, check(plan));
+  return checked.provider->load(std::move(checked.network), std::move(checked.info), plan.tactics);
 }
 
 std::string provider_version(std::string_view provider) {

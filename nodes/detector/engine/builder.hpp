@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/engine/plan.hpp"
 #include "nodes/detector/engine/quantizer.hpp"
+#include "nodes/detector/engine/tuning.hpp"
 
 namespace fovea::engine {
 
@@ -27,12 +27,10 @@ struct BuilderConfig {
   // For int8, and required there: what calibrate() learnt about this model, and how to use it.
   std::shared_ptr<const CalibrationTable> calibration;
   QuantizationChoice quantization;
+  TuningConfig tuning = {};
 };
 inline constexpr std::int32_t kMaxBatch = 64;
 inline constexpr std::int32_t kMaxThreads = 256;
-
-// Called with the stage that begins and the part of the work that is done, 0..1.
-using Progress = std::function<void(std::string_view stage, double done)>;
 
 // Parses, lowers and checks. Also compiles it once, so that a plan that is returned can be loaded
 // here. Errors: those of parse_onnx(), the passes and the provider; kInvalidArgument for the
@@ -40,6 +38,15 @@ using Progress = std::function<void(std::string_view stage, double done)>;
 Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
                         const Progress& progress = {});
 
+// Whether tune_plan() would measure anything: not at level 0, nor for a provider without tactics.
+bool can_be_tuned(const BuilderConfig& config);
+
+// Replaces plan.tactics by what suits this machine; a timing cache makes that quick and repeatable.
+// Level 0 leaves the plan without. What cannot be tuned is said in the report, not an error.
+// Errors: load_engine()'s.
+Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progress = {});
+
+// Tactics that the plan names and its layers do not have are declined (CpuEngine::declined()).
 // Errors: kUnsupported for a provider, precision or layer that this build cannot run, kCorrupt for
 // a plan whose graph contradicts itself.
 Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan);

@@ -143,6 +143,7 @@ nlohmann::ordered_json describe(const Plan& plan) {
            std::count_if(
                network.quantization.layers.begin(), network.quantization.layers.end(),
                [](const LayerQuantization& layer) { return layer.precision == Precision::kInt8; })},
+          {"tactics", plan.tactics},
           {"accuracy", parsed_report(plan)}};
 }
 
@@ -172,6 +173,7 @@ std::vector<std::byte> serialize(const Plan& plan) {
   writer(plan.threads);
   writer(plan.model_hash);
   writer(plan.network);
+  writer(plan.tactics);
   writer(plan.accuracy_report);
   // Metadata comes from a file and need not be UTF-8.
   const std::string manifest =
@@ -217,6 +219,7 @@ Result<Plan> deserialize(std::span<const std::byte> bytes) {
   reader(plan.threads);
   reader(plan.model_hash);
   reader(plan.network);
+  reader(plan.tactics);
   reader(plan.accuracy_report);
   if (!reader.ok()) return corrupt("section network ends early or is inconsistent");
   if (!reader.at_end()) return corrupt("section network has bytes left over");

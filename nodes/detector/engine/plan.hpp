@@ -18,12 +18,13 @@
 #include <vector>
 
 #include "nodes/detector/engine/network.hpp"
+#include "nodes/detector/engine/tuning.hpp"
 
 namespace fovea::engine {
 
 // Rises with every change of the format or of what the passes and providers make of a network;
 // plans of another version are refused (and, in the plan cache, rebuilt).
-inline constexpr std::uint32_t kPlanVersion = 3;
+inline constexpr std::uint32_t kPlanVersion = 4;
 
 struct Plan {
   std::string provider = "cpu";
@@ -32,6 +33,7 @@ struct Plan {
   std::int32_t threads = 1;
   std::string model_hash;     // SHA-256 of the ONNX bytes (and external data), hex
   NetworkDefinition network;  // lowered, shapes inferred for one item
+  LayerTactics tactics;       // chosen by tuning; a layer without one takes the first guess
   // What the accuracy guard found, as JSON, for people: part of the manifest; empty without a
   // guard.
   std::string accuracy_report;

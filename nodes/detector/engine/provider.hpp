@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "nodes/detector/engine/engine.hpp"
+#include "nodes/detector/engine/tuning.hpp"
 
 namespace fovea::engine {
 
@@ -20,11 +21,17 @@ struct EngineOptions {
 struct Provider {
   std::string_view name;
   // `lowered` comes from lower(), `info` from describe_engine() for it. A provider may lower
-  // max_batch and threads in its engine's info. Errors: kUnsupported, naming the layer that it
-  // cannot run and why.
-  Result<std::shared_ptr<const Engine>> (*load)(NetworkDefinition lowered, EngineInfo info);
+  // max_batch and threads in its engine's info. Tactics that it does not have are as good as none;
+  // it may report them. Errors: kUnsupported, naming the layer that it cannot run and why.
+  Result<std::shared_ptr<const Engine>> (*load)(NetworkDefinition lowered, EngineInfo info,
+                                                const LayerTactics& tactics);
   // Obeys NetworkDefinition::quantization. Others never get a network that has one.
   bool runs_int8 = false;
+  // Measures which tactics suit this machine; null if it has no choice of them. Fills in `report`
+  // but for the seconds. Errors: load()'s.
+  Result<LayerTactics> (*tune)(const NetworkDefinition& lowered, const EngineInfo& info,
+                               const TuningConfig& config, const Progress& progress,
+                               TuningReport& report) = nullptr;
 };
 
 // The bindings of an engine for `lowered`: input u8 [height, width, 3]; kDfl maps f32 [h, w,

@@ -13,6 +13,7 @@
 #include "nodes/detector/engine/cpu/compiler.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/cpu/native/native_engine.hpp"
+#include "nodes/detector/engine/cpu/native/tuner.hpp"
 #include "nodes/detector/engine/cpu/onednn.hpp"
 #include "nodes/detector/engine/provider.hpp"
 
@@ -135,8 +136,8 @@ Result<cpu::Program> compile_onednn(const NetworkDefinition& lowered, std::int64
 
 }  // namespace
 
-Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered,
-                                                         EngineInfo info) {
+Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered, EngineInfo info,
+                                                         const LayerTactics& /*tactics*/) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
   try {
     FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
@@ -146,10 +147,11 @@ Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lower
   }
 }
 
-Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info) {
+Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info,
+                                                      const LayerTactics& tactics) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::select_instruction_set());
   try {
-    auto native = native::load(lowered, info);
+    auto native = native::load(lowered, info, {.tactics = tactics});
     if (native) return std::shared_ptr<const Engine>(std::move(*native));
     if (!lowered.quantization.empty()) info.precision = "fp32";  // what will run
     FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
@@ -157,6 +159,16 @@ Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered,
     return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kExhausted, "not enough memory for the engine");
+  }
+}
+
+Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const EngineInfo& info,
+                                     const TuningConfig& config, const Progress& progress,
+                                     TuningReport& report) {
+  try {
+    return native::tune(lowered, info, config, progress, report);
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kExhausted, "not enough memory for tuning");
   }
 }
 

@@ -39,13 +39,19 @@ class CpuEngine : public Engine {
 // declined() of one over oneDNN says why our own kernels were not taken. FOVEA_ISA=avx2 and below
 // leaves only oneDNN. Errors: kUnsupported, naming the layer that nothing can run;
 // kInvalidArgument for a bad FOVEA_ISA.
-Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info);
-// oneDNN in f32, whatever the network's quantisation says.
-Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered,
-                                                         EngineInfo info);
+Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info,
+                                                      const LayerTactics& tactics = {});
+// oneDNN in f32, whatever the network's quantisation says. It chooses its kernels itself.
+Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered, EngineInfo info,
+                                                         const LayerTactics& tactics = {});
+// Provider::tune: of our own kernels.
+Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const EngineInfo& info,
+                                     const TuningConfig& config, const Progress& progress,
+                                     TuningReport& report);
 
 // Without AVX-512 VNNI an int8 plan runs in f32, and its engine's info says so.
-inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine, /*runs_int8=*/true};
+inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine, /*runs_int8=*/true,
+                                          tune_cpu_engine};
 inline constexpr Provider kOnednnProvider = {"onednn", load_onednn_engine};
 
 // "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni": part of the plan cache's key.

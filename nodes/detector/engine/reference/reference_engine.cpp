@@ -134,7 +134,8 @@ class ReferenceEngine : public Engine {
 }  // namespace
 
 Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
-                                                            EngineInfo info) {
+                                                            EngineInfo info,
+                                                            const LayerTactics& /*tactics*/) {
   FOVEA_TRY(lowered.validate());
   reference::round_weights(lowered);
   FOVEA_ASSIGN(KnownValues known, infer_known_values(lowered, 1));

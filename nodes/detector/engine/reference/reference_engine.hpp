@@ -8,7 +8,8 @@ namespace fovea::engine {
 
 // One item of a batch after the other, on the calling thread. See Provider::load.
 Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
-                                                            EngineInfo info);
+                                                            EngineInfo info,
+                                                            const LayerTactics& tactics = {});
 
 inline constexpr Provider kReferenceProvider = {"reference", load_reference_engine,
                                                 /*runs_int8=*/true};

@@ -41,6 +41,7 @@ class Compiler {
       if (!emitted) return fail(emitted.error().with_context(network_.layers[i].name));
     }
     for (std::size_t i = 0; i < network_.outputs.size(); ++i) FOVEA_TRY(emit_output(i));
+    decline_unknown_tactics();
     if (!refused_.empty()) {
       return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(refused_, "; ")));
     }
@@ -225,16 +226,42 @@ class Compiler {
       add(to, extra.origin.first, dims(extra.part)[1], extra.origin.repeat);
     }
     if (destinations.empty()) return {};  // nobody reads it
-    const auto choice = options_.tactics.find(layer.name);
-    FOVEA_ASSIGN(auto kernel, kernels::create_convolution(
-                                  spec, choice == options_.tactics.end() ? "" : choice->second,
-                                  options_.features));
+    if (options_.on_convolution) {
+      FOVEA_TRY(options_.on_convolution({program_.steps.size(), layer.name, spec}));
+    }
+    FOVEA_ASSIGN(auto kernel, create_convolution(layer, spec));
     if (kernel->implementation() == "scalar") {
       const auto reasons = kernels::enumerate_tactics(spec, options_.features).declined;
       slow(layer, fmt::format("{}", fmt::join(reasons, ", ")), spec.groups == 1);
     }
     add_step(layer.name, std::move(kernel), std::move(sources), std::move(destinations));
     return {};
+  }
+
+  // By the tactic chosen for the layer, if it has that one here.
+  Result<std::unique_ptr<const kernels::Kernel>> create_convolution(
+      const Layer& layer, const kernels::ConvolutionSpec& spec) {
+    const auto choice = options_.tactics.find(layer.name);
+    if (choice == options_.tactics.end()) {
+      return kernels::create_convolution(spec, {}, options_.features);
+    }
+    auto chosen = kernels::create_convolution(spec, choice->second, options_.features);
+    if (chosen) return chosen;
+    auto first_guess = kernels::create_convolution(spec, {}, options_.features);
+    if (first_guess) {
+      program_.declined.push_back(fmt::format("{}: {}; {} runs", layer.name, chosen.error().message,
+                                              (*first_guess)->implementation()));
+    }
+    return first_guess;
+  }
+
+  void decline_unknown_tactics() {
+    for (const auto& [name, tactic] : options_.tactics) {
+      const auto named = [&](const Layer& layer) { return layer.name == name; };
+      if (std::none_of(network_.layers.begin(), network_.layers.end(), named)) {
+        program_.declined.push_back(fmt::format("{}: no such layer, for tactic {}", name, tactic));
+      }
+    }
   }
 
   Result<> emit_pool(const Layer& layer) {

@@ -4,21 +4,30 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <string>
 
+#include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/cpu/native/program.hpp"
 #include "nodes/detector/engine/network.hpp"
+#include "nodes/detector/engine/tuning.hpp"
 
 namespace fovea::engine::native {
 
-// By layer name; a convolution that is not listed takes its kernel's first guess.
-using TacticChoices = std::map<std::string, std::string>;
+// A convolution that is about to become step `step` of the program. For the call only.
+struct ConvolutionSite {
+  std::size_t step = 0;
+  const std::string& layer;
+  const kernels::ConvolutionSpec& spec;
+};
 
 struct CompileOptions {
   kernels::CpuFeatures features = kernels::cpu_features();
-  TacticChoices tactics = {};
+  // A convolution that is not listed, or has no such tactic here, takes its kernel's first guess;
+  // the latter is declined.
+  LayerTactics tactics = {};
+  // For the tuner. An error ends compiling.
+  std::function<Result<>(const ConvolutionSite&)> on_convolution = {};
   // kFp16 layers run in f32 where the CPU has no half precision arithmetic: there, converting costs
   // more than the smaller pixels give. This keeps f16 pixels with f32 sums instead.
   bool emulate_half = false;
@@ -27,7 +36,6 @@ struct CompileOptions {
 // REQUIRES: network.validate(), check_quantization(), shapes inferred for one item.
 // Errors: kUnsupported, naming the layers that only slow paths could run; a quantised network
 // accepts those for layers that are no dense convolution, as 8 bits elsewhere pay for them.
-// Also kUnsupported for a tactic that its layer does not have.
 Result<Program> compile(NetworkDefinition network, const CompileOptions& options = {});
 
 }  // namespace fovea::engine::native

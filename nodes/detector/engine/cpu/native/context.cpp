@@ -1,0 +1,150 @@
+// See context.hpp.
+#include "nodes/detector/engine/cpu/native/context.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include <fmt/core.h>
+
+#include "nodes/detector/engine/provider.hpp"
+
+namespace fovea::engine::native {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+}  // namespace
+
+void NativeContext::AlignedDelete::operator()(std::byte* memory) const {
+  ::operator delete[](memory, std::align_val_t{kAlignment});
+}
+
+NativeContext::AlignedMemory NativeContext::allocate(std::size_t bytes) {
+  return AlignedMemory(static_cast<std::byte*>(
+      ::operator new[](std::max<std::size_t>(bytes, 1), std::align_val_t{kAlignment})));
+}
+
+NativeContext::NativeContext(const Program& program, const EngineInfo& info)
+    : program_(program), info_(info), arena_(allocate(program.arena_bytes)) {}
+
+Result<std::unique_ptr<NativeContext>> NativeContext::create(const Program& program,
+                                                             const EngineInfo& info) {
+  try {
+    auto context = std::unique_ptr<NativeContext>(new NativeContext(program, info));
+    FOVEA_TRY(context->prepare());
+    return context;
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kExhausted, "execution context: not enough memory");
+  }
+}
+
+Result<> NativeContext::prepare() {
+  FOVEA_ASSIGN(pool_, cpu::ThreadPool::create({.threads = info_.threads}));
+  bound_.resize(program_.steps.size());
+  for (std::size_t i = 0; i < bound_.size(); ++i) {
+    const Step& step = program_.steps[i];
+    Bound& bound = bound_[i];
+    bound.kernel = step.kernel.get();
+    if (bound.kernel != nullptr) {
+      scratch_bytes_ = std::max(scratch_bytes_, bound.kernel->scratch_bytes(info_.threads));
+    }
+    bound.sources.resize(step.sources.size());
+    bound.destinations.resize(step.destinations.size());
+    for (std::size_t k = 0; k < step.sources.size(); ++k) {
+      bind(step.sources[k], &bound.sources[k]);
+    }
+    for (std::size_t k = 0; k < step.destinations.size(); ++k) {
+      const Location& to = step.destinations[k];
+      if (to.where == Location::Where::kArena) {
+        bound.destinations[k] = address(to);
+      } else {
+        outside_destinations_.push_back({&bound.destinations[k], to});
+      }
+    }
+    if (step.fallback) {
+      FOVEA_ASSIGN(bound.fallback, step.fallback->create());
+    }
+  }
+  scratch_ = allocate(scratch_bytes_);
+  for (const std::int32_t buffer : program_.borders) fill(buffer);
+  return {};
+}
+
+void NativeContext::replace(std::size_t step, const kernels::Kernel& kernel) {
+  bound_[step].kernel = &kernel;
+  const std::size_t bytes = kernel.scratch_bytes(info_.threads);
+  if (bytes <= scratch_bytes_) return;
+  scratch_ = allocate(bytes);
+  scratch_bytes_ = bytes;
+}
+
+Result<> NativeContext::execute(std::span<const BatchItem> batch) {
+  FOVEA_TRY(check_batch(batch, info_));
+  for (const BatchItem& item : batch) {
+    for (const auto& [slot, location] : outside_sources_) {
+      *slot = static_cast<const std::byte*>(item.input) + location.offset;
+    }
+    for (const auto& [slot, location] : outside_destinations_) {
+      *slot = static_cast<std::byte*>(item.outputs[static_cast<std::size_t>(location.index)]) +
+              location.offset;
+    }
+    FOVEA_TRY(times_.empty() ? run_steps() : run_and_time_steps());
+  }
+  return {};
+}
+
+bool NativeContext::record_layer_times(std::span<std::chrono::nanoseconds> times) {
+  if (!times.empty() && times.size() != program_.steps.size()) return false;
+  times_ = times;
+  return true;
+}
+
+std::byte* NativeContext::address(const Location& location) const {
+  return arena_.get() + program_.offsets[static_cast<std::size_t>(location.index)] +
+         location.offset;
+}
+
+void NativeContext::bind(const Location& from, const void** slot) {
+  if (from.where == Location::Where::kArena) {
+    *slot = address(from);
+  } else {
+    outside_sources_.push_back({slot, from});
+  }
+}
+
+void NativeContext::fill(std::int32_t buffer) {
+  const auto index = static_cast<std::size_t>(buffer);
+  fill_border(program_.buffers[index], arena_.get() + program_.offsets[index]);
+}
+
+Result<> NativeContext::run_step(std::size_t i) {
+  const Step& step = program_.steps[i];
+  for (const std::int32_t buffer : step.borders) fill(buffer);
+  Bound& bound = bound_[i];
+  const kernels::Arguments arguments{bound.sources, bound.destinations, scratch_.get()};
+  if (bound.kernel != nullptr) {
+    bound.kernel->run(arguments, *pool_);
+    return {};
+  }
+  auto ran = bound.fallback->run(arguments);
+  if (!ran) return fail(ran.error().with_context(fmt::format("layer '{}'", step.layer)));
+  return {};
+}
+
+Result<> NativeContext::run_steps() {
+  for (std::size_t i = 0; i < bound_.size(); ++i) FOVEA_TRY(run_step(i));
+  return {};
+}
+
+Result<> NativeContext::run_and_time_steps() {
+  auto then = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < bound_.size(); ++i) {
+    FOVEA_TRY(run_step(i));
+    const auto now = std::chrono::steady_clock::now();
+    times_[i] += now - std::exchange(then, now);
+  }
+  return {};
+}
+
+}  // namespace fovea::engine::native

@@ -1,0 +1,67 @@
+// One thread's memory for a compiled program. Resolves every address once; only those in the
+// caller's memory change from item to item.
+//
+// Thread safety: none. Allocates only when created and in replace().
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "nodes/detector/engine/cpu/native/program.hpp"
+#include "nodes/detector/engine/cpu/thread_pool.hpp"
+#include "nodes/detector/engine/engine.hpp"
+
+namespace fovea::engine::native {
+
+class NativeContext final : public ExecutionContext {
+ public:
+  // Both must outlive it. Errors: kExhausted.
+  static Result<std::unique_ptr<NativeContext>> create(const Program& program,
+                                                       const EngineInfo& info);
+
+  Result<> execute(std::span<const BatchItem> batch) override;
+  bool record_layer_times(std::span<std::chrono::nanoseconds> times) override;
+
+  // Runs `kernel`, of the same layer with another tactic, at `step` from now on; for the tuner.
+  // REQUIRES: it outlives its use.
+  void replace(std::size_t step, const kernels::Kernel& kernel);
+
+ private:
+  struct AlignedDelete {
+    void operator()(std::byte* memory) const;
+  };
+  using AlignedMemory = std::unique_ptr<std::byte[], AlignedDelete>;
+  struct Bound {
+    const kernels::Kernel* kernel = nullptr;
+    std::vector<const void*> sources;
+    std::vector<void*> destinations;
+    std::unique_ptr<Fallback> fallback;
+  };
+
+  NativeContext(const Program& program, const EngineInfo& info);
+  static AlignedMemory allocate(std::size_t bytes);
+  Result<> prepare();
+  std::byte* address(const Location& location) const;
+  void bind(const Location& from, const void** slot);
+  void fill(std::int32_t buffer);
+  Result<> run_step(std::size_t i);
+  Result<> run_steps();
+  Result<> run_and_time_steps();
+
+  const Program& program_;  // the engine's, which outlives its contexts
+  const EngineInfo& info_;
+  AlignedMemory arena_;
+  AlignedMemory scratch_;
+  std::size_t scratch_bytes_ = 0;
+  std::unique_ptr<cpu::ThreadPool> pool_;
+  std::vector<Bound> bound_;
+  std::vector<std::pair<const void**, Location>> outside_sources_;
+  std::vector<std::pair<void**, Location>> outside_destinations_;
+  std::span<std::chrono::nanoseconds> times_;
+};
+
+}  // namespace fovea::engine::native
