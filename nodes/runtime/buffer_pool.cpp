@@ -23,13 +23,14 @@ using detail::PoolGeometry;
 using detail::PoolMapping;
 
 constexpr int kWriterByte = 0;
-constexpr int kReservedLockTries = 100;  // 1 ms apart; the lock is in the way for microseconds
+constexpr int kPauses = 5000;  // of 1 ms
 
 // A mapped pool and a descriptor of its file, as holder_numbers.hpp wants them.
 struct PoolNumbers {
   static constexpr int kHolders = kMaxHolders;
   PoolMapping& mapping;
   int fd;
+  int pauses = kPauses;
 
   std::uint32_t slot_count() const { return mapping.geometry().slot_count; }
   void drop(std::uint32_t slot, int holder) { mapping.drop(slot, holder); }
@@ -39,7 +40,10 @@ struct PoolNumbers {
     return mapping.header().reserved_for[static_cast<std::size_t>(holder)];
   }
   std::atomic<std::uint32_t>& adopted() { return mapping.header().adopted; }
-  static void pause() { usleep(1000); }
+  bool pause() {
+    usleep(1000);
+    return --pauses > 0;
+  }
 };
 
 std::uint64_t random_incarnation() {
@@ -299,9 +303,9 @@ bool any_number_free(PoolMapping& mapping, int fd) {
 Result<int> take_number(PoolMapping& mapping, int fd, std::uint64_t reliable_id,
                         const std::filesystem::path& path) {
   PoolNumbers numbers{mapping, fd};
-  const std::optional<int> holder =
-      reliable_id == 0 ? detail::take_any_number(numbers)
-                       : detail::take_reserved_number(numbers, reliable_id, kReservedLockTries);
+  const std::optional<int> holder = reliable_id == 0
+                                        ? detail::take_any_number(numbers)
+                                        : detail::take_reserved_number(numbers, reliable_id);
   if (holder) return *holder;
   if (reliable_id == 0 || !any_number_free(mapping, fd)) {
     return fail(ErrorCode::kExhausted, fmt::format("{} has {} readers already; it takes no more",
@@ -340,7 +344,7 @@ std::optional<ReadableBuffer> PoolReader::hold(const msgs::BufferRef& ref) {
   }
   const std::uint64_t marker = std::uint64_t{1} << 32 | ref.generation;
   if (given_out_[ref.slot] == marker ||
-      !mapping_->word(ref.slot).hold(ref.generation, mapping_->holder())) {
+      !detail::hold_slot(mapping_->word(ref.slot), ref.generation, mapping_->holder(), reliable_)) {
     return std::nullopt;
   }
   given_out_[ref.slot] = marker;

@@ -13,7 +13,7 @@
 //   bool try_lock(int holder);  void unlock(int holder);      // byte `holder` of the file
 //   <atomic uint64>& reserved_for(int holder);                // id of a reliable reader, or 0
 //   <atomic uint32>& adopted();                               // bit i: it has taken number i
-//   void pause();                                             // a moment
+//   bool pause();                                             // a moment; false = no more
 #pragma once
 
 #include <array>
@@ -114,16 +114,17 @@ std::optional<int> take_any_number(Pool& pool) {
   return std::nullopt;
 }
 
-// Locks the number that the publisher reserved for `id`, asking `tries` times for it: only another
-// reader that is just finding out that the number is not for it can have it. Its bits stay: they
-// are messages for this reader. nullopt = none is reserved.
+// Locks the number that the publisher reserved for `id`. Its bits stay: they are messages for this
+// reader. Only another reader that is just finding out that the number is not for it can have the
+// lock, for microseconds; waits for it, because a message that is passed over now would keep its
+// slot. nullopt = none is reserved, or pause() has had enough.
 template <class Pool>
-std::optional<int> take_reserved_number(Pool& pool, std::uint64_t id, int tries) {
+std::optional<int> take_reserved_number(Pool& pool, std::uint64_t id) {
   for (int holder = 1; holder <= Pool::kHolders; ++holder) {
     auto& reserved = pool.reserved_for(holder);
-    for (int i = 0; i < tries && reserved.load(std::memory_order_acquire) == id; ++i) {
+    while (reserved.load(std::memory_order_acquire) == id) {
       if (!pool.try_lock(holder)) {
-        pool.pause();
+        if (!pool.pause()) return std::nullopt;
         continue;
       }
       if (reserved.load(std::memory_order_acquire) == id) {
@@ -134,6 +135,14 @@ std::optional<int> take_reserved_number(Pool& pool, std::uint64_t id, int tries)
     }
   }
   return std::nullopt;
+}
+
+// Whether the reader now holds this generation of the slot. A reliable reader takes only what the
+// publisher pre-set for it: what it could catch besides, sent before the publisher knew of it,
+// would make a gap to the first message that is kept for it.
+template <class Word>
+bool hold_slot(Word& word, std::uint32_t generation, int holder, bool reliable) {
+  return (!reliable || word.held_by(generation, holder)) && word.hold(generation, holder);
 }
 
 }  // namespace fovea::detail
