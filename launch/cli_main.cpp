@@ -30,9 +30,10 @@ int refuse(std::string_view message) {
   return kExitUsage;
 }
 
-// `fovea engine ...` is the engine tool's own command line; this process becomes it.
-int become_engine_tool(char** argv) {
-  const std::string tool = executable_directory() / "fovea-engine";
+// `fovea engine ...` and `fovea bench ...` are command lines of their own; this process becomes
+// the executable beside it.
+int become(const char* executable, char** argv) {
+  const std::string tool = executable_directory() / executable;
   argv[1] = const_cast<char*>(tool.c_str());
   execv(tool.c_str(), argv + 1);
   return refuse(fmt::format("cannot run {}: {}", tool, std::strerror(errno)));
@@ -181,7 +182,8 @@ int run(const CLI::App& app, CommandLine& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::strcmp(argv[1], "engine") == 0) return become_engine_tool(argv);
+  if (argc > 1 && std::strcmp(argv[1], "engine") == 0) return become("fovea-engine", argv);
+  if (argc > 1 && std::strcmp(argv[1], "bench") == 0) return become("fovea-bench", argv);
   CLI::App app("Perception nodes for robots: capture, preprocess, detect, postprocess", "fovea");
   app.set_version_flag("--version", "fovea " FOVEA_VERSION);
   app.require_subcommand(1);
@@ -190,6 +192,7 @@ int main(int argc, char** argv) {
   add_topic_command(app, line);
   add_node_command(app, line);
   app.add_subcommand("engine", "Build, inspect and measure engines (fovea engine --help)");
+  app.add_subcommand("bench", "Measure the pipeline on recorded video (fovea bench --help)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version

@@ -1,0 +1,178 @@
+#include "bench/replay/replay_command.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "launch/install_paths.hpp"
+#include "launch/report.hpp"
+#include "nodes/runtime/clock.hpp"
+
+namespace fovea::bench {
+namespace {
+
+constexpr double kPeakPrecision = 0.02;
+constexpr int kPeakSteps = 12;
+
+Result<double> parse_rate(const std::string& text) {
+  if (text == "max") return kMaxRate;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value > 0))
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--rate is {}; it must be `max` or a number above 0 (Hz)", text));
+  return value;
+}
+
+std::string utc_now() {
+  const std::time_t now = realtime_ns() / 1'000'000'000;
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", utc.tm_year + 1900, utc.tm_mon + 1,
+                     utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
+}
+
+Result<RunResult> run_once(const BenchConfig& config) {
+  static int number = 0;
+  RunOptions options;
+  options.domain = fmt::format("bench-{}-{}", getpid(), ++number);
+  return run_pipeline(config, options);
+}
+
+void say(const std::string& text) { fmt::print(stderr, "fovea bench: {}\n", text); }
+
+}  // namespace
+
+int refuse(const Error& error) {
+  fmt::print(stderr, "fovea bench: {}\n", error.message);
+  const bool is_input = error.code == ErrorCode::kInvalidArgument ||
+                        error.code == ErrorCode::kNotFound || error.code == ErrorCode::kCorrupt ||
+                        error.code == ErrorCode::kUnsupported;
+  return is_input ? kExitUsage : kExitFailed;
+}
+
+void add_common_options(CLI::App& app, CommonOptions& options) {
+  BenchConfig& config = options.config;
+  app.add_option("--video", config.video,
+                 "What every camera plays, each from another point of it: a file, or file://, "
+                 "images://, synthetic://")
+      ->required();
+  app.add_option("--cameras", config.cameras, "Cameras, 1..16")->capture_default_str();
+  app.add_option("--rate", options.rate,
+                 "Frames a second of each camera, whether or not the pipeline keeps up; or `max`")
+      ->capture_default_str();
+  app.add_option("--phase", options.phase,
+                 "When the cameras' frames are due: `spread` evenly over the period, or `aligned`, "
+                 "all at once")
+      ->check(CLI::IsMember({"spread", "aligned"}))
+      ->capture_default_str();
+  app.add_option("--model", config.model, "ONNX file, or the name of a shipped one");
+  app.add_option("--precision", config.precision, "fp32, int8 or best")->capture_default_str();
+  app.add_option("--calibration", config.calibration,
+                 "For int8 and best: pictures or a table; the one beside the model if absent");
+  app.add_option("--batch", config.max_batch,
+                 "Most frames in one inference; 0 = what suits the provider");
+  app.add_option("--duration", config.duration_s, "Measured seconds of each run")
+      ->capture_default_str();
+  app.add_option("--warmup", config.warmup_s, "Seconds before that")->capture_default_str();
+  app.add_option("--runs", config.runs, "Runs, each with new processes; intervals come from these")
+      ->capture_default_str();
+  app.add_option("--parameter", options.parameters,
+                 "A node's parameter, node.name=value; `camera` means every camera");
+  app.add_option("--json", options.json, "Write the report here; - = stdout");
+  app.add_option("--html", options.html, "Write the report as one page here");
+}
+
+Result<> resolve(CommonOptions& options) {
+  FOVEA_ASSIGN(options.config.rate, parse_rate(options.rate));
+  options.config.phase = options.phase == "aligned" ? Phase::kAligned : Phase::kSpread;
+  for (const std::string& text : options.parameters) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--parameter is {}; write node.name=value", text));
+    options.config.parameters.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return complete(options.config, launch::share_directory());
+}
+
+Result<Report> begin_report(const CommonOptions& options) {
+  Report report;
+  report.command = options.command;
+  report.started = utc_now();
+  report.version = FOVEA_VERSION;
+  report.config = options.config;
+  FOVEA_ASSIGN(report.hashes, hash_inputs(options.config));
+  report.host = describe_host();
+  return report;
+}
+
+Result<std::vector<RunResult>> run_all(const BenchConfig& config) {
+  std::vector<RunResult> runs;
+  for (std::uint32_t i = 0; i < config.runs; ++i) {
+    FOVEA_ASSIGN(RunResult run, run_once(config));
+    Report one;
+    evaluate(one, {run});
+    FOVEA_TRY(check_piece_sum(one));
+    say(fmt::format("run {} of {}: {:.1f} frames/s, {:.2f} % lost, p50 {:.2f} ms, p99 {:.2f} ms",
+                    i + 1, config.runs, static_cast<double>(run.delivered()) / run.seconds_long(),
+                    100 * run.loss(), one.latency.quantiles[0], one.latency.quantiles[3]));
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
+Result<> deliver(const Report& report, const CommonOptions& options) {
+  if (options.json == "-") {
+    fmt::print("{}", to_json(report));
+  } else {
+    fmt::print("{}", to_table(report));
+    if (!options.json.empty()) FOVEA_TRY(launch::write_atomically(options.json, to_json(report)));
+  }
+  if (!options.html.empty()) FOVEA_TRY(launch::write_atomically(options.html, to_html(report)));
+  return {};
+}
+
+Result<Peak> find_peak(BenchConfig config, double limit) {
+  Peak peak;
+  peak.limit = limit;
+  const auto measure = [&](double rate) -> Result<double> {
+    config.rate = rate;
+    FOVEA_ASSIGN(const RunResult run, run_once(config));
+    if (rate == kMaxRate)
+      return static_cast<double>(run.delivered()) / run.seconds_long() / config.cameras;
+    PeakStep step{rate, run.loss(), run.loss() < limit};
+    say(fmt::format("peak: {:.2f} Hz loses {:.2f} %", rate, 100 * step.loss));
+    peak.steps.push_back(step);
+    return step.loss;
+  };
+  // What gets through when everything is thrown at it is near the answer from either side: cameras
+  // that run wild take time from the rest.
+  FOVEA_ASSIGN(const double flood, measure(kMaxRate));
+  double low = 0;
+  double high = 0;
+  double rate = std::max(flood, 0.5);
+  while (static_cast<int>(peak.steps.size()) < kPeakSteps &&
+         (high == 0 || low == 0 || high / low > 1 + kPeakPrecision)) {
+    FOVEA_ASSIGN(const double loss, measure(rate));
+    (loss < limit ? low : high) = rate;
+    if (high == 0) {
+      rate = low * 1.3;
+    } else if (low == 0) {
+      rate = high / 1.3;
+    } else {
+      rate = (low + high) / 2;
+    }
+    if (rate > 1000 || rate < 0.1) break;
+  }
+  peak.rate = low;
+  peak.total_fps = low * config.cameras;
+  return peak;
+}
+
+}  // namespace fovea::bench

@@ -1,0 +1,232 @@
+// Figures, JSON and page of made-up runs, whose truth is known.
+#include "bench/replay/report.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "bench/replay/svg_plot.hpp"
+#include "tests/replay/made_report.hpp"
+
+namespace fovea::bench {
+namespace {
+
+using nlohmann::json;
+using test::made_report;
+using test::made_run;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(Report, PiecesAddUpToTheLatency) {
+  const Report report = made_report({made_run(2, 10, 3, 1.5)});
+  EXPECT_EQ(report.latency.count, 60u);
+  EXPECT_NEAR(report.latency.mean, 8 * 1.5, 1e-3);
+  EXPECT_NEAR(report.latency.quantiles[4], 12, 1e-3);
+  EXPECT_NEAR(report.piece_sum_ratio, 1, 1e-6);
+  EXPECT_TRUE(check_piece_sum(report));
+  EXPECT_NEAR(report.find("overhead_ms.p50")->mean(), 7 * 1.5, 1e-3);
+  EXPECT_NEAR(report.find("piece_ms.engine.p99")->mean(), 1.5, 1e-3);
+  EXPECT_NEAR(report.find("fps")->mean(), 20, 1e-9);
+  EXPECT_NEAR(report.find("jitter_ms.max")->mean(), 0, 1e-3);
+  // detector and cam0 took 55 % of a core for 3 s and 60 frames; the bench itself does not count.
+  EXPECT_NEAR(report.find("cpu_ms_per_frame")->mean(), 27.5, 1e-6);
+}
+
+TEST(Report, ALostStampIsNoticed) {
+  RunResult run = made_run(1, 10, 2, 1);
+  EXPECT_TRUE(stamps_in_order(run.frames[3]));
+  run.frames[3].stages.inferred = 0;
+  EXPECT_FALSE(stamps_in_order(run.frames[3]));
+  Report report = made_report({run});
+  report.piece_sum_ratio = 0.98;
+  EXPECT_THAT(check_piece_sum(report).error().message, HasSubstr("98.0 %"));
+}
+
+TEST(Report, LossCountsFramesThatNobodyTook) {
+  RunResult run = made_run(1, 10, 2, 1);
+  run.cameras[0].offered = 25;
+  EXPECT_DOUBLE_EQ(run.loss(), 0.2);
+  EXPECT_DOUBLE_EQ(made_report({run}).find("loss_percent")->mean(), 20);
+}
+
+TEST(Grid, CountsTheInstantsOfAWindow) {
+  EXPECT_EQ(grid_points(0, 1'000'000'000, 0, 10), 10u);
+  EXPECT_EQ(grid_points(1, 1'000'000'000, 0, 10), 9u);
+  EXPECT_EQ(grid_points(1, 1'000'000'001, 0, 10), 10u);
+  EXPECT_EQ(grid_points(0, 1'000'000'000, 7'050'000'000, 10), 10u);
+  EXPECT_EQ(grid_points(0, 1'000'000'000, -350'000'000, 3), 3u);
+  EXPECT_EQ(grid_points(5, 5, 0, 3), 0u);
+}
+
+TEST(Report, JitterIsTheChangeOfTheFrameInterval) {
+  RunResult run = made_run(1, 10, 1, 1);
+  run.frames[5].received += 4'000'000;  // one frame 4 ms late: three intervals change by 4, 8, 4 ms
+  const Report report = made_report({run});
+  EXPECT_NEAR(report.find("jitter_ms.max")->mean(), 8, 1e-3);
+  EXPECT_NEAR(report.find("jitter_ms.mean")->mean(), 16.0 / 8, 1e-3);
+}
+
+TEST(Report, Ros2BenchmarkFieldsAreComputedAsThere) {
+  RunResult run = made_run(1, 10, 2, 1);
+  run.cameras[0].offered = 22;
+  run.cameras[0].delivered = 20;
+  std::map<std::string, double> metrics;
+  for (const auto& [name, value] : ros2_metrics({run})) metrics[name] = value;
+  const auto value = [&](const char* name) {
+    return metrics.at(std::string("BasicPerformanceMetrics.") + name);
+  };
+  EXPECT_NEAR(value("RECEIVED_DURATION"), 1900, 1e-6);
+  EXPECT_NEAR(value("MEAN_FRAME_RATE"), 20 / 1.9, 1e-6);
+  EXPECT_NEAR(value("NUM_MISSED_FRAMES"), 2, 0);
+  EXPECT_NEAR(value("NUM_FRAMES_SENT"), 22, 0);
+  EXPECT_NEAR(value("MEAN_LATENCY"), 8, 1e-6);
+  EXPECT_NEAR(value("FIRST_INPUT_LATENCY"), 8, 1e-6);
+  EXPECT_NEAR(metrics.at("ResourceMetrics.MEAN_OVERALL_CPU_UTILIZATION"), 0, 1e-9);
+}
+
+Report full_report() {
+  Report report = made_report({made_run(2, 10, 3, 1, 0.5, 1), made_run(2, 10, 3, 1, 0.5, 2)});
+  report.peak = Peak{0.05, 42.5, 85, {{40, 0.001, true}, {50, 0.2, false}}};
+  report.rivals = {{"opencv", "a loop", 11, 90, 99, 180, 7.5, ""},
+                   {"onnxruntime", "a loop", 0, 0, 0, 0, 0, "is not there"}};
+  report.faults = {{"kill", 2, 0.5, 12, "killed"}, {"shm", 4, -1, 100, "full"}};
+  report.sweep = {{1, "fp32", "m.onnx", 0, 20, 40, 50, 60, 0.1, 13.2, true},
+                  {1, "int8", "m.onnx", 0, 90, 9, 11, 12, 0, std::nullopt, false}};
+  return report;
+}
+
+// The README lists `path` fields in a table; `*` stands for names that depend on the run.
+std::set<std::string> documented_fields() {
+  std::ifstream file(FOVEA_SOURCE_DIR "/bench/replay/README.md");
+  std::set<std::string> fields;
+  std::string line;
+  const std::regex row("^\\| `([^`]+)` \\|.*");
+  std::smatch match;
+  while (std::getline(file, line)) {
+    if (std::regex_match(line, match, row)) fields.insert(match[1]);
+  }
+  return fields;
+}
+
+void list_fields(const json& value, const std::string& path, std::set<std::string>& fields) {
+  static const std::set<std::string> kNamed{"figures", "cameras", "pieces_ms",        "batches",
+                                            "drops",   "books[]", "config.parameters"};
+  if (value.is_object()) {
+    for (const auto& [key, child] : value.items()) {
+      const bool named = kNamed.contains(path) ||
+                         (path.empty() && key.find("Metrics.") != std::string::npos) ||
+                         path == "drops.*";
+      const std::string name =
+          path.empty() && key.starts_with("BasicPerformanceMetrics.") ? "BasicPerformanceMetrics.*"
+          : path.empty() && key.starts_with("ResourceMetrics.")       ? "ResourceMetrics.*"
+          : named                                                     ? "*"
+                                                                      : key;
+      list_fields(child, path.empty() ? name : path + "." + name, fields);
+    }
+  } else if (value.is_array() && !value.empty() && value[0].is_object()) {
+    for (const json& child : value) list_fields(child, path + "[]", fields);
+  } else if (value.is_array() && !value.empty() && value[0].is_array() && value[0][0].is_object()) {
+    for (const json& child : value) list_fields(child[0], path + "[][]", fields);
+  } else {
+    fields.insert(path);
+  }
+}
+
+TEST(ReportJson, HasExactlyTheDocumentedFields) {
+  std::set<std::string> fields;
+  Report report = full_report();
+  report.config.parameters = {{"detector.threads", "1"}};
+  list_fields(json::parse(to_json(report)), "", fields);
+  const std::set<std::string> documented = documented_fields();
+  for (const std::string& field : fields)
+    EXPECT_TRUE(documented.contains(field)) << field << " is not documented";
+  for (const std::string& field : documented)
+    EXPECT_TRUE(fields.contains(field)) << field << " is documented and never written";
+}
+
+TEST(ReportJson, ComesBackWithWhatComparisonNeeds) {
+  const Report report = full_report();
+  const auto back = report_from_json(to_json(report), "a.json");
+  ASSERT_TRUE(back) << back.error().message;
+  ASSERT_EQ(back->figures.size(), report.figures.size());
+  for (std::size_t i = 0; i < report.figures.size(); ++i) {
+    EXPECT_EQ(back->find(report.figures[i].name)->runs, report.figures[i].runs);
+    EXPECT_EQ(back->find(report.figures[i].name)->better, report.figures[i].better);
+  }
+  EXPECT_EQ(back->hashes.video, "aa");
+  EXPECT_EQ(back->host.cpu, "Some CPU");
+  EXPECT_EQ(back->config.cameras, 2u);
+}
+
+TEST(ReportJson, ForeignTextIsRefusedByName) {
+  for (const char* text :
+       {"", "[]", "{}", "{\"schema\":\"fovea-bench/1\"}", "{\"schema\":\"other\",\"figures\":{}}",
+        "{\"schema\":5}",
+        "{\"schema\":\"fovea-bench/1\",\"figures\":{\"x\":{\"runs\":[\"a\"]}}}"}) {
+    const auto report = report_from_json(text, "a.json");
+    ASSERT_FALSE(report) << text;
+    EXPECT_THAT(report.error().message, HasSubstr("a.json: "));
+  }
+}
+
+TEST(ReportTable, ShowsTheFiguresOfEverySection) {
+  const std::string table = to_table(full_report());
+  for (const char* text :
+       {"end to end", "to_detector", "the books balance", "peak with less than 5 %", "42.5 Hz",
+        "opencv", "is not there", "kill", "never", "int8", "13.2"})
+    EXPECT_THAT(table, HasSubstr(text));
+}
+
+TEST(ReportPage, StandsAlone) {
+  const std::string page = to_html(full_report());
+  for (const char* foreign : {"http://", "https://", "<script", "<link", "@import", "url("})
+    EXPECT_THAT(page, Not(HasSubstr(foreign)));
+  EXPECT_THAT(page, Not(HasSubstr("a<b>")));  // text from outside is escaped
+  EXPECT_THAT(page, HasSubstr("a&lt;b&gt;"));
+  EXPECT_THAT(page, Not(HasSubstr("nan")));
+  const auto count = [&](const std::string& text) {
+    std::size_t found = 0;
+    for (std::size_t at = page.find(text); at != std::string::npos; at = page.find(text, at + 1))
+      ++found;
+    return found;
+  };
+  EXPECT_GE(count("<svg"), 7u);
+  for (const char* tag : {"svg", "section", "table", "div", "main", "tr"})
+    EXPECT_EQ(count(std::string("<") + tag + " ") + count(std::string("<") + tag + ">"),
+              count(std::string("</") + tag + ">"))
+        << tag;
+}
+
+TEST(Plot, TicksAreRound) {
+  EXPECT_EQ(ticks(0, 10, 5), (std::vector<double>{0, 2, 4, 6, 8, 10}));
+  EXPECT_EQ(ticks(0, 1, 5).size(), 6u);
+  EXPECT_TRUE(ticks(3, 3, 5).empty());
+}
+
+TEST(Resources, ProgramNamesWithBracketsDoNotShiftTheFields) {
+  const auto ticks =
+      parse_cpu_ticks("12 (a) b (c)) S 1 12 12 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100");
+  ASSERT_TRUE(ticks);
+  EXPECT_EQ(*ticks, 300);
+  EXPECT_FALSE(parse_cpu_ticks("12 nonsense"));
+  EXPECT_EQ(parse_status_kib("Name:\tx\nVmRSS:\t  1234 kB\nRssShmem:\t 10 kB\n", "VmRSS"), 1234u);
+  EXPECT_EQ(parse_status_kib("Name:\tx\n", "VmRSS"), 0u);
+}
+
+TEST(Resources, OwnUsageGrows) {
+  const auto before = process_usage(getpid());
+  ASSERT_TRUE(before);
+  EXPECT_GT(before->rss, 0u);
+  EXPECT_FALSE(process_usage(0x7ffffff0));
+  EXPECT_GT(describe_host().cores, 0u);
+  EXPECT_GT(machine_usage().total_s, 0);
+}
+
+}  // namespace
+}  // namespace fovea::bench
