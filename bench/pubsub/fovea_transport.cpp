@@ -68,21 +68,17 @@ class FoveaSink final : public Sink {
             must(Subscription<msgs::Image>::create(must(Domain::open()), kTopic, qos_of(job)))) {}
   std::span<const std::byte> receive(int timeout_ms) override {
     received_ = images_.take();
-    if (!received_) received_ = look();
     if (!received_) {
       pollfd item{images_.fd(), POLLIN, 0};
       if (poll(&item, 1, timeout_ms) <= 0) return {};
-      received_ = look();
+      images_.drain();
+      received_ = images_.take();
     }
     return received_ ? received_->buffer.data() : std::span<const std::byte>();
   }
   void release() override { received_.reset(); }
 
  private:
-  std::optional<Received<msgs::Image>> look() {
-    images_.drain();
-    return images_.take();
-  }
   Subscription<msgs::Image> images_;
   std::optional<Received<msgs::Image>> received_;
 };

@@ -202,7 +202,8 @@ class Subscription {
   // Whenever fd() is readable: drain() once, then take() until it returns nullopt. Reliable: stops
   // when the queue is full, so fd() stays readable.
   void drain() { core_->drain(); }
-  // For poll() and the executor, level-triggered; lives as long as the subscription.
+  // For poll() and the executor: level-triggered, now and then readable without a message; lives as
+  // long as the subscription.
   int fd() const { return core_->fd(); }
   // Messages refused for their layout, size or number, and repeats.
   std::uint64_t refused() const { return core_->refused(); }
