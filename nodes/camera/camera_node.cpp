@@ -15,6 +15,7 @@
 #include "nodes/runtime/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
+#include "nodes/runtime/reliability.hpp"
 
 namespace fovea {
 namespace {
@@ -55,6 +56,7 @@ class CameraNode final : public Node {
     p.add("subscriber_timeout", &subscriber_timeout_,
           "How long the first frame waits for a subscriber, so that none is taken in vain",
           Range{0, 3600}, "s");
+    add_reliability(p, &reliability_);
   }
 
   Result<> on_configure() override {
@@ -74,9 +76,10 @@ class CameraNode final : public Node {
     options.seed = static_cast<std::uint64_t>(seed_);
     FOVEA_ASSIGN(source_, frames::make_frame_source(uri_, options));
     ledger_.emplace(metrics(), name());
-    FOVEA_ASSIGN(auto images, Publisher<msgs::Image>::create(
-                                  domain(), name() + "/image", {},
-                                  {.slot_count = static_cast<std::uint32_t>(slots_)}, &*ledger_));
+    FOVEA_ASSIGN(auto images,
+                 Publisher<msgs::Image>::create(
+                     domain(), name() + "/image", {.reliability = to_reliability(reliability_)},
+                     {.slot_count = static_cast<std::uint32_t>(slots_)}, &*ledger_));
     images_.emplace(std::move(images));
     bytes_written_ = &metrics().counter("bytes_written", name());
     bytes_copied_ = &metrics().counter("bytes_copied", name());
@@ -94,6 +97,7 @@ class CameraNode final : public Node {
 
   Result<> on_deactivate() override {
     capture_.request_stop();
+    images_->interrupt();
     capture_.join();
     return {};
   }
@@ -114,7 +118,8 @@ class CameraNode final : public Node {
     options.seed = std::hash<std::string>{}(name());
     frames::SourceSupervisor supervisor(
         *source_, options, [this](const frames::SourceEvent& event) { report(event); });
-    wait_for_subscriber(stop);
+    wait_for_subscription(*images_, seconds(subscriber_timeout_),
+                          [&] { return stop.stop_requested(); });
     while (!stop.stop_requested() && !supervisor.finished()) {
       const frames::Grab grab = supervisor.grab(milliseconds(500), stop);
       if (grab.status == GrabStatus::kFrame) {
@@ -128,14 +133,6 @@ class CameraNode final : public Node {
       *reconnects_ = supervisor.counters().reconnects;
       *stalls_ = supervisor.counters().stalls;
       *skipped_ = source_->counters().deadlines_skipped;
-    }
-  }
-
-  void wait_for_subscriber(const std::stop_token& stop) {
-    const std::int64_t give_up = monotonic_ns() + seconds(subscriber_timeout_).count();
-    while (!stop.stop_requested() && images_->subscription_count() == 0 &&
-           monotonic_ns() < give_up) {
-      std::this_thread::sleep_for(milliseconds(2));
     }
   }
 
@@ -207,6 +204,7 @@ class CameraNode final : public Node {
   double reconnect_after_ = 5;
   std::int64_t max_attempts_ = 0;
   double subscriber_timeout_ = 5;
+  std::string reliability_ = "best_effort";
 
   std::unique_ptr<frames::FrameSource> source_;
   std::optional<StageLedger> ledger_;

@@ -72,6 +72,8 @@ class BatchQueue {
     order_.erase(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(count));
   }
 
+  bool waits(std::size_t camera) const { return waiting_[camera].frame.has_value(); }
+
   std::size_t max_batch() const { return policy_.max_batch; }
 
  private:
@@ -102,6 +104,19 @@ class Batcher {
     return superseded;
   }
 
+  // For frames of which none may be lost: waits until the camera's last one has been taken. False,
+  // and the frame is dropped, once closed.
+  bool put_in_turn(std::size_t camera, Frame frame) {
+    {
+      std::unique_lock lock(mutex_);
+      taken_.wait(lock, [&] { return closed_ || !queue_.waits(camera); });
+      if (queue_.waits(camera)) return false;
+      queue_.put(camera, std::move(frame), BatchQueue<Frame>::Clock::now());
+    }
+    changed_.notify_one();
+    return true;
+  }
+
   // Blocks until a batch is due; false once closed and empty. What waits at close() still comes
   // out.
   bool wait(std::vector<Entry>& batch) {
@@ -117,6 +132,8 @@ class Batcher {
       }
     }
     queue_.take(batch);
+    lock.unlock();
+    taken_.notify_all();
     return true;
   }
 
@@ -126,6 +143,7 @@ class Batcher {
       closed_ = true;
     }
     changed_.notify_all();
+    taken_.notify_all();
   }
 
   std::size_t max_batch() const { return queue_.max_batch(); }
@@ -133,6 +151,7 @@ class Batcher {
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::condition_variable taken_;
   BatchQueue<Frame> queue_;
   bool closed_ = false;
 };

@@ -21,6 +21,7 @@
 #include "nodes/runtime/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
+#include "nodes/runtime/reliability.hpp"
 
 namespace fovea {
 namespace {
@@ -55,6 +56,7 @@ class DetectorNode final : public Node {
           "Where built engines are kept; empty = $FOVEA_CACHE_DIR or ~/.cache/fovea");
     p.add("keep_output0", &keep_output0_,
           "Run the model's own decode tail instead of cutting it off");
+    add_reliability(p, &reliability_);
   }
 
   Result<> on_configure() override {
@@ -63,16 +65,17 @@ class DetectorNode final : public Node {
                  Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
                                                     {.durability = Durability::kTransientLocal}));
     model_info_.emplace(std::move(info));
+    const QoS qos{.reliability = to_reliability(reliability_)};
     for (const std::string& camera : cameras_) {
       FOVEA_TRY(check_name("camera", camera));
       auto stream = std::make_unique<Stream>(metrics(), camera);
       FOVEA_ASSIGN(auto heads,
                    Publisher<msgs::TensorArray>::create(
-                       domain(), camera + "/heads", {},
+                       domain(), camera + "/heads", qos,
                        {.slot_count = static_cast<std::uint32_t>(slots_)}, &stream->ledger));
       stream->heads.emplace(std::move(heads));
       FOVEA_ASSIGN(auto tensors, Subscription<msgs::Tensor>::create(domain(), camera + "/tensor",
-                                                                    {}, &stream->ledger));
+                                                                    qos, &stream->ledger));
       stream->tensors.emplace(std::move(tensors));
       streams_.push_back(std::move(stream));
     }
@@ -128,7 +131,8 @@ class DetectorNode final : public Node {
     Histogram& latency_us;  // from tensor to raw maps, waiting included
     std::optional<Subscription<msgs::Tensor>> tensors;
     std::optional<Publisher<msgs::TensorArray>> heads;  // used by the inference thread
-    std::string last_error;                             // so that a lasting fault is logged once
+    bool awaited_reader = false;
+    std::string last_error;  // so that a lasting fault is logged once
   };
   using Frame = Received<msgs::Tensor>;
 
@@ -246,7 +250,11 @@ class DetectorNode final : public Node {
       }
       return;
     }
-    if (batcher_->put(index, std::move(frame))) stream.ledger.drop(DropReason::kSuperseded);
+    if (reliability_ == "reliable") {
+      if (!batcher_->put_in_turn(index, std::move(frame))) stream.ledger.drop(DropReason::kLost);
+    } else if (batcher_->put(index, std::move(frame))) {
+      stream.ledger.drop(DropReason::kSuperseded);
+    }
   }
 
   // Why the engine cannot take this tensor; empty if it can.
@@ -281,7 +289,11 @@ class DetectorNode final : public Node {
       slots.clear();
       items.clear();
       std::erase_if(batch, [&](Batcher<Frame>::Entry& entry) {
-        auto slot = streams_[entry.camera]->heads->loan(slot_bytes_);
+        Stream& stream = *streams_[entry.camera];
+        if (reliability_ == "reliable" && !std::exchange(stream.awaited_reader, true)) {
+          wait_for_subscription(*stream.heads, kReaderTimeout, [] { return false; });
+        }
+        auto slot = stream.heads->loan(slot_bytes_);
         if (!slot) return true;  // the publisher has counted it
         void** first = pointers.data() + items.size() * outputs;
         for (std::size_t i = 0; i < outputs; ++i)
@@ -333,6 +345,7 @@ class DetectorNode final : public Node {
   std::int64_t slots_ = 4;
   std::string cache_dir_;
   bool keep_output0_ = false;
+  std::string reliability_ = "best_effort";
 
   std::unique_ptr<EngineServer> server_;
   std::string engine_label_;  // "cpu/fp32"; set before the inference thread runs, then its own

@@ -13,6 +13,7 @@
 #include "nodes/runtime/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
+#include "nodes/runtime/reliability.hpp"
 
 namespace fovea {
 namespace {
@@ -35,6 +36,7 @@ class PostprocessNode final : public Node {
           Range{1, msgs::Detection2DArray::kMaxDetections});
     p.add("max_candidates", &max_candidates_, "Most boxes that enter the suppression",
           Range{1, PostprocessOptions::kMaxCandidates});
+    add_reliability(p, &reliability_);
   }
 
   Result<> on_configure() override {
@@ -46,14 +48,16 @@ class PostprocessNode final : public Node {
     for (const auto& [label, threshold] : class_thresholds_) {
       options_.class_thresholds[label] = static_cast<float>(threshold);
     }
+    const QoS qos{.reliability = to_reliability(reliability_)};
     for (const std::string& camera : cameras_) {
       FOVEA_TRY(check_name("camera", camera));
       auto stream = std::make_unique<Stream>(metrics(), camera);
-      FOVEA_ASSIGN(auto detections, Publisher<msgs::Detection2DArray>::create(
-                                        domain(), camera + "/detections", {}, {}, &stream->ledger));
+      FOVEA_ASSIGN(auto detections,
+                   Publisher<msgs::Detection2DArray>::create(domain(), camera + "/detections", qos,
+                                                             {}, &stream->ledger));
       stream->detections.emplace(std::move(detections));
       FOVEA_ASSIGN(auto heads, Subscription<msgs::TensorArray>::create(domain(), camera + "/heads",
-                                                                       {}, &stream->ledger));
+                                                                       qos, &stream->ledger));
       stream->heads.emplace(std::move(heads));
       streams_.push_back(std::move(stream));
     }
@@ -110,7 +114,8 @@ class PostprocessNode final : public Node {
     std::optional<Subscription<msgs::TensorArray>> heads;
     std::optional<Publisher<msgs::Detection2DArray>> detections;
     std::vector<Counter*> per_class;  // by class id
-    std::string last_error;           // so that a lasting fault is logged once
+    bool awaited_reader = false;
+    std::string last_error;  // so that a lasting fault is logged once
   };
 
   void set_model(const msgs::ModelInfo& info) {
@@ -153,6 +158,9 @@ class PostprocessNode final : public Node {
     stages.published = monotonic_ns();
     record(stream.latency_us, stages.captured, stages.published);
     record(stream.postprocess_us, stages.inferred, stages.published);
+    if (reliability_ == "reliable" && !std::exchange(stream.awaited_reader, true)) {
+      wait_for_subscription(*stream.detections, kReaderTimeout, [] { return false; });
+    }
     stream.detections->publish(result_);
   }
 
@@ -168,6 +176,7 @@ class PostprocessNode final : public Node {
   bool class_agnostic_ = false;
   std::int64_t max_detections_ = 100;
   std::int64_t max_candidates_ = 1000;
+  std::string reliability_ = "best_effort";
 
   PostprocessOptions options_;
   std::vector<std::unique_ptr<Stream>> streams_;

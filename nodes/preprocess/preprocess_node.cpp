@@ -12,6 +12,7 @@
 #include "nodes/runtime/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
+#include "nodes/runtime/reliability.hpp"
 
 namespace fovea {
 namespace {
@@ -29,6 +30,7 @@ class PreprocessNode final : public Node {
           Range{0, Letterbox::kMaxSide}, "px");
     p.add("pad", &pad_, "Value of the border around the image", Range{0, 255});
     p.add("slots", &slots_, "Shared-memory slots per camera", Range{2, 64});
+    add_reliability(p, &reliability_);
   }
 
   Result<> on_configure() override {
@@ -42,7 +44,7 @@ class PreprocessNode final : public Node {
       auto stream = std::make_unique<Stream>(metrics(), camera);
       FOVEA_ASSIGN(auto tensors,
                    Publisher<msgs::Tensor>::create(
-                       domain(), camera + "/tensor", {},
+                       domain(), camera + "/tensor", {.reliability = to_reliability(reliability_)},
                        {.slot_count = static_cast<std::uint32_t>(slots_)}, &stream->ledger));
       stream->tensors.emplace(std::move(tensors));
       streams_.push_back(std::move(stream));
@@ -105,6 +107,7 @@ class PreprocessNode final : public Node {
     Histogram& latency_us;  // from capture to here
     std::optional<Publisher<msgs::Tensor>> tensors;
     std::optional<Subscription<msgs::Image>> images;
+    bool awaited_reader = false;
     std::string last_error;  // so that a camera's lasting fault is logged once
   };
 
@@ -116,8 +119,10 @@ class PreprocessNode final : public Node {
     letterbox_.emplace(std::move(letterbox));
     for (auto& stream : streams_) {
       if (stream->images) continue;
-      FOVEA_ASSIGN(auto images, Subscription<msgs::Image>::create(
-                                    domain(), stream->camera + "/image", {}, &stream->ledger));
+      FOVEA_ASSIGN(auto images,
+                   Subscription<msgs::Image>::create(domain(), stream->camera + "/image",
+                                                     {.reliability = to_reliability(reliability_)},
+                                                     &stream->ledger));
       stream->images.emplace(std::move(images));
       registrations_.push_back(
           spin(*stream->images,
@@ -129,6 +134,9 @@ class PreprocessNode final : public Node {
   }
 
   void process(Stream& stream, Received<msgs::Image>& image) {
+    if (reliability_ == "reliable" && !std::exchange(stream.awaited_reader, true)) {
+      wait_for_subscription(*stream.tensors, kReaderTimeout, [] { return false; });
+    }
     const std::int64_t started = monotonic_ns();
     auto slot = stream.tensors->loan(letterbox_->output_bytes());
     if (!slot) return;  // the publisher has counted it
@@ -171,6 +179,7 @@ class PreprocessNode final : public Node {
   std::int64_t height_ = 0;
   std::int64_t pad_ = 114;
   std::int64_t slots_ = 4;
+  std::string reliability_ = "best_effort";
 
   std::vector<std::unique_ptr<Stream>> streams_;
   std::vector<Executor::Id> registrations_;

@@ -108,6 +108,29 @@ TEST(Batcher, EveryFrameIsEitherServedInOrderOrReturnedAsSuperseded) {
   }
 }
 
+TEST(Batcher, FramesPutInTurnAreAllServedInOrder) {
+  constexpr std::size_t kCameras = 3;
+  constexpr int kFrames = 2000;
+  Batcher<int> batcher(kCameras, {.max_batch = 2});
+  std::vector<std::jthread> producers;
+  for (std::size_t camera = 0; camera < kCameras; ++camera) {
+    producers.emplace_back([&, camera] {
+      for (int i = 1; i <= kFrames; ++i) EXPECT_TRUE(batcher.put_in_turn(camera, i));
+    });
+  }
+  std::vector<int> last(kCameras, 0);
+  std::jthread consumer([&] {
+    std::vector<Batcher<int>::Entry> batch;
+    while (batcher.wait(batch)) {
+      for (const auto& entry : batch) EXPECT_EQ(entry.frame, ++last[entry.camera]);
+    }
+  });
+  for (auto& producer : producers) producer.join();
+  batcher.close();
+  consumer.join();
+  EXPECT_EQ(last, std::vector<int>(kCameras, kFrames));
+}
+
 TEST(Batcher, CloseWakesAnIdleConsumer) {
   Batcher<int> batcher(1, {});
   std::jthread consumer([&] {
