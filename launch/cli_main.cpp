@@ -30,7 +30,7 @@ int refuse(std::string_view message) {
   return kExitUsage;
 }
 
-// `fovea engine ...` and `fovea bench ...` are command lines of their own; this process becomes
+// `fovea engine ...`, `fovea bench ...` and `fovea bag ...` are command lines of their own; this process becomes
 // the executable beside it.
 int become(const char* executable, char** argv) {
   const std::string tool = executable_directory() / executable;
@@ -184,6 +184,7 @@ int run(const CLI::App& app, CommandLine& line) {
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "engine") == 0) return become("fovea-engine", argv);
   if (argc > 1 && std::strcmp(argv[1], "bench") == 0) return become("fovea-bench", argv);
+  if (argc > 1 && std::strcmp(argv[1], "bag") == 0) return become("fovea-bag", argv);
   CLI::App app("Perception nodes for robots: capture, preprocess, detect, postprocess", "fovea");
   app.set_version_flag("--version", "fovea " FOVEA_VERSION);
   app.require_subcommand(1);
@@ -192,6 +193,7 @@ int main(int argc, char** argv) {
   add_topic_command(app, line);
   add_node_command(app, line);
   app.add_subcommand("engine", "Build, inspect and measure engines (fovea engine --help)");
+  app.add_subcommand("bag", "Record, play and look at recordings (fovea bag --help)");
   app.add_subcommand("bench", "Measure the pipeline on recorded video (fovea bench --help)");
   try {
     app.parse(argc, argv);

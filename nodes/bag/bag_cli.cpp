@@ -16,6 +16,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "nodes/bag/detection_hash.hpp"
@@ -34,14 +36,24 @@ int complain(const std::string& message, int code = 1) {
   return code;
 }
 
-// Replaces this process by `executable` from the folder where it lies.
-int become(const std::string& executable, const std::vector<std::string>& arguments) {
-  const std::string path =
-      std::filesystem::read_symlink("/proc/self/exe").replace_filename(executable).string();
+// An executable from the folder where this one lies.
+std::string beside(const std::string& executable) {
+  return std::filesystem::read_symlink("/proc/self/exe").replace_filename(executable).string();
+}
+
+// `path` and `arguments` as exec wants them; valid as long as they are.
+std::vector<char*> argument_vector(const std::string& path,
+                                   const std::vector<std::string>& arguments) {
   std::vector<char*> argv{const_cast<char*>(path.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  execv(path.c_str(), argv.data());
+  return argv;
+}
+
+// Replaces this process by `executable`.
+int become(const std::string& executable, const std::vector<std::string>& arguments) {
+  const std::string path = beside(executable);
+  execv(path.c_str(), argument_vector(path, arguments).data());
   return complain(fmt::format("cannot run {}: {}", path, std::strerror(errno)));
 }
 
@@ -53,10 +65,12 @@ std::string time_text(std::int64_t ns) {
 struct CommandLine {
   std::string domain;
   std::string file;
-  std::vector<std::string> topics;
+  std::vector<std::string> topics;  // verify: the launch file's arguments
   bool all = false;
   bool json = false;
   std::string node = "recorder";
+  int runs = 2;
+  std::string expected;
 };
 
 int record(const CommandLine& line, const std::vector<std::string>& more) {
@@ -191,6 +205,68 @@ int hash(const CommandLine& line) {
   return 0;
 }
 
+// A run of the replay launch file over `source`, its detections recorded to `file`. Its exit code,
+// or -1.
+int replay(const std::string& source, const std::string& file, const CommandLine& line) {
+  const std::string path = beside("fovea");
+  std::vector<std::string> arguments{"launch",
+                                     "replay",
+                                     "video:=" + source,
+                                     "rate:=-1",
+                                     "record:=true",
+                                     "record_to:=" + file,
+                                     "reliability:=reliable",
+                                     "--quiet",
+                                     "--domain",
+                                     fmt::format("verify-{}", getpid())};
+  arguments.insert(arguments.end(), line.topics.begin(), line.topics.end());
+  pid_t child = 0;
+  if (posix_spawn(&child, path.c_str(), nullptr, nullptr, argument_vector(path, arguments).data(),
+                  environ) != 0) {
+    return -1;
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// Replays a recording several times through the whole pipeline and compares what it found.
+int verify(const CommandLine& line) {
+  const std::string source = line.file.find("://") != std::string::npos
+                                 ? line.file
+                                 : "bag://" + std::filesystem::absolute(line.file).string();
+  std::string pattern = (std::filesystem::temp_directory_path() / "fovea_verify_XXXXXX").string();
+  if (mkdtemp(pattern.data()) == nullptr) return complain("mkdtemp: " + pattern);
+  const std::filesystem::path folder = pattern;
+  std::string expected = line.expected;
+  int differing = 0;
+  int code = 0;
+  for (int run = 1; run <= line.runs && code == 0; ++run) {
+    const std::string file = (folder / fmt::format("run_{}.mcap", run)).string();
+    if (code = replay(source, file, line); code != 0) {
+      complain(fmt::format("run {}: the replay ended with {}", run, code));
+      break;
+    }
+    const auto hashes = bag::hash_detections(file);
+    if (!hashes || hashes->size() != 1) {
+      code = complain(hashes ? "the replay recorded no single topic" : hashes.error().message);
+      break;
+    }
+    const bag::DetectionHash& found = hashes->front();
+    if (expected.empty()) expected = found.text();
+    const bool equal = found.text() == expected;
+    differing += equal ? 0 : 1;
+    fmt::print("run {:>2}  {}  {} frames, {} detections{}\n", run, found.text(), found.frames,
+               found.detections, equal ? "" : "  DIFFERS");
+    std::fflush(stdout);
+  }
+  std::filesystem::remove_all(folder);
+  if (code != 0) return code;
+  fmt::print("{} of {} runs equal {}\n", line.runs - differing, line.runs, expected);
+  return differing == 0 ? 0 : 1;
+}
+
 // Tells a recorder that keeps a ring to write it.
 int trigger(const CommandLine& line) {
   const auto domain = Domain::open(line.domain);
@@ -237,6 +313,19 @@ int run(int argc, char** argv) {
     command->add_option("file", line.file, "MCAP file")->required();
     command->add_flag("--json", line.json, "As JSON");
   }
+  CLI::App* verify_command =
+      add("verify",
+          "Replay a recording through the whole pipeline, again and again, and compare "
+          "the detections; exit code 1 if they differ");
+  verify_command->add_option("source", line.file, "MCAP file, or a camera's URI (file://...)")
+      ->required();
+  verify_command->add_option("arguments", line.topics,
+                             "Arguments of the replay launch file, name:=value");
+  verify_command->add_option("--runs", line.runs, "How often")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  verify_command->add_option("--expect", line.expected,
+                             "The hash that every run must have; default: the first run's");
   CLI::App* trigger_command = add("trigger", "Make a recorder that keeps a ring write it");
   trigger_command->add_option("--name", line.node, "The recorder's name")->capture_default_str();
   for (CLI::App* command : {record_command, play_command, trigger_command}) {
@@ -255,6 +344,7 @@ int run(int argc, char** argv) {
   if (play_command->parsed()) return play(line, play_command->remaining());
   if (info_command->parsed()) return info(line);
   if (hash_command->parsed()) return hash(line);
+  if (verify_command->parsed()) return verify(line);
   return trigger(line);
 }
 
