@@ -83,6 +83,10 @@ struct QuantizeOptions {
   Result<ModelOptions::Source> plan(const ModelOptions& model, const JsonOption& json) const;
 
  private:
+  Result<engine::CalibrationTable> calibrated(const engine::Plan& fp32, const std::string& key,
+                                              const PlanCache& cache,
+                                              const engine::Progress& progress,
+                                              const JsonOption& json) const;
   static void warn_of_entropy(const engine::CalibrationTable& table);
 };
 

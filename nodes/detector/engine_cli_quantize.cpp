@@ -18,11 +18,33 @@ Result<Picture> read_unless_interrupted(const std::string& path) {
   return read_picture(path);
 }
 
+// An empty table, if the model's own quantisation is enough.
+Result<engine::CalibrationTable> without_pictures(const engine::Plan& fp32,
+                                                  const std::string& precision) {
+  const auto refuse = [&](const std::string& reason) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--precision {} needs --calib with at least {} pictures, or a "
+                            "--calib-cache made from them{}",
+                            precision, engine::kLeastCalibrationPictures, reason));
+  };
+  if (fp32.network.own_grids.empty()) return refuse("");
+  engine::CalibrationTable table;
+  table.model_hash = fp32.model_hash;
+  table.identity = "the model's own";
+  engine::NetworkDefinition network = fp32.network;
+  if (auto done = engine::quantize(network, table); !done) {
+    return refuse(": " + done.error().message);
+  }
+  return table;
+}
+
 }  // namespace
 
 void QuantizeOptions::declare(CLI::App& app) {
-  app.add_option("--calib", calibration_folder,
-                 "Folder of pictures to calibrate int8 with, from where the detector will run");
+  app.add_option(
+      "--calib", calibration_folder,
+      "Folder of pictures to calibrate int8 with, from where the detector will run; not needed "
+      "for a model that brings all ranges itself");
   app.add_option("--calib-cache", calibration_cache,
                  "Calibration table: read if it was made from the same, else written");
   app.add_option("--calibrator", calibrator,
@@ -58,13 +80,6 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
   build.guard.max_map_loss = max_map_loss;
   build.guard.min_agreement = min_agreement;
   build.guard.rule = *rule;
-  // What is missing is found before anything is built.
-  if (calibration_folder.empty() && calibration_cache.empty()) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--precision {} needs --calib with at least {} pictures, or a "
-                            "--calib-cache made from them",
-                            request.config.precision, engine::kLeastCalibrationPictures));
-  }
   const std::string measured_on = verify.empty() ? calibration_folder : verify;
   if (!measured_on.empty()) {
     FOVEA_ASSIGN(build.samples, read_sample_set(measured_on));
@@ -72,24 +87,18 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
   const PlanCache cache(model.cache_dir);
   PlanRequest plain = request;
   plain.config.precision = "fp32";
+  plain.config.adopt_quantization = true;
   FOVEA_ASSIGN(CachedPlan fp32, cache.get_or_build(plain, progress));
   build.fp32 = std::move(fp32.plan);
 
-  CalibrationRequest calibration;
-  calibration.folder = calibration_folder;
-  calibration.cache = calibration_cache;
-  calibration.threads = request.config.threads;
-  if (calibration.cache.empty() && !calibration_folder.empty()) {
-    // One per model and input size; another folder's table replaces it.
-    calibration.cache = cache.folder() / "calibration" / (fp32.key + ".json");
+  if (calibration_folder.empty() && calibration_cache.empty()) {
+    FOVEA_ASSIGN(build.table, without_pictures(build.fp32, request.config.precision));
+    say(json, fmt::format("calibration: none, the model brings {} ranges of its own",
+                          build.fp32.network.own_grids.size()));
+  } else {
+    FOVEA_ASSIGN(build.table, calibrated(build.fp32, fp32.key, cache, progress, json));
   }
-  FOVEA_ASSIGN(Calibrated calibrated,
-               calibrate_from(calibration, build.fp32, read_unless_interrupted, progress));
-  if (!calibrated.note.empty()) fmt::print(stderr, "warning: {}\n", calibrated.note);
-  if (*rule == engine::RangeRule::kEntropy) warn_of_entropy(calibrated.table);
-  build.table = std::move(calibrated.table);
-  say(json, fmt::format("calibration: {} pictures, {} layers{}", build.table.pictures,
-                        build.table.layers.size(), calibrated.reused ? ", as cached" : ""));
+  if (*rule == engine::RangeRule::kEntropy) warn_of_entropy(build.table);
 
   request.config.calibration = std::make_shared<const engine::CalibrationTable>(build.table);
   request.config.quantization.rule = *rule;
@@ -123,6 +132,26 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
     fmt::print(stderr, "warning: {}\n", source.cached->warning);
   }
   return source;
+}
+
+Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan& fp32,
+                                                             const std::string& key,
+                                                             const PlanCache& cache,
+                                                             const engine::Progress& progress,
+                                                             const JsonOption& json) const {
+  CalibrationRequest request;
+  request.folder = calibration_folder;
+  request.cache = calibration_cache;
+  request.threads = fp32.threads;
+  if (request.cache.empty() && !calibration_folder.empty()) {
+    // One per model and input size; another folder's table replaces it.
+    request.cache = cache.folder() / "calibration" / (key + ".json");
+  }
+  FOVEA_ASSIGN(Calibrated result, calibrate_from(request, fp32, read_unless_interrupted, progress));
+  if (!result.note.empty()) fmt::print(stderr, "warning: {}\n", result.note);
+  say(json, fmt::format("calibration: {} pictures, {} layers{}", result.table.pictures,
+                        result.table.layers.size(), result.reused ? ", as cached" : ""));
+  return std::move(result.table);
 }
 
 void QuantizeOptions::warn_of_entropy(const engine::CalibrationTable& table) {

@@ -132,6 +132,127 @@ TEST(QuantizedModel, RunsOnTheCpuProviderAndSurvivesItsPlan) {
   EXPECT_LE(differences(memory.y, 0, 255), 1U);
 }
 
+// images -> Q -> DQ -> conv1 -> SiLU -> Q -> DQ -> conv2 -> Q (s8) -> DQ -> conv3 -> y, as
+// exporters of quantised models write it. `whole`: the middle pair is there.
+OnnxWriter quantized_chain(bool whole) {
+  OnnxWriter w(17);
+  w.input("images", {1, 3, 8, 8});
+  const auto pair = [&](const std::string& from, double scale, OnnxType type, double zero) {
+    w.floats(from + "_s", {}, {scale}).initializer({from + "_z", type, {}, {zero}});
+    w.node("QuantizeLinear", {from, from + "_s", from + "_z"}, {from + "_q"}, {}, from + "_Q");
+    w.node("DequantizeLinear", {from + "_q", from + "_s", from + "_z"}, {from + "_dq"}, {},
+           from + "_DQ");
+    return from + "_dq";
+  };
+  const auto conv = [&](const std::string& name, const std::string& from, std::int64_t in,
+                        std::int64_t out, const std::string& to) {
+    std::vector<double> weights;
+    for (std::int64_t i = 0; i < out * in; ++i) {
+      // The largest code of every channel is 127, as calibrators of weights leave it.
+      weights.push_back(i % in == 0 ? 127 : static_cast<double>(i * 37 % 255) - 127);
+    }
+    w.initializer({name + "_w", OnnxType::kInt8, {out, in, 1, 1}, weights});
+    w.floats(name + "_ws", {}, {0.01}).initializer({name + "_wz", OnnxType::kInt8, {}, {0}});
+    w.node("DequantizeLinear", {name + "_w", name + "_ws", name + "_wz"}, {name + "_wdq"});
+    std::vector<double> bias;
+    for (std::int64_t i = 0; i < out; ++i) bias.push_back(0.1 * static_cast<double>(i) - 0.2);
+    w.floats(name + "_b", {out}, bias);
+    w.node("Conv", {from, name + "_wdq", name + "_b"}, {to}, {{"kernel_shape", Ints{1, 1}}}, name);
+  };
+  conv("conv1", pair("images", 1.0 / 255, OnnxType::kUint8, 0), 3, 8, "a");
+  w.node("Sigmoid", {"a"}, {"a_sigmoid"}).node("Mul", {"a", "a_sigmoid"}, {"b"});
+  conv("conv2", whole ? pair("b", 0.02, OnnxType::kUint8, 14) : "b", 8, 8, "c");
+  conv("conv3", pair("c", 0.06, OnnxType::kInt8, 5), 8, 4, "y");
+  w.output("y");
+  return w;
+}
+
+TEST(QuantizedModel, Int8TakesTheModelsOwnGridsWithoutCalibration) {
+  const auto network = parse_onnx(quantized_chain(true).bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto honoured = lower(*network);
+  ASSERT_TRUE(honoured) << honoured.error().message;
+  auto adopted = lower(*network, {.adopt_quantization = true});
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  EXPECT_EQ(adopted->layers.size(), 4U) << "picture and three convolutions, SiLU fused";
+  ASSERT_TRUE(infer_shapes(*adopted, 1));
+  ASSERT_TRUE(quantize(*adopted, {}));
+
+  const auto grid_behind = [&](const std::string& layer) {
+    const auto found = std::find_if(adopted->layers.begin(), adopted->layers.end(),
+                                    [&](const Layer& one) { return one.name == layer; });
+    return adopted->quantization.values[static_cast<std::size_t>(found->outputs[0])];
+  };
+  EXPECT_EQ(grid_behind("conv1"), (QuantizationGrid{0.02F, 14}));
+  EXPECT_EQ(grid_behind("conv2"), (QuantizationGrid{0.06F, 133})) << "s8 codes as u8 ones";
+  EXPECT_EQ(
+      std::count_if(adopted->quantization.layers.begin(), adopted->quantization.layers.end(),
+                    [](const LayerQuantization& one) { return one.precision == Precision::kInt8; }),
+      3);
+
+  // Same roundings at the same places: the model's own arithmetic, but for ties.
+  const auto expected = reference::evaluate(*honoured, {{"images", picture()}});
+  ASSERT_TRUE(expected) << expected.error().message;
+  const float* y = expected->begin()->second.data<float>();
+  for (const char* provider : {"reference", "cpu"}) {
+    SCOPED_TRACE(provider);
+    Plan plan;
+    plan.provider = provider;
+    plan.precision = "int8";
+    plan.network = *adopted;
+    const auto engine = load_engine(plan);
+    ASSERT_TRUE(engine) << engine.error().message;
+    auto context = (*engine)->create_execution_context();
+    ASSERT_TRUE(context) << context.error().message;
+    struct alignas(64) Memory {
+      std::uint8_t pixels[192];
+      float y[256];
+    } memory;
+    const Constant pixels = picture();
+    std::copy_n(pixels.data<std::uint8_t>(), 192, memory.pixels);
+    void* output = memory.y;
+    const BatchItem item{memory.pixels, {&output, 1}};
+    const auto done = (*context)->execute({&item, 1});
+    ASSERT_TRUE(done) << done.error().message;
+    int different = 0;
+    for (int i = 0; i < 256; ++i) different += std::abs(memory.y[i] - y[i]) > 1e-3F ? 1 : 0;
+    EXPECT_LE(different, 8) << "a tie in `c` shows in all four channels";
+  }
+  EXPECT_GT(*std::max_element(y, y + 256) - *std::min_element(y, y + 256), 1);
+}
+
+TEST(QuantizedModel, RangesThatTheModelLacksAreAskedFor) {
+  const auto network = parse_onnx(quantized_chain(false).bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  auto adopted = lower(*network, {.adopt_quantization = true});
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  ASSERT_TRUE(infer_shapes(*adopted, 1));
+  const auto refused = quantize(*adopted, {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("no range for what 'conv1' writes"));
+
+  // Calibration supplies them, and the model's own stay.
+  CalibrationTable table;
+  LayerRanges ranges;
+  ranges.layer = "conv1";
+  ranges.pre_low = -4;
+  ranges.pre_high = 6;
+  ranges.low = -0.25F;
+  ranges.high.fill(4.85F);
+  table.layers = {ranges};
+  ranges.layer = "conv2";
+  ranges.high.fill(100);
+  table.layers.push_back(ranges);
+  ASSERT_TRUE(quantize(*adopted, table));
+  const auto& values = adopted->quantization.values;
+  EXPECT_TRUE(std::find(values.begin(), values.end(), QuantizationGrid{0.06F, 133}) !=
+              values.end());
+  EXPECT_TRUE(std::any_of(values.begin(), values.end(), [](const QuantizationGrid& grid) {
+    return std::abs(grid.scale - 0.02F) < 1e-6F;
+  }));
+  EXPECT_TRUE(adopted->quantization.layers[1].pre_activation);
+}
+
 TEST(QuantizedModel, RefusesCodesItCannotKeep) {
   OnnxWriter wide = quantized_convolution(OnnxType::kInt32);
   const auto network = parse_onnx(wide.bytes(), "");

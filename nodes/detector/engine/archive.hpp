@@ -284,6 +284,7 @@ void archive(A& a, NetworkDefinition& network) {
   a(network.metadata);
   a(network.class_names);
   a(network.head);
+  a(network.own_grids);
   a(network.quantization);
 }
 

@@ -123,7 +123,9 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
   report("lower", 0.2);
   auto lowered = lower(std::move(network), {.keep_output0 = config.keep_output0,
                                             .input_height = config.input_height,
-                                            .input_width = config.input_width});
+                                            .input_width = config.input_width,
+                                            .adopt_quantization = config.adopt_quantization ||
+                                                                  config.precision == "int8"});
   if (!lowered) return fail(lowered.error().with_context(model.string()));
   plan.network = std::move(*lowered);
   if (config.precision == "int8") {

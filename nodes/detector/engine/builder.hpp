@@ -28,6 +28,8 @@ struct BuilderConfig {
   std::shared_ptr<const CalibrationTable> calibration;
   QuantizationChoice quantization;
   TuningConfig tuning = {};
+  // For an fp32 plan that is to be quantised: LoweringOptions::adopt_quantization. int8 implies it.
+  bool adopt_quantization = false;
 };
 inline constexpr std::int32_t kMaxBatch = 64;
 inline constexpr std::int32_t kMaxThreads = 256;

@@ -183,6 +183,10 @@ struct NetworkDefinition {
   std::vector<std::string> class_names;         // from metadata "names"; empty if absent
   HeadInfo head;
 
+  // u8 grids that the model itself asks for, by value name: what adopt_quantization() found. Values
+  // that passes removed since may be among them.
+  std::map<std::string, QuantizationGrid> own_grids;
+
   // Empty until a lowered network is given 8 bits; passes that run later must not renumber.
   Quantization quantization;
 

@@ -78,13 +78,21 @@ tl::unexpected<Error> corrupt(std::string message) {
   return fail(ErrorCode::kCorrupt, "quantization: " + std::move(message));
 }
 
+}  // namespace
+
 bool valid_grid(const QuantizationGrid& grid, std::int32_t first) {
   if (grid.scale == 0) return grid.zero_point == 0;
   return grid.scale >= kSmallestScale && grid.scale <= kLargestScale && grid.zero_point >= first &&
          grid.zero_point <= first + 255;
 }
 
-}  // namespace
+QuantizationGrid QuantizationGrid::covering(const QuantizationGrid& a, const QuantizationGrid& b) {
+  if (a == b) return a;
+  const auto end = [](const QuantizationGrid& grid, std::int32_t code) {
+    return static_cast<float>(code - grid.zero_point) * grid.scale;
+  };
+  return over(std::min(end(a, 0), end(b, 0)), std::max(end(a, 255), end(b, 255)), 0);
+}
 
 QuantizationGrid QuantizationGrid::over(float low, float high, std::int32_t first) {
   low = std::min(low, 0.0F);

@@ -36,7 +36,11 @@ struct QuantizationGrid {
   // The least affine grid of 256 codes over [low, high], in which 0 has a code. `first` is the
   // lowest code: 0 or -128. REQUIRES: finite ends, low <= high.
   static QuantizationGrid over(float low, float high, std::int32_t first);
+  // Over all that two u8 grids reach; equal ones stay as they are.
+  static QuantizationGrid covering(const QuantizationGrid& a, const QuantizationGrid& b);
 };
+// No grid, or one whose arithmetic stays within f32. `first` is the lowest code: 0 or -128.
+bool valid_grid(const QuantizationGrid& grid, std::int32_t first);
 
 enum class Precision : std::uint8_t { kFp32, kFp16, kInt8 };
 

@@ -21,6 +21,22 @@ struct Range {
   float high = kLeastHigh;
 };
 
+// What the model itself says about each set of values that share a grid.
+std::unordered_map<std::int32_t, QuantizationGrid> own_grids(
+    const NetworkDefinition& network, const std::vector<std::int32_t>& shared) {
+  std::unordered_map<std::int32_t, QuantizationGrid> grids;
+  for (std::size_t id = 0; id < shared.size(); ++id) {
+    const auto own = network.own_grids.find(network.values[id].name);
+    if (shared[id] == kNoValue || own == network.own_grids.end() || !own->second ||
+        !valid_grid(own->second, 0)) {
+      continue;
+    }
+    const auto [known, is_new] = grids.emplace(shared[id], own->second);
+    if (!is_new) known->second = QuantizationGrid::covering(known->second, own->second);
+  }
+  return grids;
+}
+
 }  // namespace
 
 std::string to_string(const QuantizationChoice& choice) {
@@ -67,6 +83,7 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
   std::unordered_map<std::int32_t, Range> covers;
   std::unordered_set<std::int32_t> used;
   std::unordered_set<std::int32_t> pictures;
+  const auto given = own_grids(shaped, shared);
   std::size_t int8_layers = 0;
   for (std::size_t i = 0; i < shaped.layers.size(); ++i) {
     const Layer& layer = shaped.layers[i];
@@ -76,15 +93,22 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
     const bool able = can_be_int8(shaped, layer);
     if (out != kNoValue) {
       const auto found = ranges.find(layer.name);
-      if (found == ranges.end()) {
+      if (found == ranges.end() && !given.contains(out)) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("the calibration table has no ranges for '{}'; it was made for "
-                                "another model",
-                                layer.name));
+                    table.layers.empty()
+                        ? fmt::format("the model's own quantisation has no range for what '{}' "
+                                      "writes, and nothing was calibrated",
+                                      layer.name)
+                        : fmt::format("the calibration table has no ranges for '{}'; it was made "
+                                      "for another model",
+                                      layer.name));
       }
-      Range& range = covers[out];
-      range.low = std::min(range.low, found->second->low);
-      range.high = std::max(range.high, found->second->high[static_cast<std::size_t>(choice.rule)]);
+      if (found != ranges.end()) {
+        Range& range = covers[out];
+        range.low = std::min(range.low, found->second->low);
+        range.high =
+            std::max(range.high, found->second->high[static_cast<std::size_t>(choice.rule)]);
+      }
     }
     if (!able || set_of(layer.inputs[0]) == kNoValue || lifted.erase(layer.name) > 0) continue;
     result.layers[i].precision = Precision::kInt8;
@@ -92,8 +116,13 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
     used.insert(set_of(layer.inputs[0]));
     if (out == kNoValue) continue;
     used.insert(out);
-    if (choice.exact_activations || layer.activation == Activation::kNone) continue;
-    const LayerRanges& own = *ranges.at(layer.name);
+    const auto found = ranges.find(layer.name);
+    // A model's own grids say nothing about what its activations read.
+    if (choice.exact_activations || layer.activation == Activation::kNone ||
+        found == ranges.end()) {
+      continue;
+    }
+    const LayerRanges& own = *found->second;
     result.layers[i].pre_activation =
         QuantizationGrid::over(own.pre_low, std::max(own.pre_high, kLeastHigh), -128);
     result.layers[i].low_value = own.low_value;
@@ -111,6 +140,8 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
     if (set == kNoValue || !used.contains(set)) continue;
     if (pictures.contains(set)) {
       result.values[id] = {1, 0};
+    } else if (const auto own = given.find(set); own != given.end()) {
+      result.values[id] = own->second;
     } else if (const auto range = covers.find(set); range != covers.end()) {
       result.values[id] = QuantizationGrid::over(range->second.low, range->second.high, 0);
     }

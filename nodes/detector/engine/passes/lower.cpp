@@ -14,6 +14,8 @@ constexpr std::array kPasses = {
     Pass{"resolve_input_size", "give open input extents their size", resolve_input_size},
     Pass{"resolve_shapes", "replace shape arithmetic by constants", resolve_shapes},
     Pass{"fold_constants", "compute layers that read constants only", fold_constants},
+    Pass{"adopt_quantization", "for int8, keep a model's own ranges instead of its roundings",
+         adopt_quantization},
     Pass{"remove_identities", "drop layers that change nothing", remove_identities},
     Pass{"fold_batch_normalization", "fold batch normalisation into convolutions",
          fold_batch_normalization},

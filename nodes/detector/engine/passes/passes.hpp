@@ -19,6 +19,9 @@ struct LoweringOptions {
   // one is an error.
   std::int64_t input_height = 0;
   std::int64_t input_width = 0;
+  // For int8: what a model rounds with QuantizeLinear and DequantizeLinear is kept as a range
+  // (NetworkDefinition::own_grids) instead of as layers, which nothing can be fused across.
+  bool adopt_quantization = false;
 };
 
 struct PassOutcome {
@@ -68,6 +71,10 @@ Result<PassOutcome> remove_identities(NetworkDefinition& network,
                                       const LoweringOptions& options = {});
 // Layers that no output depends on, and values that nothing refers to. Renumbers values.
 Result<PassOutcome> remove_dead_layers(NetworkDefinition& network,
+                                       const LoweringOptions& options = {});
+// If asked to: QuantizeLinear with one 8-bit grid, behind anything but a constant, and the
+// DequantizeLinear behind it make way for an entry in own_grids. Signed codes become unsigned ones.
+Result<PassOutcome> adopt_quantization(NetworkDefinition& network,
                                        const LoweringOptions& options = {});
 // BatchNormalization behind a Conv or ConvTranspose, into its weights and bias.
 Result<PassOutcome> fold_batch_normalization(NetworkDefinition& network,
