@@ -1,30 +1,40 @@
-// The one place of the engine tool that knows OpenCV: picture files.
+// Opens the library that reads picture files (picture_module.cpp) when the first one is read.
 #include <filesystem>
+#include <string>
 
-#include <opencv2/imgcodecs.hpp>
+#include <dlfcn.h>
 
 #include "nodes/detector/engine_cli.hpp"
 
 namespace fovea::engine_cli {
 
-Result<Picture> read_picture(const std::string& path) {
-  if (!std::filesystem::exists(path)) return fail(ErrorCode::kNotFound, path + ": no such file");
-  try {
-    // Boxes are labelled on the pixels as stored.
-    const cv::Mat image = cv::imread(path, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
-    if (image.empty()) return fail(ErrorCode::kCorrupt, path + ": not a picture that OpenCV reads");
-    Picture picture;
-    picture.width = static_cast<std::uint32_t>(image.cols);
-    picture.height = static_cast<std::uint32_t>(image.rows);
-    const std::size_t row = static_cast<std::size_t>(image.cols) * 3;
-    for (int y = 0; y < image.rows; ++y) {
-      const auto* pixels = reinterpret_cast<const std::byte*>(image.ptr(y));
-      picture.bgr.insert(picture.bgr.end(), pixels, pixels + row);
-    }
-    return picture;
-  } catch (const cv::Exception& error) {
-    return fail(ErrorCode::kCorrupt, path + ": " + error.err);
+namespace {
+
+using Reader = void (*)(const std::string& path, Result<Picture>& picture);
+
+// From bin/ to lib/, built or installed. It stays open: libraries below it do not survive closing.
+Result<Reader> open_reader() {
+  std::error_code error;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const std::string file = folder / "../lib/fovea/pictures.so";
+  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* symbol = library == nullptr ? nullptr : ::dlsym(library, "fovea_read_picture");
+  if (symbol == nullptr) {
+    const char* reason = ::dlerror();
+    return fail(ErrorCode::kUnavailable,
+                std::string("cannot read pictures: ") + (reason == nullptr ? file : reason));
   }
+  return reinterpret_cast<Reader>(symbol);
+}
+
+}  // namespace
+
+Result<Picture> read_picture(const std::string& path) {
+  static const Result<Reader> kReader = open_reader();
+  if (!kReader) return fail(kReader.error());
+  Result<Picture> picture;
+  (*kReader)(path, picture);
+  return picture;
 }
 
 }  // namespace fovea::engine_cli

@@ -119,13 +119,12 @@ class Simulation {
     Tensor& to = make(layer.outputs[0]);
     const QuantizationGrid out = grid(layer.outputs[0]);
     const QuantizationGrid pre = quantization.pre_activation;
-    const QuantizedWeights quantised = quantize_weights(
-        {weights.data<float>(), static_cast<std::size_t>(weights.size())}, to.channels);
+    ASSERT_TRUE(weights.packed()) << layer.name;
     const auto table = kernels::activation_table(
         {pre ? pre.scale : 1, pre.zero_point}, layer.activation, layer.activation_alpha,
         {out ? out.scale : 1, out.zero_point}, {{quantization.low_value, quantization.high_value}});
     for (std::int64_t c = 0; c < to.channels; ++c) {
-      float scale = in.scale * quantised.scales[static_cast<std::size_t>(c)];
+      float scale = in.scale * weights.scales[static_cast<std::size_t>(c)];
       float shift = bias[c];
       if (pre) {
         scale /= pre.scale;
@@ -141,7 +140,7 @@ class Simulation {
             const int code = from.codes[from.at(k / (kernel * kernel), row, column)];
             sum +=
                 (code - in.zero_point) *
-                quantised.codes[static_cast<std::size_t>(c * from.channels * kernel * kernel + k)];
+                weights.data<std::int8_t>()[static_cast<std::size_t>(c * from.channels * kernel * kernel + k)];
           }
           const float result = std::fma(static_cast<float>(sum), scale, shift);
           if (!pre) {

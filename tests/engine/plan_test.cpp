@@ -2,6 +2,7 @@
 // forged graph must end as an Error.
 #include "nodes/detector/engine/plan.hpp"
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -12,10 +13,13 @@
 
 #include "nodes/detector/engine/archive.hpp"
 #include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/calibrator.hpp"
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/crc32c.hpp"
 #include "nodes/detector/engine/file_io.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/sha256.hpp"
+#include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"
 
 namespace fovea::engine {
@@ -38,6 +42,31 @@ Plan small_plan() {
   plan.network.metadata = {{"stride", "32"}};
   plan.network.head = {HeadKind::kDfl, 3, 16, {8, 16, 32}};
   return plan;
+}
+
+// With packed weights and with plain ones: the last convolution stays f32.
+Plan small_int8_plan() {
+  Plan plan = small_plan();
+  plan.precision = "int8";
+  NetworkDefinition& network = plan.network;
+  const auto source = [](std::size_t index, std::span<std::byte> to) -> Result<> {
+    std::mt19937 random(static_cast<unsigned>(index));
+    for (std::byte& byte : to) byte = static_cast<std::byte>(random() & 0xFF);
+    return {};
+  };
+  EXPECT_TRUE(infer_shapes(network, 1));
+  const auto table = calibrate(network, kLeastCalibrationPictures, source, {});
+  EXPECT_TRUE(table);
+  const auto layers = quantizable_layers(network);
+  EXPECT_TRUE(layers);
+  EXPECT_TRUE(quantize(network, *table, {.lifted = {layers->back().name}}));
+  return plan;
+}
+
+std::vector<float> first_output(const Plan& plan) {
+  const auto engine = load_engine(plan);
+  EXPECT_TRUE(engine) << engine.error().message;
+  return test::run_engine(**engine, {test::SmallNetwork::picture(16, 16, 3)})[0][0];
 }
 
 ErrorCode code_of(std::span<const std::byte> bytes) {
@@ -140,8 +169,61 @@ TEST(Plan, SharedConstantsAreStoredOnceAndStayShared) {
   EXPECT_EQ(values[values.size() - 1].constant, values[values.size() - 2].constant);
 }
 
-TEST(Plan, EveryFlippedByteIsRefused) {
-  const auto bytes = serialize(small_plan());
+TEST(Plan, Int8WeightsAreStoredAsTheyRun) {
+  const Plan plan = small_int8_plan();
+  const auto bytes = std::make_shared<const std::vector<std::byte>>(serialize(plan));
+  EXPECT_EQ(serialize(plan), *bytes);
+  const auto loaded = deserialize(bytes);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(serialize(*loaded), *bytes);
+  EXPECT_EQ(first_output(*loaded), first_output(plan));
+  std::size_t packed = 0;
+  std::size_t plain = 0;
+  for (const Layer& layer : loaded->network.layers) {
+    if (layer.op != OpType::kConv) continue;
+    const Constant& weights = *loaded->network.value(layer.inputs[1]).constant;
+    ++(weights.packed() ? packed : plain);
+    EXPECT_EQ(weights.bytes.size(), static_cast<std::size_t>(weights.size()) *
+                                        (weights.packed() ? sizeof(std::int8_t) : sizeof(float)));
+    // No copy: they lie in the file's bytes.
+    const std::byte* data = weights.bytes.data();
+    EXPECT_TRUE(data >= bytes->data() && data < bytes->data() + bytes->size());
+  }
+  EXPECT_EQ(packed, 3U);
+  EXPECT_EQ(plain, 2U);  // the lifted one, and the one that reads an output
+}
+
+// The same plan on a machine without 8-bit kernels.
+TEST(Plan, Int8WeightsRunInF32Elsewhere) {
+  const Plan plan = small_int8_plan();
+  const std::vector<float> int8 = first_output(plan);
+  NetworkDefinition network = plan.network;
+  unpack_weights(network);
+  network.quantization = {};
+  auto info = describe_engine(network, "onednn", {});
+  ASSERT_TRUE(info);
+  const auto engine = load_onednn_engine(network, *info);
+  ASSERT_TRUE(engine) << engine.error().message;
+  const std::vector<float> f32 =
+      test::run_engine(**engine, {test::SmallNetwork::picture(16, 16, 3)})[0][0];
+  ASSERT_EQ(f32.size(), int8.size());
+  double ab = 0;
+  double aa = 0;
+  double bb = 0;
+  for (std::size_t i = 0; i < f32.size(); ++i) {
+    ab += static_cast<double>(f32[i]) * static_cast<double>(int8[i]);
+    aa += static_cast<double>(f32[i]) * static_cast<double>(f32[i]);
+    bb += static_cast<double>(int8[i]) * static_cast<double>(int8[i]);
+  }
+  EXPECT_GT(ab / std::sqrt(aa * bb), 0.99);
+}
+
+class EitherPlan : public ::testing::TestWithParam<Plan (*)()> {};
+INSTANTIATE_TEST_SUITE_P(Plan, EitherPlan, ::testing::Values(small_plan, small_int8_plan),
+                         [](const auto& test) { return test.index == 0 ? "fp32" : "int8"; });
+
+TEST_P(EitherPlan, EveryFlippedByteIsRefused) {
+  const auto bytes = serialize(GetParam()());
   auto damaged = bytes;
   // Every byte of header, manifest and graph; of the weights one in 97.
   std::uint64_t weights = 0;
@@ -155,8 +237,8 @@ TEST(Plan, EveryFlippedByteIsRefused) {
   EXPECT_TRUE(deserialize(damaged));
 }
 
-TEST(Plan, EveryTruncationIsRefused) {
-  const auto bytes = serialize(small_plan());
+TEST_P(EitherPlan, EveryTruncationIsRefused) {
+  const auto bytes = serialize(GetParam()());
   for (std::size_t size = 0; size < bytes.size(); size += size < 4096 ? 1 : 61) {
     EXPECT_EQ(code_of(std::span(bytes).first(size)), ErrorCode::kCorrupt) << size;
   }
@@ -173,7 +255,8 @@ TEST(Plan, OtherVersionSaysWhich) {
   const auto plan = deserialize(bytes);
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, ErrorCode::kUnsupported);
-  EXPECT_NE(plan.error().message.find("version is " + std::to_string(version)), std::string::npos) << plan.error().message;
+  EXPECT_NE(plan.error().message.find("version is " + std::to_string(version)), std::string::npos)
+      << plan.error().message;
 }
 
 TEST(Plan, FileOfAnotherKindSaysSo) {
@@ -185,8 +268,8 @@ TEST(Plan, FileOfAnotherKindSaysSo) {
 
 // Checksums keep accidents out, not malice: with valid checksums over random damage the reader must
 // stay inside its bytes and the result must be a valid graph or an error. Run under ASan in CI.
-TEST(Plan, ForgedPlansNeverCrash) {
-  const auto bytes = serialize(small_plan());
+TEST_P(EitherPlan, ForgedOnesNeverCrash) {
+  const auto bytes = serialize(GetParam()());
   std::uint64_t graph = 0;
   std::uint64_t graph_bytes = 0;
   std::memcpy(&graph, bytes.data() + kTable + kEntryBytes + 16, 8);
@@ -217,7 +300,7 @@ TEST(Plan, ForgedCountsCostNoMemory) {
   ArchiveWriter writer;
   writer(std::uint64_t{1} << 60);
   const auto bytes = writer.take_bytes();
-  ArchiveReader reader(bytes, {});
+  ArchiveReader reader(bytes, {}, nullptr);
   std::vector<Layer> layers;
   reader(layers);
   EXPECT_FALSE(reader.ok());

@@ -169,6 +169,80 @@ TEST(CheckQuantization, RefusesForgedGrids) {
   });
 }
 
+TEST(PackedWeights, StandForTheNumbersWithinHalfAStep) {
+  const Constant weights = Constant::floats({2, 3}, {0.5F, -1.27F, 0.004F, 0, 0, 0});
+  const Constant packed = pack_weights(weights);
+  EXPECT_EQ(packed.type(), DataType::kFloat32);
+  EXPECT_EQ(packed.bytes.size(), 6U);
+  ASSERT_EQ(packed.scales.size(), 2U);
+  const Constant plain = unpack_weights(packed);
+  EXPECT_FALSE(plain.packed());
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_NEAR(plain.data<float>()[i], weights.data<float>()[i], 0.501F * packed.scales[i / 3]);
+  }
+}
+
+TEST(PackedWeights, ReplaceWhatOnlyInt8ConvolutionsRead) {
+  NetworkDefinition network = quantised_block();
+  std::vector<std::size_t> convolutions;
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    if (network.layers[i].op == OpType::kConv) convolutions.push_back(i);
+  }
+  // One layer stays f32, and another's weights are also somebody else's bias.
+  network.quantization.layers[convolutions[1]] = {};
+  network.layers[convolutions[1]].residual = network.layers[convolutions[2]].inputs[1];
+  const NetworkDefinition before = network;
+  pack_weights(network);
+  for (std::size_t i = 0; i < convolutions.size(); ++i) {
+    const Layer& layer = network.layers[convolutions[i]];
+    const Constant& weights = *network.value(layer.inputs[1]).constant;
+    EXPECT_EQ(weights.packed(), i != 1 && i != 2) << layer.name;
+    EXPECT_FALSE(network.value(layer.inputs[2]).constant->packed());
+    EXPECT_EQ(network.value(layer.inputs[1]).dtype, DataType::kFloat32);
+  }
+  EXPECT_TRUE(before.validate() && network.validate());
+  unpack_weights(network);
+  for (const Value& value : network.values)
+    EXPECT_FALSE(value.constant && value.constant->packed());
+}
+
+TEST(PackedWeights, NobodyElseMayReadThem) {
+  const NetworkDefinition good = [] {
+    NetworkDefinition network = quantised_block();
+    pack_weights(network);
+    return network;
+  }();
+  ASSERT_TRUE(check_quantization(good));
+  const auto expect_refused = [&](const char* what, auto change) {
+    NetworkDefinition network = good;
+    change(network);
+    const auto checked = check_quantization(network);
+    ASSERT_FALSE(checked) << what;
+    EXPECT_EQ(checked.error().code, ErrorCode::kCorrupt) << what;
+  };
+  const std::size_t conv = 1;
+  ASSERT_EQ(good.layers[conv].op, OpType::kConv);
+  const ValueId weights = good.layers[conv].inputs[1];
+  expect_refused("an f32 layer", [&](NetworkDefinition& n) { n.quantization.layers[conv] = {}; });
+  expect_refused("a network without 8 bits", [](NetworkDefinition& n) { n.quantization = {}; });
+  expect_refused("a bias", [&](NetworkDefinition& n) { n.layers[conv].inputs[2] = weights; });
+  expect_refused("an input", [&](NetworkDefinition& n) { n.layers[conv].inputs[0] = weights; });
+  expect_refused("a residual", [&](NetworkDefinition& n) { n.layers[conv].residual = weights; });
+  expect_refused("an output", [&](NetworkDefinition& n) { n.outputs.push_back(weights); });
+  for (const float scale : {0.0F, -1.0F, NAN, INFINITY}) {
+    NetworkDefinition network = good;
+    Constant forged = *network.value(weights).constant;
+    forged.scales[0] = scale;
+    network.value(weights).constant = std::make_shared<const Constant>(std::move(forged));
+    EXPECT_FALSE(network.validate()) << scale;
+  }
+  NetworkDefinition network = good;
+  Constant forged = *network.value(weights).constant;
+  forged.scales.pop_back();
+  network.value(weights).constant = std::make_shared<const Constant>(std::move(forged));
+  EXPECT_FALSE(network.validate());
+}
+
 TEST(Quantization, SurvivesAPlan) {
   Plan plan;
   plan.provider = "reference";

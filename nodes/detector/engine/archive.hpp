@@ -67,6 +67,7 @@ class ArchiveWriter {
     (*this)(static_cast<std::int64_t>(entry->second));
     (*this)(constant->dtype);
     (*this)(constant->dims);
+    (*this)(constant->scales);
     (*this)(static_cast<std::uint64_t>(constant->bytes.size()));
   }
   template <class T>
@@ -99,8 +100,10 @@ class ArchiveReader {
  public:
   static constexpr bool kReading = true;
 
-  ArchiveReader(std::span<const std::byte> bytes, std::span<const std::byte> weights)
-      : bytes_(bytes), weights_(weights) {}
+  // Constants refer to `weights`, which live as long as `owner`.
+  ArchiveReader(std::span<const std::byte> bytes, std::span<const std::byte> weights,
+                std::shared_ptr<const void> owner)
+      : bytes_(bytes), weights_(weights), owner_(std::move(owner)) {}
 
   bool ok() const { return ok_; }
   // Everything was consumed, down to the zero padding of the section.
@@ -161,21 +164,21 @@ class ArchiveReader {
     std::uint64_t size = 0;
     (*this)(loaded->dtype);
     (*this)(loaded->dims);
+    (*this)(loaded->scales);
     (*this)(size);
     const auto start = static_cast<std::uint64_t>(offset);
-    if (offset < 0 || start > weights_.size() || size > weights_.size() - start ||
-        !fits(loaded->dtype, loaded->dims, size)) {
+    if (offset < 0 || start % kSectionAlignment != 0 || start > weights_.size() ||
+        size > weights_.size() - start || !fits(loaded->dtype, loaded->dims, size)) {
       ok_ = false;
     }
     if (!ok_) return;
     const auto known = loaded_.find(start);
     if (known != loaded_.end() && known->second->dtype == loaded->dtype &&
-        known->second->dims == loaded->dims) {
+        known->second->dims == loaded->dims && known->second->scales == loaded->scales) {
       constant = known->second;
       return;
     }
-    const auto source = weights_.subspan(start, size);
-    loaded->bytes.assign(source.begin(), source.end());
+    loaded->bytes = SharedBytes(weights_.subspan(start, size), owner_);
     constant = loaded;
     loaded_[start] = std::move(loaded);
   }
@@ -220,6 +223,7 @@ class ArchiveReader {
 
   std::span<const std::byte> bytes_;
   std::span<const std::byte> weights_;
+  std::shared_ptr<const void> owner_;
   std::unordered_map<std::uint64_t, std::shared_ptr<const Constant>> loaded_;
   bool ok_ = true;
 };

@@ -1,6 +1,7 @@
 // Names, bounds and consistency of the intermediate representation.
 #include "nodes/detector/engine/network.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <queue>
@@ -248,7 +249,7 @@ ValueId NetworkDefinition::add_value(Value value) {
 
 ValueId NetworkDefinition::add_constant(std::string name,
                                         std::shared_ptr<const Constant> constant) {
-  Value value{std::move(name), constant->dtype, constant->dims, nullptr};
+  Value value{std::move(name), constant->type(), constant->dims, nullptr};
   value.constant = std::move(constant);
   return add_value(std::move(value));
 }
@@ -299,6 +300,17 @@ Result<> NetworkDefinition::sort_layers() {
   return {};
 }
 
+namespace {
+
+bool packing_is_valid(const Constant& constant) {
+  return constant.dtype == DataType::kInt8 && !constant.dims.empty() &&
+         constant.dims[0] == static_cast<std::int64_t>(constant.scales.size()) &&
+         std::all_of(constant.scales.begin(), constant.scales.end(),
+                     [](float scale) { return scale >= kSmallestScale && scale <= kLargestScale; });
+}
+
+}  // namespace
+
 Result<> NetworkDefinition::validate() const {
   std::vector<bool> written(values.size(), false);
   const auto in_range = [&](ValueId id) {
@@ -333,12 +345,17 @@ Result<> NetworkDefinition::validate() const {
     const Constant* constant = values[i].constant.get();
     if (constant == nullptr) continue;
     const auto elements = checked_volume(constant->dims);
-    if (!elements || constant->dims != values[i].dims || constant->dtype != values[i].dtype ||
+    if (!elements || constant->dims != values[i].dims || constant->type() != values[i].dtype ||
         constant->bytes.size() !=
             static_cast<std::size_t>(*elements) * element_size(constant->dtype)) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("constant '{}' {} has {} bytes, which its dims and type do not give",
                               values[i].name, to_string(constant->dims), constant->bytes.size()));
+    }
+    if (constant->packed() && !packing_is_valid(*constant)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("constant '{}' {} is packed with {} scales that do not fit it",
+                              values[i].name, to_string(constant->dims), constant->scales.size()));
     }
     written[i] = true;
   }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "nodes/detector/engine/quantization.hpp"
+#include "nodes/detector/engine/shared_bytes.hpp"
 #include "nodes/runtime/result.hpp"
 
 namespace fovea::engine {
@@ -108,9 +109,16 @@ using Attribute =
 
 // A constant's bytes, shared between networks (passes copy networks, not weights).
 struct Constant {
-  DataType dtype = DataType::kFloat32;
+  DataType dtype = DataType::kFloat32;  // of the bytes
   Dims dims;
-  std::vector<std::byte> bytes;
+  SharedBytes bytes;
+  // Packed: s8 codes that stand for f32 numbers, code * scales[index on the first axis]. Only
+  // kInt8 convolutions read packed weights; everybody else needs unpack_weights() first.
+  std::vector<float> scales = {};
+
+  bool packed() const { return !scales.empty(); }
+  // What the numbers are, however they are stored.
+  DataType type() const { return packed() ? DataType::kFloat32 : dtype; }
 
   // REQUIRES: T is dtype's type (kBool: std::uint8_t, 0 or 1).
   template <class T>

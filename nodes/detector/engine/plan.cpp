@@ -207,11 +207,16 @@ std::vector<std::byte> serialize(const Plan& plan) {
 }
 
 Result<Plan> deserialize(std::span<const std::byte> bytes) {
+  return deserialize(std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end()));
+}
+
+Result<Plan> deserialize(std::shared_ptr<const std::vector<std::byte>> file) {
+  const std::span<const std::byte> bytes = *file;
   FOVEA_ASSIGN(const Preamble preamble, read_preamble(bytes));
   FOVEA_TRY(section(bytes, preamble, 0));
   FOVEA_ASSIGN(const auto graph, section(bytes, preamble, 1));
   FOVEA_ASSIGN(const auto weights, section(bytes, preamble, 2));
-  ArchiveReader reader(graph, weights);
+  ArchiveReader reader(graph, weights, std::move(file));
   Plan plan;
   reader(plan.provider);
   reader(plan.precision);
@@ -241,8 +246,9 @@ Result<> save_plan(const Plan& plan, const std::string& path) {
 }
 
 Result<Plan> read_plan(const std::string& path) {
-  FOVEA_ASSIGN(const auto bytes, read_file(path));
-  auto plan = deserialize(bytes);
+  // Read, not mapped: a mapped file that somebody truncates would end the process.
+  FOVEA_ASSIGN(auto bytes, read_file(path));
+  auto plan = deserialize(std::make_shared<const std::vector<std::byte>>(std::move(bytes)));
   if (!plan) return fail(plan.error().with_context(path));
   return plan;
 }

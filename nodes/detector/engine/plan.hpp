@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,7 +25,7 @@ namespace fovea::engine {
 
 // Rises with every change of the format or of what the passes and providers make of a network;
 // plans of another version are refused (and, in the plan cache, rebuilt).
-inline constexpr std::uint32_t kPlanVersion = 4;
+inline constexpr std::uint32_t kPlanVersion = 5;
 
 struct Plan {
   std::string provider = "cpu";
@@ -44,6 +45,8 @@ std::vector<std::byte> serialize(const Plan& plan);
 // Errors: kCorrupt for anything that is not exactly what serialize() wrote (magic, truncation,
 // checksum, inconsistent graph), kUnsupported for another version.
 Result<Plan> deserialize(std::span<const std::byte> bytes);
+// The same without a copy of the weights: the plan's constants keep `bytes` alive.
+Result<Plan> deserialize(std::shared_ptr<const std::vector<std::byte>> bytes);
 
 // The JSON manifest alone, checksum verified; cheap for listings (the weights are not looked at).
 Result<std::string> read_manifest(std::span<const std::byte> bytes);

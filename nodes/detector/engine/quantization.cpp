@@ -5,7 +5,11 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <memory>
 #include <numeric>
+#include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,10 +19,6 @@
 namespace fovea::engine {
 
 namespace {
-
-// Beyond these a product of scales could leave f32.
-constexpr float kSmallestScale = 1e-9F;
-constexpr float kLargestScale = 1e9F;
 
 // std::nearbyint() for small numbers, without the call that keeps loops from being vectorised:
 // millions of weights are rounded whenever an int8 plan is loaded.
@@ -125,6 +125,62 @@ QuantizedWeights quantize_weights(std::span<const float> weights, std::int64_t o
   return result;
 }
 
+Constant pack_weights(const Constant& weights) {
+  QuantizedWeights quantized = quantize_weights(
+      {weights.data<float>(), static_cast<std::size_t>(weights.size())}, weights.dims[0]);
+  Constant packed = Constant::make(DataType::kInt8, weights.dims);
+  std::memcpy(packed.data<std::int8_t>(), quantized.codes.data(), quantized.codes.size());
+  packed.scales = std::move(quantized.scales);
+  return packed;
+}
+
+Constant unpack_weights(const Constant& packed) {
+  Constant plain = Constant::make(DataType::kFloat32, packed.dims);
+  const std::int64_t per_channel = packed.size() / packed.dims[0];
+  const auto* from = packed.data<std::int8_t>();
+  auto* to = plain.data<float>();
+  for (const float scale : packed.scales) {
+    for (std::int64_t i = 0; i < per_channel; ++i) *to++ = static_cast<float>(*from++) * scale;
+  }
+  return plain;
+}
+
+void pack_weights(NetworkDefinition& network) {
+  // By value: read by a kInt8 convolution as its weights, and by nobody else.
+  std::vector<bool> by_int8(network.values.size(), false);
+  std::vector<bool> by_others(network.values.size(), false);
+  const auto mark = [](std::vector<bool>& marks, ValueId id) {
+    if (id != kNoValue) marks[static_cast<std::size_t>(id)] = true;
+  };
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    const bool int8 = network.quantization.layers[i].precision == Precision::kInt8;
+    for (std::size_t k = 0; k < layer.inputs.size(); ++k) {
+      mark(int8 && k == 1 ? by_int8 : by_others, layer.inputs[k]);
+    }
+    mark(by_others, layer.residual);
+  }
+  for (const ValueId id : network.outputs) mark(by_others, id);
+  std::unordered_map<const Constant*, std::shared_ptr<const Constant>> packed;
+  for (std::size_t i = 0; i < network.values.size(); ++i) {
+    auto& constant = network.values[i].constant;
+    if (!by_int8[i] || by_others[i] || constant->packed()) continue;
+    auto& codes = packed[constant.get()];
+    if (!codes) codes = std::make_shared<const Constant>(pack_weights(*constant));
+    constant = codes;
+  }
+}
+
+void unpack_weights(NetworkDefinition& network) {
+  std::unordered_map<const Constant*, std::shared_ptr<const Constant>> plain;
+  for (Value& value : network.values) {
+    if (!value.constant || !value.constant->packed()) continue;
+    auto& numbers = plain[value.constant.get()];
+    if (!numbers) numbers = std::make_shared<const Constant>(unpack_weights(*value.constant));
+    value.constant = numbers;
+  }
+}
+
 bool moves_data(const NetworkDefinition& network, const Layer& layer) {
   const bool known = layer.op == OpType::kConcat || layer.op == OpType::kSplit ||
                      layer.op == OpType::kMaxPool || layer.op == OpType::kResize;
@@ -161,7 +217,8 @@ bool can_be_int8(const NetworkDefinition& network, const Layer& layer) {
            std::all_of(constant.data<float>(), constant.data<float>() + constant.size(),
                        [](float x) { return std::abs(x) <= kLargestScale; });
   };
-  return weights != nullptr && weights->dims.size() == 4 && usable(*weights) &&
+  return weights != nullptr && weights->dims.size() == 4 &&
+         (weights->packed() || usable(*weights)) &&
          (!has_bias || (bias != nullptr && usable(*bias)));
 }
 
@@ -221,7 +278,35 @@ std::vector<std::int32_t> shared_grids(const NetworkDefinition& network) {
   return root;
 }
 
+namespace {
+
+// Whoever else read packed weights would take the codes for numbers.
+Result<> check_packed_weights(const NetworkDefinition& network) {
+  const auto packed = [&](ValueId id) {
+    return id != kNoValue && network.value(id).constant && network.value(id).constant->packed();
+  };
+  const auto refused = [&](ValueId id, const std::string& reader) {
+    return corrupt(fmt::format("{} reads '{}', which is packed", reader, network.value(id).name));
+  };
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    const bool int8 = i < network.quantization.layers.size() &&
+                      network.quantization.layers[i].precision == Precision::kInt8;
+    for (std::size_t k = 0; k < layer.inputs.size(); ++k) {
+      if (packed(layer.inputs[k]) && !(int8 && k == 1)) return refused(layer.inputs[k], layer.name);
+    }
+    if (packed(layer.residual)) return refused(layer.residual, layer.name);
+  }
+  for (const ValueId id : network.outputs) {
+    if (packed(id)) return refused(id, "the output list");
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<> check_quantization(const NetworkDefinition& network) {
+  FOVEA_TRY(check_packed_weights(network));
   const Quantization& quantization = network.quantization;
   if (quantization.empty()) return {};
   if (quantization.values.size() != network.values.size() ||

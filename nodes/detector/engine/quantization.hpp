@@ -22,8 +22,13 @@
 
 namespace fovea::engine {
 
+struct Constant;
 struct Layer;
 struct NetworkDefinition;
+
+// Bounds of every scale; beyond them a product of scales could leave f32.
+inline constexpr float kSmallestScale = 1e-9F;
+inline constexpr float kLargestScale = 1e9F;
 
 // Affine 8-bit grid: real = (code - zero_point) * scale. Scale 0 = none.
 struct QuantizationGrid {
@@ -75,6 +80,16 @@ struct QuantizedWeights {
 };
 // REQUIRES: finite weights, a multiple of `out_channels` of them, output channels outermost.
 QuantizedWeights quantize_weights(std::span<const float> weights, std::int64_t out_channels);
+
+// The same as constants: packed() or plain f32, the other's numbers but for rounding. REQUIRES:
+// what quantize_weights() does; packed weights.
+Constant pack_weights(const Constant& weights);
+Constant unpack_weights(const Constant& packed);
+// Packs the weights that only kInt8 convolutions read, in place: a quarter of the memory and of the
+// plan's file, and nothing to compute when the plan is loaded. REQUIRES: check_quantization().
+void pack_weights(NetworkDefinition& network);
+// All weights plain again, for providers without 8-bit kernels.
+void unpack_weights(NetworkDefinition& network);
 
 // True if `layer` writes what it reads, moved or the maximum of it: channel-wise Concat and Split,
 // MaxPool, and Resize that repeats every pixel 2 x 2 times; on f32 [N, C, H, W].

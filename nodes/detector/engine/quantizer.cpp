@@ -150,6 +150,7 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
   checked.quantization = result;
   FOVEA_TRY(check_quantization(checked));
   lowered.quantization = std::move(result);
+  pack_weights(lowered);
   return {};
 }
 

@@ -25,10 +25,10 @@ struct QuantizationChoice {
 // "percentile", "mse exact-activations lifted a,b": for people and keys.
 std::string to_string(const QuantizationChoice& choice);
 
-// Gives `lowered` its grids and precisions. Grids of the model's own (own_grids) go before the
-// table's ranges; a layer that the table lacks has exact activations, and an error unless the model
-// says what it writes. Values that no kInt8 convolution reads or writes keep
-// f32. Errors: kInvalidArgument if the table is not this network's, naming the layer.
+// Gives `lowered` its grids, precisions and packed weights. Grids of the model's own (own_grids) go
+// before the table's ranges; a layer that the table lacks has exact activations, and an error
+// unless the model says what it writes. Values that no kInt8 convolution reads or writes keep f32.
+// Errors: kInvalidArgument if the table is not this network's, naming the layer.
 Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
                   const QuantizationChoice& choice = {});
 

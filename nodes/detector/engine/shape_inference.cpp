@@ -383,6 +383,7 @@ Result<KnownValues> infer_known_values(NetworkDefinition& network, std::int64_t 
       const ValueId id = layer.inputs[i];
       if (id == kNoValue) continue;
       const Constant* contents = known[static_cast<std::size_t>(id)].get();
+      if (contents != nullptr && contents->packed()) contents = nullptr;  // codes, not numbers
       infos[i] = {network.value(id).dtype, network.value(id).dims, contents};
       inputs[i] = &infos[i];
       all_known = all_known && contents != nullptr;

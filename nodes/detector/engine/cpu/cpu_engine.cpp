@@ -154,6 +154,7 @@ Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered,
     auto native = native::load(lowered, info, {.tactics = tactics});
     if (native) return std::shared_ptr<const Engine>(std::move(*native));
     if (!lowered.quantization.empty()) info.precision = "fp32";  // what will run
+    unpack_weights(lowered);
     FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
     program.declined.insert(program.declined.begin(), "own kernels: " + native.error().message);
     return std::make_shared<const CpuEngineImpl>(std::move(program), std::move(info));

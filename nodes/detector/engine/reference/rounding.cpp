@@ -34,16 +34,11 @@ void round_weights(NetworkDefinition& network) {
   if (network.quantization.empty()) return;
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     if (network.quantization.layers[i].precision != Precision::kInt8) continue;
-    auto weights = std::make_shared<Constant>(*network.value(network.layers[i].inputs[1]).constant);
-    const std::int64_t channels = weights->dims[0];
-    const QuantizedWeights quantized = quantize_weights(floats(*weights), channels);
-    const std::size_t per_channel = quantized.codes.size() / static_cast<std::size_t>(channels);
-    for (std::size_t w = 0; w < quantized.codes.size(); ++w) {
-      weights->data<float>()[w] =
-          static_cast<float>(quantized.codes[w]) * quantized.scales[w / per_channel];
-    }
+    const Constant& weights = *network.value(network.layers[i].inputs[1]).constant;
+    auto plain = std::make_shared<const Constant>(
+        unpack_weights(weights.packed() ? weights : pack_weights(weights)));
     // Not in place: another layer may read the same constant in f32.
-    const ValueId rounded = network.add_constant(network.layers[i].name + ":s8", weights);
+    const ValueId rounded = network.add_constant(network.layers[i].name + ":s8", std::move(plain));
     network.layers[i].inputs[1] = rounded;
     network.quantization.values.resize(network.values.size());
   }

@@ -92,7 +92,7 @@ bool Analysis::is_convolution(const Layer& layer) const {
   if (!pictures({layer.inputs[0]}) || !pictures(layer.outputs)) return false;
   if (layer.residual != kNoValue && !pictures({layer.residual})) return false;
   const Constant* weights = constant(layer, 1);
-  if (weights == nullptr || weights->dtype != DataType::kFloat32 || weights->dims.size() != 4) {
+  if (weights == nullptr || weights->type() != DataType::kFloat32 || weights->dims.size() != 4) {
     return false;
   }
   const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;

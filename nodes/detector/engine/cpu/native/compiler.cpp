@@ -186,20 +186,19 @@ class Compiler {
     }
     spec.source = from.surface;
 
-    QuantizedWeights quantised_weights;
-    const std::span<const float> values(weights.data<float>(),
-                                        static_cast<std::size_t>(weights.size()));
+    const auto count = static_cast<std::size_t>(weights.size());
+    Constant packed;
     if (spec.compute == DataType::kUint8) {
-      quantised_weights = quantize_weights(values, spec.out_channels);
-      spec.s8_weights = quantised_weights.codes;
-      spec.weight_scales = quantised_weights.scales;
+      packed = weights.packed() ? weights : pack_weights(weights);
+      spec.s8_weights = {std::as_const(packed).data<std::int8_t>(), count};
+      spec.weight_scales = packed.scales;
       const QuantizationGrid grid = quantization(i).pre_activation;
       if (grid) {
         spec.pre_activation = kernels::Grid{grid.scale, grid.zero_point};
         spec.end_values = {quantization(i).low_value, quantization(i).high_value};
       }
     } else {
-      spec.weights = values;
+      spec.weights = {weights.data<float>(), count};
     }
     if (bias != nullptr) spec.bias = {bias->data<float>(), static_cast<std::size_t>(bias->size())};
 

@@ -165,6 +165,12 @@ Result<std::unique_ptr<const FallbackFactory>> make_fallback(const NetworkDefini
                                                              const Layer& layer,
                                                              const KnownValues& known,
                                                              Storage& storage) {
+  for (const ValueId id : layer.inputs) {
+    const Constant* constant = id == kNoValue ? nullptr : network.value(id).constant.get();
+    if (constant != nullptr && constant->packed()) {  // a forged plan's
+      return fail(ErrorCode::kUnsupported, layer.name + " has packed weights and no kernel");
+    }
+  }
   const auto link = [&](ValueId id) {
     const Value& value = network.value(id);
     Link result{known[static_cast<std::size_t>(id)], value.dtype, value.dims, {}};
