@@ -1,177 +1,348 @@
-// Whole networks on the CPU: our own kernels in INT8, FP16 and f32 against oneDNN in f32, turn by
-// turn in one process, so that a busy machine disturbs all alike. Compare the ratios, which are of
-// the same rounds, rather than the milliseconds.
+// YOLOv8-like networks on the CPU: our kernels in INT8, FP16 and f32 against oneDNN, OpenCV's DNN
+// module and ONNX Runtime in f32. Every engine is a process of its own; they take turns, the others
+// stopped, so that a busy machine disturbs all alike. Compare the ratios, which are of the same
+// rounds, rather than the milliseconds.
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
+#include <cmath>
 #include <cstring>
+#include <fstream>
 #include <memory>
-#include <random>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
+#include <fmt/chrono.h>
 #include <fmt/core.h>
-#include <unistd.h>
+#include <sched.h>
 
+#include "bench/engine/contestant.hpp"
+#include "bench/engine/contestant_process.hpp"
+#include "bench/engine/report.hpp"
+#include "bench/engine/rival_model.hpp"
+#include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/calibrator.hpp"
-#include "nodes/detector/engine/cpu/cpu_engine.hpp"
-#include "nodes/detector/engine/onnx_parser.hpp"
-#include "nodes/detector/engine/passes/passes.hpp"
-#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
 
-namespace fovea::engine {
+namespace fovea::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+namespace fs = std::filesystem;
 
-double milliseconds(Clock::duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-struct AlignedDelete {
-  void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
+struct Options {
+  fs::path model = "config/models/yolov8n_demo_dynamic.onnx";
+  fs::path calibration;
+  fs::path keep;
+  std::vector<int> threads = {1, 2};
+  std::vector<int> cpus;
+  std::size_t rounds = 15;
+  std::size_t runs = 5;
+  bool busy = false;
+  bool json = false;
 };
-using AlignedMemory = std::unique_ptr<std::byte[], AlignedDelete>;
-AlignedMemory allocate(std::size_t bytes) {
-  return AlignedMemory(new (std::align_val_t{64}) std::byte[bytes]);
+
+constexpr const char* kOnednn = "oneDNN f32";
+constexpr const char* kOnnxRuntime = "ONNX Runtime f32";
+constexpr const char* kOwnF32 = "own f32";
+
+// What takes part, and how far its outputs' magnitude may be from own f32's; 0 = not comparable.
+struct Entry {
+  std::string name;
+  std::string scope;
+  std::string program;
+  fs::path model;
+  double tolerance = 0;
+};
+
+struct Line {
+  std::size_t height = 0;  // of the picture
+  std::size_t width = 0;
+  std::vector<Entry> entries;
+  std::vector<std::string> notices;
+};
+
+Result<std::shared_ptr<const engine::CalibrationTable>> calibration_table(
+    const Options& options, const engine::Plan& plan) {
+  fs::path file = options.calibration;
+  if (file.empty()) file = fs::path(options.model).replace_extension(".calibration.json");
+  if (std::ifstream in(file); in) {
+    std::ostringstream text;
+    text << in.rdbuf();
+    FOVEA_ASSIGN(auto table, engine::calibration_from_json(text.str()));
+    return std::make_shared<const engine::CalibrationTable>(std::move(table));
+  }
+  if (!options.calibration.empty()) {
+    return fail(ErrorCode::kNotFound, options.calibration.string() + ": no such file");
+  }
+  // Times do not depend on the ranges.
+  const auto source = [&](std::size_t, std::span<std::byte> to) -> Result<> {
+    const auto& dims = plan.network.value(plan.network.inputs[0]).dims;
+    const auto pixels =
+        picture(static_cast<std::size_t>(dims[1]), static_cast<std::size_t>(dims[2]));
+    std::memcpy(to.data(), pixels.data(), to.size());
+    return {};
+  };
+  FOVEA_ASSIGN(auto table, engine::calibrate(plan.network, engine::kLeastCalibrationPictures,
+                                             source, {.model_hash = plan.model_hash}));
+  return std::make_shared<const engine::CalibrationTable>(std::move(table));
 }
 
-// Noise: times do not depend on the numbers.
-Result<> paint(std::size_t index, std::span<std::byte> picture) {
-  std::mt19937 random(static_cast<unsigned>(index));
-  for (std::byte& byte : picture) byte = static_cast<std::byte>(random() & 0xFF);
+// Writes every engine's model into `folder`.
+Result<Line> line_up(const Options& options, const fs::path& folder) {
+  Line line;
+  const auto save = [&](const engine::Plan& plan, const std::string& name) -> Result<fs::path> {
+    const fs::path file = folder / (name + ".plan");
+    FOVEA_TRY(engine::save_plan(plan, file.string()));
+    return file;
+  };
+  constexpr const char* kOwn = "fovea-bench-engine-own";
+  constexpr const char* kOwnScope = "u8 picture to raw maps";
+  FOVEA_ASSIGN(engine::Plan f32, engine::build_plan(options.model, {}));
+  if (f32.network.head.kind != engine::HeadKind::kDfl) {
+    return fail(ErrorCode::kUnsupported,
+                options.model.string() + ": the bench needs the head of YOLOv8 or 11");
+  }
+  FOVEA_ASSIGN(fs::path file, save(f32, "f32"));
+  line.entries.push_back({kOwnF32, kOwnScope, kOwn, file, 0.001});
+
+  if (engine::kernels::cpu_features().avx512_fp16) {
+    engine::Plan f16 = f32;
+    f16.precision = "int8";  // the format's name for "layer by layer"
+    f16.network.quantization.values.resize(f16.network.values.size());
+    f16.network.quantization.layers.resize(f16.network.layers.size(),
+                                           {engine::Precision::kFp16, {}});
+    FOVEA_ASSIGN(file, save(f16, "f16"));
+    line.entries.push_back({"own f16", kOwnScope, kOwn, file, 0.01});
+  } else {
+    line.notices.push_back("own f16: this CPU, or FOVEA_ISA, has no f16 arithmetic (AVX512-FP16)");
+  }
+
+  if (engine::kernels::cpu_features().avx512_vnni) {
+    engine::BuilderConfig config;
+    config.precision = "int8";
+    FOVEA_ASSIGN(config.calibration, calibration_table(options, f32));
+    FOVEA_ASSIGN(const engine::Plan int8, engine::build_plan(options.model, config));
+    FOVEA_ASSIGN(file, save(int8, "int8"));
+    line.entries.push_back({"own int8", kOwnScope, kOwn, file, 0.2});
+  } else {
+    line.notices.push_back("own int8: this CPU, or FOVEA_ISA, has no AVX512-VNNI");
+  }
+
+  engine::Plan onednn = f32;
+  onednn.provider = "onednn";
+  FOVEA_ASSIGN(file, save(onednn, "onednn"));
+  line.entries.push_back({kOnednn, kOwnScope, kOwn, file, 0.001});
+
+  const auto& dims = f32.network.value(f32.network.inputs[0]).dims;
+  line.height = static_cast<std::size_t>(dims[1]);
+  line.width = static_cast<std::size_t>(dims[2]);
+  RivalModel whole{{1, 3, dims[1], dims[2]}, {}, folder / "whole.onnx"};
+  RivalModel cut{whole.input, {}, folder / "cut.onnx"};
+  for (const engine::ValueId output : f32.network.outputs) {
+    for (const engine::Layer& layer : f32.network.layers) {
+      if (layer.outputs[0] == output) cut.ends.push_back(layer.name);
+    }
+  }
+  FOVEA_TRY(write_rival_model(options.model, whole));
+  FOVEA_TRY(write_rival_model(options.model, cut));
+  constexpr const char* kCutScope = "f32 planes to raw maps";
+  line.entries.push_back(
+      {"OpenCV DNN f32, head cut", kCutScope, "fovea-bench-engine-opencv", cut.file, 0.001});
+#ifdef FOVEA_WITH_ONNXRUNTIME
+  constexpr const char* kRuntime = "fovea-bench-engine-onnxruntime";
+  line.entries.push_back({kOnnxRuntime, "f32 planes to output0", kRuntime, whole.file, 0});
+  line.entries.push_back({"ONNX Runtime f32, head cut", kCutScope, kRuntime, cut.file, 0.001});
+#else
+  line.notices.push_back("ONNX Runtime: not built in; configure with -DFOVEA_ORT_ROOT=FOLDER");
+#endif
+  return line;
+}
+
+struct Player {
+  Entry entry;
+  std::unique_ptr<ContestantProcess> process;
+  double first_ms = 0;
+  std::vector<double> quiet;  // medians by round
+  std::vector<double> busy;
+};
+
+double median(std::vector<double> values) { return spread_of(std::move(values)).median; }
+
+Result<Player> start(const Entry& entry, const Line& line, int threads) {
+  constexpr int kStarts = 5;  // the first of which reads files and libraries from disk
+  Player player{entry, nullptr, 0, {}, {}};
+  const fs::path program = fs::canonical("/proc/self/exe").parent_path() / entry.program;
+  std::vector<double> first_ms;
+  for (int i = 0; i < kStarts; ++i) {
+    player.process.reset();
+    auto process =
+        ContestantProcess::start(program, {entry.model.string(), threads, line.height, line.width});
+    if (!process) return fail(process.error().with_context(entry.name));
+    player.process = std::move(*process);
+    first_ms.push_back(player.process->first_ms());
+  }
+  player.first_ms = median(first_ms);
+  return player;
+}
+
+// Engines that compute something else would win easily.
+Result<> compare_magnitudes(const std::vector<Player>& players) {
+  const double expected = players.front().process->magnitude();  // own f32
+  for (const Player& player : players) {
+    const double found = player.process->magnitude();
+    if (player.entry.tolerance > 0 &&
+        !(std::abs(found - expected) <= player.entry.tolerance * expected)) {
+      return fail(ErrorCode::kInternal,
+                  fmt::format("{}: the raw maps' mean magnitude is {}, own f32's is {}",
+                              player.entry.name, found, expected));
+    }
+  }
   return {};
 }
 
-struct Contestant {
-  std::string name;
-  double load_ms = 0;
-  std::shared_ptr<const Engine> engine;
-  std::unique_ptr<ExecutionContext> context;
-  std::vector<AlignedMemory> memory;
-  std::vector<void*> outputs;
-  const void* input = nullptr;
-  std::vector<double> times;
-  std::vector<std::chrono::nanoseconds> layer_times;
+std::vector<double> divide(const std::vector<double>& a, const std::vector<double>& b) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < a.size(); ++i) ratios.push_back(a[i] / b[i]);
+  return ratios;
+}
 
-  Result<> prepare(const Provider& provider, const NetworkDefinition& network,
-                   std::int32_t threads) {
-    const auto start = Clock::now();
-    FOVEA_ASSIGN(EngineInfo info, describe_engine(network, provider.name, {.threads = threads}));
-    FOVEA_ASSIGN(engine, provider.load(network, std::move(info)));
-    FOVEA_ASSIGN(context, engine->create_execution_context());
-    load_ms = milliseconds(Clock::now() - start);
-    const std::size_t bytes = engine->info().input.bytes;
-    memory.push_back(allocate(bytes));
-    FOVEA_TRY(paint(0, {memory.back().get(), bytes}));
-    input = memory.back().get();
-    for (const TensorSpec& output : engine->info().outputs) {
-      memory.push_back(allocate(output.bytes));
-      outputs.push_back(memory.back().get());
-    }
-    return {};
+Figures figures_of(const Player& player, const std::vector<Player>& players, int threads) {
+  Figures figures;
+  figures.name = player.entry.name;
+  figures.scope = player.entry.scope;
+  figures.threads = threads;
+  figures.ms = spread_of(player.quiet);
+  for (const Player& other : players) {
+    const auto over = [&] { return spread_of(divide(other.quiet, player.quiet)); };
+    if (other.entry.name == kOnednn) figures.over_onednn = over();
+    if (other.entry.name == kOnnxRuntime) figures.over_onnxruntime = over();
   }
-  Result<> run(bool count) {
-    const BatchItem item{input, outputs};
-    const auto start = Clock::now();
-    FOVEA_TRY(context->execute({&item, 1}));
-    if (count) times.push_back(milliseconds(Clock::now() - start));
-    return {};
+  figures.first_ms = player.first_ms;
+  figures.peak_rss_mb = player.process->peak_rss_mb();
+  if (!player.busy.empty()) {
+    figures.busy_ms = spread_of(player.busy);
+    figures.slow_down = spread_of(divide(player.busy, player.quiet));
+  }
+  return figures;
+}
+
+Result<> measure(const Options& options, const Line& line, int threads, Report& report) {
+  std::vector<Player> players;
+  for (const Entry& entry : line.entries) {
+    FOVEA_ASSIGN(Player player, start(entry, line, threads));
+    players.push_back(std::move(player));
+  }
+  FOVEA_TRY(compare_magnitudes(players));
+  // With a CPU to spare there is nothing to compete for.
+  const bool busy = options.busy && static_cast<std::size_t>(threads) >= report.cpus;
+  const BusyProcess competitor;
+  for (std::size_t round = 0; round < options.rounds; ++round) {
+    for (Player& player : players) {
+      FOVEA_ASSIGN(std::vector<double> times, player.process->turn(options.runs));
+      player.quiet.push_back(median(std::move(times)));
+      if (!busy) continue;
+      competitor.set_running(true);
+      auto disturbed = player.process->turn(options.runs);
+      competitor.set_running(false);
+      if (!disturbed) return fail(disturbed.error());
+      player.busy.push_back(median(std::move(*disturbed)));
+    }
+  }
+  for (const Player& player : players) {
+    report.figures.push_back(figures_of(player, players, threads));
+  }
+  return {};
+}
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown CPU";
+}
+
+Result<> pin(const std::vector<int>& cpus) {
+  if (cpus.empty()) return {};
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &set);
+  if (::sched_setaffinity(0, sizeof set, &set) != 0) {
+    return fail_errno(ErrorCode::kInvalidArgument, "--cpus");
+  }
+  return {};
+}
+
+// Plans and copies of the model, gone with the bench unless they are to be kept.
+struct Folder {
+  fs::path path;
+  bool kept = false;
+
+  ~Folder() {
+    std::error_code ignored;
+    if (!kept) fs::remove_all(path, ignored);
   }
 };
 
-void print_layers(const Contestant& contestant, std::size_t rounds) {
-  const auto cpu = std::dynamic_pointer_cast<const CpuEngine>(contestant.engine);
-  if (!cpu || contestant.layer_times.empty()) return;
-  const auto layers = cpu->layers();
-  fmt::print("\n{}, microseconds a run:\n", contestant.name);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    fmt::print(
-        "{:9.1f}  {:40} {}\n",
-        static_cast<double>(contestant.layer_times[i].count()) / 1e3 / static_cast<double>(rounds),
-        layers[i].layer, layers[i].implementation);
+Result<> run(const Options& options) {
+  FOVEA_TRY(pin(options.cpus));
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  ::sched_getaffinity(0, sizeof set, &set);
+  Folder folder{options.keep, !options.keep.empty()};
+  if (!folder.kept) {
+    std::string name = (fs::temp_directory_path() / "fovea-bench-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) return fail_errno(ErrorCode::kInternal, name);
+    folder.path = name;
   }
-}
+  fs::create_directories(folder.path);
+  FOVEA_ASSIGN(const Line line, line_up(options, folder.path));
 
-Result<> measure(const std::string& model, std::int32_t threads, std::size_t rounds, bool profile) {
-  FOVEA_ASSIGN(NetworkDefinition network, parse_onnx(model));
-  FOVEA_ASSIGN(network, lower(std::move(network)));
-  NetworkDefinition int8 = network;
-  FOVEA_ASSIGN(const auto table,
-               calibrate(network, kLeastCalibrationPictures, paint, {.threads = threads}));
-  FOVEA_TRY(quantize(int8, table));
-  FOVEA_TRY(infer_shapes(int8, 1));
-  FOVEA_TRY(infer_shapes(network, 1));
-  NetworkDefinition half = network;
-  half.quantization.values.resize(half.values.size());
-  half.quantization.layers.resize(half.layers.size(), {Precision::kFp16, {}});
-
-  std::vector<Contestant> contestants(4);
-  contestants[0].name = "oneDNN f32";
-  FOVEA_TRY(contestants[0].prepare(kOnednnProvider, network, threads));
-  contestants[1].name = "own f32";
-  FOVEA_TRY(contestants[1].prepare(kCpuProvider, network, threads));
-  contestants[2].name = "own f16";
-  FOVEA_TRY(contestants[2].prepare(kCpuProvider, half, threads));
-  contestants[3].name = "own int8";
-  FOVEA_TRY(contestants[3].prepare(kCpuProvider, int8, threads));
-  constexpr std::size_t kWarmUp = 3;
-  for (std::size_t round = 0; round < rounds + kWarmUp; ++round) {
-    for (Contestant& contestant : contestants) {
-      if (profile && round == kWarmUp) {
-        const auto cpu = std::dynamic_pointer_cast<const CpuEngine>(contestant.engine);
-        contestant.layer_times.resize(cpu ? cpu->layers().size() : 0);
-        if (!contestant.context->record_layer_times(contestant.layer_times)) {
-          contestant.layer_times.clear();
-        }
-      }
-      FOVEA_TRY(contestant.run(round >= kWarmUp));
-    }
-  }
-  fmt::print("threads {}\n{:12} {:>10} {:>10} {:>10} {:>12}\n", threads, "", "median ms", "min ms",
-             "load ms", "x oneDNN f32");
-  for (const Contestant& contestant : contestants) {
-    std::vector<double> ratios;
-    for (std::size_t i = 0; i < rounds; ++i) {
-      ratios.push_back(contestants[0].times[i] / contestant.times[i]);
-    }
-    fmt::print("{:12} {:10.2f} {:10.2f} {:10.1f} {:12.2f}\n", contestant.name,
-               median(contestant.times),
-               *std::min_element(contestant.times.begin(), contestant.times.end()),
-               contestant.load_ms, median(ratios));
-  }
-  for (const Contestant& contestant : contestants) print_layers(contestant, rounds);
+  Report report;
+  report.date = fmt::format(
+      "{:%F %H:%M} UTC",
+      fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+  report.cpu = cpu_name();
+  report.cpus = static_cast<std::size_t>(CPU_COUNT(&set));
+  report.model = options.model.filename().string();
+  report.isa = engine::kernels::to_string(engine::kernels::cpu_features());
+  report.rounds = options.rounds;
+  report.runs = options.runs;
+  report.notices = line.notices;
+  for (const int threads : options.threads) FOVEA_TRY(measure(options, line, threads, report));
+  fmt::print("{}", options.json ? to_json(report) : to_table(report));
   return {};
 }
 
 }  // namespace
-}  // namespace fovea::engine
+}  // namespace fovea::bench
 
 int main(int argc, char** argv) {
-  // OpenMP reads its environment before main(), so that this needs a second start.
-  if (std::getenv("GOMP_SPINCOUNT") == nullptr && std::getenv("OMP_WAIT_POLICY") == nullptr) {
-    ::setenv("GOMP_SPINCOUNT", fovea::engine::kSpinCount, 1);
-    ::execv("/proc/self/exe", argv);
-  }
-  CLI::App app("Times whole networks on the CPU, own kernels against oneDNN");
-  std::string model = "config/models/yolov8n_demo_dynamic.onnx";
-  std::vector<std::int32_t> threads = {1, 2};
-  std::size_t rounds = 40;
-  bool profile = false;
-  app.add_option("model", model, "ONNX file")->capture_default_str();
-  app.add_option("--threads", threads, "Thread counts to measure")->delimiter(',');
-  app.add_option("--rounds", rounds, "Runs of each, turn by turn")->check(CLI::Range(1, 1000000));
-  app.add_flag("--profile", profile, "Time every step of our own kernels as well");
+  CLI::App app(
+      "Times YOLOv8-like networks on the CPU: our kernels against oneDNN, OpenCV DNN and ONNX "
+      "Runtime");
+  fovea::bench::Options options;
+  app.add_option("model", options.model, "ONNX file")->capture_default_str();
+  app.add_option("--calibration", options.calibration,
+                 "Calibration table of it (default: MODEL.calibration.json, else noise)");
+  app.add_option("--threads", options.threads, "Thread counts to measure")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 256));
+  app.add_option("--cpus", options.cpus, "CPUs to use (default: all that the bench may)")
+      ->delimiter(',')
+      ->check(CLI::Range(0, CPU_SETSIZE - 1));
+  app.add_option("--rounds", options.rounds, "Turns of each engine")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app.add_option("--runs", options.runs, "Inferences in a turn, after one that wakes the engine up")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_flag("--busy", options.busy,
+               "Also with one busy process on the CPUs, where the threads fill them");
+  app.add_option("--keep", options.keep, "Keep the plans and models in this folder");
+  app.add_flag("--json", options.json, "JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
-  for (const std::int32_t count : threads) {
-    if (auto done = fovea::engine::measure(model, count, rounds, profile); !done) {
-      fmt::print(stderr, "{}\n", done.error().message);
-      return 1;
-    }
+  if (auto done = fovea::bench::run(options); !done) {
+    fmt::print(stderr, "{}\n", done.error().message);
+    return 1;
   }
 }
