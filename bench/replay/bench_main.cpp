@@ -8,14 +8,19 @@
 
 #include "bench/replay/compare.hpp"
 #include "bench/replay/replay_command.hpp"
+#include "bench/replay/rivals.hpp"
+#include "bench/replay/sweep.hpp"
 #include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
 namespace {
 
+constexpr double kPeakLoss = 0.05;
+
 struct ReplayOptions {
   CommonOptions common;
   bool peak = false;
+  bool rivals = false;
 };
 
 Result<> replay(ReplayOptions& options) {
@@ -23,9 +28,10 @@ Result<> replay(ReplayOptions& options) {
   FOVEA_ASSIGN(Report report, begin_report(options.common));
   FOVEA_ASSIGN(const auto runs, run_all(options.common.config));
   evaluate(report, runs);
-  if (options.peak) {
-    FOVEA_ASSIGN(report.peak, find_peak(options.common.config, 0.05));
+  if (options.peak || options.rivals) {
+    FOVEA_ASSIGN(report.peak, find_peak(options.common.config, kPeakLoss));
   }
+  if (options.rivals) report.rivals = measure_rivals(options.common.config, report.peak->total_fps);
   return deliver(report, options.common);
 }
 
@@ -73,6 +79,21 @@ CLI::App* add_compare(CLI::App& app, CompareFiles& files) {
   return command;
 }
 
+CLI::App* add_sweep(CLI::App& app, SweepOptions& options) {
+  CLI::App* command = app.add_subcommand(
+      "sweep", "Every combination of settings: speed, latency, cost, and accuracy with --data");
+  add_common_options(*command, options.common);
+  for (const char* name : {"--cameras", "--precision", "--model", "--batch"})
+    command->remove_option(command->get_option(name));
+  command->add_option("--cameras", options.cameras, "Numbers of cameras")->delimiter(',');
+  command->add_option("--precision", options.precisions, "fp32, int8, best")->delimiter(',');
+  command->add_option("--model", options.models, "ONNX files or names of shipped ones")
+      ->delimiter(',');
+  command->add_option("--batch", options.batches, "Most frames in one inference")->delimiter(',');
+  command->add_option("--data", options.data, "Labelled pictures: mAP beside the speed");
+  return command;
+}
+
 std::string joined(int argc, char** argv) {
   std::string text = "fovea bench";
   for (int i = 1; i < argc; ++i) {
@@ -94,6 +115,10 @@ int run(int argc, char** argv) {
   add_common_options(*replay_command, replay_options.common);
   replay_command->add_flag("--peak", replay_options.peak,
                            "Also search the highest rate at which less than 5 % is lost");
+  replay_command->add_flag("--rivals", replay_options.rivals,
+                           "Also measure what a user would otherwise write, against our peak");
+  SweepOptions sweep;
+  CLI::App* sweep_command = add_sweep(app, sweep);
   CompareFiles files;
   CLI::App* compare_command = add_compare(app, files);
   try {
@@ -107,8 +132,8 @@ int run(int argc, char** argv) {
     return *worse ? kExitFailed : kExitOk;
   }
   Executor::block_signals();
-  replay_options.common.command = joined(argc, argv);
-  const Result<> done = replay(replay_options);
+  replay_options.common.command = sweep.common.command = joined(argc, argv);
+  const Result<> done = sweep_command->parsed() ? run_sweep(sweep) : replay(replay_options);
   return done ? kExitOk : refuse(done.error());
 }
 

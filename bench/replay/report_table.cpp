@@ -142,12 +142,12 @@ std::string to_table(const Report& report) {
           fault.lost, fault.detail);
   }
   if (!report.sweep.empty()) {
-    text += fmt::format("\n{:<8}{:<11}{:<28}{:>6}{:>9}{:>9}{:>9}{:>12}{:>8}{:>7}  {}\n", "cameras",
+    text += fmt::format("\n{:<8}{:<11}{:<28}{:>6}{:>9}{:>9}{:>9}{:>14}{:>8}{:>7}  {}\n", "cameras",
                         "precision", "model", "batch", "1/s", "p50 ms", "p99 ms", "CPU ms/frame",
                         "lost %", "mAP", "front");
     for (const SweepPoint& point : report.sweep)
       text +=
-          fmt::format("{:<8}{:<11}{:<28}{:>6}{:>9.1f}{:>9.2f}{:>9.2f}{:>12.2f}{:>8.2f}{:>7}  {}\n",
+          fmt::format("{:<8}{:<11}{:<28}{:>6}{:>9.1f}{:>9.2f}{:>9.2f}{:>14.2f}{:>8.2f}{:>7}  {}\n",
                       point.cameras, point.precision, point.model, point.batch, point.fps,
                       point.p50_ms, point.p99_ms, point.cpu_ms_per_frame, 100 * point.loss,
                       point.map_50_95 ? fmt::format("{:.1f}", *point.map_50_95) : "-",

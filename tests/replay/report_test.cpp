@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bench/replay/svg_plot.hpp"
+#include "bench/replay/sweep.hpp"
 #include "tests/replay/made_report.hpp"
 
 namespace fovea::bench {
@@ -201,6 +202,28 @@ TEST(ReportPage, StandsAlone) {
     EXPECT_EQ(count(std::string("<") + tag + " ") + count(std::string("<") + tag + ">"),
               count(std::string("</") + tag + ">"))
         << tag;
+}
+
+SweepPoint point(double fps, double p50_ms, std::optional<double> map) {
+  SweepPoint made;
+  made.fps = fps;
+  made.p50_ms = p50_ms;
+  made.map_50_95 = map;
+  return made;
+}
+
+TEST(Sweep, TheFrontIsWhatNothingElseBeatsInBoth) {
+  std::vector<SweepPoint> points{point(20, 40, 13.2), point(90, 9, 12.7), point(80, 10, 12.0),
+                                 point(90, 9, 12.7), point(10, 80, 13.2)};
+  mark_front(points);
+  std::vector<bool> front;
+  for (const SweepPoint& each : points) front.push_back(each.on_front);
+  EXPECT_EQ(front, (std::vector<bool>{true, true, false, true, false}));
+
+  std::vector<SweepPoint> by_latency{point(20, 40, std::nullopt), point(90, 9, std::nullopt)};
+  mark_front(by_latency);
+  EXPECT_FALSE(by_latency[0].on_front);
+  EXPECT_TRUE(by_latency[1].on_front);
 }
 
 TEST(Plot, TicksAreRound) {

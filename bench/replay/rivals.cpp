@@ -1,0 +1,98 @@
+#include "bench/replay/rivals.hpp"
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "launch/child_process.hpp"
+#include "launch/install_paths.hpp"
+#include "nodes/runtime/executor.hpp"
+
+namespace fovea::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Kind {
+  const char* argument;
+  const char* name;
+  const char* what;
+};
+constexpr std::array<Kind, 3> kKinds{{
+    {"opencv", "OpenCV DNN",
+     "one process: VideoCapture, blobFromImage, OpenCV's DNN in f32, decoding and NMS"},
+    {"onnxruntime", "ONNX Runtime", "the same loop with ONNX Runtime in f32"},
+    {"copying", "copying ZeroMQ",
+     "our stages and engine in as many processes, payloads inside ZeroMQ messages"},
+}};
+
+std::string option_path(const std::string& uri) {
+  constexpr std::string_view kFile = "file://";
+  return uri.starts_with(kFile) && uri.find('?') == std::string::npos ? uri.substr(kFile.size())
+                                                                      : "";
+}
+
+// The last line of what the rival printed is its answer, or what it died of.
+nlohmann::json ask(const std::vector<std::string>& command) {
+  auto child = launch::ChildProcess::spawn(command, {});
+  if (!child) return {{"missing", child.error().message}};
+  std::string last;
+  const auto read = [&] { (*child)->read_output([&](std::string_view line) { last = line; }); };
+  while (!(*child)->reap()) {
+    read();
+    if (Executor::stop_signalled()) return {{"missing", "interrupted"}};
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  read();
+  auto answer = nlohmann::json::parse(last, nullptr, false);
+  if (!answer.is_object()) return {{"missing", last.empty() ? "it said nothing" : last}};
+  return answer;
+}
+
+Rival measure(const Kind& kind, const BenchConfig& config, double our_fps) {
+  Rival rival;
+  rival.name = kind.name;
+  rival.what = kind.what;
+  const fs::path program = launch::executable_directory() / "fovea-bench-rivals";
+  const std::string video = option_path(config.video);
+  if (!fs::exists(program)) {
+    rival.missing = "fovea-bench-rivals is not here; it lies in the build folder's bin/";
+    return rival;
+  }
+  if (video.empty()) {
+    rival.missing = "needs a video file";
+    return rival;
+  }
+  const nlohmann::json answer =
+      ask({program, kind.argument, "--video", video, "--model", config.model, "--cameras",
+           std::to_string(config.cameras), "--precision", config.precision, "--calibration",
+           config.calibration, "--score-threshold", fmt::format("{}", config.score_threshold),
+           "--warmup", fmt::format("{}", config.warmup_s), "--duration",
+           fmt::format("{}", config.duration_s)});
+  rival.missing = answer.value("missing", "");
+  rival.fps = answer.value("fps", 0.0);
+  rival.p50_ms = answer.value("p50_ms", 0.0);
+  rival.p99_ms = answer.value("p99_ms", 0.0);
+  rival.cpu_percent = answer.value("cpu_percent", 0.0);
+  rival.ratio = rival.fps > 0 ? our_fps / rival.fps : 0;
+  return rival;
+}
+
+}  // namespace
+
+std::vector<Rival> measure_rivals(const BenchConfig& config, double our_fps) {
+  std::vector<Rival> rivals;
+  for (const Kind& kind : kKinds) {
+    if (Executor::stop_signalled()) break;
+    fmt::print(stderr, "fovea bench: rival: {}\n", kind.name);
+    rivals.push_back(measure(kind, config, our_fps));
+  }
+  return rivals;
+}
+
+}  // namespace fovea::bench

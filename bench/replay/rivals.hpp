@@ -1,0 +1,17 @@
+// Measures the rivals that are built here, each in processes of its own, with nothing of ours
+// running.
+//
+// Thread safety: one call at a time.
+#pragma once
+
+#include <vector>
+
+#include "bench/replay/report.hpp"
+
+namespace fovea::bench {
+
+// `our_fps`: what the pipeline sustains. A rival that cannot be measured says why; that is no
+// error.
+std::vector<Rival> measure_rivals(const BenchConfig& config, double our_fps);
+
+}  // namespace fovea::bench
