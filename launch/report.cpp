@@ -22,9 +22,16 @@ Json camera_json(const CameraView& camera) {
   for (std::size_t i = 0; i < kDropReasons; ++i) {
     drops[std::string(to_string(static_cast<DropReason>(i)))] = camera.frames.drops[i];
   }
+  Json gaps = Json::object();
+  for (const auto& [node, gap] : camera.gaps) {
+    gaps[node] = {{"count", gap.count},
+                  {"frames", gap.frames},
+                  {"seconds", static_cast<double>(gap.milliseconds) / 1e3}};
+  }
   return {{"captured", camera.frames.captured},
           {"delivered", camera.frames.delivered},
           {"drops", drops},
+          {"restart_gaps", gaps},
           {"detections", Json(camera.detections)},
           {"latency_ms", quantiles(camera.latency)}};
 }

@@ -54,7 +54,10 @@ CameraView view_camera(const Readers& readers, const MetricsReader& source, cons
   std::vector<StageCounts> chain;
   for (auto type = kChain.rbegin(); type != kChain.rend(); ++type) {
     const MetricsReader* stage = find_stage(readers, *type, name);
-    if (stage != nullptr) chain.insert(chain.begin(), read_stage(*stage, name));
+    if (stage == nullptr) continue;
+    chain.insert(chain.begin(), read_stage(*stage, name));
+    const RestartGaps gaps = read_restart_gaps(*stage, name);
+    if (gaps.count > 0 || gaps.frames > 0) view.gaps[stage->node()] = gaps;
   }
   view.frames = account(chain, final);
   if (const MetricsReader* sink = find_stage(readers, "postprocess", name)) {

@@ -37,6 +37,7 @@ struct CameraView {
   std::string name;
   std::string source;  // "connected", "stalled", ...; the node's state while it is not active
   FrameAccount frames;
+  std::map<std::string, RestartGaps> gaps;          // by node, of those that were restarted
   LatencyView latency;                              // capture to published detections
   std::map<std::string, std::uint64_t> detections;  // by class
 };

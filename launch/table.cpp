@@ -169,6 +169,13 @@ std::vector<std::string> final_summary(const Snapshot& snapshot,
   lines.push_back(fmt::format("copied    {:.0f} bytes a frame", snapshot.bytes_copied_per_frame()));
   append_restarts(lines, nodes);
   for (const CameraView& camera : snapshot.cameras) {
+    for (const auto& [node, gap] : camera.gaps) {
+      lines.push_back(fmt::format("{}: {} was away {}x, {:.2f} s without a frame, {} frames lost",
+                                  camera.name, node, gap.count,
+                                  static_cast<double>(gap.milliseconds) / 1e3, gap.frames));
+    }
+  }
+  for (const CameraView& camera : snapshot.cameras) {
     if (camera.frames.balanced()) continue;
     lines.push_back(
         fmt::format("{}: the account does not add up ({} overcounted); please report this",

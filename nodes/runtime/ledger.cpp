@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/log.hpp"
 #include "nodes/runtime/metrics.hpp"
 
 namespace fovea {
@@ -14,6 +16,10 @@ constexpr std::string_view kIn = "frames_in";
 constexpr std::string_view kOut = "frames_out";
 constexpr std::string_view kDropped = "frames_dropped";
 constexpr std::string_view kTopicBase = "topic_base";
+constexpr std::string_view kLastFrame = "last_frame_ns";
+constexpr std::string_view kGaps = "restart_gaps";
+constexpr std::string_view kGapFrames = "restart_gap_frames";
+constexpr std::string_view kGapMs = "restart_gap_ms";
 
 // What outgoing counters cover must be visible to who reads `in` after them.
 constexpr auto kRelease = std::memory_order_release;
@@ -21,6 +27,8 @@ constexpr auto kAcquire = std::memory_order_acquire;
 
 constexpr std::array<std::string_view, kDropReasons> kReasonNames{
     "pool_exhausted", "lost", "superseded", "expired", "deadline", "error"};
+
+std::uint64_t now_ns() { return static_cast<std::uint64_t>(monotonic_ns()); }
 
 std::uint64_t less(std::uint64_t from, std::uint64_t what) { return from > what ? from - what : 0; }
 
@@ -32,15 +40,41 @@ std::string_view to_string(DropReason reason) {
 }
 
 StageLedger::StageLedger(MetricsPage& page, std::string_view camera)
-    : in_(&page.counter(kIn, camera)),
+    : camera_(camera),
+      in_(&page.counter(kIn, camera)),
       out_(&page.counter(kOut, camera)),
-      topic_base_(&page.counter(kTopicBase, camera)) {
+      topic_base_(&page.counter(kTopicBase, camera)),
+      last_frame_ns_(&page.counter(kLastFrame, camera)),
+      gaps_(&page.counter(kGaps, camera)),
+      gap_frames_(&page.counter(kGapFrames, camera)),
+      gap_ms_(&page.counter(kGapMs, camera)) {
   for (std::size_t i = 0; i < kDropReasons; ++i)
     drops_[i] = &page.counter(kDropped, camera, kReasonNames[i]);
-  if (const std::uint64_t held = in_process(); held > 0) drop(DropReason::kLost, held);
+  settled_ = in_process();
+  if (settled_ > 0) {
+    drop(DropReason::kLost, settled_);
+    gap_frames_->fetch_add(settled_, kRelease);
+  }
+  is_in_gap_ = last_frame_ns_->load(kAcquire) > 0;
 }
 
-std::uint64_t StageLedger::capture() { return in_->fetch_add(1, kRelease) + 1; }
+// The first frame after a restart is here; `missed` passed by while this stage was away.
+void StageLedger::end_gap(std::uint64_t missed) {
+  if (!is_in_gap_.exchange(false)) return;
+  const std::uint64_t ms = less(now_ns(), last_frame_ns_->load(kAcquire)) / 1'000'000;
+  gaps_->fetch_add(1, kRelease);
+  gap_frames_->fetch_add(missed, kRelease);
+  gap_ms_->fetch_add(ms, kRelease);
+  log_info("{}: back after a gap of {:.2f} s: {} frames lost, {} in process and {} while away",
+           camera_, static_cast<double>(ms) / 1e3, settled_ + missed, settled_, missed);
+}
+
+std::uint64_t StageLedger::capture() {
+  const std::uint64_t number = in_->fetch_add(1, kRelease) + 1;
+  end_gap(0);
+  last_frame_ns_->store(now_ns(), kRelease);
+  return number;
+}
 
 bool StageLedger::arrive(std::uint64_t topic_seq) {
   std::uint64_t in = in_->load(kAcquire);
@@ -55,7 +89,10 @@ bool StageLedger::arrive(std::uint64_t topic_seq) {
       continue;
     }
     if (in_->compare_exchange_weak(in, base + topic_seq, kRelease, kAcquire)) {
-      if (const std::uint64_t gap = topic_seq - last - 1; gap > 0) drop(DropReason::kLost, gap);
+      const std::uint64_t missed = topic_seq - last - 1;
+      if (missed > 0) drop(DropReason::kLost, missed);
+      end_gap(missed);
+      last_frame_ns_->store(now_ns(), kRelease);
       return true;
     }
   }
@@ -93,6 +130,11 @@ StageCounts read_stage(const MetricsReader& reader, std::string_view camera) {
   }
   counts.in = reader.value(kIn, camera);
   return counts;
+}
+
+RestartGaps read_restart_gaps(const MetricsReader& reader, std::string_view camera) {
+  return {reader.value(kGaps, camera), reader.value(kGapFrames, camera),
+          reader.value(kGapMs, camera)};
 }
 
 std::vector<std::string> ledger_cameras(const MetricsReader& reader) {

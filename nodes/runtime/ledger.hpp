@@ -5,7 +5,8 @@
 // and along the chain camera -> ... -> postprocess these add up to
 // captured = delivered + sum of drops over all stages. Counters live in the node's metrics page, so
 // they survive kill -9: a restarted node continues them, and what its predecessor held when it died
-// is settled as `lost`.
+// is settled as `lost`. A restarted stage also reports the gap, per camera, with its first frame:
+// in the log and in `restart_gaps`, `restart_gap_frames` and `restart_gap_ms`.
 //
 // Thread safety: a StageLedger may be updated by several threads of its node; one process per
 // stage.
@@ -64,11 +65,27 @@ class StageLedger {
   std::uint64_t in_process() const;
 
  private:
+  void end_gap(std::uint64_t missed);
+
+  std::string camera_;
   std::atomic<std::uint64_t>* in_ = nullptr;
   std::atomic<std::uint64_t>* out_ = nullptr;
   std::atomic<std::uint64_t>* topic_base_ =
       nullptr;  // `in` when the publisher began to count from 1
   std::array<std::atomic<std::uint64_t>*, kDropReasons> drops_{};
+  std::atomic<std::uint64_t>* last_frame_ns_ = nullptr;  // CLOCK_MONOTONIC
+  std::atomic<std::uint64_t>* gaps_ = nullptr;
+  std::atomic<std::uint64_t>* gap_frames_ = nullptr;
+  std::atomic<std::uint64_t>* gap_ms_ = nullptr;
+  std::uint64_t settled_ = 0;            // what the predecessor held
+  std::atomic<bool> is_in_gap_ = false;  // restarted, and no frame has come since
+};
+
+// What a stage's restarts cost one camera.
+struct RestartGaps {
+  std::uint64_t count = 0;
+  std::uint64_t frames = 0;        // lost because this stage was away; part of its `lost`
+  std::uint64_t milliseconds = 0;  // from the last frame before a restart to the first one after it
 };
 
 // One stage's counters as a reader sees them; indexed by DropReason.
@@ -84,6 +101,7 @@ struct StageCounts {
 // Zeros when the page knows no such camera. Reads `in` last, so a running stage never shows more
 // out than in.
 StageCounts read_stage(const MetricsReader& reader, std::string_view camera);
+RestartGaps read_restart_gaps(const MetricsReader& reader, std::string_view camera);
 // Cameras that have a ledger in this page, in order of registration.
 std::vector<std::string> ledger_cameras(const MetricsReader& reader);
 

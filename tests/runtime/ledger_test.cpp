@@ -11,8 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "nodes/runtime/metrics.hpp"
-#include "tests/support/test_domain.hpp"
 #include "tests/support/allocation_guard.hpp"
+#include "tests/support/test_domain.hpp"
 
 namespace fovea {
 namespace {
@@ -112,6 +112,32 @@ TEST_F(Ledger, NumbersGoOnAfterARestart) {
   EXPECT_EQ(ledger.in_process(), 0u);
   EXPECT_EQ(ledger.capture(), 4u);
   EXPECT_EQ(ledger.depart(), 2u);
+}
+
+TEST_F(Ledger, ARestartedStageReportsTheGapOfEachCameraOnce) {
+  {
+    const auto metrics = page();
+    StageLedger ledger(*metrics, "cam0"), idle(*metrics, "cam1");
+    ledger.arrive(1);
+    ledger.depart();
+    ledger.arrive(2);
+    ledger.arrive(4);  // lost on the way: no matter of a restart
+    metrics->keep();   // 2 and 4 die in process
+  }
+  const auto metrics = page();
+  StageLedger ledger(*metrics, "cam0"), idle(*metrics, "cam1");
+  const auto reader = std::move(MetricsReader::open(*domain_, "stage").value());
+  EXPECT_EQ(read_restart_gaps(*reader, "cam0").count, 0u) << "it is not back yet";
+  ledger.arrive(8);  // 5, 6 and 7 were sent while the stage was away
+  ledger.depart();
+  idle.arrive(3);  // its first frame ever
+  ledger.arrive(10);
+  const RestartGaps gaps = read_restart_gaps(*reader, "cam0");
+  EXPECT_EQ(gaps.count, 1u);
+  EXPECT_EQ(gaps.frames, 5u);
+  EXPECT_EQ(ledger.drops(DropReason::kLost), 7u);
+  EXPECT_EQ(read_restart_gaps(*reader, "cam1").count, 0u);
+  EXPECT_EQ(read_restart_gaps(*reader, "nobody").count, 0u);
 }
 
 TEST_F(Ledger, CamerasAreCountedApart) {
