@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 namespace fovea {
@@ -59,7 +60,7 @@ class Search {
   }
 
   Result<GuardTrial> measured(std::string step, const QuantizationChoice& choice, Extent extent) {
-    if (progress_) progress_("accuracy: " + step, 0.5);
+    if (progress_) progress_("accuracy: " + step, 0);
     GuardTrial trial{std::move(step), choice, extent, {}, lifted_macs(choice)};
     FOVEA_ASSIGN(trial.measured, measure_(choice, extent));
     report_.trials.push_back(trial);
@@ -218,6 +219,49 @@ Result<GuardReport> search_quantization(GuardReport report,
   report.trials.clear();
   report.accepted.reset();
   return Search(std::move(report), layers, measure, progress).run();
+}
+
+std::vector<std::string> summary(const GuardReport& report) {
+  const auto line = [&](std::string_view name, const Measurement& m) {
+    const std::string time = m.seconds > 0 ? fmt::format("  {:6.2f} ms", 1e3 * m.seconds) : "";
+    return report.labelled ? fmt::format("{:<5} mAP50-95 {:5.2f}  mAP50 {:5.2f}{}", name,
+                                         m.map50_95, m.map50, time)
+                           : fmt::format("{:<5} agreement {:5.1f}{}", name, m.agreement, time);
+  };
+  std::vector<std::string> lines = {fmt::format("accuracy on {} {} pictures:", report.pictures,
+                                                report.labelled ? "labelled" : "unlabelled"),
+                                    line("fp32", report.fp32)};
+  const GuardTrial* last = nullptr;
+  for (const GuardTrial& trial : report.trials) {
+    if (trial.extent != Extent::kAll) continue;
+    if (report.trials.size() > 1) {
+      lines.push_back(line("int8", trial.measured) + ": " + trial.step);
+    } else {
+      lines.push_back(line("int8", trial.measured));
+    }
+    last = &trial;
+  }
+  if (last != nullptr && report.labelled) {
+    lines.push_back(fmt::format("loss  {:.2f} +- {:.2f} points; {} is allowed", last->measured.loss,
+                                last->measured.half_width, report.options.max_map_loss));
+  } else if (last != nullptr) {
+    lines.push_back(fmt::format("{} is the least agreement allowed", report.options.min_agreement));
+  }
+  if (report.accepted) {
+    const QuantizationChoice& choice = report.trials[*report.accepted].choice;
+    if (choice.lifted.empty()) {
+      lines.push_back("lifted to fp32: nothing");
+    } else {
+      lines.push_back(
+          fmt::format("lifted to fp32, {:.1f} % of the work, as int8 throughout misses "
+                      "the budget: {}",
+                      report.trials[*report.accepted].lifted_macs, fmt::join(choice.lifted, ", ")));
+    }
+    if (choice.exact_activations) {
+      lines.push_back("activations are exact, which takes about an eighth longer");
+    }
+  }
+  return lines;
 }
 
 std::string to_json(const GuardReport& report) {

@@ -61,12 +61,17 @@ struct GuardReport {
 };
 
 // `report` comes with labelled, pictures and fp32 filled in; search_quantization() fills in the
-// rest. A report without `accepted` means that int8 is refused. Errors: `measure`'s.
+// rest. `progress` hears each step's name before it is measured. A report without `accepted` means
+// that int8 is refused. Errors: `measure`'s.
 Result<GuardReport> search_quantization(GuardReport report,
                                         const std::vector<engine::QuantizableLayer>& layers,
                                         const GuardOptions& options, const Measure& measure,
                                         const engine::Progress& progress = {});
 
 std::string to_json(const GuardReport& report);
+
+// What was measured and what was given up for it, line by line, for people. Times are those of this
+// machine, now; they are no part of to_json(), for equal builds have equal bytes.
+std::vector<std::string> summary(const GuardReport& report);
 
 }  // namespace fovea

@@ -117,7 +117,8 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
 }
 
 Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine> candidate,
-                                           Extent extent) const {
+                                           Extent extent,
+                                           const std::function<void(double)>& advance) const {
   FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(candidate)));
   const std::size_t all = set_.pictures.size();
   const std::size_t count = extent == Extent::kAll ? all : std::min(all, kRankingPictures);
@@ -128,6 +129,7 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
   std::size_t logits = 0;
   Measurement result;
   for (std::size_t i = 0; i < count; ++i) {
+    if (advance) advance(static_cast<double>(i) / static_cast<double>(count));
     const std::size_t index = i * all / count;  // spread over the set
     const LabelledPicture& labelled = set_.pictures[index];
     const Reference& reference = references_[index];

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,8 +34,10 @@ class AccuracyMeter {
   static Result<AccuracyMeter> create(std::shared_ptr<const engine::Engine> fp32, SampleSet set,
                                       PictureReader reader, const engine::Progress& progress = {});
 
-  // Of the same network. Errors: the engine's and the reader's.
-  Result<Measurement> measure(std::shared_ptr<const engine::Engine> candidate, Extent extent) const;
+  // Of the same network. `advance` is called with the part that is done. Errors: the engine's and
+  // the reader's.
+  Result<Measurement> measure(std::shared_ptr<const engine::Engine> candidate, Extent extent,
+                              const std::function<void(double done)>& advance = {}) const;
 
   bool labelled() const { return set_.labelled; }
   std::size_t pictures() const { return set_.pictures.size(); }

@@ -40,6 +40,9 @@ class DetectorNode final : public Node {
     p.add("calibration", &calibration_,
           "For int8 and best: folder of pictures from where the detector runs, or the table that "
           "`fovea engine build --calib-cache` made from one");
+    p.add("verify", &verify_,
+          "For int8 and best: folder of pictures to measure accuracy on, better labelled (images/, "
+          "labels/, classes.txt); empty = the calibration pictures");
     p.add("build", &build_,
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
           "beside; or auto: beside where building takes long")
@@ -156,6 +159,7 @@ class DetectorNode final : public Node {
                      : static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
     request.plan.config.keep_output0 = keep_output0_;
     request.calibration = calibration_;
+    request.verify = verify_;
     request.cache_dir = cache_dir_;
     request.mode = build_ == "wait"     ? BuildMode::kWait
                    : build_ == "beside" ? BuildMode::kBeside
@@ -338,6 +342,7 @@ class DetectorNode final : public Node {
   std::string provider_ = "cpu";
   std::string precision_ = "fp32";
   std::string calibration_;
+  std::string verify_;
   std::string build_ = "auto";
   std::int64_t max_batch_ = 0;
   double max_delay_ms_ = 0;

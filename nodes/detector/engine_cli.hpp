@@ -95,8 +95,15 @@ void say(const JsonOption& json, const std::string& line);
 // "fovea-engine: error: ..." and the exit code for it.
 int report(const Error& error);
 
-// A line per stage on stderr, or a bar if stderr is a terminal.
+// A line on stderr, between those of a progress bar.
+void note(const std::string& text);
+
+// A line per stage on stderr, or a bar with the time left if stderr is a terminal.
+// After SIGINT or SIGTERM its next call ends the process with kExitInterrupted.
 engine::Progress progress_printer();
+// What a step of a longer work reports to, 0..1, as the part [from, to] of the whole, which must
+// outlive it.
+engine::Progress part_of(const engine::Progress& whole, double from, double to);
 // The same for a loop of known length: call with 0..total.
 class Bar {
  public:

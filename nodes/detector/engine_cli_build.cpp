@@ -76,6 +76,9 @@ struct BuildCommand {
     const CachedPlan& cached = *source.cached;
     const std::string where =
         (PlanCache(model.cache_dir).folder() / (cached.key + ".plan")).string();
+    if (const Json accuracy = accuracy_of(cached.plan); cached.hit && accuracy.is_object()) {
+      say(json, accuracy.value("verdict", ""));
+    }
     say(json, cached.hit ? fmt::format("{}: already built", where)
                          : fmt::format("{}: built in {:.2f} s ({})", where, cached.seconds,
                                        cached.reason));
@@ -95,6 +98,10 @@ struct BuildCommand {
   int run() const {
     if (end_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto code = save_engine.empty() ? to_cache() : to_file();
+    if (!code && interrupted) {
+      fmt::print(stderr, "interrupted; what was not finished is not kept\n");
+      return kExitInterrupted;
+    }
     return code ? *code : report(code.error());
   }
 };

@@ -2,6 +2,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -32,6 +33,19 @@ bool parse_size(const std::string& text, std::int32_t& width, std::int32_t& heig
   if (*result.ptr != 'x') return false;
   result = std::from_chars(result.ptr + 1, end, height);
   return result.ec == std::errc() && result.ptr == end && height >= 1;
+}
+
+// What is printed next takes the place of a progress bar, which is drawn again below.
+void clear_bar() {
+  if (::isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\x1b[K");
+}
+
+// Between two steps nothing is half written, so the process may end there.
+void end_if_interrupted() {
+  if (!interrupted) return;
+  fmt::print(stderr, "\ninterrupted; what was not finished is not kept\n");
+  std::fflush(nullptr);
+  std::_Exit(kExitInterrupted);
 }
 
 }  // namespace
@@ -111,7 +125,9 @@ Result<> JsonOption::write(const std::string& json) const {
 }
 
 void say(const JsonOption& json, const std::string& line) {
-  if (!json.on_stdout()) fmt::print("{}\n", line);
+  if (json.on_stdout()) return;
+  clear_bar();
+  fmt::print("{}\n", line);
 }
 
 int report(const Error& error) {
@@ -119,10 +135,22 @@ int report(const Error& error) {
   return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 
+void note(const std::string& text) {
+  clear_bar();
+  fmt::print(stderr, "{}\n", text);
+}
+
+engine::Progress part_of(const engine::Progress& whole, double from, double to) {
+  return [&whole, from, to](std::string_view stage, double done) {
+    if (whole) whole(stage, from + (to - from) * done);
+  };
+}
+
 engine::Progress progress_printer() {
   const bool terminal = ::isatty(STDERR_FILENO) != 0;
-  return [terminal, last_stage = std::string(), last_tenth = -1](std::string_view stage,
-                                                                 double done) mutable {
+  return [terminal, last_stage = std::string(), last_tenth = -1,
+          start = std::chrono::steady_clock::now()](std::string_view stage, double done) mutable {
+    end_if_interrupted();
     if (!terminal) {
       // A line per stage and tenth of it.
       const int tenth = static_cast<int>(10 * done);

@@ -1,4 +1,5 @@
 // The options of `build` that make int8 engines, and what they set in motion.
+#include <algorithm>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -16,6 +17,30 @@ namespace {
 Result<Picture> read_unless_interrupted(const std::string& path) {
   if (interrupted) return fail(ErrorCode::kUnavailable, "interrupted");
   return read_picture(path);
+}
+
+// What each step takes of the whole, in pictures through the f32 network, so that one bar with one
+// estimate runs over all of them.
+struct Shares {
+  double build = 20;
+  double calibrate = 0;
+  double guard = 0;
+
+  double all() const { return build + calibrate + guard; }
+  double calibrate_from() const { return build / all(); }
+  double guard_from() const { return (build + calibrate) / all(); }
+};
+
+void explain(const JsonOption& json, const QuantizedBuild& built, bool best) {
+  if (built.report.fp32.agreement > 0) {
+    for (const std::string& line : summary(built.report)) say(json, line);
+  }
+  say(json, built.report.verdict);
+  if (best && built.report.accepted) {
+    const GuardTrial& chosen = built.report.trials[*built.report.accepted];
+    say(json, fmt::format("best: int8, {:.2f} ms against {:.2f} ms in fp32 here",
+                          1e3 * chosen.measured.seconds, 1e3 * built.report.fp32.seconds));
+  }
 }
 
 // An empty table, if the model's own quantisation is enough.
@@ -74,6 +99,7 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
                 "--max-map-loss must be 0 or more and --min-agreement 0..100");
   }
   const engine::Progress progress = progress_printer();
+  Shares shares;
   FOVEA_ASSIGN(PlanRequest request, model.request());
   QuantizedBuildRequest build;
   build.best = request.config.precision == "best";
@@ -83,12 +109,19 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
   const std::string measured_on = verify.empty() ? calibration_folder : verify;
   if (!measured_on.empty()) {
     FOVEA_ASSIGN(build.samples, read_sample_set(measured_on));
+    shares.guard = 1.5 * static_cast<double>(build.samples->pictures.size());
+  }
+  if (!calibration_folder.empty()) {
+    FOVEA_ASSIGN(const auto pictures, list_pictures(calibration_folder));
+    shares.calibrate =
+        2.4 * static_cast<double>(std::min(pictures.size(), CalibrationRequest().most_pictures));
   }
   const PlanCache cache(model.cache_dir);
   PlanRequest plain = request;
   plain.config.precision = "fp32";
   plain.config.adopt_quantization = true;
-  FOVEA_ASSIGN(CachedPlan fp32, cache.get_or_build(plain, progress));
+  FOVEA_ASSIGN(CachedPlan fp32,
+               cache.get_or_build(plain, part_of(progress, 0, shares.calibrate_from())));
   build.fp32 = std::move(fp32.plan);
 
   if (calibration_folder.empty() && calibration_cache.empty()) {
@@ -96,7 +129,9 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
     say(json, fmt::format("calibration: none, the model brings {} ranges of its own",
                           build.fp32.network.own_grids.size()));
   } else {
-    FOVEA_ASSIGN(build.table, calibrated(build.fp32, fp32.key, cache, progress, json));
+    FOVEA_ASSIGN(build.table,
+                 calibrated(build.fp32, fp32.key, cache,
+                            part_of(progress, shares.calibrate_from(), shares.guard_from()), json));
   }
   if (*rule == engine::RangeRule::kEntropy) warn_of_entropy(build.table);
 
@@ -121,15 +156,17 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
                             FOVEA_ASSIGN(
                                 QuantizedBuild built,
                                 build_quantized(build, read_unless_interrupted, report_progress));
-                            say(json, built.verdict);
+                            report_progress("done", 1);
+                            explain(json, built, build.best);
                             return std::move(built.plan);
                           });
   ModelOptions::Source source;
-  FOVEA_ASSIGN(source.cached, guarded.get_or_build(request, progress));
+  FOVEA_ASSIGN(source.cached,
+               guarded.get_or_build(request, part_of(progress, shares.guard_from(), 1)));
   source.plan = source.cached->plan;
   source.seconds = source.cached->seconds;
   if (!source.cached->warning.empty()) {
-    fmt::print(stderr, "warning: {}\n", source.cached->warning);
+    note("warning: " + source.cached->warning);
   }
   return source;
 }
@@ -148,7 +185,7 @@ Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan&
     request.cache = cache.folder() / "calibration" / (key + ".json");
   }
   FOVEA_ASSIGN(Calibrated result, calibrate_from(request, fp32, read_unless_interrupted, progress));
-  if (!result.note.empty()) fmt::print(stderr, "warning: {}\n", result.note);
+  if (!result.note.empty()) note("warning: " + result.note);
   say(json, fmt::format("calibration: {} pictures, {} layers{}", result.table.pictures,
                         result.table.layers.size(), result.reused ? ", as cached" : ""));
   return std::move(result.table);

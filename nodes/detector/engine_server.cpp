@@ -70,6 +70,9 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
     command.emplace_back(takes_long(request) ? "--calib" : "--calib-cache");
     command.push_back(request.calibration.string());
   }
+  if (!request.verify.empty() && !is_fp32(request)) {
+    command.insert(command.end(), {"--verify", request.verify.string()});
+  }
   return command;
 }
 

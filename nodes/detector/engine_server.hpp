@@ -46,6 +46,8 @@ struct ServeRequest {
   PlanRequest plan;
   // For int8 and best: a folder of pictures from where the detector runs, or a calibration table.
   std::filesystem::path calibration;
+  // For int8 and best: a folder to measure accuracy on, labelled or not; empty = `calibration`.
+  std::filesystem::path verify;
   std::filesystem::path cache_dir;
   BuildMode mode = BuildMode::kAuto;
 };

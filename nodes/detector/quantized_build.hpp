@@ -25,8 +25,8 @@ struct QuantizedBuildRequest {
 };
 
 struct QuantizedBuild {
-  engine::Plan plan;  // with accuracy_report
-  std::string verdict;
+  engine::Plan plan;   // with accuracy_report
+  GuardReport report;  // without trials if nothing was measured
 };
 
 // Errors: kUnsupported if int8 is refused by the guard or cannot run here (unless `best`), saying

@@ -175,6 +175,40 @@ TEST(AccuracyGuard, PassesOnErrors) {
   EXPECT_EQ(report.error().message, "interrupted");
 }
 
+TEST(AccuracyGuard, SummaryNamesAccuracyLossAndWhatWasLifted) {
+  GuardReport report;
+  report.labelled = true;
+  report.pictures = 220;
+  report.fp32.map50_95 = 13.19;
+  report.fp32.seconds = 0.025;
+  GuardTrial trial;
+  trial.step = "recipe";
+  trial.measured.map50_95 = 12.2;
+  trial.measured.loss = 0.99;
+  report.trials.push_back(trial);
+  trial.step = "lift the first 2 layers";
+  trial.choice.lifted = {"stem", "d2"};
+  trial.lifted_macs = 7.9;
+  trial.measured.map50_95 = 13.05;
+  trial.measured.loss = 0.14;
+  trial.measured.half_width = 0.3;
+  trial.measured.seconds = 0.0071;
+  report.trials.push_back(trial);
+  report.accepted = 1;
+  std::string text;
+  for (const std::string& line : summary(report)) text += line + "\n";
+  for (const char* part :
+       {"220 labelled pictures", "fp32  mAP50-95 13.19", "25.00 ms", "int8  mAP50-95 12.20",
+        "recipe", "int8  mAP50-95 13.05", "7.10 ms", "loss  0.14 +- 0.30 points; 0.5 is allowed",
+        "lifted to fp32, 7.9 % of the work", "stem, d2"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
+  }
+  report.trials.pop_back();
+  report.trials[0].choice = {};
+  report.accepted = 0;
+  EXPECT_EQ(summary(report).back(), "lifted to fp32: nothing");
+}
+
 TEST(AccuracyGuard, ReportIsJson) {
   MadeUpNetwork network{.errors = {{"l0", 1}}};
   const GuardReport report = searched(network);

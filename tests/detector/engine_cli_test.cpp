@@ -3,9 +3,11 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -390,6 +392,51 @@ TEST_F(EngineCli, Int8IsCalibratedOnceAndCachedWithItsReport) {
   EXPECT_EQ(Json::parse(second.out)["hit"], true);
   EXPECT_EQ(Json::parse(second.out)["accuracy"], built["accuracy"]);
   EXPECT_EQ(text_of(path("table.json")), table);
+}
+
+TEST_F(EngineCli, OneBarRunsOverAllStepsOfAnInt8Build) {
+  for (int i = 0; i < 8; ++i) {
+    write_bmp(folder_ / "calib" / (std::to_string(i) + ".bmp"), 80U + static_cast<unsigned>(i), 60);
+  }
+  const Outcome built = run({"build", "--onnx", model_, "--precision", "best", "--calib",
+                             path("calib"), "--min-agreement", "0"});
+  ASSERT_EQ(built.code, 0) << built.err;
+  std::istringstream lines(built.err);
+  int last = 0;
+  int reports = 0;
+  for (std::string line; std::getline(lines, line);) {
+    int percent = 0;
+    if (std::sscanf(line.c_str(), "%d %% ", &percent) != 1) continue;
+    EXPECT_GE(percent, last) << "it never goes back: " << line;
+    last = percent;
+    ++reports;
+  }
+  EXPECT_GT(reports, 5);
+  EXPECT_EQ(last, 100);
+  EXPECT_THAT(built.out, HasSubstr("calibration: 8 pictures"));
+  EXPECT_THAT(built.out, HasSubstr("int8"));
+}
+
+TEST_F(EngineCli, InterruptedBuildKeepsNothingHalfDone) {
+  for (int i = 0; i < 60; ++i) {
+    write_bmp(folder_ / "calib" / (std::to_string(i) + ".bmp"), 80U + static_cast<unsigned>(i), 60);
+  }
+  const pid_t child =
+      start({"build", "--onnx", model_, "--precision", "int8", "--calib", path("calib"),
+             "--calib-cache", path("table.json"), "--save-engine", path("engine.plan")});
+  while (text_of(path("err")).find("% calibrate") == std::string::npos &&
+         ::waitpid(child, nullptr, WNOHANG) == 0) {
+    ::usleep(1000);
+  }
+  ::kill(child, SIGINT);
+  const Outcome outcome = finish(child);
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("interrupted"));
+  EXPECT_FALSE(fs::exists(path("engine.plan")));
+  EXPECT_FALSE(fs::exists(path("table.json")));
+  for (const auto& file : fs::recursive_directory_iterator(folder_)) {
+    EXPECT_EQ(file.path().string().find(".tmp"), std::string::npos) << file.path();
+  }
 }
 
 }  // namespace

@@ -184,7 +184,7 @@ TEST_F(QuantizedBuild, RefusesInt8BeyondTheBudgetAndBestFallsBackToF32) {
   ASSERT_TRUE(best) << best.error().message;
   EXPECT_EQ(best->plan.precision, "fp32");
   EXPECT_TRUE(best->plan.network.quantization.empty());
-  EXPECT_EQ(best->verdict.rfind("fp32: int8 refused", 0), 0U) << best->verdict;
+  EXPECT_EQ(best->report.verdict.rfind("fp32: int8 refused", 0), 0U) << best->report.verdict;
 }
 
 TEST_F(QuantizedBuild, ProviderWithoutInt8SaysSo) {

@@ -290,6 +290,23 @@ TEST_F(ServeWhileBuilding, CalibratesBesideAndSwapsToTheBestPrecision) {
   EXPECT_THAT(blind->err(), HasSubstr("needs `calibration`"));
 }
 
+TEST_F(ServeWhileBuilding, TheSetToMeasureOnReachesTheBuilder) {
+  const fs::path arguments = root() / "arguments";
+  use_builder("echo \"$@\" > " + arguments.string() + "; exit 1\n");
+  auto detector = start("auto", {"--precision", "int8", "--calibration", root().string(),
+                                 "--verify", "/data/labelled"});
+  connect();
+  ASSERT_TRUE(eventually([&] {
+    return detector->err().find("the untuned one serves on") != std::string::npos;
+  })) << detector->err();
+  std::string text;
+  std::getline(std::ifstream(arguments), text);
+  EXPECT_THAT(text, HasSubstr("--verify /data/labelled"));
+  EXPECT_THAT(text, HasSubstr("--calib " + root().string()));
+  detector->send(SIGINT);
+  EXPECT_EQ(detector->wait(), 0) << detector->err();
+}
+
 TEST_F(ServeWhileBuilding, BuilderThatFailsIsLoggedAndServingGoesOn) {
   const struct {
     const char* script;
