@@ -2,6 +2,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -21,10 +22,18 @@ struct ReplayOptions {
   CommonOptions common;
   bool peak = false;
   bool rivals = false;
+  std::vector<std::string> chaos;
 };
 
 Result<> replay(ReplayOptions& options) {
   FOVEA_TRY(resolve(options.common));
+  std::vector<FaultKind> faults;
+  for (const std::string& name : options.chaos) {
+    FOVEA_ASSIGN(faults.emplace_back(), fault_from_name(name));
+  }
+  if (!faults.empty() && options.common.config.rate == kMaxRate)
+    return fail(ErrorCode::kInvalidArgument,
+                "--chaos needs a --rate in Hz: what was lost is counted against it");
   FOVEA_ASSIGN(Report report, begin_report(options.common));
   FOVEA_ASSIGN(const auto runs, run_all(options.common.config));
   evaluate(report, runs);
@@ -32,6 +41,9 @@ Result<> replay(ReplayOptions& options) {
     FOVEA_ASSIGN(report.peak, find_peak(options.common.config, kPeakLoss));
   }
   if (options.rivals) report.rivals = measure_rivals(options.common.config, report.peak->total_fps);
+  if (!faults.empty()) {
+    FOVEA_ASSIGN(report.faults, run_chaos(options.common.config, faults));
+  }
   return deliver(report, options.common);
 }
 
@@ -117,6 +129,12 @@ int run(int argc, char** argv) {
                            "Also search the highest rate at which less than 5 % is lost");
   replay_command->add_flag("--rivals", replay_options.rivals,
                            "Also measure what a user would otherwise write, against our peak");
+  replay_command
+      ->add_option(
+          "--chaos", replay_options.chaos,
+          "Also one run with faults in it: kill, stall, unplug, cache; time to recover and "
+          "frames lost")
+      ->delimiter(',');
   SweepOptions sweep;
   CLI::App* sweep_command = add_sweep(app, sweep);
   CompareFiles files;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <thread>
 
@@ -16,6 +17,7 @@
 
 #include "bench/replay/collector.hpp"
 #include "bench/replay/resources.hpp"
+#include "bench/replay/scratch_folder.hpp"
 #include "launch/child_process.hpp"
 #include "launch/install_paths.hpp"
 #include "nodes/runtime/clock.hpp"
@@ -35,25 +37,6 @@ constexpr auto kStartTimeout = 15min;  // an engine may have to be built
 constexpr auto kEndTimeout = 2min;
 constexpr std::size_t kQuotedLines = 12;
 constexpr std::array<const char*, 4> kStages{"camera", "preprocess", "detector", "postprocess"};
-
-// Removes itself.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string name = (fs::temp_directory_path() / "fovea-bench.XXXXXX").string();
-    if (mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // What the nodes have counted since they started.
 struct Counts {
@@ -386,7 +369,6 @@ std::uint64_t grid_points(std::int64_t begin, std::int64_t end, std::int64_t poi
 
 Result<RunResult> run_pipeline(const BenchConfig& config, const RunOptions& options) {
   FOVEA_ASSIGN(const Domain domain, Domain::open(options.domain));
-  if (options.progress) options.progress("starting");
   return PipelineRun(config, options, domain).run();
 }
 

@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -71,7 +70,7 @@ struct RunResult {
   double loss() const;  // 0..1 of what was offered
 };
 
-// What happens to the pipeline during the window. `launcher` is the pid of `fovea launch`.
+// What happens to the pipeline during the window.
 class Disturbance {
  public:
   virtual ~Disturbance() = default;
@@ -82,7 +81,6 @@ class Disturbance {
 struct RunOptions {
   std::string domain;  // not in use
   Disturbance* disturbance = nullptr;
-  std::function<void(std::string_view)> progress;  // one line, now and then; may be empty
 };
 
 // Runs the pipeline once: start, warm-up, window, end. The books are checked: for every camera

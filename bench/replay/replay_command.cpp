@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "bench/replay/scratch_folder.hpp"
 #include "launch/install_paths.hpp"
 #include "launch/report.hpp"
 #include "nodes/runtime/clock.hpp"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr double kPeakPrecision = 0.02;
 constexpr int kPeakSteps = 12;
+constexpr double kSecondsPerFault = 12;  // a heartbeat is overdue after five
 
 Result<double> parse_rate(const std::string& text) {
   if (text == "max") return kMaxRate;
@@ -37,11 +39,13 @@ std::string utc_now() {
                      utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
 }
 
-Result<RunResult> run_once(const BenchConfig& config) {
+std::string next_domain() {
   static int number = 0;
-  RunOptions options;
-  options.domain = fmt::format("bench-{}-{}", getpid(), ++number);
-  return run_pipeline(config, options);
+  return fmt::format("bench-{}-{}", getpid(), ++number);
+}
+
+Result<RunResult> run_once(const BenchConfig& config) {
+  return run_pipeline(config, {.domain = next_domain()});
 }
 
 void say(const std::string& text) { fmt::print(stderr, "fovea bench: {}\n", text); }
@@ -136,6 +140,20 @@ Result<> deliver(const Report& report, const CommonOptions& options) {
   }
   if (!options.html.empty()) FOVEA_TRY(launch::write_atomically(options.html, to_html(report)));
   return {};
+}
+
+Result<std::vector<Fault>> run_chaos(BenchConfig config, const std::vector<FaultKind>& faults) {
+  // Damage must not reach the user's own engines.
+  const ScratchFolder cache;
+  config.parameters.emplace_back("detector.cache_dir", cache.path().string());
+  config.duration_s =
+      std::max(config.duration_s, kSecondsPerFault * static_cast<double>(faults.size()));
+  const std::string domain = next_domain();
+  Chaos chaos(domain, faults, config.duration_s, cache.path());
+  say(fmt::format("chaos: {:g} s", config.duration_s));
+  FOVEA_ASSIGN(const RunResult run,
+               run_pipeline(config, {.domain = domain, .disturbance = &chaos}));
+  return chaos.evaluate(run, config.rate);
 }
 
 Result<Peak> find_peak(BenchConfig config, double limit) {

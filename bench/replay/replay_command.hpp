@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bench/replay/bench_config.hpp"
+#include "bench/replay/chaos.hpp"
 #include "bench/replay/report.hpp"
 #include "nodes/runtime/result.hpp"
 
@@ -42,6 +43,9 @@ Result<Report> begin_report(const CommonOptions& options);
 Result<std::vector<RunResult>> run_all(const BenchConfig& config);
 // Prints the table, writes the files.
 Result<> deliver(const Report& report, const CommonOptions& options);
+
+// One run with these faults in it, over an engine cache of its own. REQUIRES: a fixed rate.
+Result<std::vector<Fault>> run_chaos(BenchConfig config, const std::vector<FaultKind>& faults);
 
 // Highest rate at which less than `limit` of the frames is lost, by bisection to within 2 %, in
 // runs of `config.duration_s`.

@@ -1,0 +1,64 @@
+// Faults while the pipeline is measured: what each costs until frames come again.
+//
+// Thread safety: one thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/replay/pipeline_run.hpp"
+#include "bench/replay/report.hpp"
+#include "nodes/runtime/result.hpp"
+
+namespace fovea::bench {
+
+enum class FaultKind {
+  kKill,    // SIGKILL to the detector
+  kStall,   // SIGSTOP to preprocess: it hangs until the supervisor ends it
+  kUnplug,  // the first camera gives nothing for two seconds
+  kCache,   // every cached engine is damaged, and the detector killed, so that it must load one
+};
+// Errors: kInvalidArgument with the names that are valid.
+Result<FaultKind> fault_from_name(std::string_view name);
+
+// Spreads the faults over the window, each with as much time to recover from as the others.
+class Chaos final : public Disturbance {
+ public:
+  // `cache` is the detector's cache folder, which it may damage.
+  Chaos(std::string domain, std::vector<FaultKind> faults, double duration_s, std::string cache);
+  ~Chaos() override;
+
+  void turn(double seconds_into_window) override;
+
+  // What the faults did, read off the frames of the run. REQUIRES: a run at a fixed rate.
+  std::vector<Fault> evaluate(const RunResult& run, double rate) const;
+
+ private:
+  struct Event {
+    FaultKind kind;
+    double planned_s;
+    std::int64_t at_ns = 0;  // 0 = not yet
+    std::string detail;
+  };
+  void strike(Event& event);
+
+  std::string domain_;
+  double duration_s_;
+  std::string cache_;
+  std::vector<Event> events_;
+  int silenced_ = 0;  // pid of the camera that is stopped now
+  double silenced_until_s_ = 0;
+};
+
+// Frames of `camera` that were due in [begin, end) and never came, and when frames came again for
+// good: ns, 0 when nothing was lost, -1 when the last one due is among the lost.
+struct Outage {
+  std::uint64_t lost = 0;
+  std::int64_t recovered_ns = 0;
+};
+Outage outage(const RunResult& run, std::uint32_t camera, double rate, std::int64_t begin,
+              std::int64_t end);
+
+}  // namespace fovea::bench
