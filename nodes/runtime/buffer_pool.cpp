@@ -181,6 +181,8 @@ BufferPool::~BufferPool() {
   if (!path_.empty()) unlink(path_.c_str());
 }
 
+bool BufferPool::damaged() const { return mapping_->damaged(); }
+
 std::uint64_t BufferPool::incarnation() const { return mapping_->incarnation(); }
 
 bool BufferPool::retained(std::uint32_t slot) const {
@@ -338,8 +340,8 @@ PoolReader::~PoolReader() = default;
 
 std::optional<ReadableBuffer> PoolReader::hold(const msgs::BufferRef& ref) {
   const PoolGeometry& geometry = mapping_->geometry();
-  if (ref.incarnation != mapping_->incarnation() || ref.slot >= geometry.slot_count ||
-      ref.bytes == 0 || ref.bytes > geometry.slot_bytes) {
+  if (mapping_->damaged() || ref.incarnation != mapping_->incarnation() ||
+      ref.slot >= geometry.slot_count || ref.bytes == 0 || ref.bytes > geometry.slot_bytes) {
     return std::nullopt;
   }
   const std::uint64_t marker = std::uint64_t{1} << 32 | ref.generation;

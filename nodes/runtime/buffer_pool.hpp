@@ -136,6 +136,9 @@ class BufferPool {
   // Some slot is held by a reliable reader, or waits for one.
   bool reliable_pending() const;
 
+  // Another process has truncated the file: nothing published in it arrives any more.
+  bool damaged() const;
+
   const PoolOptions& options() const { return options_; }
   std::uint64_t incarnation() const;
   const std::filesystem::path& path() const { return path_; }
@@ -170,8 +173,8 @@ class PoolReader {
   ~PoolReader();
 
   // Holds the slot that `ref` names, or nullopt if it has been recycled since (expired), if `ref`
-  // does not fit this pool (any bytes are safe), or if this reader had this generation of the slot
-  // already.
+  // does not fit this pool (any bytes are safe), if this reader had this generation of the slot
+  // already, or if the file was truncated.
   std::optional<ReadableBuffer> hold(const msgs::BufferRef& ref);
 
   std::uint64_t incarnation() const;

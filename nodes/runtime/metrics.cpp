@@ -202,6 +202,7 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
     page->path_ = path;
     page->fd_ = file.release();
     page->layout_ = layout;
+    page->guard_ = detail::FaultGuard(layout, sizeof(PageLayout));
     page->set_state(msgs::LifecycleState::kUnconfigured);
     page->set_status(msgs::DiagnosticLevel::kOk, "");
     page->beat();
@@ -213,6 +214,7 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
 
 MetricsPage::~MetricsPage() {
   if (!keep_) unlink(path_.c_str());
+  guard_ = detail::FaultGuard();
   munmap(layout_, sizeof(PageLayout));
   close(fd_);  // after the unlink: who gets the lock from here on sees that the file is gone
 }
@@ -311,6 +313,7 @@ Result<std::unique_ptr<MetricsReader>> MetricsReader::open(const Domain& domain,
   std::unique_ptr<MetricsReader> reader(new MetricsReader);
   reader->fd_ = file.release();
   reader->layout_ = layout;
+  reader->guard_ = detail::FaultGuard(const_cast<PageLayout*>(layout), sizeof(PageLayout));
   if (!detail::usable(*layout)) {
     return fail(ErrorCode::kCorrupt, path + " is no metrics page of this build");
   }
@@ -318,6 +321,7 @@ Result<std::unique_ptr<MetricsReader>> MetricsReader::open(const Domain& domain,
 }
 
 MetricsReader::~MetricsReader() {
+  guard_ = detail::FaultGuard();
   munmap(const_cast<PageLayout*>(layout_), sizeof(PageLayout));
   close(fd_);
 }

@@ -20,6 +20,7 @@
 
 #include "msgs/node_status.hpp"
 #include "nodes/runtime/domain.hpp"
+#include "nodes/runtime/fault_guard.hpp"
 #include "nodes/runtime/histogram.hpp"
 #include "nodes/runtime/result.hpp"
 
@@ -71,6 +72,7 @@ class MetricsPage {
   std::string path_;
   int fd_ = -1;
   detail::PageLayout* layout_ = nullptr;
+  detail::FaultGuard guard_;
   bool keep_ = false;
   std::mutex mutex_;  // registering and the status text; guards warned_
   bool warned_ = false;
@@ -117,6 +119,7 @@ class MetricsReader {
   MetricsReader() = default;
   int fd_ = -1;
   const detail::PageLayout* layout_ = nullptr;
+  detail::FaultGuard guard_;
 };
 
 }  // namespace fovea

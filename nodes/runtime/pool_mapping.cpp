@@ -46,6 +46,8 @@ Result<> PoolMapping::map(int fd, int data_protection, const std::filesystem::pa
                       data_protection);
   }
   if (data_ == nullptr) return fail_errno(ErrorCode::kExhausted, "map " + path.native());
+  control_guard_ = FaultGuard(control_, geometry_.data_offset);
+  data_guard_ = FaultGuard(data_, geometry_.file_bytes - geometry_.data_offset);
   return {};
 }
 
@@ -107,6 +109,8 @@ Result<std::shared_ptr<PoolMapping>> PoolMapping::open(int fd, std::uint64_t inc
 
 PoolMapping::~PoolMapping() {
   if (control_ != nullptr && data_ != nullptr && holder_ > 0) clear_holder(holder_);
+  control_guard_ = FaultGuard();
+  data_guard_ = FaultGuard();
   if (data_ != nullptr) munmap(data_, geometry_.file_bytes - geometry_.data_offset);
   if (control_ != nullptr) munmap(control_, geometry_.data_offset);
 }

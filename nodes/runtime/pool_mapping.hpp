@@ -5,9 +5,8 @@
 //   then         the slots' bytes, each on a page boundary
 //
 // A reader copies the geometry once, checks it against the file's real size and never reads it
-// again, so a damaged file is an error at open() and not a fault later. A process of the same user
-// that truncates the file afterwards can still kill its readers: tmpfs files cannot be sealed
-// against that.
+// again, so a damaged file is an error at open() and not a fault later. Where a process of the same
+// user truncates the file afterwards, zeros take the place of what is gone (fault_guard.hpp).
 #pragma once
 
 #include <array>
@@ -19,6 +18,7 @@
 #include <span>
 
 #include "nodes/runtime/buffer_pool.hpp"
+#include "nodes/runtime/fault_guard.hpp"
 #include "nodes/runtime/result.hpp"
 #include "nodes/runtime/slot_word.hpp"
 
@@ -85,6 +85,8 @@ class PoolMapping {
   std::byte* data(std::uint32_t slot) { return data_ + slot * geometry_.stride; }
   const PoolGeometry& geometry() const { return geometry_; }
   std::uint64_t incarnation() const { return incarnation_; }
+  // Somebody has truncated the file, and this process has noticed.
+  bool damaged() const { return control_guard_.tripped() || data_guard_.tripped(); }
 
   // Clears holder's bit in every slot.
   void clear_holder(int holder);
@@ -105,6 +107,7 @@ class PoolMapping {
   std::uint64_t incarnation_ = 0;
   std::byte* control_ = nullptr;  // header and words
   std::byte* data_ = nullptr;
+  FaultGuard control_guard_, data_guard_;
   int holder_ = 0;
 };
 

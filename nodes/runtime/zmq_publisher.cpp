@@ -157,11 +157,12 @@ class ZmqPublisher final : public PublisherCore {
   }
 
   bool make_pool_for(std::size_t bytes) {
-    if (pool_ && bytes <= pool_->options().slot_bytes) return true;
+    const bool damaged = pool_ && pool_->damaged();
+    if (pool_ && !damaged && bytes <= pool_->options().slot_bytes) return true;
     // A filesystem that was too small is asked again once a second, not once a frame.
     if (monotonic_ns() < next_pool_try_ns_) return false;
     // Once the old file is gone nobody can open it: let reliable readers take what lies there.
-    while (pool_ && reliable() && !flush(kFlushOnClose)) {
+    while (pool_ && !damaged && reliable() && !flush(kFlushOnClose)) {
       if (stopped()) return false;
     }
     PoolOptions options = pool_options_;
@@ -173,6 +174,10 @@ class ZmqPublisher final : public PublisherCore {
       return false;
     }
     next_pool_try_ns_ = 0;
+    if (damaged) {
+      log_error("{}: another process has truncated {}; going on in a new pool", topic_,
+                pool_->path().native());
+    }
     pool_ = std::move(*pool);
     for (const std::uint64_t id : reliable_ids_) reserve(id);
     return true;
