@@ -1,0 +1,108 @@
+// fovea-bench-chaos: kills and stops processes of a running graph at random and says what came of
+// it. Exit code 0 only if nothing was torn, leaked, stuck, lost unseen or left behind.
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <random>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <stdlib.h>
+
+#include "bench/chaos/chaos.hpp"
+
+namespace fovea::bench {
+namespace {
+
+double quantile(std::vector<double> values, double q) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1))];
+}
+
+void print_table(const ChaosReport& report) {
+  fmt::print("{:<12} {:>6} {:>6} {:>6} {:>6} {:>9}   {:>15}   {:>15}\n", "node", "kills", "early",
+             "hangs", "stops", "restarts", "active p50/max", "frame p50/max");
+  for (const auto& [name, node] : report.nodes) {
+    fmt::print(
+        "{:<12} {:>6} {:>6} {:>6} {:>6} {:>9}   {:>6.0f}/{:>5.0f} ms   {:>6.0f}/{:>5.0f} ms\n",
+        name, node.kills, node.early, node.hangs, node.stops, node.restarts,
+        quantile(node.active_ms, 0.5), quantile(node.active_ms, 1), quantile(node.working_ms, 0.5),
+        quantile(node.working_ms, 1));
+  }
+  fmt::print("\n");
+  for (const auto& [name, camera] : report.cameras) {
+    std::string drops;
+    for (const auto& [reason, count] : camera.drops) {
+      if (count > 0) drops += fmt::format(", {} {}", reason, count);
+    }
+    fmt::print(
+        "{}: captured {}, delivered {}{}; {} gaps by restarts: {} frames, {:.1f} s; received {}\n",
+        name, camera.captured, camera.delivered, drops, camera.gaps, camera.gap_frames,
+        camera.gap_seconds, camera.received);
+  }
+  fmt::print("\ntorn frames accepted       {} of {} compared\n", report.torn, report.verified);
+  fmt::print("slots held by the dead     {} a second later, {} seen at all\n", report.leaked,
+             report.dead_holds);
+  for (const std::string& what : report.wrong) fmt::print("WRONG: {}\n", what);
+  fmt::print("{} in {:.0f} s\n", report.passed() ? "passed" : "FAILED", report.seconds);
+}
+
+void print_json(const ChaosReport& report, std::uint64_t seed) {
+  nlohmann::ordered_json json{{"passed", report.passed()},       {"seed", seed},
+                              {"seconds", report.seconds},       {"torn", report.torn},
+                              {"compared", report.verified},     {"leaked", report.leaked},
+                              {"dead_holds", report.dead_holds}, {"wrong", report.wrong}};
+  for (const auto& [name, node] : report.nodes) {
+    json["nodes"][name] = {{"kills", node.kills},
+                           {"early", node.early},
+                           {"hangs", node.hangs},
+                           {"stops", node.stops},
+                           {"restarts", node.restarts},
+                           {"active_ms_p50", quantile(node.active_ms, 0.5)},
+                           {"active_ms_max", quantile(node.active_ms, 1)},
+                           {"frame_ms_p50", quantile(node.working_ms, 0.5)},
+                           {"frame_ms_max", quantile(node.working_ms, 1)}};
+  }
+  for (const auto& [name, camera] : report.cameras) {
+    json["cameras"][name] = {{"captured", camera.captured},
+                             {"delivered", camera.delivered},
+                             {"received", camera.received},
+                             {"drops", camera.drops},
+                             {"gaps", camera.gaps},
+                             {"gap_frames", camera.gap_frames},
+                             {"gap_seconds", camera.gap_seconds}};
+  }
+  fmt::print("{}\n", json.dump(2));
+}
+
+}  // namespace
+}  // namespace fovea::bench
+
+int main(int argc, char** argv) {
+  using namespace fovea::bench;
+  CLI::App app("Kills and stops processes of a running graph at random");
+  ChaosOptions options;
+  options.seed = std::random_device()();
+  options.bin = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  options.share = FOVEA_SOURCE_DIR;
+  bool json = false;
+  app.add_option("--kills", options.kills, "How many processes to kill")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--seed", options.seed, "Who is struck when; random if absent, and printed");
+  app.add_option("--interval", options.interval_ms, "Mean time between two blows, ms")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  app.add_flag("--json", json, "Print JSON instead of a table");
+  CLI11_PARSE(app, argc, argv);
+
+  // Pools belong into memory, not on a disk.
+  setenv("TMPDIR", "/dev/shm", 0);
+  fmt::print(stderr, "seed {}\n", options.seed);
+  options.progress = !json;
+  const ChaosReport report = run_chaos(options);
+  json ? print_json(report, options.seed) : print_table(report);
+  return report.passed() ? 0 : 1;
+}
