@@ -47,6 +47,10 @@ class DetectorNode final : public Node {
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
           "beside; or auto: beside where building takes long")
         .one_of({"auto", "wait", "beside"});
+    p.add("builder_optimization_level", &tuning_level_,
+          "How a build tunes: 0 not at all, 1 each layer alone, 2 also inside the network, 3 with "
+          "every kernel there is",
+          Range{0, engine::kMaxTuningLevel});
     p.add("max_batch", &max_batch_,
           "Most frames in one inference; 0 = what suits the provider: 1 on a CPU, which works a "
           "batch off one by one",
@@ -158,6 +162,8 @@ class DetectorNode final : public Node {
         threads_ > 0 ? static_cast<std::int32_t>(threads_)
                      : static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
     request.plan.config.keep_output0 = keep_output0_;
+    request.plan.config.tuning.level = static_cast<std::int32_t>(tuning_level_);
+    request.plan.config.tuning.cache = PlanCache(cache_dir_).timing_cache();
     request.calibration = calibration_;
     request.verify = verify_;
     request.cache_dir = cache_dir_;
@@ -347,6 +353,7 @@ class DetectorNode final : public Node {
   std::int64_t max_batch_ = 0;
   double max_delay_ms_ = 0;
   std::int64_t threads_ = 0;
+  std::int64_t tuning_level_ = engine::kDefaultTuningLevel;
   std::int64_t slots_ = 4;
   std::string cache_dir_;
   bool keep_output0_ = false;

@@ -39,13 +39,18 @@ Command add_prune(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_verify(CLI::App& app);
 
-// --onnx, --load-engine, --provider, --precision, --batch, --threads, --input-size, --keep-output0.
+// --onnx, --load-engine, --provider, --precision, --batch, --threads, --input-size, --keep-output0,
+// --builder-optimization-level, --tuning-limit, --timing-cache-file, --cache-dir.
 struct ModelOptions {
   std::string onnx;
   std::string load_engine;
   engine::BuilderConfig config;
   std::string input_size;  // "640" or "640x480", width first
   std::string cache_dir;
+  std::string timing_cache;
+  // What the last build's tuning said; shared, as requests are copies. Empty without one.
+  std::shared_ptr<std::optional<engine::TuningReport>> tuned =
+      std::make_shared<std::optional<engine::TuningReport>>();
 
   void declare(CLI::App& app, bool accept_engine);
   // What a plan comes from, after checks on the options. Errors: kInvalidArgument.
@@ -76,11 +81,14 @@ struct QuantizeOptions {
   std::string verify;
   double max_map_loss = 0.5;
   double min_agreement = 93;
+  bool cached_only = false;  // an error instead of calibrating or building
 
   void declare(CLI::App& app);
   // The plan for --precision int8 or best, through the cache. Errors: those of build_quantized()
   // and calibrate_from().
   Result<ModelOptions::Source> plan(const ModelOptions& model, const JsonOption& json) const;
+  // With cached_only, kNotFound for what would be built, and why.
+  Result<> check_cached(const PlanCache& cache, const PlanRequest& request) const;
 
  private:
   Result<engine::CalibrationTable> calibrated(const engine::Plan& fp32, const std::string& key,
@@ -97,6 +105,8 @@ int report(const Error& error);
 
 // A line on stderr, between those of a progress bar.
 void note(const std::string& text);
+// A line or a few of them.
+void print(const engine::TuningReport& report);
 
 // A line per stage on stderr, or a bar with the time left if stderr is a terminal.
 // After SIGINT or SIGTERM its next call ends the process with kExitInterrupted.

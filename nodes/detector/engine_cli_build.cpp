@@ -28,6 +28,16 @@ std::string dumped(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
+// Null if nothing was tuned just now.
+Json to_json(const std::optional<engine::TuningReport>& tuned) {
+  if (!tuned) return nullptr;
+  return {
+      {"layers", tuned->layers},   {"changed", tuned->changed},       {"known", tuned->known},
+      {"cached", tuned->cached},   {"untuned_ms", tuned->untuned_ms}, {"tuned_ms", tuned->tuned_ms},
+      {"seconds", tuned->seconds}, {"rejected", tuned->rejected},     {"note", tuned->note},
+      {"warning", tuned->warning}};
+}
+
 // Null without a guard's report.
 Json accuracy_of(const engine::Plan& plan) {
   Json json = Json::parse(plan.accuracy_report, nullptr, /*allow_exceptions=*/false);
@@ -65,11 +75,16 @@ struct BuildCommand {
                                  {"model_hash", plan.model_hash},
                                  {"layers", plan.network.layers.size()},
                                  {"precision", plan.precision},
+                                 {"tuning", to_json(*model.tuned)},
                                  {"accuracy", accuracy_of(plan)}})));
     return kExitOk;
   }
 
   Result<int> to_cache() const {
+    if (quantize.cached_only && !quantizes()) {
+      FOVEA_ASSIGN(const PlanRequest request, model.request());
+      FOVEA_TRY(quantize.check_cached(PlanCache(model.cache_dir), request));
+    }
     FOVEA_ASSIGN(const ModelOptions::Source source,
                  quantizes() ? quantize.plan(model, json) : model.plan());
     if (interrupted) return kExitInterrupted;
@@ -91,6 +106,7 @@ struct BuildCommand {
                                  {"model_hash", cached.plan.model_hash},
                                  {"layers", cached.plan.network.layers.size()},
                                  {"precision", cached.plan.precision},
+                                 {"tuning", to_json(*model.tuned)},
                                  {"accuracy", accuracy_of(cached.plan)}})));
     return kExitOk;
   }
@@ -273,6 +289,8 @@ Command add_build(CLI::App& app) {
   command->quantize.declare(app);
   app.add_option("--save-engine", command->save_engine,
                  "Write the engine here instead of into the cache");
+  app.add_flag("--cached-only", command->quantize.cached_only,
+               "Fail instead of building what is not in the cache");
   app.add_flag("--end-with-parent", command->end_with_parent,
                "Die when the process that started this one does");
   command->json.declare(app);

@@ -72,6 +72,18 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
                "Keep the model's own output; do not cut its head off");
   app.add_option("--cache-dir", cache_dir,
                  "Where built engines are kept; default $FOVEA_CACHE_DIR or ~/.cache/fovea");
+  config.tuning.level = engine::kDefaultTuningLevel;
+  app.add_option(
+         "--builder-optimization-level", config.tuning.level,
+         "How a build tunes: 0 not at all, 1 each layer alone, 2 also inside the network, 3 "
+         "with every kernel there is")
+      ->capture_default_str()
+      ->check(CLI::Range(0, engine::kMaxTuningLevel));
+  app.add_option("--tuning-limit", config.tuning.max_seconds, "Most seconds that tuning takes")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 86400.0));
+  app.add_option("--timing-cache-file", timing_cache,
+                 "What tuning measured, read and added to; default in the cache folder");
 }
 
 Result<PlanRequest> ModelOptions::request() const {
@@ -83,6 +95,12 @@ Result<PlanRequest> ModelOptions::request() const {
   request.model = onnx;
   request.config = config;
   if (request.config.threads == 0) request.config.threads = usable_cores();
+  request.config.tuning.cache = timing_cache.empty() ? PlanCache(cache_dir).timing_cache()
+                                                     : std::filesystem::path(timing_cache);
+  request.config.tuning.report = [keep = tuned](const engine::TuningReport& report) {
+    *keep = report;
+    print(report);
+  };
   if (!input_size.empty() &&
       !parse_size(input_size, request.config.input_width, request.config.input_height)) {
     return fail(ErrorCode::kInvalidArgument,
@@ -140,6 +158,23 @@ void note(const std::string& text) {
   fmt::print(stderr, "{}\n", text);
 }
 
+void print(const engine::TuningReport& report) {
+  for (const std::string& rejected : report.rejected) note("warning: tuning rejects " + rejected);
+  if (!report.warning.empty()) note("warning: " + report.warning);
+  if (!report.note.empty()) note("tuning: " + report.note);
+  if (report.layers == 0) return;
+  std::string text = fmt::format("tuned in {:.2f} s: {} of {} layers leave their first guess",
+                                 report.seconds, report.changed, report.layers);
+  if (report.untuned_ms > 0) {
+    text += fmt::format(", {:.2f} -> {:.2f} ms", report.untuned_ms, report.tuned_ms);
+  }
+  if (report.known > 0) {
+    text += report.cached ? std::string(" (as the timing cache says)")
+                          : fmt::format(" ({} in the timing cache)", report.known);
+  }
+  note(text);
+}
+
 engine::Progress part_of(const engine::Progress& whole, double from, double to) {
   return [&whole, from, to](std::string_view stage, double done) {
     if (whole) whole(stage, from + (to - from) * done);
@@ -162,8 +197,12 @@ engine::Progress progress_printer() {
     }
     constexpr int kWidth = 30;
     const int filled = static_cast<int>(done * kWidth);
-    fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {:3.0f} % {:<12}{}", "", filled, "", kWidth - filled,
-               100 * done, stage, done >= 1 ? "\n" : "");
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    const std::string eta = done > 0 && done < 1 && spent.count() > 1
+                                ? fmt::format("{:.0f} s left", spent.count() * (1 - done) / done)
+                                : "";
+    fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {:3.0f} % {:<16} {:<12}{}", "", filled, "",
+               kWidth - filled, 100 * done, stage, eta, done >= 1 ? "\n" : "");
   };
 }
 

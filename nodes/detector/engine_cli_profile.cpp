@@ -111,6 +111,7 @@ struct DiffCommand {
           {"threads", std::to_string(plan.threads)},
           {"model", plan.model_hash},
           {"layers", std::to_string(plan.network.layers.size())},
+          {"tuned_layers", std::to_string(plan.tactics.size())},
           {"steps", std::to_string(side.table.rows.size())},
           {"file_bytes", std::to_string(side.bytes.size())},
           {"context_bytes", std::to_string(side.table.context_bytes)}};

@@ -19,16 +19,23 @@ Result<Picture> read_unless_interrupted(const std::string& path) {
   return read_picture(path);
 }
 
+// With --cached-only: calibrating would be building.
+Result<Picture> refuse_to_read(const std::string& path) {
+  return fail(ErrorCode::kNotFound, "not calibrated yet with " + path);
+}
+
 // What each step takes of the whole, in pictures through the f32 network, so that one bar with one
 // estimate runs over all of them.
 struct Shares {
   double build = 20;
   double calibrate = 0;
   double guard = 0;
+  double tune = 150;
 
-  double all() const { return build + calibrate + guard; }
+  double all() const { return build + calibrate + guard + tune; }
   double calibrate_from() const { return build / all(); }
   double guard_from() const { return (build + calibrate) / all(); }
+  double guard_share() const { return guard / (guard + tune); }  // of guard and tuning
 };
 
 void explain(const JsonOption& json, const QuantizedBuild& built, bool best) {
@@ -119,7 +126,9 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
   const PlanCache cache(model.cache_dir);
   PlanRequest plain = request;
   plain.config.precision = "fp32";
+  plain.config.tuning.level = 0;  // it is calibrated with and measured against, not served
   plain.config.adopt_quantization = true;
+  FOVEA_TRY(check_cached(cache, plain));
   FOVEA_ASSIGN(CachedPlan fp32,
                cache.get_or_build(plain, part_of(progress, 0, shares.calibrate_from())));
   build.fp32 = std::move(fp32.plan);
@@ -150,16 +159,20 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
                                             : fmt::format("agreement {}", min_agreement),
                     samples);
   }
-  const PlanCache guarded(model.cache_dir,
-                          [&](const std::filesystem::path&, const engine::BuilderConfig&,
-                              const engine::Progress& report_progress) -> Result<engine::Plan> {
-                            FOVEA_ASSIGN(
-                                QuantizedBuild built,
-                                build_quantized(build, read_unless_interrupted, report_progress));
-                            report_progress("done", 1);
-                            explain(json, built, build.best);
-                            return std::move(built.plan);
-                          });
+  const PlanCache guarded(
+      model.cache_dir,
+      [&](const std::filesystem::path&, const engine::BuilderConfig&,
+          const engine::Progress& report_progress) -> Result<engine::Plan> {
+        FOVEA_ASSIGN(QuantizedBuild built,
+                     build_quantized(build, read_unless_interrupted,
+                                     part_of(report_progress, 0, shares.guard_share())));
+        FOVEA_TRY(engine::tune_plan(built.plan, request.config.tuning,
+                                    part_of(report_progress, shares.guard_share(), 0.999)));
+        report_progress("done", 1);
+        explain(json, built, build.best);
+        return std::move(built.plan);
+      });
+  FOVEA_TRY(check_cached(guarded, request));
   ModelOptions::Source source;
   FOVEA_ASSIGN(source.cached,
                guarded.get_or_build(request, part_of(progress, shares.guard_from(), 1)));
@@ -169,6 +182,13 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
     note("warning: " + source.cached->warning);
   }
   return source;
+}
+
+Result<> QuantizeOptions::check_cached(const PlanCache& cache, const PlanRequest& request) const {
+  if (!cached_only) return {};
+  FOVEA_ASSIGN(const CacheStatus status, cache.status(request));
+  if (status.cached) return {};
+  return fail(ErrorCode::kNotFound, "not in the cache: " + status.reason);
 }
 
 Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan& fp32,
@@ -184,7 +204,9 @@ Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan&
     // One per model and input size; another folder's table replaces it.
     request.cache = cache.folder() / "calibration" / (key + ".json");
   }
-  FOVEA_ASSIGN(Calibrated result, calibrate_from(request, fp32, read_unless_interrupted, progress));
+  FOVEA_ASSIGN(Calibrated result,
+               calibrate_from(request, fp32, cached_only ? refuse_to_read : read_unless_interrupted,
+                              progress));
   if (!result.note.empty()) note("warning: " + result.note);
   say(json, fmt::format("calibration: {} pictures, {} layers{}", result.table.pictures,
                         result.table.layers.size(), result.reused ? ", as cached" : ""));

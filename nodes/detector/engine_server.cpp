@@ -41,12 +41,18 @@ class Aligned {
 bool is_fp32(const ServeRequest& request) { return request.plan.config.precision == "fp32"; }
 
 // Calibrating from pictures and measuring on them takes a minute; a finished table takes a moment.
-bool takes_long(const ServeRequest& request) {
+bool calibrates(const ServeRequest& request) {
   std::error_code error;
   return !is_fp32(request) && std::filesystem::is_directory(request.calibration, error);
 }
 
-std::vector<std::string> build_command(const ServeRequest& request, const PlanCache& cache) {
+// Tuning takes some seconds.
+bool takes_long(const ServeRequest& request) {
+  return calibrates(request) || engine::can_be_tuned(request.plan.config);
+}
+
+std::vector<std::string> build_command(const ServeRequest& request, const PlanCache& cache,
+                                       std::int32_t tuning_level) {
   const engine::BuilderConfig& config = request.plan.config;
   std::vector<std::string> command = {builder_executable().string(),
                                       "build",
@@ -63,11 +69,13 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
                                       std::to_string(config.max_batch),
                                       "--threads",
                                       std::to_string(config.threads),
+                                      "--builder-optimization-level",
+                                      std::to_string(tuning_level),
                                       "--cache-dir",
                                       cache.folder().string()};
   if (config.keep_output0) command.emplace_back("--keep-output0");
   if (!request.calibration.empty() && !is_fp32(request)) {
-    command.emplace_back(takes_long(request) ? "--calib" : "--calib-cache");
+    command.emplace_back(calibrates(request) ? "--calib" : "--calib-cache");
     command.push_back(request.calibration.string());
   }
   if (!request.verify.empty() && !is_fp32(request)) {
@@ -117,24 +125,34 @@ Result<> EngineServer::load() {
                       (request_.mode == BuildMode::kAuto && takes_long(request_));
   if (!beside && is_fp32(request_)) return load_at_once();
   if (!beside) {  // what calibrates and measures lives in the builder
-    FOVEA_ASSIGN(Serving serving, build_elsewhere(/*beside=*/false));
-    events_.information(fmt::format("{} plan {} in {:.1f} s", serving.engine->info().precision,
-                                    serving.cached ? "from the cache" : "built", serving.seconds));
-    serve_first(std::move(serving));
+    FOVEA_ASSIGN(Serving serving, build_elsewhere(How::kWait));
+    serve_first_from_builder(std::move(serving));
     return {};
   }
   if (is_fp32(request_)) {
     FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_.plan));
     if (wanted.cached) return load_at_once();
+  } else if (auto serving = build_elsewhere(How::kCachedOnly)) {
+    serve_first_from_builder(std::move(*serving));
+    return {};
   }
-  return load_untuned();
+  const bool quick = request_.mode == BuildMode::kAuto && !is_fp32(request_) &&
+                     !calibrates(request_) && request_.verify.empty();
+  return quick ? load_untuned_elsewhere() : load_untuned();
 }
 
 Result<> EngineServer::load_at_once() {
   const auto progress = [this](std::string_view stage, double done) {
     events_.progress({.stage = stage, .done = done});
   };
-  FOVEA_ASSIGN(const CachedPlan cached, cache_.get_or_build(request_.plan, progress));
+  PlanRequest request = request_.plan;
+  request.config.tuning.report = [this](const engine::TuningReport& report) {
+    if (!report.warning.empty()) events_.warning(report.warning);
+    for (const std::string& rejected : report.rejected) {
+      events_.warning("tuning rejects " + rejected);
+    }
+  };
+  FOVEA_ASSIGN(const CachedPlan cached, cache_.get_or_build(request, progress));
   if (!cached.warning.empty()) events_.warning(cached.warning);
   if (cached.hit) {
     events_.information(
@@ -157,14 +175,33 @@ Result<> EngineServer::load_untuned() {
   const auto start = std::chrono::steady_clock::now();
   engine::BuilderConfig untuned = request_.plan.config;
   untuned.precision = "fp32";
+  untuned.tuning = {};
   FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.plan.model, untuned, progress));
   FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));
   serving.seconds = seconds_since(start);
   serve_first(std::move(serving));
-  events_.information(fmt::format("an untuned fp32 engine serves until the {} one is ready",
-                                  request_.plan.config.precision));
-  builder_ = std::thread([this] { replace_when_built(); });
+  tune_beside();
   return {};
+}
+
+// Of the wanted precision, which takes no longer than another one's.
+Result<> EngineServer::load_untuned_elsewhere() {
+  FOVEA_ASSIGN(Serving serving, build_elsewhere(How::kWaitUntuned));
+  serve_first_from_builder(std::move(serving));
+  tune_beside();
+  return {};
+}
+
+void EngineServer::tune_beside() {
+  events_.information(fmt::format("an untuned {} engine serves until the {} one is ready",
+                                  info_.precision, request_.plan.config.precision));
+  builder_ = std::thread([this] { replace_when_built(); });
+}
+
+void EngineServer::serve_first_from_builder(Serving serving) {
+  events_.information(fmt::format("{} plan {} in {:.1f} s", serving.engine->info().precision,
+                                  serving.cached ? "from the cache" : "built", serving.seconds));
+  serve_first(std::move(serving));
 }
 
 void EngineServer::serve_first(Serving serving) {
@@ -204,7 +241,11 @@ Result<> EngineServer::warm_up(const Serving& serving, const engine::Progress& p
   return {};
 }
 
-Result<EngineServer::Serving> EngineServer::build_elsewhere(bool beside) {
+Result<EngineServer::Serving> EngineServer::build_elsewhere(How how) {
+  const bool beside = how == How::kBeside;
+  std::vector<std::string> command = build_command(
+      request_, cache_, how == How::kWaitUntuned ? 0 : request_.plan.config.tuning.level);
+  if (how == How::kCachedOnly) command.emplace_back("--cached-only");
   const auto start = std::chrono::steady_clock::now();
   const auto progress = [&](std::string_view stage, double done) {
     const double eta = done > 0 ? seconds_since(start) * (1 - done) / done : -1.0;
@@ -212,7 +253,7 @@ Result<EngineServer::Serving> EngineServer::build_elsewhere(bool beside) {
   };
   FOVEA_ASSIGN(const std::string report,
                run_builder(
-                   build_command(request_, cache_),
+                   std::move(command),
                    [&] { return !stopping_ && (beside || events_.keep_going()); }, progress));
   const BuilderReport built = parse_report(report);
   if (built.plan.empty()) return fail(ErrorCode::kUnavailable, "the builder names no plan");
@@ -225,7 +266,7 @@ Result<EngineServer::Serving> EngineServer::build_elsewhere(bool beside) {
 }
 
 void EngineServer::replace_when_built() {
-  auto next = build_elsewhere(/*beside=*/true);
+  auto next = build_elsewhere(How::kBeside);
   if (stopping_) return;
   if (next && !same_bindings(next->engine->info(), info_)) {
     next = fail(ErrorCode::kInternal, "its inputs or outputs differ from those that are served");

@@ -1,6 +1,7 @@
 // The engine that a detector runs, from the first frame on: loaded from the cache; or built at
-// once; or, if building the wanted one takes long, an untuned FP32 engine now, and the wanted one
-// when a builder process has put it into the cache, swapped in between two batches.
+// once; or, if building the wanted one takes long because it is tuned or calibrated, an untuned
+// one now (FP32 where the wanted one still has to be calibrated), and the wanted one when a builder
+// process has put it into the cache, swapped in between two batches.
 //
 // Thread safety: execute() from one thread, info() from any; events are called from the thread that
 // calls start(), from execute()'s and from one of the server's own.
@@ -21,7 +22,7 @@
 namespace fovea {
 
 enum class BuildMode {
-  kAuto,    // kBeside where building takes long (calibrating from pictures), else kWait
+  kAuto,    // kBeside where building takes long (tuning, calibrating from pictures), else kWait
   kWait,    // no frame is served by anything but the wanted engine
   kBeside,  // an untuned engine serves until the wanted one is built
 };
@@ -80,10 +81,14 @@ class EngineServer {
   Result<> load();
   Result<> load_at_once();
   Result<> load_untuned();
+  Result<> load_untuned_elsewhere();
+  void tune_beside();
   Result<Serving> make_ready(const engine::Plan& plan, const engine::Progress& progress) const;
   Result<> warm_up(const Serving& serving, const engine::Progress& progress) const;
   void serve_first(Serving serving);
-  Result<Serving> build_elsewhere(bool beside);
+  void serve_first_from_builder(Serving serving);
+  enum class How { kWait, kWaitUntuned, kBeside, kCachedOnly };
+  Result<Serving> build_elsewhere(How how);
   void replace_when_built();
 
   const ServeRequest request_;

@@ -126,6 +126,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"input_size", fmt::format("{}x{}", config.input_width, config.input_height)},
       {"preprocessing", request.preprocessing.empty() ? "none" : request.preprocessing},
       {"cpu_features", cpu_features()},
+      {"tuning", fmt::format("level {}", config.tuning.level)},
   };
 }
 

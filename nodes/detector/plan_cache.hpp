@@ -88,6 +88,8 @@ class PlanCache {
 
   // $FOVEA_CACHE_DIR, else $XDG_CACHE_HOME/fovea, else ~/.cache/fovea, else /tmp/fovea-cache-UID.
   static std::filesystem::path default_folder();
+  // Where builds that use this cache keep what tuning measured.
+  std::filesystem::path timing_cache() const { return folder_ / "timing_cache.json"; }
 
   // Errors: only the model's own, that is key_inputs()'s and the builder's. Never the cache's.
   Result<CachedPlan> get_or_build(const PlanRequest& request,

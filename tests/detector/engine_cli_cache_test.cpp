@@ -34,8 +34,8 @@ class EngineCliCache : public ::testing::Test {
     return std::make_unique<Child>(folder_, FOVEA_BIN_DIR "/fovea-engine", std::move(arguments));
   }
   std::unique_ptr<Child> build(int batch = 1) const {
-    return start(
-        {"build", "--onnx", model_, "--threads", "1", "--batch", std::to_string(batch), "--json"});
+    return start({"build", "--onnx", model_, "--threads", "1", "--batch", std::to_string(batch),
+                  "--builder-optimization-level", "0", "--json"});
   }
   json run(std::vector<std::string> arguments) const {
     auto child = start(std::move(arguments));

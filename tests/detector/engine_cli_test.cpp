@@ -1,5 +1,6 @@
 // `fovea engine` as its user meets it: exit codes, messages, JSON that is only JSON, and the demo
 // model from the ONNX file to an engine that agrees with the reference.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -7,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -51,6 +53,13 @@ class EngineCli : public ::testing::Test {
   }
 
   pid_t start(std::vector<std::string> arguments) const {
+    // Tuning is what some of the tests are about; the others do without.
+    const std::set<std::string> builders = {"build", "inspect", "bench", "profile", "verify"};
+    const std::string level = "--builder-optimization-level";
+    if (!arguments.empty() && builders.contains(arguments[0]) &&
+        std::find(arguments.begin(), arguments.end(), level) == arguments.end()) {
+      arguments.insert(arguments.end(), {level, "0"});
+    }
     arguments.insert(arguments.begin(), FOVEA_BIN_DIR "/fovea-engine");
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());

@@ -129,8 +129,9 @@ class ServeWhileBuilding : public ::testing::Test {
 
   std::unique_ptr<Child> start(const std::string& build = "beside",
                                std::vector<std::string> more = {}) const {
-    more.insert(more.end(), {"--domain", "test", "--cameras", "a,b", "--model", kModel, "--build",
-                             build, "--threads", "1", "--max-batch", "2"});
+    more.insert(more.end(),
+                {"--domain", "test", "--cameras", "a,b", "--model", kModel, "--build", build,
+                 "--threads", "1", "--max-batch", "2", "--builder-optimization-level", level_});
     return std::make_unique<Child>(root(), kBin + "/fovea-detector", std::move(more));
   }
   // Starts the cameras and sees their first frames through.
@@ -180,6 +181,7 @@ class ServeWhileBuilding : public ::testing::Test {
   }
 
   test::TestDomain domain_;
+  std::string level_ = "0";
   std::vector<std::unique_ptr<Camera>> cameras_;
   std::uint64_t drops_at_start_ = 0;
 };
@@ -222,14 +224,51 @@ TEST_F(ServeWhileBuilding, SwapsUnderLoadWithoutLosingOrReorderingAFrame) {
   EXPECT_EQ(again->wait(), 0);
 }
 
-TEST_F(ServeWhileBuilding, TheRealBuilderIsFoundBesideTheDetector) {
-  auto detector = start();
+TEST_F(ServeWhileBuilding, AutoServesAtOnceAndTunesBesideWithTheRealBuilder) {
+  level_ = "1";
+  auto detector = start("auto");
   connect();
-  ASSERT_TRUE(eventually([&] { return pass(1) && metric("engine_swaps") == 1; }))
+  ASSERT_TRUE(
+      eventually([&] { return pass(1) && metric("engine_swaps") == 1; }, std::chrono::minutes(5)))
       << detector->err();
   expect_no_drops();
   detector->send(SIGINT);
   EXPECT_EQ(detector->wait(), 0);
+  EXPECT_TRUE(fs::exists(cache() / "timing_cache.json"));
+  cameras_.clear();
+
+  auto again = start("auto");  // the tuned plan, at once
+  connect();
+  EXPECT_EQ(metric("plan_hit"), 1U);
+  EXPECT_EQ(metric("engine_swaps"), 0U);
+  again->send(SIGINT);
+  EXPECT_EQ(again->wait(), 0);
+}
+
+TEST_F(ServeWhileBuilding, Int8FromATableServesUntunedFirstAndTheTunedOneAtTheNextStart) {
+  level_ = "1";
+  const std::vector<std::string> int8 = {"--precision", "int8", "--calibration",
+                                         FOVEA_SOURCE_DIR
+                                         "/config/models/yolov8p_demo_dynamic.calibration.json"};
+  auto detector = start("auto", int8);
+  connect();
+  ASSERT_TRUE(
+      eventually([&] { return pass(1) && metric("engine_swaps") == 1; }, std::chrono::minutes(5)))
+      << detector->err();
+  EXPECT_EQ(plans(), 3U) << "f32 to quantise, untuned, tuned";
+  expect_no_drops();
+  detector->send(SIGINT);
+  EXPECT_EQ(detector->wait(), 0);
+  EXPECT_THAT(detector->err(), HasSubstr("an untuned"));
+  cameras_.clear();
+
+  auto again = start("auto", int8);
+  connect();
+  EXPECT_EQ(metric("plan_hit"), 1U);
+  EXPECT_EQ(metric("engine_swaps"), 0U);
+  again->send(SIGINT);
+  EXPECT_EQ(again->wait(), 0);
+  EXPECT_EQ(again->err().find("an untuned"), std::string::npos) << again->err();
 }
 
 // Pictures of coloured tiles, as 24-bit BMP.
@@ -255,8 +294,8 @@ void write_pictures(const fs::path& folder, int count) {
 
 TEST_F(ServeWhileBuilding, CalibratesBesideAndSwapsToTheBestPrecision) {
   write_pictures(root() / "pictures", 8);
-  for (const char* round : {"cold", "warm"}) {
-    SCOPED_TRACE(round);
+  for (const std::uint64_t swaps : {1U, 0U}) {  // with a cold cache, a warm one
+    SCOPED_TRACE(swaps);
     auto detector =
         start("auto", {"--precision", "best", "--calibration", (root() / "pictures").string()});
     connect();
@@ -265,7 +304,7 @@ TEST_F(ServeWhileBuilding, CalibratesBesideAndSwapsToTheBestPrecision) {
     ASSERT_TRUE(eventually(
         [&] {
           whole = whole && pass(1);
-          return !whole || metric("engine_swaps") == 1;
+          return !whole || metric("engine_swaps") == swaps;
         },
         std::chrono::minutes(5)))
         << detector->err();  // the builder only gets what serving leaves
