@@ -205,10 +205,13 @@ bool moves_data(const NetworkDefinition& network, const Layer& layer) {
 
 bool can_be_int8(const NetworkDefinition& network, const Layer& layer) {
   if (layer.op != OpType::kConv || layer.inputs.size() < 2 || layer.outputs.size() != 1 ||
-      !is_picture(network.value(layer.inputs[0])) || !is_picture(network.value(layer.outputs[0])) ||
-      layer.int_attribute("group", 1) != 1) {
+      !is_picture(network.value(layer.inputs[0])) || !is_picture(network.value(layer.outputs[0]))) {
     return false;
   }
+  const std::int64_t groups = layer.int_attribute("group", 1);
+  const bool depthwise = groups == network.value(layer.inputs[0]).dims[1] &&
+                         groups == network.value(layer.outputs[0]).dims[1];
+  if (groups != 1 && !depthwise) return false;
   const Constant* weights = constant_input(network, layer, 1);
   const Constant* bias = constant_input(network, layer, 2);
   const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;

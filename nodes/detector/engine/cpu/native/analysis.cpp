@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/quantization.hpp"
 
@@ -57,6 +58,11 @@ bool Analysis::pictures(const std::vector<ValueId>& ids) const {
 }
 
 Path Analysis::path_of(const Layer& layer) const {
+  const Path path = picture_path(layer);
+  return path == Path::kFallback && is_tensor_layer(network_, known_, layer) ? Path::kTensor : path;
+}
+
+Path Analysis::picture_path(const Layer& layer) const {
   if (known_[index(layer.outputs[0])] != nullptr) return Path::kKnown;
   if (layer.op == OpType::kImageInput) return Path::kImage;
   if (layer.op == OpType::kConv)
@@ -208,6 +214,7 @@ void Analysis::find_layer_uses(std::size_t i) {
       break;
     }
     case Path::kPointwise:
+    case Path::kTensor:
     case Path::kFallback:
       for (const ValueId id : layer.inputs) use(id);
       use(layer.residual);

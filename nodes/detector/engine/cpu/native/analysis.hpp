@@ -22,6 +22,7 @@ enum class Path {
   kSplit,
   kUpsample,
   kPointwise,
+  kTensor,
   kFallback
 };
 
@@ -65,6 +66,7 @@ class Analysis {
  private:
   bool pictures(const std::vector<ValueId>& ids) const;
   Path path_of(const Layer& layer) const;
+  Path picture_path(const Layer& layer) const;
   bool is_convolution(const Layer& layer) const;
   bool is_pool(const Layer& layer) const;
   void place();

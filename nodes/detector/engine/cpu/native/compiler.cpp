@@ -16,6 +16,7 @@
 #include "nodes/detector/engine/cpu/native/analysis.hpp"
 #include "nodes/detector/engine/cpu/native/fallback.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
+#include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/geometry.hpp"
 #include "nodes/detector/engine/passes/memory_plan.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
@@ -32,7 +33,8 @@ class Compiler {
         known_(known),
         options_(options),
         storage_(network, half()),
-        analysis_(network, known, storage_) {}
+        analysis_(network, known, storage_),
+        tensors_(network, known, storage_, options.features, program_) {}
 
   Result<Program> run() {
     FOVEA_TRY(find_borders());
@@ -128,6 +130,9 @@ class Compiler {
 
   Result<> emit(std::size_t i) {
     const Layer& layer = network_.layers[i];
+    if (analysis_.path(i) != Path::kKnown && analysis_.path(i) != Path::kTensor) {
+      FOVEA_TRY(settle_inputs(layer));
+    }
     switch (analysis_.path(i)) {
       case Path::kKnown:
       case Path::kSplit:
@@ -148,9 +153,23 @@ class Compiler {
                               storage_.home(layer.outputs[0]), 2);
       case Path::kPointwise:
         return emit_layer_pointwise(layer);
+      case Path::kTensor: {
+        FOVEA_ASSIGN(const bool done, tensors_.emit(layer));
+        if (done) return {};
+        FOVEA_TRY(settle_inputs(layer));
+        return emit_fallback(layer);
+      }
       case Path::kFallback:
         return emit_fallback(layer);
     }
+    return {};
+  }
+
+  Result<> settle_inputs(const Layer& layer) {
+    for (const ValueId id : layer.inputs) {
+      if (id != kNoValue) FOVEA_TRY(tensors_.settle(id));
+    }
+    if (layer.residual != kNoValue) FOVEA_TRY(tensors_.settle(layer.residual));
     return {};
   }
 
@@ -231,7 +250,7 @@ class Compiler {
     FOVEA_ASSIGN(auto kernel, create_convolution(layer, spec));
     if (kernel->implementation() == "scalar") {
       const auto reasons = kernels::enumerate_tactics(spec, options_.features).declined;
-      slow(layer, fmt::format("{}", fmt::join(reasons, ", ")), spec.groups == 1);
+      slow(layer, fmt::format("{}", fmt::join(reasons, ", ")), spec.groups == 1 || !quantised());
     }
     add_step(layer.name, std::move(kernel), std::move(sources), std::move(destinations));
     return {};
@@ -343,9 +362,9 @@ class Compiler {
     return {};
   }
 
-  void slow(const Layer& layer, const std::string& reason, bool never) {
+  void slow(const Layer& layer, const std::string& reason, bool refuse) {
     std::string text = layer.name + ": " + reason;
-    if (never || !quantised()) refused_.push_back(text);
+    if (refuse) refused_.push_back(text);
     program_.declined.push_back(std::move(text));
   }
 
@@ -362,6 +381,7 @@ class Compiler {
     if (known_[index(id)] != nullptr) {
       return fail(ErrorCode::kUnsupported, value.name + " does not depend on the picture");
     }
+    FOVEA_TRY(tensors_.settle(id));
     if (analysis_.is_map(id)) {
       if (analysis_.origin(id)) return {};
       return emit_pointwise(value.name, id, storage_.home(id), output_home(to));
@@ -419,6 +439,7 @@ class Compiler {
   const CompileOptions& options_;
   Storage storage_;
   Analysis analysis_;
+  TensorSteps tensors_;
   std::set<std::pair<ValueId, DataType>> converted_;
   std::vector<std::string> refused_;
   Program program_;

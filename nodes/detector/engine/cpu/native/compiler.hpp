@@ -34,8 +34,8 @@ struct CompileOptions {
 };
 
 // REQUIRES: network.validate(), check_quantization(), shapes inferred for one item.
-// Errors: kUnsupported, naming the layers that only slow paths could run; a quantised network
-// accepts those for layers that are no dense convolution, as 8 bits elsewhere pay for them.
+// Errors: kUnsupported, naming the convolutions that only the readable kernel could run; a quantised
+// network accepts grouped ones, as 8 bits elsewhere pay for them.
 Result<Program> compile(NetworkDefinition network, const CompileOptions& options = {});
 
 }  // namespace fovea::engine::native

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 
+#include "nodes/detector/engine/quantization.hpp"
+
 namespace fovea::engine::native {
 
 namespace {
@@ -46,12 +48,14 @@ void fill_border(const Buffer& buffer, std::byte* memory) {
 Storage::Storage(const NetworkDefinition& network, bool half)
     : network_(network),
       types_(network.values.size(), DataType::kFloat32),
+      plain_(network.values.size(), false),
       placement_(network.values.size()),
       own_(network.values.size()),
       converted_(network.values.size()) {
   for (const Layer& layer : network.layers) {
     if (layer.op == OpType::kImageInput) image_ = layer.outputs[0];
   }
+  choose_plain(network);
   if (half) choose_half(network);
   for (std::size_t i = 0; i < network.values.size(); ++i) {
     const auto id = static_cast<ValueId>(i);
@@ -60,6 +64,30 @@ Storage::Storage(const NetworkDefinition& network, bool half)
       types_[i] = DataType::kUint8;
     }
     placement_.add(id, network.value(id).dims[1]);
+  }
+}
+
+// Matrices have four axes too, but channels last is the worst place for them.
+void Storage::choose_plain(const NetworkDefinition& network) {
+  const auto mark = [&](const Layer& layer, bool plain) {
+    for (const auto* ids : {&layer.inputs, &layer.outputs}) {
+      for (const ValueId id : *ids) {
+        if (id != kNoValue) plain_[static_cast<std::size_t>(id)] = plain;
+      }
+    }
+    if (layer.residual != kNoValue) plain_[static_cast<std::size_t>(layer.residual)] = plain;
+  };
+  for (const Layer& layer : network.layers) {
+    if (layer.op == OpType::kMatMul || layer.op == OpType::kSoftmax ||
+        layer.op == OpType::kTranspose) {
+      mark(layer, true);
+    }
+  }
+  for (const Layer& layer : network.layers) {
+    if (layer.op == OpType::kConv || layer.op == OpType::kImageInput ||
+        moves_data(network, layer)) {
+      mark(layer, false);
+    }
   }
 }
 
@@ -90,8 +118,9 @@ void Storage::choose_half(const NetworkDefinition& network) {
 
 bool Storage::is_picture(ValueId id) const {
   const Value& value = network_.value(id);
-  return !value.constant && value.dtype == DataType::kFloat32 && value.dims.size() == 4 &&
-         value.dims[0] == 1 && volume(value.dims) > 0;
+  return !plain_[static_cast<std::size_t>(id)] && !value.constant &&
+         value.dtype == DataType::kFloat32 && value.dims.size() == 4 && value.dims[0] == 1 &&
+         volume(value.dims) > 0;
 }
 
 kernels::Grid Storage::grid(ValueId id) const {

@@ -25,7 +25,8 @@ class Storage {
   // `half`: f16 convolutions compute in f16. REQUIRES: inferred shapes; check_quantization().
   Storage(const NetworkDefinition& network, bool half);
 
-  // f32 [1, C, H, W], stored NHWC. Everything else is stored as it is.
+  // f32 [1, C, H, W], stored NHWC, unless only operators on matrices touch it. Everything else is
+  // stored as it is.
   bool is_picture(ValueId id) const;
   // What a picture is stored in: u8 on its grid, f16 between f16 convolutions, else f32.
   DataType type(ValueId id) const { return at(types_, id); }
@@ -57,11 +58,13 @@ class Storage {
     return all[static_cast<std::size_t>(id)];
   }
   Place& place(ValueId id, DataType as);
+  void choose_plain(const NetworkDefinition& network);
   void choose_half(const NetworkDefinition& network);
 
   const NetworkDefinition& network_;
   ValueId image_ = kNoValue;
   std::vector<DataType> types_;
+  std::vector<bool> plain_;  // no picture in spite of its axes
   cpu::Placement placement_;
   std::vector<Place> own_;                       // by root
   std::vector<std::array<Place, 3>> converted_;  // by value; f32, f16, u8
