@@ -1,5 +1,6 @@
 #include "bench/pubsub/cell.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -13,12 +14,14 @@
 #include <unistd.h>
 
 #include "nodes/runtime/clock.hpp"
+#include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
 namespace {
 
 constexpr double kStartPatience = 20;
 constexpr double kEndPatience = 15;
+constexpr int kLookAroundMs = 200;
 
 std::vector<std::string> arguments_of(const std::string& role, const Job& job) {
   return {"/proc/self/exe",
@@ -97,8 +100,10 @@ bool Child::read(void* data, std::size_t size, double patience_s) {
   const std::int64_t deadline = monotonic_ns() + static_cast<std::int64_t>(patience_s * 1e9);
   while (size > 0) {
     const auto left_ms = (deadline - monotonic_ns()) / 1'000'000;
+    if (left_ms <= 0 || Executor::stop_signalled()) return false;
     pollfd item{out_, POLLIN, 0};
-    if (left_ms <= 0 || poll(&item, 1, static_cast<int>(left_ms)) <= 0) return false;
+    if (poll(&item, 1, static_cast<int>(std::min<std::int64_t>(left_ms, kLookAroundMs))) <= 0)
+      continue;
     const ssize_t got = ::read(out_, bytes, size);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return false;

@@ -22,7 +22,8 @@ class Child {
   ~Child();
 
   pid_t pid() const { return pid_; }
-  // Reads exactly `size` bytes of what it writes; false at its end or after `patience_s`.
+  // Reads exactly `size` bytes of what it writes; false at its end, after `patience_s` and when
+  // this program shall stop.
   bool read(void* data, std::size_t size, double patience_s);
   void go();  // one byte to its standard input
 

@@ -1,7 +1,8 @@
 // iceoryx 2.0.3: chunks of a daemon's shared memory, woken through a WaitSet.
-#include <cstdlib>
+#include <cstring>
 #include <string>
 
+#include <iceoryx_hoofs/log/logmanager.hpp>
 #include <iceoryx_posh/popo/untyped_publisher.hpp>
 #include <iceoryx_posh/popo/untyped_subscriber.hpp>
 #include <iceoryx_posh/popo/wait_set.hpp>
@@ -19,6 +20,7 @@ constexpr std::uint32_t kAlignment = 64;
 iox::capro::ServiceDescription service() { return {"fovea", "bench", "frames"}; }
 
 void register_process(const char* role) {
+  iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kWarn);
   const std::string name = role + std::to_string(getpid());
   iox::runtime::PoshRuntime::initRuntime(
       iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name.c_str()));

@@ -19,6 +19,7 @@
 #include "bench/pubsub/roudi.hpp"
 #include "bench/pubsub/soak.hpp"
 #include "bench/pubsub/suites.hpp"
+#include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
 namespace {
@@ -185,6 +186,8 @@ int main(int argc, char** argv) {
   declare(app, options);
   CLI11_PARSE(app, argc, argv);
   if (!options.role.empty()) return run_role(options);
+  // Ctrl-C ends the run in order: processes, daemon and files go first.
+  fovea::Executor::block_signals();
   const Workplace workplace;
   if (options.soak > 0) return run_soak(options.soak, std::min(options.soak, kMostSoakStep));
   return run_tables(options, workplace);

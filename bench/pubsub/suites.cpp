@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "nodes/runtime/executor.hpp"
+
 namespace fovea::bench {
 namespace {
 
@@ -62,6 +64,7 @@ std::vector<Suite> run_plan(const Plan& plan,
       }
       for (int round = 0; round < plan.rounds; ++round) {
         for (std::size_t i = first; i < suite.cells.size(); ++i) {
+          if (Executor::stop_signalled()) break;
           Cell& cell = suite.cells[i];
           progress(fmt::format("{}, {}, {}, round {} of {}", kind.name, size_name(bytes),
                                cell.job.transport, round + 1, plan.rounds));
