@@ -471,5 +471,22 @@ TEST(OnnxMetadata, ReadsIntegersAndListsOfThem) {
   }
 }
 
+TEST(OnnxParser, DropoutPassesThroughUnlessItWantsToTrain) {
+  const auto parse_dropout = [](const std::vector<std::string>& inputs) {
+    test::OnnxWriter w;
+    w.input("x", {1, 3, 4, 4})
+        .floats("ratio", {}, {0.5})
+        .node("Dropout", inputs, {"y"})
+        .output("y");
+    return parse(w);
+  };
+  const auto network = parse_dropout({"x", "ratio"});
+  ASSERT_TRUE(network) << network.error().message;
+  ASSERT_EQ(network->layers.size(), 1U);
+  EXPECT_EQ(network->layers[0].op, OpType::kIdentity);
+  EXPECT_EQ(network->layers[0].inputs.size(), 1U);
+  EXPECT_FALSE(parse_dropout({"x", "ratio", "training"}));
+}
+
 }  // namespace
 }  // namespace fovea::engine::test

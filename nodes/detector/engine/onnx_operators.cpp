@@ -178,6 +178,10 @@ const OperatorRule* find_operator(std::string_view onnx_name) {
   static const auto kByName = [] {
     std::unordered_map<std::string_view, const OperatorRule*> by_name;
     for (const OperatorRule& rule : operator_table()) by_name[to_string(rule.op)] = &rule;
+    // At inference; one that asks for training or for its mask is refused.
+    static const OperatorRule kDropout = {
+        OpType::kIdentity, 1, 2, 1, {{"ratio", kFloat}, {"seed", kInt}}};
+    by_name["Dropout"] = &kDropout;
     return by_name;
   }();
   const auto found = kByName.find(onnx_name);
@@ -186,6 +190,9 @@ const OperatorRule* find_operator(std::string_view onnx_name) {
 
 void modernise(Layer& layer, std::int64_t opset, NetworkDefinition& network) {
   switch (layer.op) {
+    case OpType::kIdentity:  // Dropout's ratio
+      layer.inputs.resize(1);
+      break;
     case OpType::kSplit:
       attribute_to_input(layer, "split", 1, network);
       layer.attributes.erase("num_outputs");  // the outputs say it
