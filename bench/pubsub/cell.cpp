@@ -87,7 +87,7 @@ Child::~Child() {
   close(in_);
   close(out_);
   // It has reported, or is not wanted any more: a moment to leave in order.
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 250; ++i) {
     if (waitpid(pid_, nullptr, WNOHANG) == pid_) return;
     usleep(20'000);
   }
