@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -57,15 +58,18 @@ struct Layer {
       std::numeric_limits<double>::infinity();  // of all turns, in the sequence of layers
 };
 
+// The table that is timed.
+using Table = std::span<const kernel_table::Convolution>;
+
 struct Side {
   std::string name;
   std::vector<Layer> layers;
   std::vector<double> totals_us;
 };
 
-Side onednn(const std::string& name, bool integer) {
+Side onednn(const std::string& name, Table table, bool integer) {
   Side side{name, {}, {}};
-  for (const auto& shape : kernel_table::kYolov8n) {
+  for (const auto& shape : table) {
     bench::OneDnnConvolution convolution = bench::make_onednn_convolution(shape, integer);
     side.layers.push_back({convolution.implementation, std::move(convolution.run)});
   }
@@ -84,11 +88,11 @@ Variant variant_of(const kernel_table::Convolution& shape, DataType compute, boo
   return variant;
 }
 
-Side own(const std::string& name, DataType compute, bool table, bool tune, ThreadPool& pool,
-         int repetitions) {
+Side own(const std::string& name, Table shapes, DataType compute, bool table, bool tune,
+         ThreadPool& pool, int repetitions) {
   Side side{name, {}, {}};
   unsigned seed = 1;
-  for (const auto& shape : kernel_table::kYolov8n) {
+  for (const auto& shape : shapes) {
     auto problem =
         std::make_shared<ConvolutionProblem>(shape, variant_of(shape, compute, table), seed++);
     Layer best;
@@ -113,13 +117,14 @@ Side own(const std::string& name, DataType compute, bool table, bool tune, Threa
 struct Options {
   bool json = false;
   bool layers = false;
+  Table table = kernel_table::kYolov8n;
   int repetitions = 31;
   int tuning = 7;
 };
 
-void print_layers(const std::vector<Side>& sides) {
-  for (std::size_t i = 0; i < kernel_table::kYolov8n.size(); ++i) {
-    const auto& shape = kernel_table::kYolov8n[i];
+void print_layers(const std::vector<Side>& sides, Table table) {
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const auto& shape = table[i];
     fmt::print("{:2} {}x{}x{} -> {} k{} s{}:", i, shape.in_channels, shape.in_height,
                shape.in_width, shape.out_channels, shape.kernel, shape.stride);
     for (const Side& side : sides) {
@@ -142,7 +147,7 @@ double sum_of_least(const Side& side) {
 void print_totals(const std::vector<Side>& sides, int threads, const Options& options,
                   bool& first) {
   double operations = 0;
-  for (const auto& shape : kernel_table::kYolov8n) operations += shape.operations();
+  for (const auto& shape : options.table) operations += shape.operations();
   for (const Side& side : sides) {
     const double total = median(side.totals_us);
     const double least = sum_of_least(side);
@@ -171,7 +176,7 @@ void measure(int threads, const Options& options, bool& first) {
   if (!pool) throw std::runtime_error(pool.error().message);
   std::vector<Side> sides;
   const auto add_own = [&](const std::string& name, DataType compute, bool table, bool tune) {
-    sides.push_back(own(name, compute, table, tune, **pool, options.tuning));
+    sides.push_back(own(name, options.table, compute, table, tune, **pool, options.tuning));
   };
   add_own("own f32 tuned", DataType::kFloat32, false, true);
   add_own("own f32 untuned", DataType::kFloat32, false, false);
@@ -179,8 +184,8 @@ void measure(int threads, const Options& options, bool& first) {
   add_own("own int8 table tuned", DataType::kUint8, true, true);
   add_own("own int8 table untuned", DataType::kUint8, true, false);
   add_own("own int8 exact tuned", DataType::kUint8, false, true);
-  sides.insert(sides.begin(), onednn("onednn u8s8", true));
-  sides.insert(sides.begin(), onednn("onednn f32", false));
+  sides.insert(sides.begin(), onednn("onednn u8s8", options.table, true));
+  sides.insert(sides.begin(), onednn("onednn f32", options.table, false));
 
   constexpr int kWarmUp = 3;
   for (int repetition = -kWarmUp; repetition < options.repetitions; ++repetition) {
@@ -196,7 +201,7 @@ void measure(int threads, const Options& options, bool& first) {
       if (repetition >= 0) side.totals_us.push_back(total);
     }
   }
-  if (options.layers && !options.json) print_layers(sides);
+  if (options.layers && !options.json) print_layers(sides, options.table);
   print_totals(sides, threads, options, first);
 }
 
@@ -212,6 +217,8 @@ int main(int argc, char** argv) {
       options.json = true;
     } else if (argument == "--layers") {
       options.layers = true;
+    } else if (argument == "--depthwise") {
+      options.table = kernel_table::kDepthwise;
     } else if (argument == "--repetitions" && value > 0) {
       options.repetitions = value;
       ++i;
@@ -219,7 +226,8 @@ int main(int argc, char** argv) {
       threads = {value};
       ++i;
     } else {
-      fmt::print(stderr, "usage: {} [--json] [--layers] [--repetitions N] [--threads N]\n",
+      fmt::print(stderr,
+                 "usage: {} [--json] [--layers] [--depthwise] [--repetitions N] [--threads N]\n",
                  argv[0]);
       return 2;
     }

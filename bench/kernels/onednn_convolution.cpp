@@ -35,8 +35,10 @@ OneDnnConvolution make_onednn_convolution(const kernel_table::Convolution& shape
   const Type target_type = integer && shape.activation ? Type::u8 : Type::f32;
   const dnnl::memory::desc source({1, shape.in_channels, shape.in_height, shape.in_width},
                                   source_type, Tag::any);
-  const dnnl::memory::desc weights(
-      {shape.out_channels, shape.in_channels, shape.kernel, shape.kernel}, weight_type, Tag::any);
+  dnnl::memory::dims weight_dims = {shape.out_channels / shape.groups,
+                                    shape.in_channels / shape.groups, shape.kernel, shape.kernel};
+  if (shape.groups > 1) weight_dims.insert(weight_dims.begin(), shape.groups);
+  const dnnl::memory::desc weights(weight_dims, weight_type, Tag::any);
   const dnnl::memory::desc bias({shape.out_channels}, Type::f32, Tag::a);
   const dnnl::memory::desc target({1, shape.out_channels, shape.out_height(), shape.out_width()},
                                   target_type, Tag::any);
