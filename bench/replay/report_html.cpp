@@ -26,7 +26,7 @@ p{margin:8px 0}.soft{color:var(--soft)}code{font-size:13px;overflow-wrap:anywher
 .tile span{color:var(--soft);font-size:13px}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(520px,100%),1fr));gap:14px}
 section{padding:16px 18px;min-width:0;overflow-x:auto}.wide{grid-column:1/-1}
-svg{width:100%;height:auto;display:block}
+svg{width:100%;height:auto;display:block}.wide svg{max-width:720px}
 svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .title{fill:var(--ink)}
 .grid{stroke:var(--line)}.line{fill:none;stroke-width:2}.dashed{stroke-dasharray:5 4}
 .dim{fill:var(--soft);opacity:.6}
@@ -67,6 +67,7 @@ class Page {
       latency_plots();
       time_plots();
       tables();
+      counts();
       html_ += "</div>";
     }
     html_ += "<div class=\"plots\" style=\"margin-top:14px\">";
@@ -167,6 +168,9 @@ class Page {
             line_plot(seconds, {"1/s", 0, highest_fps * 1.1, false}, fps), "lines");
     section("99th percentile over time",
             line_plot(seconds, {"ms", 0, highest_ms * 1.1, false}, p99), "lines");
+  }
+
+  void counts() {
     std::vector<std::pair<std::string, double>> bars;
     for (const auto& [size, count] : report_.batches)
       bars.emplace_back(fmt::format("{} frame{}", size, size == 1 ? "" : "s"),
