@@ -1,0 +1,144 @@
+// Tuning as the user of `fovea engine build` meets it: the same inputs and the same timing cache
+// make the same file, and what was chosen shows in inspect, profile and diff.
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <stdlib.h>
+
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/plan.hpp"
+#include "nodes/detector/engine/timing_cache.hpp"
+#include "tests/support/child.hpp"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using test::Child;
+using ::testing::HasSubstr;
+
+class EngineCliTuning : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!engine::kernels::cpu_features().avx512) GTEST_SKIP() << "needs AVX-512";
+    std::string name = ::testing::TempDir() + "fovea-cli-tuning-XXXXXX";
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+    ::setenv("FOVEA_CACHE_DIR", (folder_ / "cache").c_str(), 1);
+  }
+  void TearDown() override {
+    if (!folder_.empty()) fs::remove_all(folder_);
+  }
+
+  std::string path(const char* name) const { return folder_ / name; }
+  std::unique_ptr<Child> run(std::vector<std::string> arguments, int code = 0) const {
+    auto child =
+        std::make_unique<Child>(folder_, FOVEA_BIN_DIR "/fovea-engine", std::move(arguments));
+    EXPECT_EQ(child->wait(), code) << child->err();
+    return child;
+  }
+  std::unique_ptr<Child> build(const char* file, std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {"build", "--onnx", model_, "--threads", "1", "--timing-cache-file",
+                               path("timing.json"), "--save-engine", path(file), "--json"});
+    return run(std::move(more));
+  }
+  static std::string text_of(const std::string& file) {
+    std::ifstream stream(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+  }
+
+  fs::path folder_;
+  const std::string model_ = FOVEA_SOURCE_DIR "/config/models/yolov8p_demo_dynamic.onnx";
+};
+
+TEST_F(EngineCliTuning, SameTimingCacheMakesTheSameFile) {
+  const auto first = build("a.plan");
+  const json measured = json::parse(first->out())["tuning"];
+  EXPECT_EQ(measured["cached"], false);
+  EXPECT_GT(measured["layers"], 50);
+  EXPECT_GT(measured["untuned_ms"], 0.0);
+  EXPECT_THAT(measured["rejected"], testing::IsEmpty());
+  EXPECT_THAT(first->err(), HasSubstr("leave their first guess"));
+  const json read = json::parse(build("b.plan")->out())["tuning"];
+  EXPECT_EQ(read["cached"], true);
+  EXPECT_EQ(read["known"], measured["layers"]);
+  EXPECT_EQ(text_of(path("a.plan")), text_of(path("b.plan")));
+  EXPECT_EQ(json::parse(run({"diff", path("a.plan"), path("b.plan"), "--json"})->out())["equal"],
+            true);
+}
+
+TEST_F(EngineCliTuning, ChosenTacticShowsInDiffInspectAndProfile) {
+  build("a.plan", {"--builder-optimization-level", "1"});
+  auto cache = engine::read_timing_cache(path("timing.json"));
+  ASSERT_TRUE(cache) << cache.error().message;
+  auto& tactics = cache->begin()->second.networks.begin()->second.tactics;
+  const auto plan = engine::read_plan(path("a.plan"));
+  ASSERT_TRUE(plan);
+  ASSERT_EQ(tactics, plan->tactics);
+  const auto& [layer, was] = *tactics.begin();
+  // Every convolution can work off its channels 16 by 16.
+  const std::string is =
+      was == "avx512/1x16/weights" ? "avx512/1x20/weights" : "avx512/1x16/weights";
+  tactics.begin()->second = is;
+  ASSERT_TRUE(engine::merge_into_file(*cache, path("timing.json")));
+  EXPECT_EQ(json::parse(
+                build("b.plan", {"--builder-optimization-level", "1"})->out())["tuning"]["cached"],
+            true);
+
+  const auto diff = run({"diff", path("a.plan"), path("b.plan"), "--json"}, 1);
+  const json differing = json::parse(diff->out());
+  EXPECT_THAT(differing["settings"], testing::IsEmpty()) << differing;
+  ASSERT_EQ(differing["layers"].size(), 1U) << differing;
+  EXPECT_EQ(differing["layers"][0]["layer"], layer);
+  EXPECT_EQ(differing["layers"][0]["b"]["kernel"], is);
+
+  const json inspected =
+      json::parse(run({"inspect", "--load-engine", path("b.plan"), "--layers", "--json"})->out());
+  EXPECT_EQ(inspected["tactics"][layer], is);
+  EXPECT_THAT(inspected["declined"], testing::IsEmpty());
+  const json profile = json::parse(
+      run({"profile", "--load-engine", path("b.plan"), "--duration", "0.01", "--json"})->out());
+  for (const auto& rows : {inspected["execution"], profile["layers"]}) {
+    std::size_t found = 0;
+    for (const json& row : rows) {
+      if (row["layer"] != layer) continue;
+      ++found;
+      EXPECT_EQ(row.contains("kernel") ? row["kernel"] : row["implementation"], is);
+    }
+    EXPECT_EQ(found, 1U);
+  }
+}
+
+TEST_F(EngineCliTuning, TimingCacheOfGarbageIsSaidAndReplaced) {
+  std::ofstream(path("timing.json")) << "garbage";
+  const auto built = build("a.plan", {"--builder-optimization-level", "1"});
+  EXPECT_THAT(built->err(), HasSubstr("warning: timing cache ignored: " + path("timing.json")));
+  EXPECT_TRUE(engine::read_timing_cache(path("timing.json")));
+}
+
+TEST_F(EngineCliTuning, LevelIsPartOfTheKeyAndBounded) {
+  const std::vector<std::string> untuned = {
+      "build", "--onnx", model_, "--builder-optimization-level", "0", "--json", "-"};
+  std::vector<std::string> cached_only = untuned;
+  cached_only.emplace_back("--cached-only");
+  EXPECT_THAT(run(cached_only, 1)->err(), HasSubstr("not in the cache: no plan of this model yet"));
+  const json built = json::parse(run(untuned)->out());
+  EXPECT_EQ(built["hit"], false);
+  EXPECT_EQ(built["tuning"], nullptr);
+  EXPECT_EQ(json::parse(run(cached_only)->out())["hit"], true);
+  const json inspected = json::parse(run({"inspect", "--onnx", model_, "--json"})->out());
+  EXPECT_EQ(inspected["cached"], false);
+  EXPECT_EQ(inspected["reason"], "tuning was level 0, is level 2");
+  EXPECT_THAT(run({"build", "--onnx", model_, "--builder-optimization-level", "7"}, 2)->err(),
+              HasSubstr("--builder-optimization-level"));
+}
+
+}  // namespace
+}  // namespace fovea
