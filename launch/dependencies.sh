@@ -27,6 +27,18 @@ for group in "$@"; do
   esac
 done
 
+# The MCAP project's own reader, for one test of recordings; that test skips, with a notice, without it.
+install_mcap_core() {
+  local folder="${HOME:-/root}/.cache/fovea/mcap_core" source
+  source="$(dirname "$0")/../tests/bag/mcap_core/package.json"
+  cmp -s "$source" "$folder/package.json" && [ -d "$folder/node_modules" ] && return 0
+  command -v npm >/dev/null || { echo "-- no npm: the test with @mcap/core will be skipped"; return 0; }
+  mkdir -p "$folder" && cp "$source" "$folder/" &&
+    npm install --prefix "$folder" --no-audit --no-fund --silent >/dev/null 2>&1 ||
+    { echo "-- npm install failed: the test with @mcap/core will be skipped"; rm -rf "$folder"; }
+}
+case " $* " in *" test "*) install_mcap_core ;; esac
+
 missing=()
 for package in "${packages[@]}"; do
   status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)

@@ -283,6 +283,32 @@ int trigger(const CommandLine& line) {
   return 0;
 }
 
+// Takes the node's own options, `--image-format raw`, out of `record` and `play` command lines:
+// what starts with a dash and is none of ours, with the word behind it.
+std::vector<std::string> take_node_options(std::vector<std::string>& words) {
+  const std::vector<std::string> ours{"-o",       "--output", "-a", "--all",
+                                      "--domain", "--topics", "-h", "--help"};
+  const std::vector<std::string> flags{"--keep-metrics", "--no-autostart", "--dump-config"};
+  const auto is_option = [](const std::string& word) {
+    return word.size() > 1 && word[0] == '-' && (word[1] < '0' || word[1] > '9');
+  };
+  const auto contains = [](const auto& list, const std::string& word) {
+    return std::find(list.begin(), list.end(), word.substr(0, word.find('='))) != list.end();
+  };
+  std::vector<std::string> kept, taken;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (!is_option(words[i]) || contains(ours, words[i])) {
+      kept.push_back(words[i]);
+      continue;
+    }
+    taken.push_back(words[i]);
+    const bool has_value = !contains(flags, words[i]) && words[i].find('=') == std::string::npos;
+    if (has_value && i + 1 < words.size() && !is_option(words[i + 1])) taken.push_back(words[++i]);
+  }
+  words = std::move(kept);
+  return taken;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Record, play and look at recordings (MCAP files)", "fovea bag");
   app.require_subcommand(1);
@@ -331,17 +357,21 @@ int run(int argc, char** argv) {
   for (CLI::App* command : {record_command, play_command, trigger_command}) {
     command->add_option("--domain", line.domain, "Deployment ($FOVEA_DOMAIN, else default)");
   }
-  record_command->allow_extras();
-  play_command->allow_extras();
+  std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> node_options;
+  if (!words.empty() && (words[0] == "record" || words[0] == "play")) {
+    node_options = take_node_options(words);
+  }
+  std::reverse(words.begin(), words.end());  // as CLI11 wants them
   try {
-    app.parse(argc, argv);
+    app.parse(words);
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     return complain(std::string(error.what()) + "; see fovea bag --help", kExitUsage);
   }
-  if (record_command->parsed()) return record(line, record_command->remaining());
-  if (play_command->parsed()) return play(line, play_command->remaining());
+  if (record_command->parsed()) return record(line, node_options);
+  if (play_command->parsed()) return play(line, node_options);
   if (info_command->parsed()) return info(line);
   if (hash_command->parsed()) return hash(line);
   if (verify_command->parsed()) return verify(line);
