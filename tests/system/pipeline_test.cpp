@@ -2,6 +2,7 @@
 // promises that matter: every frame is accounted for, a killed process comes back, nothing is left
 // behind, and bad input ends with an error that says what to do.
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -14,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "nodes/runtime/metrics.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 
@@ -70,6 +72,25 @@ class Pipeline : public testing::Test {
            });
   }
 
+  // Detections of each of four cameras have been published.
+  bool all_delivered() const {
+    const auto page = MetricsReader::open(*domain_, "postprocess");
+    return page && std::ranges::all_of(
+                       std::array{"cam0", "cam1", "cam2", "cam3"},
+                       [&](auto camera) { return (*page)->value("frames_out", camera) > 0; });
+  }
+
+  // A first start serves with an untuned engine until the tuned one is built beside it and kept.
+  bool plan_is_cached() const {
+    const auto folder = domain_.root() / "cache";
+    return std::filesystem::exists(folder) &&
+           std::ranges::any_of(std::filesystem::directory_iterator(folder), [](const auto& entry) {
+             return entry.path().extension() == ".json" &&
+                    std::filesystem::exists(
+                        std::filesystem::path(entry.path()).replace_extension(".plan"));
+           });
+  }
+
   // Everything still in the shared memory and socket folders of this test.
   std::vector<std::string> left_behind() const {
     std::vector<std::string> files;
@@ -105,7 +126,10 @@ class Pipeline : public testing::Test {
 
 TEST_F(Pipeline, FourCamerasDeliverEveryFrameIsAccountedForAndTheSecondStartLoadsThePlan) {
   for (const std::string plan : {"built", "hit"}) {
-    auto run = launch({kSynthetic, kModel, "--duration", "4"});
+    auto run = launch({kSynthetic, kModel});
+    ASSERT_TRUE(eventually([&] { return all_active(7) && all_delivered(); })) << run->err();
+    ASSERT_TRUE(eventually([&] { return plan_is_cached(); })) << run->err();
+    run->send(SIGINT);
     ASSERT_EQ(run->wait(), 0) << run->err();
     const json result = report();
     expect_balanced(result, 4);
