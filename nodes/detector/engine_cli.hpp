@@ -46,6 +46,10 @@ struct ModelOptions {
   std::string load_engine;
   engine::BuilderConfig config;
   std::string input_size;  // "640" or "640x480", width first
+  std::string min_shapes;  // "images:1x3x320x320"
+  std::string opt_shapes;
+  std::string max_shapes;
+  std::string shapes;  // what to run of them
   std::string cache_dir;
   std::string timing_cache;
   // What the last build's tuning said; shared, as requests are copies. Empty without one.
@@ -55,6 +59,15 @@ struct ModelOptions {
   void declare(CLI::App& app, bool accept_engine);
   // What a plan comes from, after checks on the options. Errors: kInvalidArgument.
   Result<PlanRequest> request() const;
+  // For the commands that run the engine: --shapes.
+  void declare_shapes(CLI::App& app);
+  // What --shapes says to run of the plan; without it the plan's own size and greatest batch.
+  // Errors: kInvalidArgument for what is no shape, another input or a batch beyond the plan's.
+  struct Shape {
+    engine::Dims size;  // [height, width, 3]; empty: the plan's own
+    std::size_t batch = 1;
+  };
+  Result<Shape> shape(const engine::Plan& plan) const;
   // From --load-engine, or through the cache.
   struct Source {
     engine::Plan plan;

@@ -89,12 +89,13 @@ struct BenchCommand {
   // Every size that is asked for, on one engine that is built for the largest.
   Result<int> measure() const {
     ModelOptions wanted = model;
-    for (const std::size_t size : sweep) {
-      wanted.config.max_batch = std::max(wanted.config.max_batch, static_cast<std::int32_t>(size));
+    for (const std::size_t batch : sweep) {
+      wanted.config.max_batch = std::max(wanted.config.max_batch, static_cast<std::int32_t>(batch));
     }
     FOVEA_ASSIGN(const ModelOptions::Source source, wanted.plan());
     const auto load_start = Clock::now();
-    FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan));
+    FOVEA_ASSIGN(const ModelOptions::Shape shape, wanted.shape(source.plan));
+    FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan, shape.size));
     FOVEA_ASSIGN(const auto context, engine->create_execution_context());
     const double load_ms = milliseconds(Clock::now() - load_start);
     const engine::EngineInfo& info = engine->info();
@@ -107,7 +108,7 @@ struct BenchCommand {
       items.push_back(bindings.back().item());
     }
     std::vector<std::size_t> sizes = sweep;
-    if (sizes.empty()) sizes.push_back(items.size());
+    if (sizes.empty()) sizes.push_back(shape.batch);
     say(json, fmt::format("{} {}, {} threads, input {}", info.provider, info.precision,
                           info.threads, engine::to_string(info.input.dims)));
     const auto first_start = Clock::now();
@@ -115,13 +116,13 @@ struct BenchCommand {
     const StartTimes times{1000 * source.seconds, load_ms,
                            milliseconds(Clock::now() - first_start)};
     Json batches = Json::array();
-    for (const std::size_t size : sizes) {
-      if (size > items.size()) {
+    for (const std::size_t batch : sizes) {
+      if (batch > items.size()) {
         return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("--sweep has {}; the engine takes at most {} pictures", size,
+                    fmt::format("--sweep has {}; the engine takes at most {} pictures", batch,
                                 items.size()));
       }
-      FOVEA_ASSIGN(const Series series, run_batch(*context, std::span(items).first(size)));
+      FOVEA_ASSIGN(const Series series, run_batch(*context, std::span(items).first(batch)));
       if (series.latency_ms.empty()) return kExitInterrupted;
       batches.push_back(describe(series));
       if (interrupted) break;
@@ -198,6 +199,7 @@ struct BenchCommand {
 Command add_bench(CLI::App& app) {
   auto command = std::make_shared<BenchCommand>();
   command->model.declare(app, /*accept_engine=*/true);
+  command->model.declare_shapes(app);
   app.add_option("--sweep", command->sweep,
                  "Batch sizes to measure one after the other, e.g. 1,2,4")
       ->delimiter(',')

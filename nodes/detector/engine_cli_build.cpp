@@ -153,7 +153,8 @@ struct InspectCommand {
     FOVEA_ASSIGN(network, engine::lower(std::move(network),
                                         {.keep_output0 = request.config.keep_output0,
                                          .input_height = request.config.input_height,
-                                         .input_width = request.config.input_width},
+                                         .input_width = request.config.input_width,
+                                         .profile = request.config.profile},
                                         &lowering));
     say(json, fmt::format("layers   {} in the file", lowering.layers_before));
     Json passes = Json::array();
@@ -236,6 +237,7 @@ struct ListCommand {
       say(json, fmt::format("{:.12}  {:>7.1f} MB  {} {} batch {} threads {}  {}", entry.key,
                             static_cast<double>(entry.bytes) / 1e6, input("provider"),
                             input("precision"), input("max_batch"), input("threads"), entry.model));
+      if (input("profile") != "none") say(json, fmt::format("              {}", input("profile")));
     }
     if (list.empty()) say(json, fmt::format("no engines in {}", cache.folder().string()));
     const auto written =

@@ -1,4 +1,5 @@
 // Options, reports and progress that all subcommands share.
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "nodes/detector/engine/file_io.hpp"
+#include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine_cli.hpp"
 
 namespace fovea::engine_cli {
@@ -68,6 +70,11 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
   app.add_option("--threads", config.threads, "Threads of the CPU provider; 0 = one per core")
       ->capture_default_str();
   app.add_option("--input-size", input_size, "WIDTHxHEIGHT or SIDE, for models that leave it open");
+  app.add_option("--min-shapes", min_shapes,
+                 "Least input of a model that leaves its size open, e.g. images:1x3x320x320; one "
+                 "engine then runs every size up to --max-shapes");
+  app.add_option("--opt-shapes", opt_shapes, "Input to calibrate and tune for, and the default");
+  app.add_option("--max-shapes", max_shapes, "Greatest input; its batch replaces --batch");
   app.add_flag("--keep-output0", config.keep_output0,
                "Keep the model's own output; do not cut its head off");
   app.add_option("--cache-dir", cache_dir,
@@ -106,7 +113,40 @@ Result<PlanRequest> ModelOptions::request() const {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("--input-size is '{}'; it must be SIDE or WIDTHxHEIGHT", input_size));
   }
+  if (!min_shapes.empty() || !opt_shapes.empty() || !max_shapes.empty()) {
+    FOVEA_ASSIGN(request.config.profile, engine::parse_profile(min_shapes, opt_shapes, max_shapes));
+    const std::int64_t batch = request.config.profile.max[0];
+    if (config.max_batch != 1 && config.max_batch != batch) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--batch is {} but the batch of --max-shapes {}", config.max_batch, batch));
+    }
+    request.config.max_batch = static_cast<std::int32_t>(std::min<std::int64_t>(batch, INT32_MAX));
+  }
   return request;
+}
+
+void ModelOptions::declare_shapes(CLI::App& app) {
+  app.add_option("--shapes", shapes,
+                 "Input to run, within the engine's shapes; default the optimal size and the "
+                 "greatest batch");
+}
+
+Result<ModelOptions::Shape> ModelOptions::shape(const engine::Plan& plan) const {
+  if (shapes.empty()) return Shape{{}, static_cast<std::size_t>(plan.max_batch)};
+  FOVEA_ASSIGN(const engine::ShapeText wanted, engine::parse_shape("--shapes", shapes));
+  const auto refused = [&](const std::string& what) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("--shapes is '{}'; {}", shapes, what));
+  };
+  const std::string& input = plan.network.value(plan.network.inputs[0]).name;
+  if (!wanted.input.empty() && wanted.input != input) {
+    return refused(fmt::format("the model's input is '{}'", input));
+  }
+  if (wanted.dims[0] < 1 || wanted.dims[0] > plan.max_batch) {
+    return refused(fmt::format("the engine takes batches of 1..{}", plan.max_batch));
+  }
+  if (wanted.dims[1] != 3) return refused("it must have 3 channels");
+  return Shape{{wanted.dims[2], wanted.dims[3], 3}, static_cast<std::size_t>(wanted.dims[0])};
 }
 
 Result<ModelOptions::Source> ModelOptions::plan() const {

@@ -9,7 +9,9 @@
 
 #include <fmt/core.h>
 
+#include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/profile.hpp"
 
 namespace fovea::engine_cli {
 
@@ -78,14 +80,19 @@ Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table
 
 }  // namespace
 
-Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds) {
-  FOVEA_ASSIGN(const auto engine, engine::load_engine(plan));
+Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, engine::Dims size) {
+  const engine::Dims& opt = plan.network.profile.opt;
+  if (size.empty() && !opt.empty()) size = {opt[2], opt[3], 3};
+  FOVEA_ASSIGN(const auto engine, engine::load_engine(plan, size));
   const auto cpu = std::dynamic_pointer_cast<const engine::CpuEngine>(engine);
   if (!cpu) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("provider {} does not report its layers", plan.provider));
   }
   engine::NetworkDefinition network = plan.network;
+  if (!size.empty()) {
+    FOVEA_ASSIGN(network, engine::at_size(plan.network, size));
+  }
   FOVEA_TRY(engine::infer_shapes(network, 1));
   std::map<std::string_view, std::size_t> by_name;
   for (std::size_t i = 0; i < network.layers.size(); ++i) by_name[network.layers[i].name] = i;

@@ -29,9 +29,11 @@ struct LayerTable {
   double ms = 0;  // of all rows; 0 until measured
 };
 
-// Loads the engine; with `seconds` > 0 also runs it for so long and takes the times.
-// Errors: load_engine()'s; kUnsupported for a provider that does not report its layers.
-Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds);
+// Loads the engine for `size`, [height, width, 3], or the plan's own; with `seconds` > 0 also runs
+// it for so long and takes the times. Errors: load_engine()'s; kUnsupported for a provider that
+// does not report its layers.
+Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds,
+                                   engine::Dims size = {});
 
 Command add_profile(CLI::App& app);
 Command add_diff(CLI::App& app);

@@ -29,7 +29,8 @@ struct ProfileCommand {
 
   Result<int> profile() const {
     FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
-    FOVEA_ASSIGN(LayerTable table, describe_layers(source.plan, duration_s));
+    FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
+    FOVEA_ASSIGN(LayerTable table, describe_layers(source.plan, duration_s, shape.size));
     if (interrupted) return kExitInterrupted;
     if (by_time) {
       std::stable_sort(table.rows.begin(), table.rows.end(),
@@ -202,6 +203,7 @@ struct DiffCommand {
 Command add_profile(CLI::App& app) {
   auto command = std::make_shared<ProfileCommand>();
   command->model.declare(app, /*accept_engine=*/true);
+  command->model.declare_shapes(app);
   app.add_option("--duration", command->duration_s, "Seconds to measure")
       ->capture_default_str()
       ->check(CLI::Range(0.001, 86400.0));

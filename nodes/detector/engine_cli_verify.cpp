@@ -64,7 +64,8 @@ struct VerifyCommand {
     FOVEA_ASSIGN(const LabelledSet set,
                  read_labelled_set(data));  // first: its faults are found at once
     FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
-    FOVEA_ASSIGN(auto engine, engine::load_engine(source.plan));
+    FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
+    FOVEA_ASSIGN(auto engine, engine::load_engine(source.plan, shape.size));
     if (const auto& names = engine->info().class_names; !names.empty() && names != set.classes) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: {} classes that are not the model's {}", set.classes_file,
@@ -127,8 +128,9 @@ struct VerifyCommand {
     reference_plan.provider = "reference";
     std::vector<Bindings> bindings;
     std::vector<engine::TensorSpec> outputs;
+    FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(plan));
     for (const engine::Plan* one : {&plan, static_cast<const engine::Plan*>(&reference_plan)}) {
-      FOVEA_ASSIGN(const auto engine, engine::load_engine(*one));
+      FOVEA_ASSIGN(const auto engine, engine::load_engine(*one, shape.size));
       FOVEA_ASSIGN(const auto context, engine->create_execution_context());
       bindings.emplace_back(engine->info());
       FOVEA_TRY(fill_input(bindings.back().input(), engine->info()));
@@ -171,6 +173,7 @@ struct VerifyCommand {
 Command add_verify(CLI::App& app) {
   auto command = std::make_shared<VerifyCommand>();
   command->model.declare(app, /*accept_engine=*/true);
+  command->model.declare_shapes(app);
   app.add_option("--data", command->data,
                  "Folder with images/, labels/ (YOLO text) and classes.txt");
   app.add_flag("--against-reference", command->against_reference,

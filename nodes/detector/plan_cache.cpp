@@ -21,6 +21,7 @@
 #include "nodes/detector/cpu_features.hpp"
 #include "nodes/detector/engine/file_io.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
+#include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea {
@@ -124,6 +125,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"keep_output0", config.keep_output0 ? "true" : "false"},
       {"adopt_quantization", config.adopt_quantization ? "true" : "false"},
       {"input_size", fmt::format("{}x{}", config.input_width, config.input_height)},
+      {"profile", config.profile.empty() ? "none" : engine::to_string(config.profile)},
       {"preprocessing", request.preprocessing.empty() ? "none" : request.preprocessing},
       {"cpu_features", cpu_features()},
       {"tuning", fmt::format("level {}", config.tuning.level)},

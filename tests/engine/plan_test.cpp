@@ -63,6 +63,15 @@ Plan small_int8_plan() {
   return plan;
 }
 
+// For 16 to 32 rows and columns.
+Plan small_open_plan() {
+  Plan plan = small_int8_plan();
+  NetworkDefinition& network = plan.network;
+  network.value(network.inputs[0]).dims = {-1, -1, -1, 3};
+  network.profile = {"images", {1, 3, 16, 16}, {1, 3, 16, 16}, {4, 3, 32, 32}};
+  return plan;
+}
+
 std::vector<float> first_output(const Plan& plan) {
   const auto engine = load_engine(plan);
   EXPECT_TRUE(engine) << engine.error().message;
@@ -219,8 +228,10 @@ TEST(Plan, Int8WeightsRunInF32Elsewhere) {
 }
 
 class EitherPlan : public ::testing::TestWithParam<Plan (*)()> {};
-INSTANTIATE_TEST_SUITE_P(Plan, EitherPlan, ::testing::Values(small_plan, small_int8_plan),
-                         [](const auto& test) { return test.index == 0 ? "fp32" : "int8"; });
+constexpr const char* kPlanNames[] = {"fp32", "int8", "open"};
+INSTANTIATE_TEST_SUITE_P(Plan, EitherPlan,
+                         ::testing::Values(small_plan, small_int8_plan, small_open_plan),
+                         [](const auto& test) { return kPlanNames[test.index]; });
 
 TEST_P(EitherPlan, EveryFlippedByteIsRefused) {
   const auto bytes = serialize(GetParam()());

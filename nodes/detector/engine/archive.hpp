@@ -278,6 +278,14 @@ void archive(A& a, Quantization& quantization) {
 }
 
 template <class A>
+void archive(A& a, OptimizationProfile& profile) {
+  a(profile.input);
+  a(profile.min);
+  a(profile.opt);
+  a(profile.max);
+}
+
+template <class A>
 void archive(A& a, NetworkDefinition& network) {
   a(network.values);
   a(network.layers);
@@ -288,6 +296,7 @@ void archive(A& a, NetworkDefinition& network) {
   a(network.metadata);
   a(network.class_names);
   a(network.head);
+  a(network.profile);
   a(network.own_grids);
   a(network.quantization);
 }

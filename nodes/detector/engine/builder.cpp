@@ -13,6 +13,8 @@
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/engine/profile_engine.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
 
@@ -51,6 +53,16 @@ Result<> check(const BuilderConfig& config) {
   if (config.threads < 1 || config.threads > kMaxThreads) {
     return refuse(fmt::format("threads is {}; it must be 1..{}", config.threads, kMaxThreads));
   }
+  if (!config.profile.empty()) {
+    FOVEA_TRY(check_profile(config.profile));
+    if (config.profile.max[0] != config.max_batch) {
+      return refuse(fmt::format("max_batch is {} but the profile's {}", config.max_batch,
+                                config.profile.max[0]));
+    }
+    if (config.input_height != 0 || config.input_width != 0) {
+      return refuse("give either an input size or a profile, not both");
+    }
+  }
   if (config.input_height < 0 || config.input_width < 0) {
     return refuse(fmt::format("input size is {}x{}; it must be positive, or 0 for the model's",
                               config.input_width, config.input_height));
@@ -69,7 +81,7 @@ struct Checked {
   NetworkDefinition network;
   EngineInfo info;
 };
-Result<Checked> check(const Plan& plan) {
+Result<Checked> check(const Plan& plan, const Dims& size = {}) {
   if (plan.precision != "fp32" && plan.precision != "int8") {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("precision {} is not in this build", plan.precision));
@@ -91,7 +103,16 @@ Result<Checked> check(const Plan& plan) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("provider {} cannot run int8 plans", plan.provider));
   }
+  const OptimizationProfile& profile = plan.network.profile;
+  if (!profile.empty()) {
+    if (auto good = check_profile(profile); !good) return corrupt(good.error().message);
+  }
+  Dims wanted = size;
+  if (wanted.empty() && !profile.empty()) wanted = {profile.opt[2], profile.opt[3], 3};
   NetworkDefinition network = plan.network;
+  if (!wanted.empty()) {
+    FOVEA_ASSIGN(network, at_size(plan.network, wanted));
+  }
   if (auto shaped = infer_shapes(network, 1); !shaped) return corrupt(shaped.error().message);
   FOVEA_TRY(check_quantization(network));
   auto info = describe_engine(network, plan.provider,
@@ -100,6 +121,7 @@ Result<Checked> check(const Plan& plan) {
                                .precision = plan.precision,
                                .model_hash = plan.model_hash});
   if (!info) return corrupt(info.error().message);
+  info->profile = profile_of(plan.network, plan.max_batch);
   return Checked{provider, std::move(network), std::move(*info)};
 }
 
@@ -124,6 +146,7 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
   auto lowered = lower(std::move(network), {.keep_output0 = config.keep_output0,
                                             .input_height = config.input_height,
                                             .input_width = config.input_width,
+                                            .profile = config.profile,
                                             .adopt_quantization = config.adopt_quantization ||
                                                                   config.precision == "int8"});
   if (!lowered) return fail(lowered.error().with_context(model.string()));
@@ -174,9 +197,13 @@ Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progr
   return {};
 }
 
-Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan) {
-  FOVEA_ASSIGN(Checked checked, check(plan));
-  return checked.provider->load(std::move(checked.network), std::move(checked.info), plan.tactics);
+Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan, const Dims& size) {
+  FOVEA_ASSIGN(Checked checked, check(plan, size));
+  FOVEA_ASSIGN(auto engine, checked.provider->load(std::move(checked.network),
+                                                   std::move(checked.info), plan.tactics));
+  if (!size.empty() || plan.network.profile.empty()) return engine;
+  return make_profile_engine(std::move(engine),
+                             [plan](const Dims& other) { return load_engine(plan, other); });
 }
 
 std::string provider_version(std::string_view provider) {

@@ -24,6 +24,9 @@ struct BuilderConfig {
   // "imgsz"). Another size than a fixed model's is an error.
   std::int32_t input_height = 0;
   std::int32_t input_width = 0;
+  // Instead of one size and max_batch, which is then the profile's: a range of sizes for models
+  // that leave theirs open. Empty = none.
+  OptimizationProfile profile = {};
   // For int8, and required there: what calibrate() learnt about this model, and how to use it.
   std::shared_ptr<const CalibrationTable> calibration;
   QuantizationChoice quantization;
@@ -51,7 +54,12 @@ Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progr
 // Tactics that the plan names and its layers do not have are declined (CpuEngine::declined()).
 // Errors: kUnsupported for a provider, precision or layer that this build cannot run, kCorrupt for
 // a plan whose graph contradicts itself.
-Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan);
+//
+// `size`, [height, width, 3], is the one size that the engine is for. Without, a plan with a
+// profile of sizes gives an engine whose contexts can be told one
+// (ExecutionContext::set_input_shape()). kInvalidArgument for a size that the plan does not run;
+// see at_size().
+Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan, const Dims& size = {});
 
 // "oneDNN 2.6.3 avx512_core"; "fovea" for the reference. Part of a plan's identity.
 std::string provider_version(std::string_view provider);

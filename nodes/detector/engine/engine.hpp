@@ -44,12 +44,23 @@ struct EngineInfo {
   std::int32_t max_batch = 1;
   std::int32_t threads = 1;
   std::string model_hash;  // SHA-256 of the ONNX bytes, hex
+  // All sizes that its plan runs; input and outputs above are of one.
+  OptimizationProfile profile;
 };
 
-// Thread safety: one thread at a time. Allocates only when created.
+// Thread safety: one thread at a time. Allocates only when created and in set_input_shape().
 class ExecutionContext {
  public:
   virtual ~ExecutionContext() = default;
+
+  // The engine's, with the bindings of this context's input shape.
+  virtual const EngineInfo& info() const = 0;
+
+  // From now on inputs are [height, width, 3] of `size`, and outputs as info() then says; steps of
+  // record_layer_times() end. Plans memory anew, in milliseconds; weights are shared. On an error
+  // the old shape stays. Errors: kInvalidArgument for a size that the engine does not run, naming
+  // the profile, the extent and its range, or the layer that it does not fit.
+  virtual Result<> set_input_shape(const Dims& size);
 
   // Runs the network over `batch` (1..max_batch items). On success every byte of every output is
   // written. Errors: kInvalidArgument for a wrong batch size, a null or misaligned pointer.

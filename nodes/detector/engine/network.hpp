@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "nodes/detector/engine/packed_forms.hpp"
 #include "nodes/detector/engine/quantization.hpp"
 #include "nodes/detector/engine/shared_bytes.hpp"
 #include "nodes/runtime/result.hpp"
@@ -115,6 +116,7 @@ struct Constant {
   // Packed: s8 codes that stand for f32 numbers, code * scales[index on the first axis]. Only
   // kInt8 convolutions read packed weights; everybody else needs unpack_weights() first.
   std::vector<float> scales = {};
+  PackedForms forms = {};  // what kernels made of it
 
   bool packed() const { return !scales.empty(); }
   // What the numbers are, however they are stored.
@@ -178,6 +180,17 @@ struct HeadInfo {
   std::vector<std::int32_t> strides;  // kDfl: input pixels per cell, one per level
 };
 
+// Sizes that the input may have, [batch, 3, height, width] whatever its layout; see profile.hpp.
+struct OptimizationProfile {
+  std::string input;  // its name, if somebody gave it
+  Dims min;
+  Dims opt;
+  Dims max;
+
+  bool empty() const { return opt.empty(); }
+  bool operator==(const OptimizationProfile&) const = default;
+};
+
 struct NetworkDefinition {
   std::vector<Value> values;
   std::vector<Layer> layers;  // topological order
@@ -190,6 +203,9 @@ struct NetworkDefinition {
   std::map<std::string, std::string> metadata;  // metadata_props verbatim
   std::vector<std::string> class_names;         // from metadata "names"; empty if absent
   HeadInfo head;
+
+  // Empty unless the input's height or width is open. Wherever one size is needed, it is opt.
+  OptimizationProfile profile;
 
   // u8 grids that the model itself asks for, by value name: what adopt_quantization() found. Values
   // that passes removed since may be among them.
@@ -221,8 +237,9 @@ std::optional<std::vector<std::int64_t>> constant_ints(const NetworkDefinition& 
                                                        ValueId id);
 
 // Computes the dims and dtype of every value for `batch` images: a first extent of -1 in a network
-// input becomes `batch`. Follows shape arithmetic (Shape, Gather, Concat, ...) through constants.
-// Errors: kInvalidArgument or kUnsupported, naming the layer and the offending extents.
+// input becomes `batch`, an open height or width the profile's opt. Follows shape arithmetic
+// (Shape, Gather, Concat, ...) through constants. Errors: kInvalidArgument or kUnsupported, naming
+// the layer and the offending extents.
 Result<> infer_shapes(NetworkDefinition& network, std::int64_t batch);
 
 }  // namespace fovea::engine

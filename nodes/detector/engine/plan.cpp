@@ -12,6 +12,7 @@
 #include "nodes/detector/engine/archive.hpp"
 #include "nodes/detector/engine/crc32c.hpp"
 #include "nodes/detector/engine/file_io.hpp"
+#include "nodes/detector/engine/profile.hpp"
 
 namespace fovea::engine {
 
@@ -110,6 +111,14 @@ nlohmann::ordered_json parsed_report(const Plan& plan) {
   return report.is_discarded() ? nlohmann::ordered_json(nullptr) : report;
 }
 
+// Null for a network whose input is no image.
+nlohmann::ordered_json shapes_of(const Plan& plan) {
+  const NetworkDefinition& network = plan.network;
+  if (network.inputs.size() != 1 || network.value(network.inputs[0]).dims.size() != 4) return {};
+  const OptimizationProfile profile = profile_of(network, plan.max_batch);
+  return {{"min", profile.min}, {"opt", profile.opt}, {"max", profile.max}};
+}
+
 nlohmann::ordered_json describe(const Plan& plan) {
   const NetworkDefinition& network = plan.network;
   auto tensors = [&](const std::vector<ValueId>& ids) {
@@ -125,6 +134,7 @@ nlohmann::ordered_json describe(const Plan& plan) {
           {"provider", plan.provider},
           {"precision", plan.precision},
           {"max_batch", plan.max_batch},
+          {"profile", shapes_of(plan)},
           {"threads", plan.threads},
           {"model_hash", plan.model_hash},
           {"producer", network.producer},

@@ -56,6 +56,13 @@ Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string
   return info;
 }
 
+Result<> ExecutionContext::set_input_shape(const Dims& size) {
+  if (size == info().input.dims) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("the input shape is {}; this engine is for {} only", to_string(size),
+                          to_string(info().input.dims)));
+}
+
 Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info) {
   if (batch.empty() || batch.size() > static_cast<std::size_t>(info.max_batch)) {
     return fail(

@@ -2,6 +2,8 @@
 // and does not follow shape arithmetic as far as a dynamic export needs.
 #include "nodes/detector/engine/shape_inference.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "nodes/detector/engine/geometry.hpp"
@@ -339,6 +341,20 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
   return fail(ErrorCode::kInternal, "unknown operator");
 }
 
+// Open extents of an input take the profile's opt.
+void bind_size(NetworkDefinition& network, ValueId id) {
+  Dims& dims = network.value(id).dims;
+  const Dims& opt = network.profile.opt;
+  if (dims.size() != 4 || opt.size() != 4) return;
+  const bool channels_last =
+      std::any_of(network.layers.begin(), network.layers.end(), [&](const Layer& layer) {
+        return layer.op == OpType::kImageInput && layer.inputs == std::vector<ValueId>{id};
+      });
+  const std::size_t height = channels_last ? 1 : 2;
+  if (dims[height] == -1) dims[height] = opt[2];
+  if (dims[height + 1] == -1) dims[height + 1] = opt[3];
+}
+
 }  // namespace
 
 Result<std::vector<TensorInfo>> infer_layer(const Layer& layer,
@@ -365,6 +381,7 @@ Result<KnownValues> infer_known_values(NetworkDefinition& network, std::int64_t 
   for (const ValueId id : network.inputs) {
     Value& input = network.value(id);
     if (!input.dims.empty() && input.dims[0] == -1) input.dims[0] = batch;
+    bind_size(network, id);
     if (!checked_volume(input.dims)) {
       return invalid(
           fmt::format("input '{}' is {}; every extent but the first must be known, and it may "

@@ -49,6 +49,8 @@ class CpuContext : public ExecutionContext {
     for (const cpu::Step& step : program.steps) runners_.push_back(step.bind(frame_));
   }
 
+  const EngineInfo& info() const override { return info_; }
+
   Result<> execute(std::span<const BatchItem> batch) override {
     FOVEA_TRY(check_batch(batch, info_));
     omp_set_num_threads(info_.threads);  // of this thread; another one may run another engine

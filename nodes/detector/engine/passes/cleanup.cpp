@@ -93,11 +93,16 @@ Result<PassOutcome> fold_constants(NetworkDefinition& network, const LoweringOpt
 
 Result<PassOutcome> remove_identities(NetworkDefinition& network, const LoweringOptions&) {
   PassOutcome outcome;
-  FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(network));
+  // An identity at one size need not be one at another.
+  const ShapeEnds ends = ends_of(network);
+  FOVEA_ASSIGN(const NetworkDefinition least, with_shapes(ends.least));
+  FOVEA_ASSIGN(const NetworkDefinition greatest, with_shapes(ends.greatest));
   std::vector<bool> removed(network.layers.size(), false);
   const GraphIndex index(network);
   for (std::size_t l = 0; l < network.layers.size(); ++l) {
-    if (!is_identity(shaped, network.layers[l])) continue;
+    if (!is_identity(least, network.layers[l]) || !is_identity(greatest, network.layers[l])) {
+      continue;
+    }
     // Read from the network: an earlier identity may have put another value here.
     const ValueId from = network.layers[l].outputs[0];
     const ValueId to = network.layers[l].inputs[0];

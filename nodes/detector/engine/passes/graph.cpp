@@ -55,6 +55,14 @@ Result<NetworkDefinition> with_shapes(const NetworkDefinition& network, std::int
   return shaped;
 }
 
+ShapeEnds ends_of(const NetworkDefinition& network) {
+  const std::int64_t batch = declared_batch(network);
+  ShapeEnds ends{network, network, batch == -1 ? 1 : batch, batch == -1 ? 2 : batch};
+  ends.least.profile.opt = network.profile.min;
+  ends.greatest.profile.opt = network.profile.max;
+  return ends;
+}
+
 std::int64_t declared_batch(const NetworkDefinition& network) {
   if (network.inputs.empty()) return 1;
   const Dims& dims = network.value(network.inputs.front()).dims;

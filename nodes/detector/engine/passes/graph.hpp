@@ -37,6 +37,17 @@ void remove_layers(NetworkDefinition& network, const std::vector<bool>& removed)
 // A copy with shapes inferred for its fixed batch, or for `batch` images where it is open.
 Result<NetworkDefinition> with_shapes(const NetworkDefinition& network, std::int64_t batch = 1);
 
+// Two networks that differ in everything that is open: what is alike in both does not depend on it.
+// The first has the batch 1 and the profile's least size, the other 2 and the greatest; a fixed
+// batch stays.
+struct ShapeEnds {
+  NetworkDefinition least;
+  NetworkDefinition greatest;
+  std::int64_t least_batch = 1;
+  std::int64_t greatest_batch = 2;
+};
+ShapeEnds ends_of(const NetworkDefinition& network);
+
 // First extent of the first input: -1 = any batch.
 std::int64_t declared_batch(const NetworkDefinition& network);
 

@@ -29,10 +29,11 @@ constexpr std::array kPasses = {
     Pass{"free_batch", "let a fixed batch be any", free_batch},
 };
 
-// Shapes of every value, -1 where they differ between one image and two.
+// Shapes of every value, -1 where they depend on the batch or on an open size.
 Result<> mark_open_extents(NetworkDefinition& network) {
-  FOVEA_ASSIGN(const NetworkDefinition one, with_shapes(network, 1));
-  FOVEA_ASSIGN(const NetworkDefinition two, with_shapes(network, 2));
+  const ShapeEnds ends = ends_of(network);
+  FOVEA_ASSIGN(const NetworkDefinition one, with_shapes(ends.least, 1));
+  FOVEA_ASSIGN(const NetworkDefinition two, with_shapes(ends.greatest, 2));
   for (std::size_t i = 0; i < network.values.size(); ++i) {
     Value& value = network.values[i];
     value.dtype = one.values[i].dtype;

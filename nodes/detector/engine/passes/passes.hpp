@@ -19,6 +19,8 @@ struct LoweringOptions {
   // one is an error.
   std::int64_t input_height = 0;
   std::int64_t input_width = 0;
+  // Instead of one size: where its ends differ, the network stays open.
+  OptimizationProfile profile = {};
   // For int8: what a model rounds with QuantizeLinear and DequantizeLinear is kept as a range
   // (NetworkDefinition::own_grids) instead of as layers, which nothing can be fused across.
   bool adopt_quantization = false;
@@ -57,7 +59,7 @@ struct Pass {
 // What lower() runs, in order.
 std::span<const Pass> all_passes();
 
-// Gives open input extents but the first their size.
+// Gives open input extents but the first their size, or the network its profile.
 Result<PassOutcome> resolve_input_size(NetworkDefinition& network,
                                        const LoweringOptions& options = {});
 // Replaces shape arithmetic by constants; reshapes that only follow the batch copy their first

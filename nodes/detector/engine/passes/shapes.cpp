@@ -6,6 +6,7 @@
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
 namespace fovea::engine {
@@ -50,6 +51,44 @@ std::optional<std::vector<std::int64_t>> general_shape(const Dims& input_a, cons
   return shape;
 }
 
+// Open extents whose profile has one value take it; others stay open, and the network gets the
+// profile.
+Result<PassOutcome> resolve_profile(NetworkDefinition& network,
+                                    const OptimizationProfile& profile) {
+  PassOutcome outcome;
+  FOVEA_TRY(check_profile(profile));
+  if (network.inputs.size() != 1 || network.value(network.inputs[0]).dims.size() != 4) {
+    return fail(ErrorCode::kUnsupported, "a profile needs a model with one input, an image");
+  }
+  Value& input = network.value(network.inputs[0]);
+  if (!profile.input.empty() && profile.input != input.name) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the profile names input '{}'; the model's is '{}'", profile.input,
+                            input.name));
+  }
+  if (input.dims[1] == -1) input.dims[1] = 3;
+  bool open = false;
+  for (const std::size_t axis : {std::size_t{2}, std::size_t{3}}) {
+    std::int64_t& extent = input.dims[axis];
+    const bool one_size = profile.min[axis] == profile.max[axis];
+    if (extent >= 0 && (!one_size || extent != profile.opt[axis])) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("input {} is {}..{} in the profile ({}); the model fixes it to {}: "
+                              "export it with dynamic axes",
+                              axis == 2 ? "height" : "width", profile.min[axis], profile.max[axis],
+                              to_string(profile), extent));
+    }
+    if (extent < 0 && one_size) extent = profile.opt[axis];
+    open = open || extent < 0;
+    ++outcome.changes;
+  }
+  outcome.note = fmt::format("'{}' is {}", input.name, to_string(profile));
+  if (!open) return outcome;
+  network.profile = profile;
+  FOVEA_TRY(check_ends(network));
+  return outcome;
+}
+
 ValueId add_ints(NetworkDefinition& network, const std::string& name,
                  const std::vector<std::int64_t>& values) {
   return network.add_constant(name, std::make_shared<const Constant>(Constant::ints(values)));
@@ -58,6 +97,7 @@ ValueId add_ints(NetworkDefinition& network, const std::string& name,
 }  // namespace
 
 Result<PassOutcome> resolve_input_size(NetworkDefinition& network, const LoweringOptions& options) {
+  if (!options.profile.empty()) return resolve_profile(network, options.profile);
   PassOutcome outcome;
   const auto metadata = network.metadata.find("imgsz");
   const std::vector<std::int64_t> imgsz = metadata == network.metadata.end()
@@ -99,10 +139,9 @@ Result<PassOutcome> resolve_input_size(NetworkDefinition& network, const Lowerin
 
 Result<PassOutcome> resolve_shapes(NetworkDefinition& network, const LoweringOptions&) {
   PassOutcome outcome;
-  const std::int64_t batch = declared_batch(network);
-  // A fixed batch is inferred once: both views are then the same.
-  FOVEA_ASSIGN(const Inferred a, infer(network, batch == -1 ? 1 : batch));
-  FOVEA_ASSIGN(const Inferred b, infer(network, batch == -1 ? 2 : batch));
+  const ShapeEnds ends = ends_of(network);
+  FOVEA_ASSIGN(const Inferred a, infer(ends.least, ends.least_batch));
+  FOVEA_ASSIGN(const Inferred b, infer(ends.greatest, ends.greatest_batch));
   const std::size_t values = network.values.size();
   const auto known_alike = [&](ValueId id) -> std::shared_ptr<const Constant> {
     if (id == kNoValue || static_cast<std::size_t>(id) >= values) return nullptr;

@@ -65,6 +65,8 @@ class ReferenceContext : public ExecutionContext {
     return {};
   }
 
+  const EngineInfo& info() const override { return info_; }
+
   Result<> execute(std::span<const BatchItem> batch) override {
     FOVEA_TRY(check_batch(batch, info_));
     for (const BatchItem& item : batch) {

@@ -75,7 +75,10 @@ struct ConvolutionSpec {
   std::span<const float> weights{};           // kFloat32, kFloat16
   std::span<const std::int8_t> s8_weights{};  // kUint8
   std::span<const float> weight_scales{};     // kUint8: per output channel
-  std::span<const float> bias{};              // per output channel, in real units; empty = 0
+  // Of the constant that holds the weights, so that other kernels of it share what this one packs;
+  // null: nobody else.
+  const PackedForms* forms = nullptr;
+  std::span<const float> bias{};  // per output channel, in real units; empty = 0
 
   Activation activation = Activation::kNone;
   float activation_alpha = 0;

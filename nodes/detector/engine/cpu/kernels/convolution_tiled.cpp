@@ -148,6 +148,7 @@ class TiledConvolution final : public Kernel {
     pack(weight_bytes, blocks * kBlock);
     spec_.weights = {};
     spec_.s8_weights = {};
+    spec_.forms = nullptr;
     spec_.weight_scales = {};
     spec_.bias = {};
   }
@@ -193,20 +194,32 @@ class TiledConvolution final : public Kernel {
                                         : 0);
   }
 
+  PackedForms::Bytes packed_weights(std::int64_t bytes) const {
+    AlignedBytes packed = zeroed(bytes);
+    switch (spec_.compute) {
+      case DataType::kUint8:
+        pack_weights(spec_.s8_weights.data(), packed.get(), [](std::int8_t w) { return w; });
+        break;
+      case DataType::kFloat16:
+        pack_weights(spec_.weights.data(), packed.get(), float_to_half);
+        break;
+      default:
+        pack_weights(spec_.weights.data(), packed.get(), [](float w) { return w; });
+        break;
+    }
+    return packed;
+  }
+
   // Weights in the order of their use, and everything per output channel padded with zeros to whole
   // blocks.
   void pack(std::int64_t weight_bytes, std::int64_t channels) {
-    weights_ = zeroed(weight_bytes);
-    switch (spec_.compute) {
-      case DataType::kUint8:
-        pack_weights(spec_.s8_weights.data(), [](std::int8_t weight) { return weight; });
-        break;
-      case DataType::kFloat16:
-        pack_weights(spec_.weights.data(), float_to_half);
-        break;
-      default:
-        pack_weights(spec_.weights.data(), [](float weight) { return weight; });
-        break;
+    if (spec_.forms != nullptr) {
+      const std::string name = fmt::format(
+          "type {} blocks {} taps {} steps {} channels {} run {}", static_cast<int>(spec_.compute),
+          groups_[0].blocks, view_.taps, view_.steps, view_.channels, view_.run_elements);
+      weights_ = spec_.forms->find_or_make(name, [&] { return packed_weights(weight_bytes); });
+    } else {
+      weights_ = packed_weights(weight_bytes);
     }
     Folded folded = fold(spec_);
     folded.start.resize(static_cast<std::size_t>(channels));
@@ -223,12 +236,12 @@ class TiledConvolution final : public Kernel {
   }
 
   template <class Weight, class Convert>
-  void pack_weights(const Weight* weights, Convert convert) {
+  void pack_weights(const Weight* weights, std::byte* packed, Convert convert) const {
     using Packed = decltype(convert(*weights));
     constexpr std::int64_t kElements = kStepBytes / static_cast<std::int64_t>(sizeof(Packed));
     const std::int64_t kernel = spec_.kernel_height * spec_.kernel_width;
     for (const Group& group : groups_) {
-      auto* to = reinterpret_cast<Packed*>(weights_.get() + group.weights);
+      auto* to = reinterpret_cast<Packed*>(packed + group.weights);
       const std::int64_t first = group.first_block * kBlock;
       const std::int64_t lanes = std::min(group.blocks * kBlock, spec_.out_channels - first);
       for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
@@ -370,7 +383,7 @@ class TiledConvolution final : public Kernel {
   std::int64_t strip_bytes_ = 0;
   std::int64_t strips_ = 0;  // per row
   std::int64_t staged_width_ = 0;
-  AlignedBytes weights_;
+  PackedForms::Bytes weights_;
   AlignedBytes start_;
   std::vector<float> scale_;
   std::vector<float> bias_;

@@ -206,10 +206,12 @@ class Compiler {
     spec.source = from.surface;
 
     const auto count = static_cast<std::size_t>(weights.size());
-    Constant packed;
+    Constant codes;
+    if (weights.packed() == (spec.compute == DataType::kUint8)) spec.forms = &weights.forms;
     if (spec.compute == DataType::kUint8) {
-      packed = weights.packed() ? weights : pack_weights(weights);
-      spec.s8_weights = {std::as_const(packed).data<std::int8_t>(), count};
+      if (!weights.packed()) codes = pack_weights(weights);
+      const Constant& packed = weights.packed() ? weights : codes;
+      spec.s8_weights = {packed.data<std::int8_t>(), count};
       spec.weight_scales = packed.scales;
       const QuantizationGrid grid = quantization(i).pre_activation;
       if (grid) {

@@ -23,6 +23,7 @@ class NativeContext final : public ExecutionContext {
   static Result<std::unique_ptr<NativeContext>> create(const Program& program,
                                                        const EngineInfo& info);
 
+  const EngineInfo& info() const override { return info_; }
   Result<> execute(std::span<const BatchItem> batch) override;
   bool record_layer_times(std::span<std::chrono::nanoseconds> times) override;
 
