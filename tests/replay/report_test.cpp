@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <set>
 
 #include <gmock/gmock.h>
@@ -107,10 +106,11 @@ std::set<std::string> documented_fields() {
   std::ifstream file(FOVEA_SOURCE_DIR "/bench/replay/README.md");
   std::set<std::string> fields;
   std::string line;
-  const std::regex row("^\\| `([^`]+)` \\|.*");
-  std::smatch match;
+  const std::string start = "| `";
   while (std::getline(file, line)) {
-    if (std::regex_match(line, match, row)) fields.insert(match[1]);
+    if (!line.starts_with(start)) continue;
+    const std::size_t end = line.find("` |", start.size());
+    if (end != std::string::npos) fields.insert(line.substr(start.size(), end - start.size()));
   }
   return fields;
 }
