@@ -39,7 +39,9 @@ class Mcap : public ::testing::Test {
                                    time_of(i) - 5, data));
     }
     if (!close) {  // as a killed process would leave it
-      writer->release();
+      const std::vector<char> so_far = bytes();
+      ASSERT_TRUE((*writer)->close());
+      write_bytes(so_far);
       return;
     }
     ASSERT_TRUE((*writer)->write_metadata("fovea", {{"dropped", "0"}}));
