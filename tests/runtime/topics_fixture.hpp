@@ -40,6 +40,8 @@ inline constexpr QoS kTransientLocal{1, Reliability::kBestEffort, Durability::kT
 
 class Topics : public testing::Test {
  protected:
+  ~Topics() override { unsetenv("FOVEA_WAKE_UP"); }  // the next test has its own choice
+
   template <class M = Image>
   Publisher<M> publisher(const QoS& qos = {}, const PoolOptions& pool = {},
                          StageLedger* ledger = nullptr) {
