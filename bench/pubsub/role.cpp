@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <limits>
 
+#include <poll.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@ constexpr std::size_t kMaxSamples = std::size_t{1} << 20;
 constexpr int kPatienceMs = 200;
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kSilenceNs = 2 * kSecondNs;  // then the last frame was lost
+constexpr std::int64_t kLookAroundNs = kSecondNs / 5;
 
 struct Usage {
   std::int64_t wall_ns = monotonic_ns();
@@ -54,12 +57,30 @@ void sleep_until(std::int64_t ns) {
   }
 }
 
+// Whoever started this process has died or wants no more of it: it closed our standard input.
+// Thrown, so that what this process has in shared memory goes with it.
+struct DriverGone {};
+
+// Looks a few times a second, which costs a measurement nothing.
+class DriverWatch {
+ public:
+  void look(std::int64_t now_ns) {
+    if (now_ns < next_ns_) return;
+    next_ns_ = now_ns + kLookAroundNs;
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (poll(&input, 1, 0) == 1 && (input.revents & POLLHUP) != 0) throw DriverGone();
+  }
+
+ private:
+  std::int64_t next_ns_ = 0;
+};
+
 void write_all(const void* data, std::size_t size) {
   const auto* bytes = static_cast<const char*>(data);
   while (size > 0) {
     const ssize_t written = write(STDOUT_FILENO, bytes, size);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) give_up("the driver is gone");
+    if (written <= 0) throw DriverGone();
     bytes += written;
     size -= static_cast<std::size_t>(written);
   }
@@ -81,11 +102,17 @@ double percentile_us(std::vector<std::uint32_t>& samples_ns, double fraction) {
   return static_cast<double>(*at) / 1e3;
 }
 
-int run_source(const Job& job) {
+namespace {
+
+int publish_frames(const Job& job) {
   const auto source = find_transport(job.transport)->source(job);
-  while (!source->joined(job.subscribers)) pause_ms(1);
+  DriverWatch driver;
+  while (!source->joined(job.subscribers)) {
+    pause_ms(1);
+    driver.look(monotonic_ns());
+  }
   char go = 0;
-  if (read(STDIN_FILENO, &go, 1) != 1) return 3;
+  if (read(STDIN_FILENO, &go, 1) != 1) throw DriverGone();
 
   RoleReport report;
   const auto period = job.hz > 0 ? static_cast<std::int64_t>(1e9 / job.hz) : 0;
@@ -100,6 +127,7 @@ int run_source(const Job& job) {
   while (header.last == 0) {
     if (period > 0) sleep_until(turn += period);
     const std::int64_t now = monotonic_ns();
+    driver.look(now);
     if (warm_up && now >= measured) {
       warm_up = false;
       begin = Usage();
@@ -126,9 +154,13 @@ int run_source(const Job& job) {
   return 0;
 }
 
-int run_sink(const Job& job) {
+int receive_frames(const Job& job) {
   const auto sink = find_transport(job.transport)->sink(job);
-  while (!sink->joined()) pause_ms(1);
+  DriverWatch driver;
+  while (!sink->joined()) {
+    pause_ms(1);
+    driver.look(monotonic_ns());
+  }
   write_all("R", 1);
 
   RoleReport report;
@@ -145,6 +177,7 @@ int run_sink(const Job& job) {
   for (;;) {
     const std::span<const std::byte> frame = sink->receive(kPatienceMs);
     const std::int64_t held_at = monotonic_ns();
+    driver.look(held_at);
     if (frame.size() < sizeof(FrameHeader)) {
       if (last_frame != 0 && held_at - last_frame > kSilenceNs) break;
       continue;
@@ -200,5 +233,19 @@ int run_sink(const Job& job) {
   write_all(done.data(), done.size() * sizeof done[0]);
   return 0;
 }
+
+int end_in_order(int (*role)(const Job&), const Job& job) {
+  std::signal(SIGPIPE, SIG_IGN);  // a driver that is gone is told by write()
+  try {
+    return role(job);
+  } catch (const DriverGone&) {
+    return 3;
+  }
+}
+
+}  // namespace
+
+int run_source(const Job& job) { return end_in_order(publish_frames, job); }
+int run_sink(const Job& job) { return end_in_order(receive_frames, job); }
 
 }  // namespace fovea::bench

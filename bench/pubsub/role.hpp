@@ -27,6 +27,9 @@ struct SoakReport {
   double p50_us = 0, p99_us = 0, max_us = 0;  // until held
 };
 
+// Both end with 3, and take what they have in shared memory along, when standard input is closed:
+// nobody wants their figures any more.
+//
 // Publishes: waits for the subscribers, then for a byte on standard input; writes a RoleReport to
 // standard output.
 int run_source(const Job& job);

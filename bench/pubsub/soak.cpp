@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bench/pubsub/cell.hpp"
 #include "nodes/runtime/domain.hpp"
@@ -30,12 +31,16 @@ double private_mb(pid_t pid) {
   return kib / 1024;
 }
 
+// Of this run's own, so that two runs do not meet.
+std::string domain_prefix() { return fmt::format("soak{}-", getpid()); }
+
 double shared_mb() {
+  const std::string prefix = "fovea." + domain_prefix();
   const auto domain = Domain::open();
   double bytes = 0;
   std::error_code ignored;
   for (const auto& file : std::filesystem::directory_iterator(domain->shm_directory(), ignored)) {
-    if (file.path().filename().native().starts_with("fovea.soak"))
+    if (file.path().filename().native().starts_with(prefix))
       bytes += static_cast<double>(file.file_size(ignored));
   }
   return bytes / (1 << 20);
@@ -55,7 +60,7 @@ int run_soak(double seconds, double step_seconds) {
   std::vector<Crew> cameras(kCameras);
   for (int i = 0; i < kCameras; ++i) {
     // A domain per camera, because every source publishes the same topic.
-    setenv("FOVEA_DOMAIN", fmt::format("soak{}", i).c_str(), 1);
+    setenv("FOVEA_DOMAIN", fmt::format("{}{}", domain_prefix(), i).c_str(), 1);
     Job with_slow = job;
     with_slow.subscribers = i == 0 ? 2 : 1;
     Crew& crew = cameras[static_cast<std::size_t>(i)];
