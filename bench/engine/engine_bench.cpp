@@ -33,6 +33,7 @@ struct Options {
   fs::path calibration;
   fs::path keep;
   std::vector<int> threads = {1, 2};
+  std::int32_t tuning_level = engine::kDefaultTuningLevel;
   std::vector<int> cpus;
   std::size_t rounds = 15;
   std::size_t runs = 5;
@@ -86,11 +87,16 @@ Result<std::shared_ptr<const engine::CalibrationTable>> calibration_table(
   return std::make_shared<const engine::CalibrationTable>(std::move(table));
 }
 
-// Writes every engine's model into `folder`.
-Result<Line> line_up(const Options& options, const fs::path& folder) {
+// Writes every engine's model into `folder`; ours are tuned as the product's tools do it.
+Result<Line> line_up(const Options& options, const fs::path& folder, int threads) {
   Line line;
-  const auto save = [&](const engine::Plan& plan, const std::string& name) -> Result<fs::path> {
+  const auto save = [&](engine::Plan plan, const std::string& name) -> Result<fs::path> {
     const fs::path file = folder / (name + ".plan");
+    plan.threads = threads;
+    if (plan.provider == "cpu" && options.tuning_level > 0) {
+      fmt::print(stderr, "tuning own {} for {} threads\n", name, threads);
+      FOVEA_TRY(engine::tune_plan(plan, {.level = options.tuning_level}));
+    }
     FOVEA_TRY(engine::save_plan(plan, file.string()));
     return file;
   };
@@ -294,9 +300,6 @@ Result<> run(const Options& options) {
     if (::mkdtemp(name.data()) == nullptr) return fail_errno(ErrorCode::kInternal, name);
     folder.path = name;
   }
-  fs::create_directories(folder.path);
-  FOVEA_ASSIGN(const Line line, line_up(options, folder.path));
-
   Report report;
   report.date = fmt::format(
       "{:%F %H:%M} UTC",
@@ -307,8 +310,13 @@ Result<> run(const Options& options) {
   report.isa = engine::kernels::to_string(engine::kernels::cpu_features());
   report.rounds = options.rounds;
   report.runs = options.runs;
-  report.notices = line.notices;
-  for (const int threads : options.threads) FOVEA_TRY(measure(options, line, threads, report));
+  for (const int threads : options.threads) {
+    const fs::path models = folder.path / fmt::format("{}_threads", threads);
+    fs::create_directories(models);
+    FOVEA_ASSIGN(const Line line, line_up(options, models, threads));
+    report.notices = line.notices;
+    FOVEA_TRY(measure(options, line, threads, report));
+  }
   fmt::print("{}", options.json ? to_json(report) : to_table(report));
   return {};
 }
@@ -327,6 +335,10 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "Thread counts to measure")
       ->delimiter(',')
       ->check(CLI::Range(1, 256));
+  app.add_option("--builder-optimization-level", options.tuning_level,
+                 "How far our own plans are tuned before; 0: first guesses")
+      ->check(CLI::Range(0, fovea::engine::kMaxTuningLevel))
+      ->capture_default_str();
   app.add_option("--cpus", options.cpus, "CPUs to use (default: all that the bench may)")
       ->delimiter(',')
       ->check(CLI::Range(0, CPU_SETSIZE - 1));

@@ -91,6 +91,10 @@ TEST(IsaTest, LimitsNameTheHighestAllowedExtension) {
   EXPECT_EQ(limit_features(kAll, "avx2"), CpuFeatures{});
   EXPECT_EQ(limit_features(kAll, "avx512"), (CpuFeatures{.avx512 = true}));
   EXPECT_EQ(limit_features(kAll, "avx512_vnni"), (CpuFeatures{true, true, true, false}));
+  CpuFeatures emulated = {true, true, true, false};
+  emulated.emulated_fp16 = true;
+  EXPECT_EQ(limit_features({true, true, true, false}, "avx512_fp16"), emulated);
+  EXPECT_EQ(limit_features({}, "avx512_fp16"), CpuFeatures{});
   EXPECT_EQ(limit_features({}, "avx512"), CpuFeatures{})
       << "a limit gives nothing that the CPU lacks";
   EXPECT_EQ(to_string(CpuFeatures{true, true, false, false}), "avx512 avx512_vnni");

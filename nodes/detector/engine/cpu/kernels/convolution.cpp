@@ -274,6 +274,9 @@ Tactics enumerate_tactics(const ConvolutionSpec& spec, const CpuFeatures& featur
   std::string depthwise = depthwise_tactic(spec, features, unfit);
   if (!depthwise.empty()) tactics.names.push_back(std::move(depthwise));
   if (!unfit.empty()) tactics.declined.push_back(std::move(unfit));
+  for (const WinogradTactic& tactic : winograd_tactics(spec, features)) {
+    tactics.names.push_back(tactic.name());
+  }
   for (const std::string_view isa : kImplementations) {
     std::string declined;
     for (const TiledTactic& tactic : tiled_tactics(spec, isa, features, declined)) {
@@ -293,6 +296,11 @@ Result<std::unique_ptr<const Kernel>> create_convolution(const ConvolutionSpec& 
   std::string depthwise = depthwise_tactic(spec, features, unfit);
   if (!depthwise.empty() && (tactic.empty() || depthwise == tactic)) {
     return make_depthwise_convolution(spec, std::move(depthwise), features);
+  }
+  for (const WinogradTactic& candidate : winograd_tactics(spec, features)) {
+    if (tactic.empty() || candidate.name() == tactic) {
+      return make_winograd_convolution(spec, candidate, features);
+    }
   }
   std::string reasons = unfit.empty() ? "" : "; " + unfit;
   for (const std::string_view isa : kImplementations) {

@@ -5,11 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/kernels/rows.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 
 namespace fovea::engine::kernels {
 
@@ -56,6 +58,28 @@ class Finisher {
   bool uses_table_;
 };
 
+// Memory as registers and cache lines like it.
+inline constexpr std::size_t kAlignment = 64;
+struct AlignedDelete {
+  void operator()(std::byte* bytes) const {
+    ::operator delete[](bytes, std::align_val_t{kAlignment});
+  }
+};
+using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
+inline AlignedBytes zeroed(std::int64_t size) {
+  auto* bytes = new (std::align_val_t{kAlignment}) std::byte[static_cast<std::size_t>(size)]();
+  return AlignedBytes(bytes);
+}
+
+inline std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// Cuts `pixels` into tiles: as many of the width kWidths[blocks][widest] as fit, then narrower
+// ones.
+void run_tiles(const TileSet& tiles, int blocks, std::size_t widest, TileJob& job,
+               std::int64_t pixels);
+
 // One implementation of convolution.
 std::unique_ptr<const Kernel> make_scalar_convolution(const ConvolutionSpec& spec);
 
@@ -85,5 +109,19 @@ std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_
 std::unique_ptr<const Kernel> make_tiled_convolution(const ConvolutionSpec& spec,
                                                      const TiledTactic& tactic,
                                                      const CpuFeatures& features);
+
+// 3x3 filters by fewer multiplications.
+struct WinogradTactic {
+  int out = 4;               // side of a tile of outputs: 2 or 4
+  int tiles = 0;             // at most so many in a task
+  std::string name() const;  // "avx512/winograd4/24"
+};
+// Empty if the CPU or the spec is unfit. Best guess first.
+std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
+                                             const CpuFeatures& features);
+// REQUIRES: winograd_tactics() lists it.
+std::unique_ptr<const Kernel> make_winograd_convolution(const ConvolutionSpec& spec,
+                                                        const WinogradTactic& tactic,
+                                                        const CpuFeatures& features);
 
 }  // namespace fovea::engine::kernels

@@ -7,14 +7,12 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <new>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
 #include "nodes/detector/engine/cpu/kernels/half.hpp"
-#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 
 namespace fovea::engine::kernels {
 namespace {
@@ -23,23 +21,6 @@ constexpr std::int64_t kStripBytes = 8192;   // leaves most of a 32 KiB L1 to pi
 constexpr std::int64_t kTasksPerThread = 8;  // a late thread costs at most an eighth of its share
 constexpr std::int64_t kMinTaskSteps =
     2048;  // register steps below which claiming a task costs more than it gives
-constexpr std::size_t kAlignment = 64;
-
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-struct AlignedDelete {
-  void operator()(std::byte* bytes) const {
-    ::operator delete[](bytes, std::align_val_t{kAlignment});
-  }
-};
-using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
-
-AlignedBytes zeroed(std::int64_t size) {
-  auto* bytes = new (std::align_val_t{kAlignment}) std::byte[static_cast<std::size_t>(size)]();
-  return AlignedBytes(bytes);
-}
 
 // How the tiles see the source.
 struct SourceView {
@@ -308,26 +289,14 @@ class TiledConvolution final : public Kernel {
       job.kernel_row_stride = spec_.dilation_height * spec_.source.row_stride * view_.element;
     }
     std::byte* direct = finisher_.direct(arguments, y, x, channel, channels);
+    job.far = direct != nullptr;
     job.to = direct == nullptr ? scratch : direct;
     job.to_stride =
         direct == nullptr ? channels * finisher_.strip_element_bytes() : finisher_.direct_stride();
-    run_tiles(group, job, pixels);
+    run_tiles(tiles_, group.blocks, group.width_index, job, pixels);
     if (direct == nullptr) {
       finisher_.finish(arguments, scratch, channels, y, x, pixels, channel,
                        std::min(channels, spec_.out_channels - channel));
-    }
-  }
-
-  // Cuts `pixels` into tiles: as many of the tactic's width as fit, then narrower ones.
-  void run_tiles(const Group& group, TileJob& job, std::int64_t pixels) const {
-    for (std::size_t i = group.width_index; pixels > 0; ++i) {
-      const std::int64_t width = kWidths[group.blocks][i];
-      job.pixels = pixels / width * width;
-      if (job.pixels == 0) continue;
-      tiles_.functions[group.blocks][i](job);
-      job.source += job.pixels * job.pixel_stride;
-      job.to += job.pixels * job.to_stride;
-      pixels -= job.pixels;
     }
   }
 
@@ -422,6 +391,19 @@ double estimate(const Workload& work, int tile_blocks, int tile_width) {
 }
 
 }  // namespace
+
+void run_tiles(const TileSet& tiles, int blocks, std::size_t widest, TileJob& job,
+               std::int64_t pixels) {
+  for (std::size_t i = widest; pixels > 0; ++i) {
+    const std::int64_t width = kWidths[blocks][i];
+    job.pixels = pixels / width * width;
+    if (job.pixels == 0) continue;
+    tiles.functions[blocks][i](job);
+    job.source += job.pixels * job.pixel_stride;
+    job.to += job.pixels * job.to_stride;
+    pixels -= job.pixels;
+  }
+}
 
 std::string TiledTactic::name() const {
   return fmt::format("{}/{}x{}/{}", isa, blocks, width, weights_outer ? "weights" : "pixels");

@@ -21,6 +21,7 @@ CpuFeatures limit_features(CpuFeatures features, std::string_view isa) {
   if (isa == "scalar" || isa == "sse4" || isa == "sse41" || isa == "avx2") return {};
   if (isa == "avx512") return {.avx512 = features.avx512};
   if (isa == "avx512_vnni") features.avx512_fp16 = false;
+  if (isa == "avx512_fp16") features.emulated_fp16 = features.avx512 && !features.avx512_fp16;
   return features;
 }
 
@@ -41,6 +42,7 @@ std::string to_string(const CpuFeatures& features) {
   append(features.avx512_vnni, "avx512_vnni");
   append(features.avx512_vbmi, "avx512_vbmi");
   append(features.avx512_fp16, "avx512_fp16");
+  append(features.emulated_fp16, "emulated_fp16");
   return text.empty() ? "none" : text;
 }
 

@@ -45,6 +45,7 @@ struct TileJob {
   std::byte* to = nullptr;     // pixels x 16 * blocks of f32, or of s8 where `codes`
   std::int64_t to_stride = 0;  // of f32; codes have no gaps
   bool codes = false;
+  bool far = false;         // `to` is no strip in L1 but the destination itself
   std::int64_t pixels = 0;  // a multiple of the tile's width
 };
 

@@ -42,6 +42,12 @@ __attribute__((noinline)) void tile(const TileJob& job) {
     }
     const std::int64_t pixel_stride = job.pixel_stride;
     const std::byte* weights = job.weights;
+    std::byte* to = job.to + pixel * job.to_stride;
+    if (job.far) {  // fetch the lines while the sums are made, else the stores wait for them
+      for (int p = 0; p < kWidth; ++p) {
+        for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(to + p * job.to_stride + b * 64, 1);
+      }
+    }
     if (Math::kPrefetch && job.kernel_rows == 1 && job.taps == 1) {
       // No pixel is read twice, and f32 pixels come from an outer cache faster than the hardware
       // asks for them.
@@ -76,7 +82,6 @@ __attribute__((noinline)) void tile(const TileJob& job) {
         }
       }
     }
-    std::byte* to = job.to + pixel * job.to_stride;
     if (Math::kHasCodes && job.codes) {  // pixels without gaps: 16 * kBlocks codes each
       const auto code = [&](int i) {
         return to_integer(Math::result(sums[i % kBlocks][i / kBlocks], job, i % kBlocks));

@@ -9,7 +9,7 @@
 #include "nodes/detector/engine/cpu/kernels/tile.hpp"
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512fp16,avx2,fma,f16c")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512fp16,avx2,fma,prfchw,f16c")
 
 #include "nodes/detector/engine/cpu/kernels/tile_template.hpp"
 

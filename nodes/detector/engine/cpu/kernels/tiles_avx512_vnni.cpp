@@ -8,7 +8,7 @@
 #include "nodes/detector/engine/cpu/kernels/tile.hpp"
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,prfchw")
 
 #include "nodes/detector/engine/cpu/kernels/tile_template.hpp"
 
