@@ -112,7 +112,6 @@ std::unique_ptr<const Kernel> make_tiled_convolution(const ConvolutionSpec& spec
 
 // 3x3 filters by fewer multiplications.
 struct WinogradTactic {
-  int out = 4;               // side of a tile of outputs: 2 or 4
   int tiles = 0;             // at most so many in a task
   std::string name() const;  // "avx512/winograd4/24"
 };

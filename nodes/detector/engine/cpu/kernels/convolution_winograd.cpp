@@ -1,21 +1,27 @@
-// 3x3 convolution in f32 by Winograd's minimal filtering. A task is a block of neighbouring tiles:
-// their pixels are transformed, every element of the transform is a matrix product by the register
-// tiles of convolution_tiled, and the results are transformed back, a strip at a time, and finished
-// like those of any convolution. A block is so small that all of it stays in the L2 cache.
+// 3x3 convolution of f32 or f16 pixels, with f32 sums, by Winograd's minimal filtering. A task is a
+// block of neighbouring tiles: their pixels are transformed, every element of the transform is a
+// matrix product by the register tiles of convolution_tiled, and the results are transformed back,
+// a strip at a time, and finished like those of any convolution. A block is so small that all of it
+// stays in the L2 cache.
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
+#include "nodes/detector/engine/cpu/kernels/half.hpp"
 #include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/cpu/kernels/winograd.hpp"
 
 namespace fovea::engine::kernels {
 namespace {
 
+constexpr int kOut = kWinogradOut;
+constexpr int kSide = kWinogradSide;
+constexpr int kElements = kWinogradElements;
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 64 / kFloat;        // floats in a cache line
 constexpr std::int64_t kStripFloats = 4096;        // half of an L1
@@ -28,15 +34,10 @@ std::int64_t plane_of(std::int64_t floats) {
   return floats / kLine % 2 == 1 ? floats : floats + kLine;
 }
 
-// The register tile of a matrix product with this many blocks of output channels.
-struct ProductTile {
-  int blocks = 1;
-  std::size_t width_index = 0;
-};
-ProductTile product_tile(std::int64_t blocks) {
-  constexpr int kMost = 4;  // 4 x 6 sums; what remains takes narrower groups
-  if (blocks == 5) return {5, 0};
-  return {static_cast<int>(std::min<std::int64_t>(blocks, kMost)), 0};
+// Of the register tiles of a matrix product with this many blocks; what remains takes narrower
+// ones.
+int product_blocks(std::int64_t blocks) {
+  return static_cast<int>(blocks == 5 ? blocks : std::min<std::int64_t>(blocks, 4));
 }
 
 class WinogradConvolution final : public Kernel {
@@ -45,24 +46,23 @@ class WinogradConvolution final : public Kernel {
                       const CpuFeatures& features)
       : spec_(spec),
         name_(tactic.name()),
-        out_(tactic.out),
-        side_(tactic.out + 2),
+        element_(element_bytes(spec.compute)),
         in_channels_(round_up(spec.in_channels, kBlock)),
         out_channels_(round_up(spec.out_channels, kBlock)),
-        tiles_across_((spec.out_width + out_ - 1) / out_),
-        tiles_((spec.out_height + out_ - 1) / out_ * tiles_across_),
+        tiles_across_((spec.out_width + kOut - 1) / kOut),
+        tiles_((spec.out_height + kOut - 1) / kOut * tiles_across_),
         block_(std::min<std::int64_t>(tactic.tiles, tiles_)),
         in_plane_(plane_of(block_ * in_channels_)),
         out_plane_(plane_of(block_ * out_channels_)),
-        strip_tiles_(std::max<std::int64_t>(kStripFloats / (out_ * out_ * out_channels_), 1)),
-        functions_(functions_for(out_)),
-        product_(product_tile(out_channels_ / kBlock)),
+        strip_tiles_(std::max<std::int64_t>(kStripFloats / (kOut * kOut * out_channels_), 1)),
+        functions_(functions_for(spec.compute)),
+        product_blocks_(product_blocks(out_channels_ / kBlock)),
         finisher_(spec, best_rows(features)),
         bias_(static_cast<std::size_t>(out_channels_), 0.0F),
         zeros_(zeroed(kMaxBlocks * kBlock * kFloat)) {
     if (spec.forms != nullptr) {
-      weights_ = spec.forms->find_or_make(
-          fmt::format("winograd {} blocks {}", out_, product_.blocks), [&] { return pack(); });
+      weights_ = spec.forms->find_or_make(fmt::format("winograd blocks {}", product_blocks_),
+                                          [&] { return pack(); });
     } else {
       weights_ = pack();
     }
@@ -97,28 +97,27 @@ class WinogradConvolution final : public Kernel {
   }
 
  private:
-  static WinogradFunctions functions_for(int out) {
+  static WinogradFunctions functions_for(DataType source) {
 #if defined(__x86_64__)
-    return winograd_functions(out);
+    return winograd_functions(source);
 #else
-    static_cast<void>(out);
+    static_cast<void>(source);
     return {};
 #endif
   }
 
-  int elements() const { return side_ * side_; }
-  std::int64_t strip_floats() const { return strip_tiles_ * out_ * out_ * out_channels_; }
+  std::int64_t strip_floats() const { return strip_tiles_ * kOut * kOut * out_channels_; }
   std::int64_t worker_floats() const {
-    return elements() * (in_plane_ + out_plane_) +
-           std::max(strip_floats(), elements() * in_channels_);
+    return kElements * (in_plane_ + out_plane_) +
+           std::max(strip_floats(), kElements * in_channels_);
   }
   std::int64_t weights_per_element() const { return spec_.in_channels * out_channels_; }
 
   // By element of the transform, then channel group, input channel, output channel.
   PackedForms::Bytes pack() const {
-    AlignedBytes packed = zeroed(elements() * weights_per_element() * kFloat);
+    AlignedBytes packed = zeroed(kElements * weights_per_element() * kFloat);
     auto* to = reinterpret_cast<float*>(packed.get());
-    const std::int64_t group_channels = product_.blocks * kBlock;
+    const std::int64_t group_channels = product_blocks_ * kBlock;
     for (std::int64_t first = 0; first < spec_.out_channels; first += kBlock) {
       const std::int64_t group = first / group_channels * group_channels;
       const std::int64_t stride = std::min(group_channels, out_channels_ - group);
@@ -129,11 +128,15 @@ class WinogradConvolution final : public Kernel {
           const float* from =
               &spec_
                    .weights[static_cast<std::size_t>(((first + lane) * spec_.in_channels + i) * 9)];
-          for (int tap = 0; tap < 9; ++tap) filters.taps[tap][lane] = from[tap];
+          for (int tap = 0; tap < 9; ++tap) {
+            filters.taps[tap][lane] = spec_.compute == DataType::kFloat16
+                                          ? half_to_float(float_to_half(from[tap]))
+                                          : from[tap];
+          }
         }
-        filters.transform(out_);
+        filters.transform();
         float* at = to + group * spec_.in_channels + i * stride + first - group;
-        for (int e = 0; e < elements(); ++e) {
+        for (int e = 0; e < kElements; ++e) {
           std::copy_n(filters.elements[e], kBlock, at + e * weights_per_element());
         }
       }
@@ -144,12 +147,12 @@ class WinogradConvolution final : public Kernel {
   void run_block(const Arguments& arguments, std::int64_t first, std::int64_t end,
                  float* scratch) const {
     float* pixels = scratch;
-    float* products = pixels + elements() * in_plane_;
-    float* rest = products + elements() * out_plane_;  // one thing after the other
+    float* products = pixels + kElements * in_plane_;
+    float* rest = products + kElements * out_plane_;  // one thing after the other
     for (std::int64_t tile = first; tile < end; ++tile) {
       transform_pixels(arguments, tile, pixels + (tile - first) * in_channels_, rest);
     }
-    for (int element = 0; element < elements(); ++element) {
+    for (int element = 0; element < kElements; ++element) {
       multiply(pixels + element * in_plane_, element, end - first, products + element * out_plane_);
     }
     for (std::int64_t tile = first; tile < end;) {
@@ -162,35 +165,39 @@ class WinogradConvolution final : public Kernel {
 
   void transform_pixels(const Arguments& arguments, std::int64_t tile, float* to,
                         float* scratch) const {
-    const std::int64_t y = tile / tiles_across_ * out_ - spec_.pad_top;
-    const std::int64_t x = tile % tiles_across_ * out_ - spec_.pad_left;
-    const auto* picture = static_cast<const float*>(arguments.sources[0]);
+    const std::int64_t y = tile / tiles_across_ * kOut - spec_.pad_top;
+    const std::int64_t x = tile % tiles_across_ * kOut - spec_.pad_left;
+    const auto* picture = static_cast<const std::byte*>(arguments.sources[0]);
     WinogradInputJob job;
     job.channels = spec_.in_channels;
     job.to = to;
     job.to_plane = in_plane_;
-    if (y >= top_ && x >= left_ && y + side_ <= bottom_ && x + side_ <= right_) {
-      job.source = picture + y * spec_.source.row_stride + x * spec_.source.pixel_stride;
+    if (y >= top_ && x >= left_ && y + kSide <= bottom_ && x + kSide <= right_) {
+      job.source =
+          picture + (y * spec_.source.row_stride + x * spec_.source.pixel_stride) * element_;
       job.row_stride = spec_.source.row_stride;
       job.pixel_stride = spec_.source.pixel_stride;
     } else {
       gather(picture, y, x, scratch);
       job.source = scratch;
-      job.row_stride = side_ * in_channels_;
+      job.row_stride = kSide * in_channels_;
       job.pixel_stride = in_channels_;
     }
     functions_.input(job);
   }
 
   // The pixels of a tile that reaches beyond those that may be read; zero there.
-  void gather(const float* picture, std::int64_t y, std::int64_t x, float* to) const {
-    std::fill_n(to, elements() * in_channels_, 0.0F);
-    const std::int64_t end_y = std::min(y + side_, bottom_);
-    const std::int64_t end_x = std::min(x + side_, right_);
+  void gather(const std::byte* picture, std::int64_t y, std::int64_t x, void* to) const {
+    const std::int64_t pixel = in_channels_ * element_;
+    std::memset(to, 0, static_cast<std::size_t>(kElements * pixel));
+    const std::int64_t end_y = std::min(y + kSide, bottom_);
+    const std::int64_t end_x = std::min(x + kSide, right_);
     for (std::int64_t row = std::max(y, top_); row < end_y; ++row) {
       for (std::int64_t column = std::max(x, left_); column < end_x; ++column) {
-        std::copy_n(picture + row * spec_.source.row_stride + column * spec_.source.pixel_stride,
-                    spec_.in_channels, to + ((row - y) * side_ + column - x) * in_channels_);
+        std::memcpy(static_cast<std::byte*>(to) + ((row - y) * kSide + column - x) * pixel,
+                    picture + (row * spec_.source.row_stride + column * spec_.source.pixel_stride) *
+                                  element_,
+                    static_cast<std::size_t>(spec_.in_channels * element_));
       }
     }
   }
@@ -206,8 +213,8 @@ class WinogradConvolution final : public Kernel {
     job.start = zeros_.get();
     job.to_stride = out_channels_ * kFloat;
     const std::int64_t all = out_channels_ / kBlock;
-    for (std::int64_t first = 0; first < all; first += product_.blocks) {
-      const auto blocks = static_cast<int>(std::min<std::int64_t>(product_.blocks, all - first));
+    for (std::int64_t first = 0; first < all; first += product_blocks_) {
+      const auto blocks = static_cast<int>(std::min<std::int64_t>(product_blocks_, all - first));
       job.weights = weights_.get() +
                     (element * weights_per_element() + first * kBlock * spec_.in_channels) * kFloat;
       job.source = reinterpret_cast<const std::byte*>(pixels);
@@ -227,21 +234,21 @@ class WinogradConvolution final : public Kernel {
   // `count` tiles beside each other.
   void finish(const Arguments& arguments, std::int64_t tile, std::int64_t count,
               const float* products, float* strip) const {
-    const std::int64_t y = tile / tiles_across_ * out_;
-    const std::int64_t x = tile % tiles_across_ * out_;
+    const std::int64_t y = tile / tiles_across_ * kOut;
+    const std::int64_t x = tile % tiles_across_ * kOut;
     WinogradOutputJob job;
     job.from_plane = out_plane_;
     job.channels = out_channels_;
     job.bias = bias_.data();
     job.pixel_stride = out_channels_;
-    job.row_stride = count * out_ * out_channels_;
+    job.row_stride = count * kOut * out_channels_;
     for (std::int64_t i = 0; i < count; ++i) {
       job.from = products + i * out_channels_;
-      job.to = strip + i * out_ * out_channels_;
+      job.to = strip + i * kOut * out_channels_;
       functions_.output(job);
     }
-    const std::int64_t rows = std::min<std::int64_t>(out_, spec_.out_height - y);
-    const std::int64_t columns = std::min(count * out_, spec_.out_width - x);
+    const std::int64_t rows = std::min<std::int64_t>(kOut, spec_.out_height - y);
+    const std::int64_t columns = std::min(count * kOut, spec_.out_width - x);
     for (std::int64_t row = 0; row < rows; ++row) {
       finisher_.finish(arguments, reinterpret_cast<const std::byte*>(strip + row * job.row_stride),
                        out_channels_, y + row, x, columns, 0, spec_.out_channels);
@@ -250,8 +257,7 @@ class WinogradConvolution final : public Kernel {
 
   ConvolutionSpec spec_;  // without its spans
   std::string name_;
-  int out_;                   // side of a tile of outputs
-  int side_;                  // of the pixels that it reads
+  std::int64_t element_;      // bytes of a pixel's channel
   std::int64_t in_channels_;  // whole registers
   std::int64_t out_channels_;
   std::int64_t tiles_across_;
@@ -261,7 +267,7 @@ class WinogradConvolution final : public Kernel {
   std::int64_t out_plane_;
   std::int64_t strip_tiles_;
   WinogradFunctions functions_;
-  ProductTile product_;
+  int product_blocks_;
   Finisher finisher_;
   PackedForms::Bytes weights_;
   std::vector<float> bias_;
@@ -274,17 +280,14 @@ class WinogradConvolution final : public Kernel {
 
 }  // namespace
 
-void WinogradFilters::transform(int m) {
-  constexpr float kOf2[][3] = {{1, 0, 0}, {0.5F, 0.5F, 0.5F}, {0.5F, -0.5F, 0.5F}, {0, 0, 1}};
-  constexpr float kOf4[][3] = {{1 / 4.F, 0, 0},
-                               {-1 / 6.F, -1 / 6.F, -1 / 6.F},
-                               {-1 / 6.F, 1 / 6.F, -1 / 6.F},
-                               {1 / 24.F, 1 / 12.F, 1 / 6.F},
-                               {1 / 24.F, -1 / 12.F, 1 / 6.F},
-                               {0, 0, 1}};
-  const auto* g = m == 2 ? kOf2 : kOf4;
-  const int side = m + 2;
-  for (int row = 0; row < side; ++row) {
+void WinogradFilters::transform() {
+  constexpr float g[][3] = {{1 / 4.F, 0, 0},
+                            {-1 / 6.F, -1 / 6.F, -1 / 6.F},
+                            {-1 / 6.F, 1 / 6.F, -1 / 6.F},
+                            {1 / 24.F, 1 / 12.F, 1 / 6.F},
+                            {1 / 24.F, -1 / 12.F, 1 / 6.F},
+                            {0, 0, 1}};
+  for (int row = 0; row < kSide; ++row) {
     float sums[3][kBlock];  // a row of G times the filter
     for (int x = 0; x < 3; ++x) {
       for (int lane = 0; lane < kBlock; ++lane) {
@@ -292,21 +295,21 @@ void WinogradFilters::transform(int m) {
                         g[row][2] * taps[6 + x][lane];
       }
     }
-    for (int column = 0; column < side; ++column) {
+    for (int column = 0; column < kSide; ++column) {
       for (int lane = 0; lane < kBlock; ++lane) {
-        elements[row * side + column][lane] = sums[0][lane] * g[column][0] +
-                                              sums[1][lane] * g[column][1] +
-                                              sums[2][lane] * g[column][2];
+        elements[row * kSide + column][lane] = sums[0][lane] * g[column][0] +
+                                               sums[1][lane] * g[column][1] +
+                                               sums[2][lane] * g[column][2];
       }
     }
   }
 }
 
-std::string WinogradTactic::name() const { return fmt::format("avx512/winograd{}/{}", out, tiles); }
+std::string WinogradTactic::name() const { return fmt::format("avx512/winograd4/{}", tiles); }
 
 std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
                                              const CpuFeatures& features) {
-  const bool fits = spec.compute == DataType::kFloat32 && spec.source.type == spec.compute &&
+  const bool fits = spec.compute != DataType::kUint8 && spec.source.type == spec.compute &&
                     spec.groups == 1 && spec.kernel_height == 3 && spec.kernel_width == 3 &&
                     spec.stride_height == 1 && spec.stride_width == 1 &&
                     spec.dilation_height == 1 && spec.dilation_width == 1;
@@ -318,7 +321,7 @@ std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
   const std::int64_t pairs = spec.in_channels * spec.out_channels;
   const bool medium = pairs >= 48 * 48 && pairs <= 96 * 96;
   std::vector<WinogradTactic> tactics;
-  for (const int tiles : medium ? kMediumFirst : kLongFirst) tactics.push_back({4, tiles});
+  for (const int tiles : medium ? kMediumFirst : kLongFirst) tactics.push_back({tiles});
   return tactics;
 }
 

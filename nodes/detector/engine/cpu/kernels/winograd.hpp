@@ -1,22 +1,25 @@
 // The transforms of Winograd's minimal filtering for 3x3 windows, 16 channels at a time. Internal
 // to the kernels.
 //
-// F(m x m, 3 x 3) computes an m x m tile of outputs from (m + 2)^2 products per pair of channels
-// instead of 9 m^2: with m = 2 that is 2.25 times fewer, with m = 4 four times fewer, at the price
-// of these sums before and after. (A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural
-// Networks, 2015; their matrices, points 0, 1, -1, 2, -2.)
+// F(4x4, 3x3) computes a 4x4 tile of outputs from 36 products per pair of channels instead of 144,
+// at the price of these sums before and after. (A. Lavin, S. Gray: Fast Algorithms for
+// Convolutional Neural Networks, 2015; their matrices, points 0, 1, -1, 2, -2.)
 #pragma once
 
 #include <cstdint>
 
+#include "nodes/detector/engine/network.hpp"
+
 namespace fovea::engine::kernels {
 
-inline constexpr int kLargestWinogradSide = 6;  // of a transformed tile: m + 2
+inline constexpr int kWinogradOut = 4;   // side of a tile of outputs
+inline constexpr int kWinogradSide = 6;  // of the pixels that it reads, and of its transform
+inline constexpr int kWinogradElements = 36;
 
-// Strides in floats. Transformed tiles lie plane by plane: element (i, j) of all tiles, channel by
-// channel, then the next element.
+// Strides in elements. Transformed tiles are f32 and lie plane by plane: element (i, j) of all
+// tiles, channel by channel, then the next element.
 struct WinogradInputJob {
-  const float* source = nullptr;  // top left pixel of the (m + 2)^2 that the tile reads
+  const void* source = nullptr;  // f32 or f16: top left pixel of those that the tile reads
   std::int64_t row_stride = 0;
   std::int64_t pixel_stride = 0;
   std::int64_t channels = 0;  // whole registers are written, zero beyond these
@@ -28,7 +31,7 @@ struct WinogradOutputJob {
   std::int64_t from_plane = 0;
   std::int64_t channels = 0;  // a multiple of 16
   const float* bias = nullptr;
-  float* to = nullptr;  // m rows of m pixels
+  float* to = nullptr;  // 4 rows of 4 pixels
   std::int64_t row_stride = 0;
   std::int64_t pixel_stride = 0;
 };
@@ -38,15 +41,15 @@ struct WinogradFunctions {
   void (*output)(const WinogradOutputJob&) = nullptr;
 };
 
-// REQUIRES: avx512; m is 2 or 4.
-WinogradFunctions winograd_functions(int m);
+// REQUIRES: avx512; `source` is kFloat32 or kFloat16.
+WinogradFunctions winograd_functions(DataType source);
 
 // 16 3x3 filters g and what they become, G g G^T, both by row.
 struct WinogradFilters {
   float taps[9][16];
-  float elements[kLargestWinogradSide * kLargestWinogradSide][16];  // (m + 2)^2 are used
+  float elements[kWinogradElements][16];
 
-  void transform(int m);
+  void transform();
 };
 
 }  // namespace fovea::engine::kernels

@@ -10,7 +10,7 @@
 #include "nodes/detector/engine/cpu/kernels/winograd.hpp"
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
 
 #include "nodes/detector/engine/cpu/kernels/simd_avx512.hpp"
 
@@ -23,51 +23,45 @@ inline __m512 add_times(__m512 y, float factor, __m512 x) {
   return _mm512_fmadd_ps(_mm512_set1_ps(factor), x, y);
 }
 
-struct Tile2 {
-  static constexpr int kOut = 2;
-  static constexpr int kSide = 4;
-  static void input(const __m512 (&d)[kSide], __m512 (&to)[kSide]) {
-    to[0] = _mm512_sub_ps(d[0], d[2]);
-    to[1] = _mm512_add_ps(d[1], d[2]);
-    to[2] = _mm512_sub_ps(d[2], d[1]);
-    to[3] = _mm512_sub_ps(d[1], d[3]);
-  }
-  static void output(const __m512 (&p)[kSide], __m512 (&to)[kOut]) {
-    to[0] = _mm512_add_ps(_mm512_add_ps(p[0], p[1]), p[2]);
-    to[1] = _mm512_sub_ps(_mm512_sub_ps(p[1], p[2]), p[3]);
-  }
-};
+constexpr int kOut = kWinogradOut;
+constexpr int kSide = kWinogradSide;
 
-struct Tile4 {
-  static constexpr int kOut = 4;
-  static constexpr int kSide = 6;
-  static void input(const __m512 (&d)[kSide], __m512 (&to)[kSide]) {
-    const __m512 even = add_times(d[4], -4, d[2]);
-    const __m512 odd = add_times(d[3], -4, d[1]);
-    const __m512 near = _mm512_sub_ps(d[4], d[2]);
-    const __m512 twice = times(2, _mm512_sub_ps(d[3], d[1]));
-    to[0] = add_times(add_times(d[4], -5, d[2]), 4, d[0]);
-    to[1] = _mm512_add_ps(even, odd);
-    to[2] = _mm512_sub_ps(even, odd);
-    to[3] = _mm512_add_ps(near, twice);
-    to[4] = _mm512_sub_ps(near, twice);
-    to[5] = add_times(add_times(d[5], -5, d[3]), 4, d[1]);
-  }
-  static void output(const __m512 (&p)[kSide], __m512 (&to)[kOut]) {
-    const __m512 ones = _mm512_add_ps(p[1], p[2]);
-    const __m512 one_apart = _mm512_sub_ps(p[1], p[2]);
-    const __m512 twos = _mm512_add_ps(p[3], p[4]);
-    const __m512 two_apart = _mm512_sub_ps(p[3], p[4]);
-    to[0] = _mm512_add_ps(_mm512_add_ps(p[0], ones), twos);
-    to[1] = add_times(one_apart, 2, two_apart);
-    to[2] = add_times(ones, 4, twos);
-    to[3] = _mm512_add_ps(add_times(one_apart, 8, two_apart), p[5]);
-  }
-};
+void transform_line(const __m512 (&d)[kSide], __m512 (&to)[kSide]) {
+  const __m512 even = add_times(d[4], -4, d[2]);
+  const __m512 odd = add_times(d[3], -4, d[1]);
+  const __m512 near = _mm512_sub_ps(d[4], d[2]);
+  const __m512 twice = times(2, _mm512_sub_ps(d[3], d[1]));
+  to[0] = add_times(add_times(d[4], -5, d[2]), 4, d[0]);
+  to[1] = _mm512_add_ps(even, odd);
+  to[2] = _mm512_sub_ps(even, odd);
+  to[3] = _mm512_add_ps(near, twice);
+  to[4] = _mm512_sub_ps(near, twice);
+  to[5] = add_times(add_times(d[5], -5, d[3]), 4, d[1]);
+}
 
-template <class Tile>
+void transform_line_back(const __m512 (&p)[kSide], __m512 (&to)[kOut]) {
+  const __m512 ones = _mm512_add_ps(p[1], p[2]);
+  const __m512 one_apart = _mm512_sub_ps(p[1], p[2]);
+  const __m512 twos = _mm512_add_ps(p[3], p[4]);
+  const __m512 two_apart = _mm512_sub_ps(p[3], p[4]);
+  to[0] = _mm512_add_ps(_mm512_add_ps(p[0], ones), twos);
+  to[1] = add_times(one_apart, 2, two_apart);
+  to[2] = add_times(ones, 4, twos);
+  to[3] = _mm512_add_ps(add_times(one_apart, 8, two_apart), p[5]);
+}
+
+template <DataType kSource>
+__m512 load(const void* source, std::int64_t index, __mmask16 lanes) {
+  if constexpr (kSource == DataType::kFloat16) {
+    return _mm512_cvtph_ps(
+        _mm256_maskz_loadu_epi16(lanes, static_cast<const std::uint16_t*>(source) + index));
+  } else {
+    return _mm512_maskz_loadu_ps(lanes, static_cast<const float*>(source) + index);
+  }
+}
+
+template <DataType kSource>
 void input(const WinogradInputJob& job) {
-  constexpr int kSide = Tile::kSide;
   for (std::int64_t channel = 0; channel < job.channels; channel += 16) {
     const __mmask16 lanes = first_16(job.channels - channel);
     __m512 columns[kSide][kSide];  // [column][transformed row]
@@ -76,10 +70,10 @@ void input(const WinogradInputJob& job) {
       __m512 d[kSide];
 #pragma GCC unroll 6
       for (int y = 0; y < kSide; ++y) {
-        d[y] = _mm512_maskz_loadu_ps(
-            lanes, job.source + y * job.row_stride + x * job.pixel_stride + channel);
+        d[y] =
+            load<kSource>(job.source, y * job.row_stride + x * job.pixel_stride + channel, lanes);
       }
-      Tile::input(d, columns[x]);
+      transform_line(d, columns[x]);
     }
 #pragma GCC unroll 6
     for (int y = 0; y < kSide; ++y) {
@@ -87,7 +81,7 @@ void input(const WinogradInputJob& job) {
 #pragma GCC unroll 6
       for (int x = 0; x < kSide; ++x) d[x] = columns[x][y];
       __m512 row[kSide];
-      Tile::input(d, row);
+      transform_line(d, row);
 #pragma GCC unroll 6
       for (int x = 0; x < kSide; ++x) {
         _mm512_storeu_ps(job.to + (y * kSide + x) * job.to_plane + channel, row[x]);
@@ -96,10 +90,7 @@ void input(const WinogradInputJob& job) {
   }
 }
 
-template <class Tile>
 void output(const WinogradOutputJob& job) {
-  constexpr int kSide = Tile::kSide;
-  constexpr int kOut = Tile::kOut;
   for (std::int64_t channel = 0; channel < job.channels; channel += 16) {
     const __m512 bias = _mm512_loadu_ps(job.bias + channel);
     __m512 columns[kSide][kOut];
@@ -110,7 +101,7 @@ void output(const WinogradOutputJob& job) {
       for (int y = 0; y < kSide; ++y) {
         p[y] = _mm512_loadu_ps(job.from + (y * kSide + x) * job.from_plane + channel);
       }
-      Tile::output(p, columns[x]);
+      transform_line_back(p, columns[x]);
     }
 #pragma GCC unroll 4
     for (int y = 0; y < kOut; ++y) {
@@ -118,7 +109,7 @@ void output(const WinogradOutputJob& job) {
 #pragma GCC unroll 6
       for (int x = 0; x < kSide; ++x) p[x] = columns[x][y];
       __m512 row[kOut];
-      Tile::output(p, row);
+      transform_line_back(p, row);
 #pragma GCC unroll 4
       for (int x = 0; x < kOut; ++x) {
         _mm512_storeu_ps(job.to + y * job.row_stride + x * job.pixel_stride + channel,
@@ -130,9 +121,9 @@ void output(const WinogradOutputJob& job) {
 
 }  // namespace
 
-WinogradFunctions winograd_functions(int m) {
-  return m == 2 ? WinogradFunctions{input<Tile2>, output<Tile2>}
-                : WinogradFunctions{input<Tile4>, output<Tile4>};
+WinogradFunctions winograd_functions(DataType source) {
+  return {source == DataType::kFloat16 ? input<DataType::kFloat16> : input<DataType::kFloat32>,
+          output};
 }
 
 }  // namespace fovea::engine::kernels
