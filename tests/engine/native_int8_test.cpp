@@ -138,9 +138,8 @@ class Simulation {
             const std::int64_t column = x * stride - pad + k % kernel;
             if (row < 0 || row >= from.height || column < 0 || column >= from.width) continue;
             const int code = from.codes[from.at(k / (kernel * kernel), row, column)];
-            sum +=
-                (code - in.zero_point) *
-                weights.data<std::int8_t>()[static_cast<std::size_t>(c * from.channels * kernel * kernel + k)];
+            sum += (code - in.zero_point) * weights.data<std::int8_t>()[static_cast<std::size_t>(
+                                                c * from.channels * kernel * kernel + k)];
           }
           const float result = std::fma(static_cast<float>(sum), scale, shift);
           if (!pre) {
@@ -271,6 +270,12 @@ EngineInfo info_of(const NetworkDefinition& network, std::int32_t threads = 1) {
   return *describe_engine(network, "cpu", {.threads = threads, .precision = "int8"});
 }
 
+kernels::CpuFeatures half_features(bool emulated) {
+  kernels::CpuFeatures features = kernels::cpu_features();
+  features.emulated_fp16 = emulated;
+  return features;
+}
+
 class NativeInt8 : public testing::Test {
  protected:
   void SetUp() override {
@@ -335,7 +340,8 @@ TEST_F(NativeInt8, MixedPrecisionsAgreeWithTheReference) {
       }
       auto reference = load_reference_engine(network, info_of(network));
       ASSERT_TRUE(reference) << reference.error().message;
-      auto engine = native::load(network, info_of(network, 2), {.emulate_half = seed == 1});
+      auto engine =
+          native::load(network, info_of(network, 2), {.features = half_features(seed == 1)});
       ASSERT_TRUE(engine) << engine.error().message;
       const auto pixels = picture((*engine)->info(), 7);
       const Outputs want = run_engine(**reference, {pixels})[0];
@@ -350,12 +356,12 @@ TEST_F(NativeInt8, HalfPrecisionEverywhereStoresHalfPrecision) {
   ASSERT_TRUE(infer_shapes(network, 1));
   auto reference = load_reference_engine(network, info_of(network));
   ASSERT_TRUE(reference);
-  auto f32 = native::load(network, info_of(network));
+  auto f32 = native::load(network, info_of(network, 2));
   ASSERT_TRUE(f32) << f32.error().message;
   network.quantization.values.resize(network.values.size());
   network.quantization.layers.resize(network.layers.size());
   for (LayerQuantization& layer : network.quantization.layers) layer.precision = Precision::kFp16;
-  auto engine = native::load(network, info_of(network, 2), {.emulate_half = true});
+  auto engine = native::load(network, info_of(network, 2), {.features = half_features(true)});
   ASSERT_TRUE(engine) << engine.error().message;
   EXPECT_LT((*engine)->context_bytes(), (*f32)->context_bytes());
   EXPECT_EQ((*engine)->layers().size(), (*f32)->layers().size());
@@ -363,6 +369,40 @@ TEST_F(NativeInt8, HalfPrecisionEverywhereStoresHalfPrecision) {
   const Outputs want = run_engine(**reference, {pixels})[0];
   const Outputs got = run_engine(**engine, {pixels}, 2)[0];
   for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.9999) << k;
+}
+
+TEST_F(NativeInt8, HalfPrecisionPlanSaysWhereItRunsInF32) {
+  Plan plan;
+  plan.provider = "cpu";
+  plan.precision = "fp16";
+  plan.network = random_detector(1);
+  ASSERT_TRUE(use_half_precision(plan.network));
+  for (const LayerQuantization& layer : plan.network.quantization.layers) {
+    EXPECT_NE(layer.precision, Precision::kInt8);
+  }
+  ASSERT_TRUE(infer_shapes(plan.network, 1));
+  const auto info = describe_engine(plan.network, "cpu", {.precision = "fp16"});
+  ASSERT_TRUE(info) << info.error().message;
+  const auto with = native::load(plan.network, *info, {.features = half_features(true)});
+  ASSERT_TRUE(with) << with.error().message;
+  EXPECT_EQ((*with)->info().precision, "fp16");
+  EXPECT_TRUE((*with)->declined().empty());
+  kernels::CpuFeatures features = half_features(false);
+  features.avx512_fp16 = false;
+  const auto without = native::load(plan.network, *info, {.features = features});
+  ASSERT_TRUE(without) << without.error().message;
+  EXPECT_EQ((*without)->info().precision, "fp32");
+  ASSERT_EQ((*without)->declined().size(), 1U);
+  EXPECT_NE((*without)->declined()[0].find("fp16 runs as fp32"), std::string::npos);
+  // A plan file keeps it; a provider that knows one precision only refuses it.
+  const auto bytes = serialize(plan);
+  const auto read = deserialize(bytes);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(load_engine(*read));
+  plan.provider = "onednn";
+  const auto refused = load_engine(plan);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
 }
 
 TEST_F(NativeInt8, OddOperatorsFallBackToTheReference) {

@@ -31,6 +31,10 @@ const Provider* find_provider(std::string_view name) {
   return found == kProviders.end() ? nullptr : &*found;
 }
 
+bool is_precision(std::string_view text) {
+  return text == "fp32" || text == "fp16" || text == "int8";
+}
+
 Result<> check(const BuilderConfig& config) {
   const auto refuse = [](std::string message) {
     return fail(ErrorCode::kInvalidArgument, std::move(message));
@@ -39,8 +43,9 @@ Result<> check(const BuilderConfig& config) {
     return refuse(
         fmt::format("provider is '{}'; it must be cpu, onednn or reference", config.provider));
   }
-  if (config.precision != "fp32" && config.precision != "int8") {
-    return refuse(fmt::format("precision is '{}'; it must be fp32 or int8", config.precision));
+  if (!is_precision(config.precision)) {
+    return refuse(
+        fmt::format("precision is '{}'; it must be fp32, fp16 or int8", config.precision));
   }
   if (config.precision == "int8" && config.calibration == nullptr) {
     return refuse(
@@ -82,12 +87,12 @@ struct Checked {
   EngineInfo info;
 };
 Result<Checked> check(const Plan& plan, const Dims& size = {}) {
-  if (plan.precision != "fp32" && plan.precision != "int8") {
+  if (!is_precision(plan.precision)) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("precision {} is not in this build", plan.precision));
   }
   if (plan.network.quantization.empty() != (plan.precision == "fp32")) {
-    return corrupt(fmt::format("precision {} contradicts its grids", plan.precision));
+    return corrupt(fmt::format("precision {} contradicts its layers", plan.precision));
   }
   if (plan.max_batch < 1 || plan.max_batch > kMaxBatch || plan.threads < 1 ||
       plan.threads > kMaxThreads) {
@@ -99,9 +104,9 @@ Result<Checked> check(const Plan& plan, const Dims& size = {}) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("provider {} is not in this build", plan.provider));
   }
-  if (plan.precision == "int8" && !provider->runs_int8) {
+  if (plan.precision != "fp32" && !provider->mixes_precisions) {
     return fail(ErrorCode::kUnsupported,
-                fmt::format("provider {} cannot run int8 plans", plan.provider));
+                fmt::format("provider {} cannot run {} plans", plan.provider, plan.precision));
   }
   const OptimizationProfile& profile = plan.network.profile;
   if (!profile.empty()) {
@@ -158,6 +163,8 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
                               model.string(), config.calibration->model_hash));
     }
     FOVEA_TRY(quantize(plan.network, *config.calibration, config.quantization));
+  } else if (config.precision == "fp16") {
+    FOVEA_TRY(use_half_precision(plan.network));
   }
   report("compile", 0.3);
   if (auto engine = load_engine(plan); !engine)

@@ -26,7 +26,7 @@ struct Provider {
   Result<std::shared_ptr<const Engine>> (*load)(NetworkDefinition lowered, EngineInfo info,
                                                 const LayerTactics& tactics);
   // Obeys NetworkDefinition::quantization. Others never get a network that has one.
-  bool runs_int8 = false;
+  bool mixes_precisions = false;
   // Measures which tactics suit this machine; null if it has no choice of them. Fills in `report`
   // but for the seconds. Errors: load()'s.
   Result<LayerTactics> (*tune)(const NetworkDefinition& lowered, const EngineInfo& info,

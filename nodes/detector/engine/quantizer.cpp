@@ -66,6 +66,22 @@ Result<std::vector<QuantizableLayer>> quantizable_layers(const NetworkDefinition
   return layers;
 }
 
+Result<> use_half_precision(NetworkDefinition& lowered) {
+  FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(lowered));
+  Quantization result;
+  result.values.resize(shaped.values.size());
+  result.layers.resize(shaped.layers.size());
+  bool any = false;
+  for (std::size_t i = 0; i < shaped.layers.size(); ++i) {
+    if (!can_be_int8(shaped, shaped.layers[i])) continue;
+    result.layers[i].precision = Precision::kFp16;
+    any = true;
+  }
+  if (!any) return fail(ErrorCode::kUnsupported, "no convolution of this network can be fp16");
+  lowered.quantization = std::move(result);
+  return {};
+}
+
 Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
                   const QuantizationChoice& choice) {
   FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(lowered));

@@ -32,6 +32,10 @@ std::string to_string(const QuantizationChoice& choice);
 Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
                   const QuantizationChoice& choice = {});
 
+// Every convolution that can be in half precision, weights and pixels; nothing to calibrate.
+// Errors: kUnsupported if there is none.
+Result<> use_half_precision(NetworkDefinition& lowered);
+
 // Convolutions that quantize() can make kInt8, in order, with their multiply-accumulates for one
 // picture and the input pixels per output pixel along a side.
 struct QuantizableLayer {

@@ -49,8 +49,9 @@ Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const Eng
                                      const TuningConfig& config, const Progress& progress,
                                      TuningReport& report);
 
-// Without AVX-512 VNNI an int8 plan runs in f32, and its engine's info says so.
-inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine, /*runs_int8=*/true,
+// Without AVX-512 VNNI an int8 plan runs in f32, without AVX512-FP16 an fp16 one does, and their
+// engines' infos say so.
+inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine, /*mixes_precisions=*/true,
                                           tune_cpu_engine};
 inline constexpr Provider kOnednnProvider = {"onednn", load_onednn_engine};
 

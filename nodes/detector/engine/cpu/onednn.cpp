@@ -42,6 +42,7 @@ std::string_view isa_name() {
 
 Result<> force_isa(std::string_view name) {
   auto isa = dnnl::cpu_isa::all;
+  if (name == "avx512_vnni" || name == "avx512_fp16") return {};  // beyond what it is used for
   if (name == "avx512") {
     isa = dnnl::cpu_isa::avx512_core;
   } else if (name == "avx2") {
@@ -50,7 +51,9 @@ Result<> force_isa(std::string_view name) {
     isa = dnnl::cpu_isa::sse41;
   } else {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("FOVEA_ISA is '{}'; it must be avx512, avx2, sse4 or scalar", name));
+                fmt::format("FOVEA_ISA is '{}'; it must be avx512_fp16, avx512_vnni, avx512, avx2, "
+                            "sse4 or scalar",
+                            name));
   }
   if (dnnl::set_max_cpu_isa(isa) != dnnl::status::success) {
     return fail(ErrorCode::kInternal,

@@ -12,6 +12,6 @@ Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lo
                                                             const LayerTactics& tactics = {});
 
 inline constexpr Provider kReferenceProvider = {"reference", load_reference_engine,
-                                                /*runs_int8=*/true};
+                                                /*mixes_precisions=*/true};
 
 }  // namespace fovea::engine

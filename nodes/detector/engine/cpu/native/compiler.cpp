@@ -59,7 +59,7 @@ class Compiler {
   LayerQuantization quantization(std::size_t layer) const {
     return quantised() ? network_.quantization.layers[layer] : LayerQuantization{};
   }
-  bool half() const { return options_.features.avx512_fp16 || options_.emulate_half; }
+  bool half() const { return options_.features.avx512_fp16 || options_.features.emulated_fp16; }
   DataType compute_type(std::size_t layer) const {
     const Precision precision = quantization(layer).precision;
     if (precision == Precision::kInt8) return DataType::kUint8;
@@ -277,7 +277,7 @@ class Compiler {
 
   void decline_unknown_tactics() {
     for (const auto& [name, tactic] : options_.tactics) {
-      const auto named = [&](const Layer& layer) { return layer.name == name; };
+      const auto named = [&name = name](const Layer& layer) { return layer.name == name; };
       if (std::none_of(network_.layers.begin(), network_.layers.end(), named)) {
         program_.declined.push_back(fmt::format("{}: no such layer, for tactic {}", name, tactic));
       }

@@ -22,20 +22,19 @@ struct ConvolutionSite {
 };
 
 struct CompileOptions {
+  // kFp16 layers run in f32 where the CPU has no half precision arithmetic, real or emulated:
+  // there, converting costs more than the smaller pixels give.
   kernels::CpuFeatures features = kernels::cpu_features();
   // A convolution that is not listed, or has no such tactic here, takes its kernel's first guess;
   // the latter is declined.
   LayerTactics tactics = {};
   // For the tuner. An error ends compiling.
   std::function<Result<>(const ConvolutionSite&)> on_convolution = {};
-  // kFp16 layers run in f32 where the CPU has no half precision arithmetic: there, converting costs
-  // more than the smaller pixels give. This keeps f16 pixels with f32 sums instead.
-  bool emulate_half = false;
 };
 
 // REQUIRES: network.validate(), check_quantization(), shapes inferred for one item.
-// Errors: kUnsupported, naming the convolutions that only the readable kernel could run; a quantised
-// network accepts grouped ones, as 8 bits elsewhere pay for them.
+// Errors: kUnsupported, naming the convolutions that only the readable kernel could run; a
+// quantised network accepts grouped ones, as 8 bits elsewhere pay for them.
 Result<Program> compile(NetworkDefinition network, const CompileOptions& options = {});
 
 }  // namespace fovea::engine::native

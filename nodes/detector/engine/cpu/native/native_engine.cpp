@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include "nodes/detector/engine/cpu/native/context.hpp"
 
 namespace fovea::engine::native {
@@ -49,6 +51,13 @@ Result<std::shared_ptr<const CpuEngine>> load(const NetworkDefinition& lowered, 
     return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX-512");
   }
   FOVEA_ASSIGN(Program program, compile(lowered, options));
+  if (info.precision == "fp16" && !options.features.avx512_fp16 &&
+      !options.features.emulated_fp16) {
+    info.precision = "fp32";  // what will run
+    program.declined.push_back(
+        fmt::format("fp16 runs as fp32: needs avx512_fp16, the CPU or FOVEA_ISA has: {}",
+                    kernels::to_string(options.features)));
+  }
   return std::make_shared<const NativeEngine>(std::move(program), std::move(info));
 }
 
