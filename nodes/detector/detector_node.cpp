@@ -16,6 +16,7 @@
 #include "msgs/tensor.hpp"
 #include "nodes/detector/batcher.hpp"
 #include "nodes/detector/engine/engine.hpp"
+#include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine_server.hpp"
 #include "nodes/detector/model_description.hpp"
 #include "nodes/runtime/clock.hpp"
@@ -35,6 +36,9 @@ class DetectorNode final : public Node {
   void declare_parameters(ParameterSet& p) override {
     p.add("cameras", &cameras_, "Names of the cameras to serve").required();
     p.add("model", &model_, "ONNX file").required();
+    p.add("input_size", &input_size_,
+          "Network input in pixels, SIDE or WIDTHxHEIGHT, of a model that leaves it open; empty = "
+          "the model's own. Preprocess follows it");
     p.add("provider", &provider_, "What runs the network").one_of({"cpu", "reference"});
     p.add("precision", &precision_, "Arithmetic of the network").one_of({"fp32", "int8", "best"});
     p.add("calibration", &calibration_,
@@ -162,6 +166,12 @@ class DetectorNode final : public Node {
         threads_ > 0 ? static_cast<std::int32_t>(threads_)
                      : static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
     request.plan.config.keep_output0 = keep_output0_;
+    if (!input_size_.empty()) {
+      FOVEA_ASSIGN(const engine::InputSize size,
+                   engine::parse_input_size("input_size", input_size_));
+      request.plan.config.input_width = size.width;
+      request.plan.config.input_height = size.height;
+    }
     request.plan.config.tuning.level = static_cast<std::int32_t>(tuning_level_);
     request.plan.config.tuning.cache = PlanCache(cache_dir_).timing_cache();
     request.calibration = calibration_;
@@ -254,11 +264,17 @@ class DetectorNode final : public Node {
     Stream& stream = *streams_[index];
     if (auto problem = mismatch(frame); !problem.empty()) {
       stream.ledger.drop(DropReason::kError);
+      set_status(msgs::DiagnosticLevel::kError,
+                 fmt::format("{}/tensor refused: {}", stream.camera, problem));
       if (std::exchange(stream.last_error, problem) != problem) {
         log_warning("{}/tensor: frame {} refused: {}", stream.camera, frame.message.header.seq,
                     problem);
       }
       return;
+    }
+    if (!stream.last_error.empty()) {
+      stream.last_error.clear();
+      set_status(msgs::DiagnosticLevel::kOk, "");
     }
     if (reliability_ == "reliable") {
       if (!batcher_->put_in_turn(index, std::move(frame))) stream.ledger.drop(DropReason::kLost);
@@ -274,10 +290,14 @@ class DetectorNode final : public Node {
     if (tensor.dtype != msgs::DataType::kUint8) {
       return fmt::format("dtype is {}; it must be uint8", msgs::enum_name(tensor.dtype));
     }
-    if (tensor.rank != input.dims.size() ||
-        !std::equal(input.dims.begin(), input.dims.end(), tensor.dims.begin())) {
-      return fmt::format("its shape differs from the network's input {}",
-                         engine::to_string(input.dims));
+    if (tensor.rank != input.dims.size() || tensor.dims[2] != input.dims[2]) {
+      return "it is no picture of three channels, [height, width, 3]";
+    }
+    if (!std::equal(input.dims.begin(), input.dims.end(), tensor.dims.begin())) {
+      return fmt::format(
+          "it is {0}x{1} and the network's input {2}x{3} (width x height); preprocess's width and "
+          "height must be 0 or those, or input_size here {0}x{1} if the model leaves it open",
+          tensor.dims[1], tensor.dims[0], input.dims[1], input.dims[0]);
     }
     if (frame.buffer.data().size() < input.bytes) {
       return fmt::format("it has {} bytes; the network's input takes {}",
@@ -345,6 +365,7 @@ class DetectorNode final : public Node {
 
   std::vector<std::string> cameras_;
   std::string model_;
+  std::string input_size_;
   std::string provider_ = "cpu";
   std::string precision_ = "fp32";
   std::string calibration_;

@@ -1,6 +1,5 @@
 // Options, reports and progress that all subcommands share.
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -23,18 +22,6 @@ std::int32_t usable_cores() {
   cpu_set_t set;
   if (::sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
   return static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
-}
-
-// "640" or "640x480".
-bool parse_size(const std::string& text, std::int32_t& width, std::int32_t& height) {
-  const char* end = text.data() + text.size();
-  auto result = std::from_chars(text.data(), end, width);
-  if (result.ec != std::errc() || width < 1) return false;
-  height = width;
-  if (result.ptr == end) return true;
-  if (*result.ptr != 'x') return false;
-  result = std::from_chars(result.ptr + 1, end, height);
-  return result.ec == std::errc() && result.ptr == end && height >= 1;
 }
 
 // What is printed next takes the place of a progress bar, which is drawn again below.
@@ -108,10 +95,11 @@ Result<PlanRequest> ModelOptions::request() const {
     *keep = report;
     print(report);
   };
-  if (!input_size.empty() &&
-      !parse_size(input_size, request.config.input_width, request.config.input_height)) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--input-size is '{}'; it must be SIDE or WIDTHxHEIGHT", input_size));
+  if (!input_size.empty()) {
+    FOVEA_ASSIGN(const engine::InputSize size,
+                 engine::parse_input_size("--input-size", input_size));
+    request.config.input_width = size.width;
+    request.config.input_height = size.height;
   }
   if (!min_shapes.empty() || !opt_shapes.empty() || !max_shapes.empty()) {
     FOVEA_ASSIGN(request.config.profile, engine::parse_profile(min_shapes, opt_shapes, max_shapes));

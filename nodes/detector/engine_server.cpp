@@ -74,6 +74,10 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
                                       "--cache-dir",
                                       cache.folder().string()};
   if (config.keep_output0) command.emplace_back("--keep-output0");
+  if (config.input_width != 0) {
+    command.insert(command.end(),
+                   {"--input-size", fmt::format("{}x{}", config.input_width, config.input_height)});
+  }
   if (!request.calibration.empty() && !is_fp32(request)) {
     command.emplace_back(calibrates(request) ? "--calib" : "--calib-cache");
     command.push_back(request.calibration.string());

@@ -59,6 +59,23 @@ TEST(Profile, NonsenseIsRefusedByName) {
   EXPECT_THAT(refused("a:1x3x64x64", "b:1x3x64x64", ""), HasSubstr("'b'"));
 }
 
+TEST(InputSize, ReadsASideOrWidthTimesHeight) {
+  const auto square = parse_input_size("--input-size", "416");
+  ASSERT_TRUE(square) << square.error().message;
+  EXPECT_EQ(square->width, 416);
+  EXPECT_EQ(square->height, 416);
+  const auto wide = parse_input_size("--input-size", "640x384");
+  ASSERT_TRUE(wide) << wide.error().message;
+  EXPECT_EQ(wide->width, 640);
+  EXPECT_EQ(wide->height, 384);
+  for (const char* bad : {"", "x", "640x", "x384", "640x384x3", "640X384", "0", "-1", "640x0",
+                          "64.0", "99999999999", "640 "}) {
+    EXPECT_EQ(message(parse_input_size("--input-size", bad)),
+              std::string("--input-size is '") + bad +
+                  "'; it must be SIDE or WIDTHxHEIGHT, like 640 or 640x384");
+  }
+}
+
 TEST(PackedForms, LiveAsLongAsTheyAreUsed) {
   const PackedForms forms;
   int made = 0;
@@ -197,6 +214,22 @@ TEST_P(DynamicModel, SizesThatDoNotBelongAreRefused) {
               HasSubstr("height 100 is no multiple of the model's stride 32: 96 or 128 would be"));
   EXPECT_EQ((*context)->info().input.dims, (Dims{96, 64, 3})) << "the old shape stays";
   EXPECT_THAT(message(load_engine(*plan, {64, 1024, 3})), HasSubstr("takes 64..160"));
+}
+
+TEST_P(DynamicModel, OneSizeOfManyMustFitTheModelsStride) {
+  config_.profile = {};
+  config_.input_width = 128;
+  config_.input_height = 96;
+  const auto plan = build();
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(plan->network.value(plan->network.inputs[0]).dims, (Dims{-1, 96, 128, 3}));
+  config_.input_width = 100;
+  EXPECT_THAT(message(build()), HasSubstr("input size 100x96 (width x height) does not fit the "
+                                          "graph; width 100 is no multiple of the model's stride "
+                                          "32: 96 or 128 would be"));
+  // All its maps have the sizes of those of 96, so the graph alone would take it.
+  config_.input_width = 95;
+  EXPECT_THAT(message(build()), HasSubstr("width 95 is no multiple"));
 }
 
 TEST_P(DynamicModel, BadProfilesAreRefusedWhenBuilding) {

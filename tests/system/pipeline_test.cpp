@@ -286,6 +286,28 @@ TEST_F(Pipeline, Int8FromACalibrationTableServesFromTheFirstFrame) {
   }
 }
 
+TEST_F(Pipeline, OneInputSizeForPreprocessAndDetector) {
+  const std::string model_file = domain_.root() / "open.onnx";
+  Child writer(domain_.root(), std::string(FOVEA_BIN_DIR) + "/fovea-write-yolo",
+               {"yolov8n", model_file, "--dynamic"});
+  ASSERT_EQ(writer.wait(), 0) << writer.err();
+  auto run = launch({kSynthetic, "model:=" + model_file, "input_size:=160x96"}, "one_camera");
+  ASSERT_TRUE(eventually([&] { return all_active(4); })) << run->err();
+  Child echo(domain_.root(), kFovea,
+             {"topic", "echo", "--once", "cam0/detections", "--domain", "test"});
+  EXPECT_EQ(echo.wait(), 0) << run->err();
+  Child echo_model(domain_.root(), kFovea,
+                   {"topic", "echo", "--once", "detector/model_info", "--domain", "test"});
+  EXPECT_EQ(echo_model.wait(), 0) << run->err();
+  const json model = json::parse(echo_model.out());
+  EXPECT_EQ(model["network_width"], 160);
+  EXPECT_EQ(model["network_height"], 96);
+  run->send(SIGINT);
+  EXPECT_EQ(run->wait(), 0) << run->err();
+  expect_balanced(report(), 1);
+  EXPECT_GT(report()["cameras"]["cam0"]["delivered"].get<std::uint64_t>(), 0u);
+}
+
 struct BadStart {
   const char* name;
   std::vector<std::string> arguments;
@@ -323,6 +345,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadStart{"UnknownArgument", {"vidoe:=synthetic://", kModel}, {"vidoe", "video"}},
         BadStart{"UnknownPrecision", {kSynthetic, kModel, "precision:=fp13"}, {"fp13", "fp32"}},
         BadStart{"BatchOutOfRange", {kSynthetic, kModel, "max_batch:=65"}, {"max_batch", "0..64"}},
+        BadStart{"InputSizeOfAFixedModel",
+                 {kSynthetic, kModel, "input_size:=320"},
+                 {"input height is 320", "fixes it to 416"}},
         BadStart{"TooLittleSharedMemory",
                  {kSynthetic, kModel, "shm_per_camera:=4096GiB"},
                  {"shm", "GiB"}}),

@@ -40,6 +40,17 @@ std::string stride_hint(const NetworkDefinition& network, const Dims& size) {
   return {};
 }
 
+// Refuses `size` if `inferred`, what the graph says to it, is an error, or if the model's stride
+// does not divide it: then the maps do not lie over the picture as a decoder takes them to.
+template <class Inferred>
+Result<> check_fit(const NetworkDefinition& network, std::string_view what, const Dims& size,
+                   const Result<Inferred>& inferred) {
+  const std::string hint = stride_hint(network, size);
+  if (inferred && hint.empty()) return {};
+  const std::string graph = inferred ? "" : fmt::format(" ({})", inferred.error().message);
+  return invalid(fmt::format("{} does not fit the graph{}{}", what, hint, graph));
+}
+
 // What is known without pixels becomes constants, and the layers that compute it go: shape
 // arithmetic that an open size had left in the graph.
 void settle(NetworkDefinition& network, const KnownValues& known) {
@@ -116,6 +127,21 @@ Result<OptimizationProfile> parse_profile(const std::string& min, const std::str
   return profile;
 }
 
+Result<InputSize> parse_input_size(std::string_view what, std::string_view text) {
+  InputSize size;
+  const char* end = text.data() + text.size();
+  const auto width = std::from_chars(text.data(), end, size.width);
+  size.height = size.width;
+  bool good = width.ec == std::errc();
+  if (good && width.ptr != end) {
+    const auto height = std::from_chars(width.ptr + 1, end, size.height);
+    good = *width.ptr == 'x' && height.ec == std::errc() && height.ptr == end;
+  }
+  if (good && size.width > 0 && size.height > 0) return size;
+  return invalid(
+      fmt::format("{} is '{}'; it must be SIDE or WIDTHxHEIGHT, like 640 or 640x384", what, text));
+}
+
 std::string to_string(const OptimizationProfile& profile) {
   if (profile.min == profile.max) return times(profile.opt);
   return fmt::format("min {}, opt {}, max {}", times(profile.min), times(profile.opt),
@@ -180,11 +206,8 @@ Result<NetworkDefinition> at_size(const NetworkDefinition& lowered, const Dims& 
   const std::int64_t batch = input[0];
   std::copy(size.begin(), size.end(), input.begin() + 1);
   auto known = infer_known_values(network, 1);
-  if (!known) {
-    return invalid(fmt::format("input size {}x{} (height x width) does not fit the graph{} ({})",
-                               size[0], size[1], stride_hint(lowered, size),
-                               known.error().message));
-  }
+  FOVEA_TRY(check_fit(lowered, fmt::format("input size {}x{} (height x width)", size[0], size[1]),
+                      size, known));
   settle(network, *known);
   network.value(network.inputs[0]).dims[0] = batch;
   network.profile = {};
@@ -197,13 +220,17 @@ Result<> check_ends(const NetworkDefinition& network) {
                                    std::pair("max", &profile.max)}) {
     NetworkDefinition one = network;
     one.profile.opt = *dims;
-    if (auto shaped = infer_shapes(one, 1); !shaped) {
-      return invalid(fmt::format("profile {} {} does not fit the graph{} ({})", name, times(*dims),
-                                 stride_hint(network, {(*dims)[2], (*dims)[3]}),
-                                 shaped.error().message));
-    }
+    FOVEA_TRY(check_fit(network, fmt::format("profile {} {}", name, times(*dims)),
+                        {(*dims)[2], (*dims)[3]}, infer_shapes(one, 1)));
   }
   return {};
+}
+
+Result<> check_input_size(const NetworkDefinition& network) {
+  NetworkDefinition one = network;
+  const Dims& input = network.value(network.inputs[0]).dims;
+  return check_fit(network, fmt::format("input size {}x{} (width x height)", input[3], input[2]),
+                   {input[2], input[3]}, infer_shapes(one, 1));
 }
 
 OptimizationProfile profile_of(const NetworkDefinition& lowered, std::int32_t max_batch) {

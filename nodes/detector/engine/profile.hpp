@@ -31,6 +31,14 @@ Result<ShapeText> parse_shape(std::string_view what, const std::string& text);
 Result<OptimizationProfile> parse_profile(const std::string& min, const std::string& opt,
                                           const std::string& max);
 
+// An input size as options and parameters spell it: "640", or "640x384", width first.
+struct InputSize {
+  std::int32_t width = 0;
+  std::int32_t height = 0;
+};
+// `what` begins the message: "--input-size". Errors: kInvalidArgument.
+Result<InputSize> parse_input_size(std::string_view what, std::string_view text);
+
 // "min 1x3x320x320, opt 1x3x640x640, max 4x3x640x640"; equal ends: "1x3x640x640".
 std::string to_string(const OptimizationProfile& profile);
 
@@ -41,12 +49,16 @@ Result<> check_profile(const OptimizationProfile& profile);
 // The network at one size: a copy (of the graph, not of the weights) in which nothing but the batch
 // is open, so that any provider can load it. `size` is [height, width, 3] as EngineInfo::input has
 // it. Errors: kInvalidArgument for a size outside the profile, naming the profile, the extent, its
-// value and its range; for another size than a fixed one; for one that does not fit the graph,
-// naming the layer and the model's stride.
+// value and its range; for another size than a fixed one; for one that the model's stride does
+// not divide or the graph does not take, naming what would do.
 Result<NetworkDefinition> at_size(const NetworkDefinition& lowered, const Dims& size);
 
 // infer_shapes() at every end of the network's profile. Errors: kInvalidArgument, naming the end.
 Result<> check_ends(const NetworkDefinition& network);
+
+// What at_size() says of the size that an open input has just been given.
+// REQUIRES: an image input [batch, channels, height, width] without open sides.
+Result<> check_input_size(const NetworkDefinition& network);
 
 // What at_size() says of a size, but for the graph.
 Result<> check_size(const NetworkDefinition& lowered, const Dims& size);

@@ -133,6 +133,7 @@ Result<PassOutcome> resolve_input_size(NetworkDefinition& network, const Lowerin
     }
     if (outcome.changes > 0)
       outcome.note = fmt::format("'{}' is {}", input.name, to_string(input.dims));
+    if (outcome.changes > 0 && options.input_height != 0) FOVEA_TRY(check_input_size(network));
   }
   return outcome;
 }
