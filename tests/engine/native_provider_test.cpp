@@ -6,6 +6,7 @@
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/native/native_engine.hpp"
+#include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
 #include "tests/engine/run_engine.hpp"
@@ -261,6 +262,15 @@ TEST_F(NativeProvider, DeclinesGroupedConvolutionsAndNamesThem) {
   EXPECT_EQ(count_of(*cpu, "onednn"), 1U);
   ASSERT_FALSE(cpu->declined().empty());
   EXPECT_NE(cpu->declined()[0].find("Conv_2"), std::string::npos) << cpu->declined()[0];
+}
+
+TEST(TensorSteps, CommonExtentsCutBothShapes) {
+  using native::common_extents;
+  EXPECT_EQ(common_extents({1, 2, 64, 12}, {1, 128, 3, 4}), (Dims{2, 64, 3, 4}));
+  EXPECT_EQ(common_extents({6}, {3, 1, 2}), (Dims{3, 2}));
+  EXPECT_EQ(common_extents({2, 3, 4}, {24}), (Dims{2, 3, 4}));
+  EXPECT_EQ(common_extents({1, 1}, {1}), (Dims{}));
+  EXPECT_FALSE(common_extents({4, 6}, {3, 8}));
 }
 
 TEST_F(NativeProvider, TacticOfALayerCanBeForced) {

@@ -35,15 +35,22 @@ struct Scale {
 
 inline Scale scale_of(YoloModel model) {
   switch (model) {
-    case YoloModel::kV8s:
-      return {0.33, 0.50, 1024};
-    case YoloModel::kV8m:
-      return {0.67, 0.75, 768};
-    case YoloModel::kV11n:
-      return {0.50, 0.25, 1024};
     case YoloModel::kV8n:
     case YoloModel::kV5n:
       break;
+    case YoloModel::kV8s:
+    case YoloModel::kV5s:
+      return {0.33, 0.50, 1024};
+    case YoloModel::kV8m:
+      return {0.67, 0.75, 768};
+    case YoloModel::kV5m:
+      return {0.67, 0.75, 1024};
+    case YoloModel::kV11n:
+      return {0.50, 0.25, 1024};
+    case YoloModel::kV11s:
+      return {0.50, 0.50, 1024};
+    case YoloModel::kV11m:
+      return {0.50, 1.00, 512};
   }
   return {0.33, 0.25, 1024};
 }

@@ -184,7 +184,8 @@ class V8 : public AnchorFree {
     x = concat("model.11", {upsample("model.10", p5), p4});
     const Map n4 = c2f("model.12", x, ch(512), s.repeats(3), false);
     x = concat("model.14", {upsample("model.13", n4), p3});
-    const Map n3 = c2f("model.15", x, ch(256), s.repeats(3), false);
+    Map n3 = c2f("model.15", x, ch(256), s.repeats(3), false);
+    if (o_.exotic) n3.name = node("exotic", "Tanh", {n3.name});
     x = concat("model.17", {conv("model.16", n3, ch(256), 3, 2), n4});
     const Map m4 = c2f("model.18", x, ch(512), s.repeats(3), false);
     x = concat("model.20", {conv("model.19", m4, ch(512), 3, 2), p5});
@@ -198,14 +199,15 @@ class V11 : public AnchorFree {
  public:
   using AnchorFree::AnchorFree;
 
-  OnnxWriter make(const Scale& s) {
+  // `large`: from m on every C3k2 is a nested one.
+  OnnxWriter make(const Scale& s, bool large) {
     const auto ch = [&](std::int64_t n) { return s.channels(n); };
     const std::int64_t repeats = s.repeats(2);
     Map x = conv("model.0", images(), ch(64), 3, 2);
     x = conv("model.1", x, ch(128), 3, 2);
-    x = c3k2("model.2", x, ch(256), repeats, false, 4);
+    x = c3k2("model.2", x, ch(256), repeats, large, 4);
     x = conv("model.3", x, ch(256), 3, 2);
-    const Map p3 = c3k2("model.4", x, ch(512), repeats, false, 4);
+    const Map p3 = c3k2("model.4", x, ch(512), repeats, large, 4);
     x = conv("model.5", p3, ch(512), 3, 2);
     const Map p4 = c3k2("model.6", x, ch(512), repeats, true, 2);
     x = conv("model.7", p4, ch(1024), 3, 2);
@@ -213,11 +215,11 @@ class V11 : public AnchorFree {
     x = sppf("model.9", x, ch(1024));
     const Map p5 = c2psa("model.10", x, repeats);
     x = concat("model.12", {upsample("model.11", p5), p4});
-    const Map n4 = c3k2("model.13", x, ch(512), repeats, false, 2);
+    const Map n4 = c3k2("model.13", x, ch(512), repeats, large, 2);
     x = concat("model.15", {upsample("model.14", n4), p3});
-    const Map n3 = c3k2("model.16", x, ch(256), repeats, false, 2);
+    const Map n3 = c3k2("model.16", x, ch(256), repeats, large, 2);
     x = concat("model.18", {conv("model.17", n3, ch(256), 3, 2), n4});
-    const Map m4 = c3k2("model.19", x, ch(512), repeats, false, 2);
+    const Map m4 = c3k2("model.19", x, ch(512), repeats, large, 2);
     x = concat("model.21", {conv("model.20", m4, ch(512), 3, 2), p5});
     const Map m5 = c3k2("model.22", x, ch(1024), repeats, true, 2);
     detect("model.23", {n3, m4, m5}, true);
@@ -383,16 +385,48 @@ const char* to_string(YoloModel model) {
       return "yolov8m";
     case YoloModel::kV11n:
       return "yolo11n";
+    case YoloModel::kV11s:
+      return "yolo11s";
+    case YoloModel::kV11m:
+      return "yolo11m";
     case YoloModel::kV5n:
       return "yolov5n";
+    case YoloModel::kV5s:
+      return "yolov5s";
+    case YoloModel::kV5m:
+      return "yolov5m";
   }
   return "unknown";
 }
 
+YoloFamily family_of(YoloModel model) {
+  switch (model) {
+    case YoloModel::kV11n:
+    case YoloModel::kV11s:
+    case YoloModel::kV11m:
+      return YoloFamily::kV11;
+    case YoloModel::kV5n:
+    case YoloModel::kV5s:
+    case YoloModel::kV5m:
+      return YoloFamily::kV5;
+    case YoloModel::kV8n:
+    case YoloModel::kV8s:
+    case YoloModel::kV8m:
+      break;
+  }
+  return YoloFamily::kV8;
+}
+
 OnnxWriter make_yolo(YoloModel model, const YoloOptions& options) {
   const Scale scale = scale_of(model);
-  if (model == YoloModel::kV11n) return V11(options).make(scale);
-  if (model == YoloModel::kV5n) return V5(options).make(scale);
+  switch (family_of(model)) {
+    case YoloFamily::kV11:
+      return V11(options).make(scale, model == YoloModel::kV11m);
+    case YoloFamily::kV5:
+      return V5(options).make(scale);
+    case YoloFamily::kV8:
+      break;
+  }
   return V8(options).make(scale);
 }
 

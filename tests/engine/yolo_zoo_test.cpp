@@ -12,6 +12,7 @@
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
@@ -22,6 +23,7 @@
 namespace fovea::engine {
 namespace {
 
+using test::YoloFamily;
 using test::YoloModel;
 using test::YoloOptions;
 
@@ -165,6 +167,17 @@ void expect_detections(const Engine& engine) {
   EXPECT_GT(detections.detections.size(), 0U);
 }
 
+// Where the CPU has what our kernels need, they run every layer.
+void expect_no_slow_steps(const CpuEngine& engine) {
+  if (!kernels::cpu_features().avx512) return;
+  EXPECT_THAT(engine.declined(), testing::IsEmpty());
+  for (const LayerReport& step : engine.layers()) {
+    EXPECT_THAT(step.implementation, testing::Not(testing::AnyOf(testing::HasSubstr("reference"),
+                                                                 testing::HasSubstr("scalar"))))
+        << step.layer;
+  }
+}
+
 struct ZooCase {
   const char* name;
   YoloModel model;
@@ -181,12 +194,13 @@ TEST_P(YoloZoo, RunsAndDecodes) {
   const auto engine = build_and_compare(
       save(test::make_yolo(c.model, c.options), std::string("zoo_") + c.name), c.items);
   ASSERT_TRUE(engine);
+  expect_no_slow_steps(*engine);
   const EngineInfo& info = engine->info();
   EXPECT_EQ(info.input.dims, (Dims{c.options.height, c.options.width, 3}));
   EXPECT_EQ(info.head.classes, c.options.classes);
   ASSERT_EQ(info.class_names.size(), static_cast<std::size_t>(c.options.classes));
   EXPECT_EQ(info.class_names.back(), "class " + std::to_string(c.options.classes - 1));
-  if (c.model == YoloModel::kV5n) {
+  if (family_of(c.model) == YoloFamily::kV5) {
     EXPECT_EQ(info.head.kind, HeadKind::kDecodedObjectness);
     const std::int64_t anchors = 3 * 21 * (c.options.height / 32) * (c.options.width / 32);
     ASSERT_EQ(info.outputs.size(), 1U);
@@ -214,23 +228,26 @@ INSTANTIATE_TEST_SUITE_P(
         ZooCase{"yolov8s", YoloModel::kV8s, {.height = 64, .width = 64}},
         ZooCase{"yolov8m", YoloModel::kV8m, {.height = 64, .width = 64}},
         ZooCase{"yolo11n", YoloModel::kV11n, {.height = 96, .width = 64}},
+        ZooCase{"yolo11s", YoloModel::kV11s, {.height = 64, .width = 64}},
+        ZooCase{"yolo11m", YoloModel::kV11m, {.height = 64, .width = 64}},
         ZooCase{"yolo11n_for_four", YoloModel::kV11n, {.height = 64, .width = 64, .batch = 4}, 4},
         ZooCase{"yolo11n_open",
                 YoloModel::kV11n,
                 {.height = 64, .width = 96, .batch = -1, .open_size = true},
                 2},
         ZooCase{"yolov5n", YoloModel::kV5n, {.height = 64, .width = 96}},
+        ZooCase{"yolov5s", YoloModel::kV5s, {.height = 64, .width = 64}},
+        ZooCase{"yolov5m", YoloModel::kV5m, {.height = 64, .width = 64}},
         ZooCase{"yolov5n_open_batch", YoloModel::kV5n, {.height = 64, .width = 64, .batch = -1}, 2},
         ZooCase{"yolov5n_for_four", YoloModel::kV5n, {.height = 64, .width = 64, .batch = 4}, 4}),
     [](const auto& param) { return param.param.name; });
 
 // Ultralytics prints these for fused models: the zoo's graphs are the real ones.
 TEST(YoloZoo, HasThePublishedNumbersOfParameters) {
-  const std::pair<YoloModel, std::int64_t> published[] = {{YoloModel::kV8n, 3'151'904},
-                                                          {YoloModel::kV8s, 11'156'544},
-                                                          {YoloModel::kV8m, 25'886'080},
-                                                          {YoloModel::kV11n, 2'616'248},
-                                                          {YoloModel::kV5n, 1'867'405}};
+  const std::pair<YoloModel, std::int64_t> published[] = {
+      {YoloModel::kV8n, 3'151'904},  {YoloModel::kV8s, 11'156'544}, {YoloModel::kV8m, 25'886'080},
+      {YoloModel::kV11n, 2'616'248}, {YoloModel::kV11s, 9'443'760}, {YoloModel::kV11m, 20'091'712},
+      {YoloModel::kV5n, 1'867'405},  {YoloModel::kV5s, 7'225'885},  {YoloModel::kV5m, 21'172'173}};
   for (const auto& [model, parameters] : published) {
     const auto network =
         parse_onnx(test::make_yolo(model, {.height = 32, .width = 32}).bytes(), "");

@@ -84,6 +84,23 @@ std::optional<Dims> reshape_strides(const Dims& extents, const Dims& strides, co
   return result;
 }
 
+std::optional<Dims> common_extents(const Dims& a, const Dims& b) {
+  Dims result;
+  std::int64_t left_of_a = 1;
+  std::int64_t left_of_b = 1;
+  for (std::size_t i = a.size(), j = b.size();;) {
+    while (left_of_a == 1 && i > 0) left_of_a = a[--i];
+    while (left_of_b == 1 && j > 0) left_of_b = b[--j];
+    const std::int64_t part = std::min(left_of_a, left_of_b);
+    if (left_of_a % part != 0 || left_of_b % part != 0) return std::nullopt;
+    if (part == 1) break;
+    result.insert(result.begin(), part);
+    left_of_a /= part;
+    left_of_b /= part;
+  }
+  return result;
+}
+
 bool is_tensor_layer(const NetworkDefinition& network, const KnownValues& known,
                      const Layer& layer) {
   const auto is_float = [&](ValueId id) {
@@ -297,8 +314,8 @@ Result<> TensorSteps::emit_concat(const Layer& layer) {
   return {};
 }
 
-// A view of the input if its memory allows that. Else the output's home, if the input can be
-// written there in its own order.
+// A view of the input if its memory allows that. Else a copy, axis by axis of what cuts both
+// shapes.
 Result<bool> TensorSteps::emit_reshape(const Layer& layer) {
   const ValueId input = layer.inputs[0];
   const ValueId output = layer.outputs[0];
@@ -308,11 +325,12 @@ Result<bool> TensorSteps::emit_reshape(const Layer& layer) {
     views_[output] = std::move(from);
     return true;
   }
+  const auto extents = common_extents(dims(input), dims(output));
+  if (!extents || extents->size() > kMaxRank) return false;
   View to = home(output);
-  auto strides = reshape_strides(dims(output), to.tensor.strides, dims(input));
-  if (!strides) return false;
-  to.tensor.strides = std::move(*strides);
-  FOVEA_TRY(emit_copy(layer.name, dims(input), from, to));
+  from.tensor.strides = reshape_strides(dims(input), from.tensor.strides, *extents).value();
+  to.tensor.strides = reshape_strides(dims(output), to.tensor.strides, *extents).value();
+  FOVEA_TRY(emit_copy(layer.name, *extents, from, to));
   return true;
 }
 

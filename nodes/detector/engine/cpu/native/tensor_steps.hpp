@@ -20,6 +20,10 @@ namespace fovea::engine::native {
 // the same order; nullopt if the memory does not allow it.
 std::optional<Dims> reshape_strides(const Dims& extents, const Dims& strides, const Dims& to);
 
+// The coarsest extents, none of them 1, that both shapes can be cut into: [2, 64, 12] and [128, 3,
+// 4] give [2, 64, 3, 4]; nullopt if there are none. REQUIRES: an equal number of elements.
+std::optional<Dims> common_extents(const Dims& a, const Dims& b);
+
 // The strided kernels or views can run the layer, f32 in and out. A Reshape may still turn out to
 // need a copy that is none of theirs (TensorSteps::emit).
 bool is_tensor_layer(const NetworkDefinition& network, const KnownValues& known,
