@@ -179,8 +179,10 @@ struct InspectCommand {
     return {};
   }
 
+  // With what each costs, roughly: `profile` measures for longer.
   static Result<> add_layers(const engine::Plan& plan, Json& described) {
-    FOVEA_ASSIGN(const LayerTable table, describe_layers(plan, /*seconds=*/0));
+    constexpr double kSeconds = 0.2;
+    FOVEA_ASSIGN(const LayerTable table, describe_layers(plan, kSeconds));
     described["execution"] = Json::array();
     for (const LayerRow& row : table.rows) {
       described["execution"].push_back({{"layer", row.layer},
@@ -188,8 +190,13 @@ struct InspectCommand {
                                         {"operation", row.op},
                                         {"precision", row.precision},
                                         {"fused", row.fused},
-                                        {"gflop", row.gflop}});
+                                        {"gflop", row.gflop},
+                                        {"ms", row.ms},
+                                        {"share_pct", table.share_pct(row.ms)}});
     }
+    const LayerTable::Part slow = table.on_reference();
+    described["reference"] = {
+        {"steps", slow.layers.size()}, {"ms", slow.ms}, {"share_pct", table.share_pct(slow.ms)}};
     described["declined"] = table.declined;
     described["context_bytes"] = table.context_bytes;
     return {};

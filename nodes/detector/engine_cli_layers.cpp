@@ -80,6 +80,16 @@ Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table
 
 }  // namespace
 
+LayerTable::Part LayerTable::on_reference() const {
+  Part part;
+  for (const LayerRow& row : rows) {
+    if (!row.on_reference()) continue;
+    part.layers.push_back(row.layer);
+    part.ms += row.ms;
+  }
+  return part;
+}
+
 Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, engine::Dims size) {
   const engine::Dims& opt = plan.network.profile.opt;
   if (size.empty() && !opt.empty()) size = {opt[2], opt[3], 3};

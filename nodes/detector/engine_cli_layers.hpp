@@ -20,6 +20,8 @@ struct LayerRow {
   double gflop = 0;                // of one image: multiplications and additions of Conv and MatMul
   double ms = 0;                   // of one image; 0 until measured
   double gflop_per_s() const { return ms > 0 ? gflop / ms * 1e3 : 0; }
+  // No provider has a fast kernel for it.
+  bool on_reference() const { return implementation.find("reference") != std::string::npos; }
 };
 
 struct LayerTable {
@@ -27,6 +29,14 @@ struct LayerTable {
   std::vector<std::string> declined;  // what runs on a slower path than it might, and why
   std::size_t context_bytes = 0;
   double ms = 0;  // of all rows; 0 until measured
+
+  double share_pct(double of_ms) const { return ms > 0 ? 100 * of_ms / ms : 0; }
+  // The rows that run on the reference kernels.
+  struct Part {
+    std::vector<std::string> layers;
+    double ms = 0;
+  };
+  Part on_reference() const;
 };
 
 // Loads the engine for `size`, [height, width, 3], or the plan's own; with `seconds` > 0 also runs

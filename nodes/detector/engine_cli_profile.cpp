@@ -4,7 +4,8 @@
 #include <memory>
 
 #include <CLI/CLI.hpp>
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "nodes/detector/engine/file_io.hpp"
@@ -38,9 +39,6 @@ struct ProfileCommand {
     }
     double gflop = 0;
     for (const LayerRow& row : table.rows) gflop += row.gflop;
-    const auto share = [&](const LayerRow& row) {
-      return table.ms > 0 ? 100 * row.ms / table.ms : 0.0;
-    };
     say(json, fmt::format("{:>8} {:>6} {:>8} {:>9}  {:<5} {:<28} {:<28} {}", "ms", "share", "GFLOP",
                           "GFLOP/s", "prec", "kernel", "operation", "layer"));
     Json rows = Json::array();
@@ -48,7 +46,7 @@ struct ProfileCommand {
       const LayerRow& row = table.rows[i];
       if (top == 0 || i < top) {
         say(json, fmt::format("{:8.4f} {:5.1f}% {:8.4f} {:9.1f}  {:<5} {:<28} {:<28} {}", row.ms,
-                              share(row), row.gflop, row.gflop_per_s(), row.precision,
+                              table.share_pct(row.ms), row.gflop, row.gflop_per_s(), row.precision,
                               row.implementation, row.op, row.layer));
       }
       rows.push_back({{"layer", row.layer},
@@ -56,19 +54,29 @@ struct ProfileCommand {
                       {"kernel", row.implementation},
                       {"precision", row.precision},
                       {"ms", row.ms},
-                      {"share_pct", share(row)},
+                      {"share_pct", table.share_pct(row.ms)},
                       {"gflop", row.gflop},
                       {"gflop_per_s", row.gflop_per_s()}});
     }
     say(json, fmt::format("{:8.4f}        {:8.4f} {:9.1f}  all {} steps of one picture, {} threads",
                           table.ms, gflop, table.ms > 0 ? gflop / table.ms * 1e3 : 0.0,
                           table.rows.size(), source.plan.threads));
+    const LayerTable::Part slow = table.on_reference();
+    if (!slow.layers.empty()) {
+      say(json, fmt::format("{:8.4f} {:5.1f}%  of it, {} of {} steps, on the reference kernels: {}",
+                            slow.ms, table.share_pct(slow.ms), slow.layers.size(),
+                            table.rows.size(), fmt::join(slow.layers, ", ")));
+    }
     FOVEA_TRY(json.write(dumped({{"provider", source.plan.provider},
                                  {"precision", source.plan.precision},
                                  {"threads", source.plan.threads},
                                  {"ms", table.ms},
                                  {"gflop", gflop},
                                  {"layers", rows},
+                                 {"reference",
+                                  {{"steps", slow.layers.size()},
+                                   {"ms", slow.ms},
+                                   {"share_pct", table.share_pct(slow.ms)}}},
                                  {"declined", table.declined}})));
     return kExitOk;
   }

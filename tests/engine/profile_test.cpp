@@ -133,8 +133,8 @@ class DynamicModel : public ::testing::TestWithParam<test::YoloModel> {
       test::Bindings bindings(info, {picture(size), picture(size)});
       const fovea::test::AllocationGuard guard;
       const auto done = (*context)->execute(bindings.batch());
-      // Without our kernels YOLO11's attention runs on the reference, which allocates.
-      if (kernels::cpu_features().avx512 || GetParam() == test::YoloModel::kV8n) {
+      // oneDNN's first run at a size allocates, and so does the reference.
+      if (kernels::cpu_features().avx512) {
         EXPECT_EQ(guard.count(), 0U);
       }
       ASSERT_TRUE(done) << done.error().message;
