@@ -67,16 +67,10 @@ class Search {
     return trial;
   }
 
-  bool within_budget(const Measurement& m) const {
-    // Written so that NaN is out of budget.
-    return report_.labelled ? m.loss <= report_.options.max_map_loss
-                            : m.agreement >= report_.options.min_agreement;
-  }
-
   // Measures on all pictures; true if that ends the search.
   Result<bool> accept(std::string step, const QuantizationChoice& choice) {
     FOVEA_ASSIGN(const GuardTrial trial, measured(std::move(step), choice, Extent::kAll));
-    if (!within_budget(trial.measured)) return false;
+    if (!within_budget(report_, trial.measured)) return false;
     report_.accepted = report_.trials.size() - 1;
     return true;
   }
@@ -211,6 +205,11 @@ Json described(const Measurement& m, bool labelled) {
 
 }  // namespace
 
+bool within_budget(const GuardReport& report, const Measurement& m) {
+  return report.labelled ? m.loss <= report.options.max_map_loss
+                         : m.agreement >= report.options.min_agreement;
+}
+
 Result<GuardReport> search_quantization(GuardReport report,
                                         const std::vector<QuantizableLayer>& layers,
                                         const GuardOptions& options, const Measure& measure,
@@ -231,7 +230,7 @@ std::vector<std::string> summary(const GuardReport& report) {
   std::vector<std::string> lines = {fmt::format("accuracy on {} {} pictures:", report.pictures,
                                                 report.labelled ? "labelled" : "unlabelled"),
                                     line("fp32", report.fp32)};
-  const GuardTrial* last = nullptr;
+  if (report.fp16) lines.push_back(line("fp16", *report.fp16));
   for (const GuardTrial& trial : report.trials) {
     if (trial.extent != Extent::kAll) continue;
     if (report.trials.size() > 1) {
@@ -239,13 +238,6 @@ std::vector<std::string> summary(const GuardReport& report) {
     } else {
       lines.push_back(line("int8", trial.measured));
     }
-    last = &trial;
-  }
-  if (last != nullptr && report.labelled) {
-    lines.push_back(fmt::format("loss  {:.2f} +- {:.2f} points; {} is allowed", last->measured.loss,
-                                last->measured.half_width, report.options.max_map_loss));
-  } else if (last != nullptr) {
-    lines.push_back(fmt::format("{} is the least agreement allowed", report.options.min_agreement));
   }
   if (report.accepted) {
     const QuantizationChoice& choice = report.trials[*report.accepted].choice;
@@ -283,6 +275,7 @@ std::string to_json(const GuardReport& report) {
   } else {
     json["min_agreement"] = report.options.min_agreement;
   }
+  if (report.fp16) json["fp16"] = described(*report.fp16, report.labelled);
   json["accepted"] = report.accepted ? Json(*report.accepted) : Json(nullptr);
   json["trials"] = std::move(trials);
   return json.dump(1, ' ', false, Json::error_handler_t::replace);

@@ -54,11 +54,15 @@ struct GuardReport {
   bool labelled = false;
   std::size_t pictures = 0;
   Measurement fp32;
+  std::optional<Measurement> fp16;  // for `best`, where the CPU has half precision arithmetic
   GuardOptions options;
   std::vector<GuardTrial> trials;       // in order
   std::optional<std::size_t> accepted;  // index into trials
   std::string verdict;                  // one sentence for people
 };
+
+// Whether `m` is as accurate as report.options ask; never for NaN.
+bool within_budget(const GuardReport& report, const Measurement& m);
 
 // `report` comes with labelled, pictures and fp32 filled in; search_quantization() fills in the
 // rest. `progress` hears each step's name before it is measured. A report without `accepted` means

@@ -71,7 +71,7 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
                               engine::kLeastCalibrationPictures));
     }
     FOVEA_ASSIGN(auto table, read_table(request.cache, fp32));
-    return Calibrated{std::move(table), true, {}};
+    return Calibrated{std::move(table), true, {}, {}};
   }
   FOVEA_ASSIGN(const auto pictures, chosen_pictures(request));
   FOVEA_ASSIGN(const auto info, engine::describe_engine(fp32.network, fp32.provider, {}));
@@ -83,19 +83,24 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
   if (!request.cache.empty() && fs::exists(request.cache, error)) {
     auto table = read_table(request.cache, fp32);
     if (table && table->identity == identity) {
-      return Calibrated{std::move(*table), true, {}};
+      return Calibrated{std::move(*table), true, {}, {}};
     }
-    result.note = table ? request.cache.string() + ": made from other pictures or options; replaced"
-                        : table.error().message + "; replaced";
+    result.replaced = table ? request.cache.string() + ": made from other pictures or options"
+                            : table.error().message;
   }
   if (pictures.size() < engine::kEnoughCalibrationPictures) {
-    result.note += fmt::format("{}{} calibration pictures; {} or more are better",
-                               result.note.empty() ? "" : "; ", pictures.size(),
-                               engine::kEnoughCalibrationPictures);
+    result.note = fmt::format("{} calibration pictures; {} or more are better", pictures.size(),
+                              engine::kEnoughCalibrationPictures);
   }
   const auto source = [&](std::size_t index, std::span<std::byte> tensor) -> Result<> {
-    FOVEA_ASSIGN(const Picture picture, reader(pictures[index]));
-    if (auto done = letterbox.run(view_of(picture), tensor); !done) {
+    const auto picture = reader(pictures[index]);
+    if (!picture && picture.error().code == ErrorCode::kCorrupt) {
+      return fail(
+          ErrorCode::kCorrupt,
+          picture.error().message + "; take it out of the folder, or calibrate with another");
+    }
+    if (!picture) return fail(picture.error());
+    if (auto done = letterbox.run(view_of(*picture), tensor); !done) {
       return fail(done.error().with_context(pictures[index]));
     }
     return {};

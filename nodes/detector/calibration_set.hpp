@@ -23,7 +23,8 @@ struct CalibrationRequest {
 struct Calibrated {
   engine::CalibrationTable table;
   bool reused = false;
-  std::string note;  // why a cache file was not taken, or what to know about the pictures
+  std::string replaced;  // why a cache file was not taken; empty if there was none
+  std::string note;      // what to know about the pictures or the new cache file
 };
 
 // `fp32` is the plan of the model as it will run. Errors: kInvalidArgument or kNotFound for a

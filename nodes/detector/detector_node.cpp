@@ -40,7 +40,8 @@ class DetectorNode final : public Node {
           "Network input in pixels, SIDE or WIDTHxHEIGHT, of a model that leaves it open; empty = "
           "the model's own. Preprocess follows it");
     p.add("provider", &provider_, "What runs the network").one_of({"cpu", "reference"});
-    p.add("precision", &precision_, "Arithmetic of the network").one_of({"fp32", "int8", "best"});
+    p.add("precision", &precision_, "Arithmetic of the network")
+        .one_of({"fp32", "fp16", "int8", "best"});
     p.add("calibration", &calibration_,
           "For int8 and best: folder of pictures from where the detector runs, or the table that "
           "`fovea engine build --calib-cache` made from one");
@@ -149,7 +150,7 @@ class DetectorNode final : public Node {
 
   // The engine, and what every frame's message has in common.
   Result<> load() {
-    if (precision_ != "fp32" && calibration_.empty()) {
+    if ((precision_ == "int8" || precision_ == "best") && calibration_.empty()) {
       return fail(
           ErrorCode::kInvalidArgument,
           fmt::format("precision is {}; that needs `calibration`, a folder of pictures from "

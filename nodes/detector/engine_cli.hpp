@@ -100,6 +100,8 @@ struct QuantizeOptions {
   // The plan for --precision int8 or best, through the cache. Errors: those of build_quantized()
   // and calibrate_from().
   Result<ModelOptions::Source> plan(const ModelOptions& model, const JsonOption& json) const;
+  // For the other precisions: kInvalidArgument for an option that would mean nothing.
+  Result<> check_unused(const std::string& precision) const;
   // With cached_only, kNotFound for what would be built, and why.
   Result<> check_cached(const PlanCache& cache, const PlanRequest& request) const;
 

@@ -68,6 +68,7 @@ struct BuildCommand {
     FOVEA_ASSIGN(const engine::Plan plan, uncached_plan());
     if (interrupted) return kExitInterrupted;
     FOVEA_TRY(engine::save_plan(plan, save_engine));
+    FOVEA_TRY(warn_of_another_precision(plan));
     say(json, fmt::format("{}: {} layers, {} {}, up to {} pictures, {} threads", save_engine,
                           plan.network.layers.size(), plan.provider, plan.precision, plan.max_batch,
                           plan.threads));
@@ -89,6 +90,7 @@ struct BuildCommand {
                  quantizes() ? quantize.plan(model, json) : model.plan());
     if (interrupted) return kExitInterrupted;
     const CachedPlan& cached = *source.cached;
+    FOVEA_TRY(warn_of_another_precision(cached.plan));
     const std::string where =
         (PlanCache(model.cache_dir).folder() / (cached.key + ".plan")).string();
     if (const Json accuracy = accuracy_of(cached.plan); cached.hit && accuracy.is_object()) {
@@ -111,9 +113,25 @@ struct BuildCommand {
     return kExitOk;
   }
 
+  // An engine whose precision this CPU lacks runs, but not as its user expects.
+  Result<> warn_of_another_precision(const engine::Plan& plan) const {
+    FOVEA_ASSIGN(const auto engine, engine::load_engine(plan));
+    if (engine->info().precision != plan.precision) {
+      note(fmt::format(
+          "warning: this CPU (or FOVEA_ISA) has no {} arithmetic; here the engine runs in {}",
+          plan.precision, engine->info().precision));
+    }
+    return {};
+  }
+
+  Result<int> build() const {
+    if (!quantizes()) FOVEA_TRY(quantize.check_unused(model.config.precision));
+    return save_engine.empty() ? to_cache() : to_file();
+  }
+
   int run() const {
     if (end_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const auto code = save_engine.empty() ? to_cache() : to_file();
+    const auto code = build();
     if (!code && interrupted) {
       fmt::print(stderr, "interrupted; what was not finished is not kept\n");
       return kExitInterrupted;

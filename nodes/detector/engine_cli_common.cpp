@@ -50,7 +50,7 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
   }
   app.add_option("--provider", config.provider, "What runs the network: cpu, onednn or reference")
       ->capture_default_str();
-  app.add_option("--precision", config.precision, "Arithmetic: fp32, int8 or best")
+  app.add_option("--precision", config.precision, "Arithmetic: fp32, fp16, int8 or best")
       ->capture_default_str();
   app.add_option("--batch", config.max_batch, "Most pictures in one inference")
       ->capture_default_str();
@@ -145,6 +145,13 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
   } else {
     FOVEA_ASSIGN(const PlanRequest wanted, request());
     FOVEA_ASSIGN(source.cached, PlanCache(cache_dir).get_or_build(wanted, progress_printer()));
+    if (config.precision == "int8" || config.precision == "best") {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--precision {0} needs calibration: `fovea engine build --onnx {1} "
+                              "--precision {0} --calib FOLDER --save-engine FILE` first, then "
+                              "--load-engine FILE",
+                              config.precision, onnx));
+    }
     source.plan = source.cached->plan;
     if (!source.cached->warning.empty())
       fmt::print(stderr, "warning: {}\n", source.cached->warning);

@@ -38,26 +38,25 @@ struct Shares {
   double guard_share() const { return guard / (guard + tune); }  // of guard and tuning
 };
 
-void explain(const JsonOption& json, const QuantizedBuild& built, bool best) {
-  if (built.report.fp32.agreement > 0) {
+void explain(const JsonOption& json, const QuantizedBuild& built) {
+  if (built.report.pictures > 0) {
     for (const std::string& line : summary(built.report)) say(json, line);
   }
   say(json, built.report.verdict);
-  if (best && built.report.accepted) {
-    const GuardTrial& chosen = built.report.trials[*built.report.accepted];
-    say(json, fmt::format("best: int8, {:.2f} ms against {:.2f} ms in fp32 here",
-                          1e3 * chosen.measured.seconds, 1e3 * built.report.fp32.seconds));
-  }
+  if (!built.reason.empty()) say(json, built.reason);
 }
 
 // An empty table, if the model's own quantisation is enough.
 Result<engine::CalibrationTable> without_pictures(const engine::Plan& fp32,
                                                   const std::string& precision) {
   const auto refuse = [&](const std::string& reason) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--precision {} needs --calib with at least {} pictures, or a "
-                            "--calib-cache made from them{}",
-                            precision, engine::kLeastCalibrationPictures, reason));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--precision {} needs --calib FOLDER with at least {} pictures from where "
+                    "the detector will run, {} or more are better; or --calib-cache FILE, "
+                    "the table that an earlier build made from them{}",
+                    precision, engine::kLeastCalibrationPictures,
+                    engine::kEnoughCalibrationPictures, reason));
   };
   if (fp32.network.own_grids.empty()) return refuse("");
   engine::CalibrationTable table;
@@ -91,6 +90,18 @@ void QuantizeOptions::declare(CLI::App& app) {
   app.add_option("--min-agreement", min_agreement,
                  "Least agreement with f32, 0..100, on an unlabelled set")
       ->capture_default_str();
+}
+
+Result<> QuantizeOptions::check_unused(const std::string& precision) const {
+  for (const auto& [given, name] : {std::pair(&calibration_folder, "--calib"),
+                                    {&calibration_cache, "--calib-cache"},
+                                    {&verify, "--verify"}}) {
+    if (given->empty()) continue;
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} is for --precision int8 and best; --precision is {}", name, precision));
+  }
+  return {};
 }
 
 Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
@@ -159,17 +170,29 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
                                             : fmt::format("agreement {}", min_agreement),
                     samples);
   }
+  if (verify.empty() && !calibration_folder.empty()) {
+    note(
+        "accuracy is measured on the calibration pictures; --verify FOLDER names others, better "
+        "labelled ones");
+  }
   const PlanCache guarded(
       model.cache_dir,
       [&](const std::filesystem::path&, const engine::BuilderConfig&,
           const engine::Progress& report_progress) -> Result<engine::Plan> {
-        FOVEA_ASSIGN(QuantizedBuild built,
-                     build_quantized(build, read_unless_interrupted,
-                                     part_of(report_progress, 0, shares.guard_share())));
+        auto result = build_quantized(build, read_unless_interrupted,
+                                      part_of(report_progress, 0, shares.guard_share()));
+        if (!result && result.error().code == ErrorCode::kUnsupported) {
+          return fail(ErrorCode::kUnsupported,
+                      result.error().message +
+                          "; --max-map-loss (without labels: --min-agreement) allows more, and "
+                          "--precision best falls back to fp32");
+        }
+        if (!result) return fail(result.error());
+        QuantizedBuild& built = *result;
         FOVEA_TRY(engine::tune_plan(built.plan, request.config.tuning,
                                     part_of(report_progress, shares.guard_share(), 0.999)));
         report_progress("done", 1);
-        explain(json, built, build.best);
+        explain(json, built);
         return std::move(built.plan);
       });
   FOVEA_TRY(check_cached(guarded, request));
@@ -207,6 +230,9 @@ Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan&
   FOVEA_ASSIGN(Calibrated result,
                calibrate_from(request, fp32, cached_only ? refuse_to_read : read_unless_interrupted,
                               progress));
+  if (!result.replaced.empty() && !calibration_cache.empty()) {
+    note("warning: " + result.replaced + "; replaced");
+  }
   if (!result.note.empty()) note("warning: " + result.note);
   say(json, fmt::format("calibration: {} pictures, {} layers{}", result.table.pictures,
                         result.table.layers.size(), result.reused ? ", as cached" : ""));

@@ -96,12 +96,14 @@ struct VerifyCommand {
           fmt::format("{:<20} {:5} boxes  AP50 {:5.1f}  AP50-95 {:5.1f}", set.classes[one.class_id],
                       one.boxes, 100 * one.ap50, 100 * one.ap50_95));
     }
-    say(json, fmt::format("{} pictures, {} boxes, {} classes: mAP50 {:.1f}, mAP50-95 {:.1f}",
-                          accuracy.pictures, accuracy.boxes, accuracy.classes.size(),
-                          100 * accuracy.map50, 100 * accuracy.map50_95));
+    const engine::EngineInfo& info = pipeline.info();
+    say(json, fmt::format("{} pictures, {} boxes, {} classes, {} {}: mAP50 {:.2f}, mAP50-95 {:.2f}",
+                          accuracy.pictures, accuracy.boxes, accuracy.classes.size(), info.provider,
+                          info.precision, 100 * accuracy.map50, 100 * accuracy.map50_95));
     FOVEA_TRY(json.write(Json{
         {"map50", 100 * accuracy.map50},
         {"map50_95", 100 * accuracy.map50_95},
+        {"precision", info.precision},
         {"images", accuracy.pictures},
         {"boxes", accuracy.boxes},
         {"per_class",

@@ -38,12 +38,15 @@ class Aligned {
   std::unique_ptr<std::byte[], Free> memory_;
 };
 
-bool is_fp32(const ServeRequest& request) { return request.plan.config.precision == "fp32"; }
+// Its plan follows from the model alone.
+bool needs_no_pictures(const ServeRequest& request) {
+  return request.plan.config.precision == "fp32" || request.plan.config.precision == "fp16";
+}
 
 // Calibrating from pictures and measuring on them takes a minute; a finished table takes a moment.
 bool calibrates(const ServeRequest& request) {
   std::error_code error;
-  return !is_fp32(request) && std::filesystem::is_directory(request.calibration, error);
+  return !needs_no_pictures(request) && std::filesystem::is_directory(request.calibration, error);
 }
 
 // Tuning takes some seconds.
@@ -78,11 +81,11 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
     command.insert(command.end(),
                    {"--input-size", fmt::format("{}x{}", config.input_width, config.input_height)});
   }
-  if (!request.calibration.empty() && !is_fp32(request)) {
+  if (!request.calibration.empty() && !needs_no_pictures(request)) {
     command.emplace_back(calibrates(request) ? "--calib" : "--calib-cache");
     command.push_back(request.calibration.string());
   }
-  if (!request.verify.empty() && !is_fp32(request)) {
+  if (!request.verify.empty() && !needs_no_pictures(request)) {
     command.insert(command.end(), {"--verify", request.verify.string()});
   }
   return command;
@@ -127,20 +130,20 @@ Result<std::unique_ptr<EngineServer>> EngineServer::start(ServeRequest request,
 Result<> EngineServer::load() {
   const bool beside = request_.mode == BuildMode::kBeside ||
                       (request_.mode == BuildMode::kAuto && takes_long(request_));
-  if (!beside && is_fp32(request_)) return load_at_once();
+  if (!beside && needs_no_pictures(request_)) return load_at_once();
   if (!beside) {  // what calibrates and measures lives in the builder
     FOVEA_ASSIGN(Serving serving, build_elsewhere(How::kWait));
     serve_first_from_builder(std::move(serving));
     return {};
   }
-  if (is_fp32(request_)) {
+  if (needs_no_pictures(request_)) {
     FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_.plan));
     if (wanted.cached) return load_at_once();
   } else if (auto serving = build_elsewhere(How::kCachedOnly)) {
     serve_first_from_builder(std::move(*serving));
     return {};
   }
-  const bool quick = request_.mode == BuildMode::kAuto && !is_fp32(request_) &&
+  const bool quick = request_.mode == BuildMode::kAuto && !needs_no_pictures(request_) &&
                      !calibrates(request_) && request_.verify.empty();
   return quick ? load_untuned_elsewhere() : load_untuned();
 }
@@ -178,7 +181,7 @@ Result<> EngineServer::load_untuned() {
   };
   const auto start = std::chrono::steady_clock::now();
   engine::BuilderConfig untuned = request_.plan.config;
-  untuned.precision = "fp32";
+  if (!needs_no_pictures(request_)) untuned.precision = "fp32";
   untuned.tuning = {};
   FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.plan.model, untuned, progress));
   FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));

@@ -96,7 +96,8 @@ Result<std::vector<std::string>> list_pictures(const fs::path& folder) {
   }
   if (pictures.empty()) {
     return fail(ErrorCode::kNotFound,
-                where.string() + (error ? ": " + error.message() : ": no pictures there"));
+                where.string() + (error ? ": " + error.message()
+                                        : ": no pictures there (.jpg, .jpeg, .png, .bmp, .webp)"));
   }
   std::sort(pictures.begin(), pictures.end());
   return pictures;

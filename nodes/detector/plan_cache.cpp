@@ -231,6 +231,9 @@ std::string PlanCache::why_missing(const PlanRequest& request, const KeyInputs& 
   std::optional<std::pair<std::size_t, std::string>> nearest;
   for (const CacheEntry& entry : list()) {
     if (entry.model != model) continue;
+    // What int8 engines are made from is never served, so it is nobody's predecessor.
+    const std::string* material = find_input(entry.inputs, "adopt_quantization");
+    if (material != nullptr && *material != *find_input(inputs, "adopt_quantization")) continue;
     auto difference = differences(entry.inputs, inputs);
     if (!nearest || difference.first < nearest->first) nearest = std::move(difference);
   }

@@ -20,13 +20,15 @@ struct QuantizedBuildRequest {
   // measured.
   std::optional<SampleSet> samples;
   GuardOptions guard;
-  // If int8 is refused, impossible or not faster, fp32 is the answer instead of an error.
+  // The fastest of int8, fp16 (where the CPU has its arithmetic) and fp32 that is within budget;
+  // whatever keeps int8 back is then part of the report instead of an error.
   bool best = false;
 };
 
 struct QuantizedBuild {
   engine::Plan plan;   // with accuracy_report
   GuardReport report;  // without trials if nothing was measured
+  std::string reason;  // for `best`: what was chosen of which, with this machine's times
 };
 
 // Errors: kUnsupported if int8 is refused by the guard or cannot run here (unless `best`), saying

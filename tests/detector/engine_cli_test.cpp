@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
+
 extern char** environ;
 
 namespace fovea {
@@ -366,7 +368,7 @@ TEST_F(EngineCli, InterruptedBenchStopsWithItsResult) {
 TEST_F(EngineCli, Int8NeedsPicturesAndSaysSo) {
   const Outcome none = run({"build", "--onnx", model_, "--precision", "int8"});
   EXPECT_EQ(none.code, 2);
-  EXPECT_THAT(none.err, HasSubstr("needs --calib with at least 8 pictures"));
+  EXPECT_THAT(none.err, HasSubstr("needs --calib FOLDER with at least 8 pictures"));
   write_bmp(folder_ / "few" / "a.bmp", 80, 60);
   const Outcome few =
       run({"build", "--onnx", model_, "--precision", "int8", "--calib", path("few")});
@@ -376,6 +378,81 @@ TEST_F(EngineCli, Int8NeedsPicturesAndSaysSo) {
                             path("few"), "--calibrator", "guess"});
   EXPECT_EQ(rule.code, 2);
   EXPECT_THAT(rule.err, HasSubstr("it must be percentile, mse, minmax or entropy"));
+  for (const std::string precision : {"int8", "best"}) {
+    const Outcome bench = run({"bench", "--onnx", model_, "--precision", precision});
+    EXPECT_EQ(bench.code, 2);
+    EXPECT_THAT(bench.err, HasSubstr("--precision " + precision + " --calib FOLDER --save-engine"));
+  }
+  for (const std::string option : {"--calib", "--calib-cache", "--verify"}) {
+    const Outcome unused = run({"build", "--onnx", model_, option, path("few")});
+    EXPECT_EQ(unused.code, 2);
+    EXPECT_THAT(unused.err, HasSubstr(option + " is for --precision int8 and best"));
+  }
+}
+
+TEST_F(EngineCli, CalibrationPicturesMustBePictures) {
+  const auto calibrate = [&](const char* folder) {
+    return run({"build", "--onnx", model_, "--precision", "int8", "--calib", path(folder)});
+  };
+  fs::create_directories(folder_ / "empty");
+  std::ofstream(folder_ / "empty/notes.txt") << "no picture";
+  EXPECT_THAT(calibrate("empty").err, HasSubstr("no pictures there (.jpg"));
+  EXPECT_THAT(calibrate("absent").err, HasSubstr("absent: No such file"));
+  for (int i = 0; i < 8; ++i) {
+    write_bmp(folder_ / "calib" / (std::to_string(i) + ".bmp"), 80U + static_cast<unsigned>(i), 60);
+  }
+  std::ofstream(folder_ / "calib/9.png") << "no picture";
+  const Outcome fake = calibrate("calib");
+  EXPECT_EQ(fake.code, 1);
+  EXPECT_THAT(fake.err, HasSubstr("9.png: not a picture that OpenCV reads; take it out"));
+  fs::remove(folder_ / "calib/9.png");
+  // What an interrupted copy leaves: OpenCV would read it, grey where it is missing.
+  std::ofstream(folder_ / "calib/9.jpg", std::ios::binary) << "\xff\xd8\xff\xe0 half a picture";
+  EXPECT_THAT(calibrate("calib").err, HasSubstr("9.jpg: the JPEG ends before its picture does"));
+  EXPECT_FALSE(fs::exists(folder_ / "cache/calibration"));
+}
+
+TEST_F(EngineCli, RefusedInt8SaysWhatToDoAndLeavesNoEngine) {
+  if (!engine::kernels::detect_cpu_features().avx512_vnni) GTEST_SKIP() << "needs AVX-512 VNNI";
+  for (int i = 0; i < 8; ++i) {
+    write_bmp(folder_ / "calib" / (std::to_string(i) + ".bmp"), 80U + static_cast<unsigned>(i), 60);
+  }
+  ASSERT_EQ(
+      std::system(
+          (FOVEA_BIN_DIR "/fovea-write-yolo yolov8n " + path("n.onnx") + " --dynamic").c_str()),
+      0);
+  const std::vector<std::string> build = {"build",
+                                          "--onnx",
+                                          path("n.onnx"),
+                                          "--precision",
+                                          "int8",
+                                          "--input-size",
+                                          "64",
+                                          "--calib",
+                                          path("calib"),
+                                          "--min-agreement",
+                                          "100",
+                                          "--save-engine",
+                                          path("refused.plan")};
+  const Outcome refused = run(build);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("int8 refused: the best that was reached"));
+  EXPECT_THAT(refused.err, HasSubstr("--precision best falls back to fp32"));
+  EXPECT_FALSE(fs::exists(path("refused.plan")));
+  const Json list = Json::parse(run({"list", "--json"}).out);
+  for (const Json& engine : list["engines"]) EXPECT_EQ(engine["inputs"]["precision"], "fp32");
+}
+
+TEST_F(EngineCli, HalfPrecisionWarnsWhereTheCpuHasNone) {
+  const std::vector<std::string> build = {"build", "--onnx",        model_,           "--precision",
+                                          "fp16",  "--save-engine", path("half.plan")};
+  ::setenv("FOVEA_ISA", "avx512", 1);
+  const Outcome without = run(build);
+  ::unsetenv("FOVEA_ISA");
+  ASSERT_EQ(without.code, 0) << without.err;
+  EXPECT_THAT(without.err, HasSubstr("has no fp16 arithmetic; here the engine runs in fp32"));
+  const Outcome inspected = run({"inspect", "--load-engine", path("half.plan"), "--json"});
+  EXPECT_EQ(Json::parse(inspected.out)["precision"], "fp16") << inspected.err;
 }
 
 TEST_F(EngineCli, Int8IsCalibratedOnceAndCachedWithItsReport) {

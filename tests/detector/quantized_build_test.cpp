@@ -97,7 +97,7 @@ TEST_F(QuantizedBuild, CalibrationFolderMustHaveEnoughPictures) {
           "7 pictures; calibration needs at least 8");
   refused({}, ErrorCode::kInvalidArgument, "at least 8 calibration pictures");
   const fs::path broken = pictures("broken", 9);
-  refused(broken, ErrorCode::kCorrupt, "broken");
+  refused(broken, ErrorCode::kCorrupt, "not a picture; take it out of the folder");
 }
 
 TEST_F(QuantizedBuild, CacheFileIsReusedByteForByte) {
@@ -123,7 +123,7 @@ TEST_F(QuantizedBuild, CacheFileIsReusedByteForByte) {
   const auto third = calibrate_from(request, plan, imagine);
   ASSERT_TRUE(third);
   EXPECT_FALSE(third->reused);
-  EXPECT_NE(third->note.find("replaced"), std::string::npos) << third->note;
+  EXPECT_NE(third->replaced.find("other pictures"), std::string::npos) << third->replaced;
   EXPECT_NE(third->table.identity, first->table.identity);
 }
 
