@@ -91,6 +91,7 @@ Result<PlanRequest> ModelOptions::request() const {
   if (request.config.threads == 0) request.config.threads = usable_cores();
   request.config.tuning.cache = timing_cache.empty() ? PlanCache(cache_dir).timing_cache()
                                                      : std::filesystem::path(timing_cache);
+  request.config.tuning.keep_going = [] { return !interrupted; };
   request.config.tuning.report = [keep = tuned](const engine::TuningReport& report) {
     *keep = report;
     print(report);

@@ -153,6 +153,7 @@ Result<> EngineServer::load_at_once() {
     events_.progress({.stage = stage, .done = done});
   };
   PlanRequest request = request_.plan;
+  request.config.tuning.keep_going = events_.keep_going;
   request.config.tuning.report = [this](const engine::TuningReport& report) {
     if (!report.warning.empty()) events_.warning(report.warning);
     for (const std::string& rejected : report.rejected) {

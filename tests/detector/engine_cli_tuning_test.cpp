@@ -44,10 +44,15 @@ class EngineCliTuning : public ::testing::Test {
     EXPECT_EQ(child->wait(), code) << child->err();
     return child;
   }
-  std::unique_ptr<Child> build(const char* file, std::vector<std::string> more = {}) const {
+  std::unique_ptr<Child> start(const char* file, std::vector<std::string> more = {}) const {
     more.insert(more.begin(), {"build", "--onnx", model_, "--threads", "1", "--timing-cache-file",
                                path("timing.json"), "--save-engine", path(file), "--json"});
-    return run(std::move(more));
+    return std::make_unique<Child>(folder_, FOVEA_BIN_DIR "/fovea-engine", std::move(more));
+  }
+  std::unique_ptr<Child> build(const char* file, std::vector<std::string> more = {}) const {
+    auto child = start(file, std::move(more));
+    EXPECT_EQ(child->wait(), 0) << child->err();
+    return child;
   }
   static std::string text_of(const std::string& file) {
     std::ifstream stream(file, std::ios::binary);
@@ -121,6 +126,35 @@ TEST_F(EngineCliTuning, TimingCacheOfGarbageIsSaidAndReplaced) {
   const auto built = build("a.plan", {"--builder-optimization-level", "1"});
   EXPECT_THAT(built->err(), HasSubstr("warning: timing cache ignored: " + path("timing.json")));
   EXPECT_TRUE(engine::read_timing_cache(path("timing.json")));
+}
+
+TEST_F(EngineCliTuning, BuilderThatIsKilledOrStoppedIsContinuedByTheNextOne) {
+  const struct {
+    int signal;
+    int code;
+  } ends[] = {{SIGKILL, 1000 + SIGKILL}, {SIGTERM, 130}};
+  for (const auto& end : ends) {
+    SCOPED_TRACE(end.signal);
+    fs::remove(path("timing.json"));
+    const auto measured = [&] {
+      const auto cache = engine::read_timing_cache(path("timing.json"));
+      return cache && !cache->empty() ? cache->begin()->second : engine::TimingTable();
+    };
+    auto victim = start("a.plan");
+    ASSERT_TRUE(test::eventually([&] { return !measured().layers.empty(); })) << victim->err();
+    victim->send(end.signal);
+    EXPECT_EQ(victim->wait(), end.code) << victim->err();
+    EXPECT_FALSE(fs::exists(path("a.plan")));
+    const engine::TimingTable kept = measured();
+    EXPECT_THAT(kept.networks, testing::IsEmpty());
+
+    const json next = json::parse(build("b.plan")->out())["tuning"];
+    EXPECT_EQ(next["cached"], false);
+    EXPECT_GE(next["known"], kept.layers.size());
+    for (const auto& [signature, tactics] : kept.layers) {
+      EXPECT_EQ(measured().layers.at(signature), tactics) << "timed once more: " << signature;
+    }
+  }
 }
 
 TEST_F(EngineCliTuning, LevelIsPartOfTheKeyAndBounded) {

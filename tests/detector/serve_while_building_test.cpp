@@ -4,8 +4,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -46,10 +48,16 @@ class Camera {
   bool pass(int more) {
     for (int i = 0; i < more; ++i) {
       ++sent_;
-      send();
+      send(static_cast<int>(sent_ % 251));
       if (!await()) return false;
     }
     return true;
+  }
+  // Of a picture of one grey; empty without an answer.
+  std::vector<std::byte> maps_of(int grey) {
+    ++sent_;
+    send(grey);
+    return await() ? maps_ : std::vector<std::byte>();
   }
   // Both ends have found each other.
   bool connect() {
@@ -59,10 +67,10 @@ class Camera {
   std::uint64_t model_id() const { return model_id_; }
 
  private:
-  void send() {
+  void send(int grey) {
     auto slot = tensors_.loan(kSide * kSide * 3);
     ASSERT_TRUE(slot);
-    std::memset(slot->data().data(), static_cast<int>(sent_ % 251), kSide * kSide * 3);
+    std::memset(slot->data().data(), grey, kSide * kSide * 3);
     msgs::Tensor tensor;
     tensor.header.seq = sent_;
     tensor.rank = 3;
@@ -80,6 +88,7 @@ class Camera {
       return false;
     }
     model_id_ = got->message.model_id;
+    maps_.assign(got->buffer.data().begin(), got->buffer.data().end());
     return got->message.header.seq == sent_ && got->buffer.data().size() > 0;
   }
   // Sends until an answer comes, then lets the answers to repeats pass.
@@ -93,7 +102,7 @@ class Camera {
     };
     const bool heard = eventually([&] {
       ++sent_;
-      send();
+      send(0);
       return eventually(answered, std::chrono::milliseconds(100));
     });
     while (heard && first < sent_ && eventually(answered)) {
@@ -105,6 +114,7 @@ class Camera {
   Subscription<msgs::TensorArray> heads_;
   std::uint64_t sent_ = 0;
   std::uint64_t model_id_ = 0;
+  std::vector<std::byte> maps_;
 };
 
 class ServeWhileBuilding : public ::testing::Test {
@@ -243,6 +253,30 @@ TEST_F(ServeWhileBuilding, AutoServesAtOnceAndTunesBesideWithTheRealBuilder) {
   EXPECT_EQ(metric("engine_swaps"), 0U);
   again->send(SIGINT);
   EXPECT_EQ(again->wait(), 0);
+}
+
+TEST_F(ServeWhileBuilding, RestartGoesOnWithTheTuningThatAKilledDetectorBegan) {
+  level_ = "2";
+  const fs::path log = root() / "builder.log";
+  use_builder("exec " + kBin + "/fovea-engine \"$@\" 2>> " + log.string() + "\n");
+  auto killed = start("auto");
+  ASSERT_TRUE(eventually([&] { return fs::exists(cache() / "timing_cache.json"); },
+                         std::chrono::minutes(5)))
+      << killed->err();
+  killed->send(SIGKILL);
+  killed->wait();
+  EXPECT_EQ(plans(), 0U);
+
+  auto detector = start("auto");
+  connect();
+  ASSERT_TRUE(
+      eventually([&] { return pass(1) && metric("engine_swaps") == 1; }, std::chrono::minutes(5)))
+      << detector->err();
+  std::stringstream words;
+  words << std::ifstream(log).rdbuf();
+  EXPECT_THAT(words.str(), ::testing::ContainsRegex("[(][1-9][0-9]* in the timing cache[)]"));
+  detector->send(SIGINT);
+  EXPECT_EQ(detector->wait(), 0);
 }
 
 TEST_F(ServeWhileBuilding, Int8FromATableServesUntunedFirstAndTheTunedOneAtTheNextStart) {
@@ -414,6 +448,102 @@ TEST_F(ServeWhileBuilding, WaitAndAutoServeNothingButTheWantedEngine) {
     cameras_.clear();
   }
   EXPECT_FALSE(fs::exists(root() / "called"));
+}
+
+// Whatever lies in the cache: the detector comes up and computes what it does with a sound one.
+TEST_F(ServeWhileBuilding, EveryDamagedCacheEndsServingTheSameMaps) {
+  const auto maps = [&] {
+    const auto detector = start("wait");
+    connect();
+    auto result = cameras_[0]->maps_of(90);
+    detector->send(SIGINT);
+    EXPECT_EQ(detector->wait(), 0) << detector->err();
+    cameras_.clear();
+    return result;
+  };
+  const std::vector<std::byte> sound = maps();
+  ASSERT_FALSE(sound.empty());
+  fs::rename(cache(), root() / "sound");
+  Child other(root(), kBin + "/fovea-engine",
+              {"build", "--onnx", FOVEA_SOURCE_DIR "/config/models/yolov8n_demo_dynamic.onnx",
+               "--builder-optimization-level", "0", "--save-engine", (root() / "other").string()});
+  ASSERT_EQ(other.wait(), 0) << other.err();
+
+  const auto only = [&](const std::string& extension) {
+    for (const auto& file : fs::directory_iterator(cache())) {
+      if (file.path().extension() == extension) return file.path();
+    }
+    return fs::path();
+  };
+  const auto overwrite = [&](std::uint64_t at, const std::string& bytes) {
+    std::fstream(only(".plan"), std::ios::in | std::ios::out | std::ios::binary)
+        .seekp(static_cast<std::streamoff>(at))
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  };
+  // Section 0..2: its entry behind the header of 64 bytes has its offset at 16.
+  const auto spoil_section = [&](std::uint64_t index) {
+    std::uint64_t offset = 0;
+    std::ifstream file(only(".plan"), std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(64 + 64 * index + 16));
+    file.read(reinterpret_cast<char*>(&offset), sizeof offset);
+    overwrite(offset + 8, "spoiled");
+  };
+  const auto folder_for = [&](const std::string& extension) {
+    const fs::path file = only(extension);
+    fs::remove(file);
+    fs::create_directories(file / "x");
+  };
+  const struct {
+    const char* name;
+    std::function<void()> cause;
+  } damages[] = {
+      {"truncated", [&] { fs::resize_file(only(".plan"), 5000); }},
+      {"zero bytes long", [&] { fs::resize_file(only(".plan"), 0); }},
+      {"nothing but zeros", [&] { overwrite(0, std::string(fs::file_size(only(".plan")), '\0')); }},
+      {"spoiled header", [&] { overwrite(20, "x"); }},
+      {"spoiled manifest in the plan", [&] { spoil_section(0); }},
+      {"spoiled network", [&] { spoil_section(1); }},
+      {"spoiled weights", [&] { spoil_section(2); }},
+      {"another version", [&] { overwrite(8, "\x7f"); }},
+      {"another model's plan",
+       [&] {
+         fs::copy_file(root() / "other", only(".plan"), fs::copy_options::overwrite_existing);
+       }},
+      {"another CPU's manifest",
+       [&] {
+         std::stringstream text;
+         text << std::ifstream(only(".json")).rdbuf();
+         std::string manifest = text.str();
+         manifest.insert(manifest.find("\"cpu_features\": \"") + 17, "riscv ");
+         std::ofstream(only(".json")) << manifest;
+       }},
+      {"a folder in the plan's place", [&] { folder_for(".plan"); }},
+      {"a folder in the manifest's place", [&] { folder_for(".json"); }},
+      {"a folder in the lock's place",
+       [&] {
+         fs::remove(only(".plan"));
+         folder_for(".lock");
+       }},
+      {"half written",
+       [&] {
+         fs::copy_file(only(".json"), only(".json").string() + ".tmp.AbCdEf");
+         fs::resize_file(only(".plan"), 9000);
+         fs::remove(only(".json"));
+       }},
+      {"unreadable", [&] { fs::permissions(only(".plan"), fs::perms::none); }},
+      {"a file in the folder's place",
+       [&] {
+         fs::remove_all(cache());
+         std::ofstream(cache()) << "not a folder";
+       }},
+  };
+  for (const auto& damage : damages) {
+    SCOPED_TRACE(damage.name);
+    fs::remove_all(cache());
+    fs::copy(root() / "sound", cache(), fs::copy_options::recursive);
+    damage.cause();
+    EXPECT_EQ(maps(), sound);
+  }
 }
 
 }  // namespace

@@ -259,6 +259,36 @@ TEST_F(Tuner, OutOfTimeKeepsTheFirstGuessAndIsNotRemembered) {
   EXPECT_FALSE(tune(plan).cached);
 }
 
+TEST_F(Tuner, StoppedTuningKeepsWhatItMeasuredForTheNextBuild) {
+  Plan plan = small_plan();
+  int asked = 0;
+  TuningConfig config{.level = 2, .cache = cache()};
+  config.keep_going = [&] { return ++asked <= 2; };
+  const auto stopped = tune_plan(plan, config);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(plan.tactics, testing::IsEmpty());
+  const auto kept = read_timing_cache(cache());
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_EQ(kept->begin()->second.layers.size(), 2U);
+  EXPECT_THAT(kept->begin()->second.networks, testing::IsEmpty());
+  const TuningReport next = tune(plan);
+  EXPECT_FALSE(next.cached);
+  EXPECT_GE(next.known, 2U);
+  EXPECT_LT(next.known, next.layers);
+
+  // Once all layers are measured, they are saved before the network is.
+  const auto layers = [this] {
+    auto table = read_timing_cache(cache()).value_or(TimingCache());
+    return table.empty() ? 0 : table.begin()->second.layers.size();
+  };
+  const std::size_t all = layers();
+  fs::remove(cache());
+  config.keep_going = [&] { return layers() < all; };
+  ASSERT_FALSE(tune_plan(plan, config));
+  EXPECT_EQ(tune(plan).known, 6U);
+}
+
 TEST_F(Tuner, ProvidersWithoutTacticsSaySo) {
   for (const char* provider : {"onednn", "reference"}) {
     Plan plan = small_plan();

@@ -2,11 +2,12 @@
 // differ and nothing else.
 #include "nodes/detector/engine/timing_cache.hpp"
 
+#include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <span>
 #include <system_error>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -25,6 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kFormat = "fovea timing cache 1";
+constexpr std::uintmax_t kMaxFileBytes = 64 << 20;  // several times what TimingLimits allow
 
 std::string cpu_name() {
 #if defined(__x86_64__)
@@ -52,19 +54,16 @@ std::string checksum(const Json& entries) {
   return fmt::format("{:08x}", crc32c(std::as_bytes(std::span(text))));
 }
 
-Json to_json(const TimingTable& table) {
-  Json layers = Json::object();
-  for (const auto& [signature, tactics] : table.layers) {
-    Json& list = layers[signature] = Json::array();
-    for (const TimedTactic& timed : tactics) list.push_back({timed.tactic, timed.us});
-  }
-  Json networks = Json::object();
-  for (const auto& [hash, network] : table.networks) {
-    networks[hash] = {{"tactics", network.tactics},
-                      {"untuned_ms", network.untuned_ms},
-                      {"tuned_ms", network.tuned_ms}};
-  }
-  return {{"layers", std::move(layers)}, {"networks", std::move(networks)}};
+Json to_json(const std::vector<TimedTactic>& tactics) {
+  Json list = Json::array();
+  for (const TimedTactic& timed : tactics) list.push_back({timed.tactic, timed.us});
+  return list;
+}
+
+Json to_json(const TunedNetwork& network) {
+  return {{"tactics", network.tactics},
+          {"untuned_ms", network.untuned_ms},
+          {"tuned_ms", network.tuned_ms}};
 }
 
 // Throws Json::exception.
@@ -84,6 +83,69 @@ TimingTable table_from(const Json& json) {
   return table;
 }
 
+// The file's entries after all checks, in the order in which they were written.
+struct Contents {
+  Json entries = Json::object();
+  TimingCache cache;
+};
+
+Result<Contents> read_contents(const std::filesystem::path& file) {
+  const auto corrupt = [&](std::string_view reason) {
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: {}", file.string(), reason));
+  };
+  std::error_code error;
+  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error)) {
+    return corrupt("is not a file");
+  }
+  if (const auto size = std::filesystem::file_size(file, error); !error && size > kMaxFileBytes) {
+    return corrupt(fmt::format("has {} bytes; it must have {} at most", size, kMaxFileBytes));
+  }
+  FOVEA_ASSIGN(const auto bytes, read_file(file.string()));
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  const Json json = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
+  Contents contents;
+  try {
+    if (json.at("format").get<std::string>() != kFormat) {
+      return corrupt(fmt::format("its format is not '{}'", kFormat));
+    }
+    contents.entries = json.at("entries");
+    if (json.at("crc32c").get<std::string>() != checksum(contents.entries)) {
+      return corrupt("its checksum is wrong");
+    }
+    for (const auto& [environment, table] : contents.entries.items()) {
+      contents.cache[environment] = table_from(table);
+    }
+  } catch (const Json::exception&) {
+    return corrupt("is not a timing cache");
+  }
+  return contents;
+}
+
+void put_last(Json& object, const std::string& key, Json value) {
+  object.erase(key);
+  object[key] = std::move(value);
+}
+
+// Drops entries of `kind`, "layers" or "networks", from the front until `most` are left.
+void forget_oldest(Json& entries, const char* kind, std::size_t most) {
+  std::size_t count = 0;
+  for (const Json& table : entries) count += table.at(kind).size();
+  for (Json& table : entries) {
+    if (count <= most) return;
+    std::size_t surplus = std::min(count - most, table.at(kind).size());
+    count -= surplus;
+    Json kept = Json::object();
+    for (const auto& [key, value] : table.at(kind).items()) {
+      if (surplus > 0) {
+        --surplus;
+      } else {
+        kept[key] = std::move(value);
+      }
+    }
+    table[kind] = std::move(kept);
+  }
+}
+
 }  // namespace
 
 std::string timing_environment(std::string_view cpu_features, std::int32_t threads) {
@@ -92,44 +154,32 @@ std::string timing_environment(std::string_view cpu_features, std::int32_t threa
 }
 
 Result<TimingCache> read_timing_cache(const std::filesystem::path& file) {
-  const auto corrupt = [&](std::string_view reason) {
-    return fail(ErrorCode::kCorrupt, fmt::format("{}: {}", file.string(), reason));
-  };
-  std::error_code error;
-  if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error)) {
-    return corrupt("is not a file");
-  }
-  FOVEA_ASSIGN(const auto bytes, read_file(file.string()));
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  const Json json = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
-  TimingCache cache;
-  try {
-    if (json.at("format").get<std::string>() != kFormat) {
-      return corrupt(fmt::format("its format is not '{}'", kFormat));
-    }
-    const Json& entries = json.at("entries");
-    if (json.at("crc32c").get<std::string>() != checksum(entries)) {
-      return corrupt("its checksum is wrong");
-    }
-    for (const auto& [environment, table] : entries.items()) {
-      cache[environment] = table_from(table);
-    }
-  } catch (const Json::exception&) {
-    return corrupt("is not a timing cache");
-  }
-  return cache;
+  FOVEA_ASSIGN(Contents contents, read_contents(file));
+  return std::move(contents.cache);
 }
 
-Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& file) {
-  TimingCache merged = read_timing_cache(file).value_or(TimingCache());
-  for (const auto& [environment, table] : cache) {
-    TimingTable& to = merged[environment];
-    for (const auto& [signature, timed] : table.layers) to.layers[signature] = timed;
-    for (const auto& [hash, network] : table.networks) to.networks[hash] = network;
+Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& file,
+                         const TimingLimits& limits) {
+  Json entries = read_contents(file).value_or(Contents()).entries;
+  for (const auto& [environment, added] : cache) {
+    Json table = entries.value(environment, Json{{"layers", Json::object()},  //
+                                                 {"networks", Json::object()}});
+    for (const auto& [signature, timed] : added.layers) {
+      put_last(table["layers"], signature, to_json(timed));
+    }
+    for (const auto& [hash, network] : added.networks) {
+      put_last(table["networks"], hash, to_json(network));
+    }
+    put_last(entries, environment, std::move(table));
   }
-  Json entries = Json::object();
-  for (const auto& [environment, table] : merged) entries[environment] = to_json(table);
-  const Json json = {{"format", kFormat}, {"crc32c", checksum(entries)}, {"entries", entries}};
+  forget_oldest(entries, "layers", limits.layers);
+  forget_oldest(entries, "networks", limits.networks);
+  Json left = Json::object();
+  for (const auto& [environment, table] : entries.items()) {
+    const bool empty = table["layers"].empty() && table["networks"].empty();
+    if (!empty) left[environment] = std::move(table);
+  }
+  const Json json = {{"format", kFormat}, {"crc32c", checksum(left)}, {"entries", left}};
   const std::string text = dumped(json) + "\n";
   std::error_code error;
   std::filesystem::create_directories(file.parent_path(), error);  // writing says if that failed

@@ -3,11 +3,14 @@
 //
 // A JSON file with a checksum, for one user's machines. Times are only good where they were taken,
 // so they are kept by environment (timing_environment()), then by a layer's signature or a
-// network's. Whoever finds it damaged, foreign or not writable measures anew.
+// network's. Whoever finds it damaged, foreign or not writable measures anew. It does not grow for
+// ever: the file keeps the order in which entries were last written, and beyond TimingLimits the
+// oldest go, those of the environment first that was written longest ago.
 //
 // Thread safety: plain data and pure functions; files appear complete or not at all.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -45,6 +48,12 @@ struct TimingTable {
 
 using TimingCache = std::map<std::string, TimingTable>;  // by environment
 
+// Of one file, over all environments: about fifty models' worth, 2 MB (20 MB after level 3).
+struct TimingLimits {
+  std::size_t layers = 2048;
+  std::size_t networks = 128;
+};
+
 // "fovea 0.1.0 plan 4, AMD EPYC 9B45, avx512 avx512_vnni, 2 threads".
 std::string timing_environment(std::string_view cpu_features, std::int32_t threads);
 
@@ -52,9 +61,11 @@ std::string timing_environment(std::string_view cpu_features, std::int32_t threa
 // kInternal if it cannot be read.
 Result<TimingCache> read_timing_cache(const std::filesystem::path& file);
 
-// Adds `cache` to what the file holds by now, replacing entries of the same key; a damaged file
-// begins anew. Two builds that end in the same instant may lose the entries of one.
+// Adds `cache` to what the file holds by now, replacing entries of the same key, and drops the
+// oldest beyond `limits`; a damaged file begins anew. Two builds that write in the same instant may
+// lose the entries of one.
 // Errors: those of write_file_atomically().
-Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& file);
+Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& file,
+                         const TimingLimits& limits = {});
 
 }  // namespace fovea::engine

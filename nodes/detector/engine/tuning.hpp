@@ -41,8 +41,12 @@ struct TuningConfig {
   // 0: every layer takes its first guess. 1: the fastest of the 12 tactics guessed best, each timed
   // alone. 2: the fastest few of them again inside the network. 3: as 2, of all tactics.
   std::int32_t level = 0;
-  double max_seconds = 60;           // then what was not measured keeps the first guess
-  std::filesystem::path cache = {};  // timing cache file, read and added to; empty = none
+  double max_seconds = 60;  // then what was not measured keeps the first guess
+  // Timing cache file, read and added to about once a second, so that a build that dies is
+  // continued by the next one; empty = none.
+  std::filesystem::path cache = {};
+  // Asked between two measurements; false ends tuning with kUnavailable, what was measured is kept.
+  std::function<bool()> keep_going = {};
   std::function<void(const TuningReport&)> report = {};  // called once, before the plan is returned
 };
 

@@ -27,8 +27,9 @@ constexpr std::size_t kFinalists = 4;     // of one layer inside the network
 constexpr double kFinalistWithin = 1.15;  // of the fastest alone
 constexpr int kSamples = 12;              // of a finalist inside the network
 constexpr int kWarmUps = 2;
-constexpr int kDuels = 15;              // whole networks against each other
-constexpr double kShareOfTimers = 0.6;  // of the progress
+constexpr int kDuels = 15;                     // whole networks against each other
+constexpr double kShareOfTimers = 0.6;         // of the progress
+constexpr std::chrono::seconds kSaveEvery{1};  // what a build that dies loses at most
 
 struct Site {
   std::size_t step = 0;
@@ -114,7 +115,21 @@ class Tuner {
         make_(make),
         environment_(timing_environment(kernels::to_string(features_), info.threads)) {}
 
+  // Whatever ends it, what was measured is kept.
   Result<LayerTactics> run() {
+    auto tactics = choose();
+    save();
+    if (!save_error_.empty()) {
+      if (!report_.warning.empty()) report_.warning += "; ";
+      report_.warning += "timing cache not written: " + save_error_;
+    }
+    return tactics;
+  }
+
+ private:
+  using Choice = std::vector<std::size_t>;  // by site: index into its tactics
+
+  Result<LayerTactics> choose() {
     auto program = look();
     if (!program) {
       if (program.error().code != ErrorCode::kUnsupported) return fail(program.error());
@@ -126,6 +141,7 @@ class Tuner {
     const std::string hash = network_hash();
     if (const auto known = known_network(hash)) return *known;
     FOVEA_TRY(time_alone());
+    save();
     Choice choice = alone();
     if (config_.level > 1 && !late() && !sites_.empty()) {
       FOVEA_TRY(time_inside(*program, choice));
@@ -139,13 +155,14 @@ class Tuner {
     } else {
       measured_.networks[hash] = {tactics, report_.untuned_ms, report_.tuned_ms};
     }
-    write_cache();
     return tactics;
   }
 
- private:
-  using Choice = std::vector<std::size_t>;  // by site: index into its tactics
-
+  // Before each measurement.
+  Result<> check_going() const {
+    if (!config_.keep_going || config_.keep_going()) return {};
+    return fail(ErrorCode::kUnavailable, "tuning was stopped; what it measured is kept");
+  }
   bool late() const {
     return std::chrono::duration<double>(Clock::now() - start_).count() > config_.max_seconds;
   }
@@ -184,12 +201,11 @@ class Tuner {
     }
   }
 
-  void write_cache() {
+  void save() {
+    saved_ = Clock::now();
     if (config_.cache.empty() || (measured_.layers.empty() && measured_.networks.empty())) return;
     const auto written = merge_into_file({{environment_, measured_}}, config_.cache);
-    if (written) return;
-    if (!report_.warning.empty()) report_.warning += "; ";
-    report_.warning += "timing cache not written: " + written.error().message;
+    save_error_ = written ? "" : written.error().message;
   }
 
   std::string network_hash() const {
@@ -247,6 +263,7 @@ class Tuner {
       if (const auto* known = known_layer(site)) {
         ++report_.known;
         ranked_[site.signature] = *known;
+        measured_.layers[site.signature] = *known;  // in use, so not among the oldest any more
       } else {
         all += site.macs;
       }
@@ -257,6 +274,7 @@ class Tuner {
       if (next == sites_.size() || sites_[next].step != at.step) return {};
       const Site& site = sites_[next++];
       if (known_layer(site) != nullptr) return {};
+      FOVEA_TRY(check_going());
       progress("tune layers", kShareOfTimers * done / all);
       done += site.macs;
       if (late() || ranked_.contains(site.signature)) return {};
@@ -267,6 +285,7 @@ class Tuner {
       }
       if (times.rejected.empty()) measured_.layers[site.signature] = times.ranked;
       ranked_[site.signature] = std::move(times.ranked);
+      if (Clock::now() - saved_ > kSaveEvery) save();
       return {};
     });
     if (!timed) return fail(timed.error());
@@ -354,6 +373,7 @@ class Tuner {
     context.record_layer_times(times);
     const std::size_t runs = kSamples * most;
     for (std::size_t run = 0; run < kWarmUps + runs && !late(); ++run) {
+      FOVEA_TRY(check_going());
       progress("tune network", kShareOfTimers + 0.8 * (1 - kShareOfTimers) *
                                                     static_cast<double>(run) /
                                                     static_cast<double>(runs + kWarmUps));
@@ -419,6 +439,7 @@ class Tuner {
     }
     std::vector<std::vector<double>> ms(choices.size());
     for (int duel = 0; duel < kDuels && !late(); ++duel) {
+      FOVEA_TRY(check_going());
       progress("tune network", 1 - 0.2 * (1 - kShareOfTimers) * (1 - 1.0 * duel / kDuels));
       for (std::size_t turn = 0; turn < choices.size(); ++turn) {
         const std::size_t k = (turn + static_cast<std::size_t>(duel)) % choices.size();
@@ -469,6 +490,8 @@ class Tuner {
   const kernels::CpuFeatures features_ = kernels::cpu_features();
   const std::string environment_;
   const Clock::time_point start_ = Clock::now();
+  Clock::time_point saved_ = start_;
+  std::string save_error_;   // of the last try
   std::vector<Site> sites_;  // that have a choice, in the program's order
   std::size_t steps_ = 0;
   TimingTable known_;                                       // what the file held

@@ -21,7 +21,7 @@ namespace fovea::engine::native {
 // cache that cannot be used, or an exceeded time limit; `report` says which.
 // `make` replaces create_convolution() in tests.
 // REQUIRES: what compile() requires; config.level 1..kMaxTuningLevel. Errors: those of compile()
-// for layers, kExhausted.
+// for layers, kExhausted, kUnavailable where config.keep_going says so.
 Result<LayerTactics> tune(const NetworkDefinition& lowered, const EngineInfo& info,
                           const TuningConfig& config, const Progress& progress,
                           TuningReport& report,
