@@ -40,8 +40,11 @@ std::string launch_text(const ChaosOptions& options) {
   std::string text = "launch:\n";
   const auto node = [&](const std::string& exec, const std::string& name,
                         const std::vector<std::string>& parameters, const std::string& needs) {
+    const auto other = options.replacements.find(exec);
+    const std::filesystem::path program =
+        other == options.replacements.end() ? options.bin / exec : other->second;
     text += fmt::format("  - node:\n      exec: {}\n      name: {}\n      param:\n",
-                        (options.bin / exec).native(), name);
+                        program.native(), name);
     for (const std::string& parameter : parameters) text += "        - " + parameter + "\n";
     text += "      respawn: true\n      respawn_max_retries: -1\n      heartbeat_timeout: 3\n";
     if (!needs.empty()) text += fmt::format("      depends_on: [{}]\n", needs);
@@ -58,8 +61,10 @@ std::string launch_text(const ChaosOptions& options) {
         "{name: threads, value: \"1\"}"},
        "postprocess");
   node("fovea-preprocess", "preprocess", {cameras}, "detector");
-  for (const char* witness : {"witness0", "witness1"})
-    node("fovea-chaos-witness", witness, {cameras, objects}, "");
+  node("fovea-chaos-witness", "witness0", {cameras, objects}, "");
+  // This one asks for every frame that it missed while it was stopped: most slots have been written
+  // anew by then, and it must not take them for what they were.
+  node("fovea-chaos-witness", "witness1", {cameras, objects, "{name: depth, value: \"40\"}"}, "");
   for (std::size_t i = 0; i < kCameras.size(); ++i) {
     node("fovea-camera", kCameras[i],
          {scene, fmt::format("{{name: seed, value: \"{}\"}}", i + 1),

@@ -18,7 +18,9 @@ struct ChaosOptions {
   int interval_ms = 800;        // mean time from one blow to the next
   std::filesystem::path bin;    // where fovea and the nodes lie
   std::filesystem::path share;  // where config/models lies
-  bool progress = true;         // on stderr
+  // By program, another one to run in its place: a build with a planted bug, to see it found.
+  std::map<std::string, std::filesystem::path> replacements;
+  bool progress = true;  // on stderr
 };
 
 struct NodeFate {

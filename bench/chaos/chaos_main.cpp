@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <random>
+#include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -19,6 +22,14 @@ double quantile(std::vector<double> values, double q) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1))];
+}
+
+// "fovea-camera=/build/broken-camera"
+std::optional<std::pair<std::string, std::filesystem::path>> parse_replacement(
+    const std::string& text) {
+  const std::size_t sign = text.find('=');
+  if (sign == 0 || sign >= text.size() - 1) return std::nullopt;
+  return std::pair(text.substr(0, sign), std::filesystem::absolute(text.substr(sign + 1)));
 }
 
 void print_table(const ChaosReport& report) {
@@ -88,6 +99,7 @@ int main(int argc, char** argv) {
   options.bin = std::filesystem::read_symlink("/proc/self/exe").parent_path();
   options.share = FOVEA_SOURCE_DIR;
   bool json = false;
+  std::vector<std::string> replacements;
   app.add_option("--kills", options.kills, "How many processes to kill")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
@@ -95,8 +107,16 @@ int main(int argc, char** argv) {
   app.add_option("--interval", options.interval_ms, "Mean time between two blows, ms")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
+  app.add_option("--replace", replacements,
+                 "NAME=PROGRAM, for example fovea-camera=/build/broken-camera: run a build with a "
+                 "planted bug, to see whether it is found")
+      ->check(CLI::Validator(
+          [](std::string& text) { return parse_replacement(text) ? "" : "it is not NAME=PROGRAM"; },
+          "NAME=PROGRAM"));
   app.add_flag("--json", json, "Print JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
+  for (const std::string& text : replacements)
+    options.replacements.insert(*parse_replacement(text));
 
   // Pools belong into memory, not on a disk.
   setenv("TMPDIR", "/dev/shm", 0);

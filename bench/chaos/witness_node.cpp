@@ -28,13 +28,16 @@ class WitnessNode final : public Node {
         .required();
     p.add("objects", &objects_, "Objects in each scene", Range{1, 64});
     p.add("hold", &hold_, "Most frames held at a time, per camera", Range{1, 16});
+    p.add("depth", &depth_, "Most frames that wait, per camera", Range{1, 1000});
   }
 
   Result<> on_configure() override {
     for (std::size_t i = 0; i < cameras_.size(); ++i) {
       auto stream = std::make_unique<Stream>(metrics(), cameras_[i], i + 1);
-      FOVEA_ASSIGN(auto images, Subscription<msgs::Image>::create(domain(), cameras_[i] + "/image",
-                                                                  {.depth = 2}, &stream->ledger));
+      FOVEA_ASSIGN(auto images,
+                   Subscription<msgs::Image>::create(domain(), cameras_[i] + "/image",
+                                                     {.depth = static_cast<std::uint32_t>(depth_)},
+                                                     &stream->ledger));
       stream->images.emplace(std::move(images));
       streams_.push_back(std::move(stream));
     }
@@ -143,6 +146,7 @@ class WitnessNode final : public Node {
   std::vector<std::string> cameras_;
   std::int64_t objects_ = 5;
   std::int64_t hold_ = 2;
+  std::int64_t depth_ = 2;
   std::vector<std::unique_ptr<Stream>> streams_;
   std::vector<Executor::Id> registrations_;
 };
