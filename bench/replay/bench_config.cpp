@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "launch/install_paths.hpp"
 #include "nodes/camera/frame_source.hpp"
 #include "nodes/detector/engine/file_io.hpp"
 #include "nodes/detector/engine/sha256.hpp"
@@ -15,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint32_t kMaxCameras = 16;
+constexpr std::uint32_t kMaxBatch = 64;   // as the detector's parameter
 constexpr std::uint64_t kImageSlots = 6;  // 4 slots and room for rounding to pages
 
 // A double-quoted YAML scalar: JSON's strings are YAML's.
@@ -74,6 +76,13 @@ Result<> check(const BenchConfig& config) {
   if (config.precision != "fp32" && config.precision != "int8" && config.precision != "best")
     return invalid(
         fmt::format("--precision is {}; it must be fp32, int8 or best", config.precision));
+  if (config.max_batch > kMaxBatch)
+    return invalid(fmt::format("--batch is {}; it must be 0 (what suits) or up to {}",
+                               config.max_batch, kMaxBatch));
+  std::error_code ignored;
+  if (!config.programs.empty() && !fs::is_directory(config.programs, ignored))
+    return invalid(
+        fmt::format("{} is no folder; programs are to come from it", config.programs.string()));
   return {};
 }
 
@@ -83,7 +92,7 @@ class LaunchText {
 
   void begin(const std::string& name, std::string_view executable) {
     text_ += fmt::format("  - node:\n      exec: {}\n      name: {}\n      respawn: true\n",
-                         executable, name);
+                         yaml_string(program(config_, executable).string()), name);
     name_ = name;
     parameters_ = fmt::format("      param:\n        - {{from: \"$(share)/config/{}.yaml\"}}\n",
                               executable.substr(executable.find('-') + 1));
@@ -112,9 +121,17 @@ class LaunchText {
 
 std::string camera_name(std::size_t index) { return fmt::format("cam{}", index); }
 
+fs::path program(const BenchConfig& config, std::string_view name) {
+  std::error_code ignored;
+  if (!config.programs.empty() && fs::exists(config.programs / name, ignored))
+    return config.programs / name;
+  return launch::executable_directory() / name;
+}
+
 Result<> complete(BenchConfig& config, const fs::path& share) {
   FOVEA_TRY(check(config));
   config.video = with_scheme(config.video);
+  if (!config.programs.empty()) config.programs = fs::absolute(config.programs);
   FOVEA_TRY(find_model(config, share));
   for (const auto& [key, value] : config.parameters) {
     if (key.find('.') == std::string::npos || value.empty())

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,9 @@ struct BenchConfig {
   // `node.parameter=value` on top of everything, for trying a setting.
   // `camera` stands for every camera.
   std::vector<std::pair<std::string, std::string>> parameters;
+  // Folder with other programs of `fovea launch` and the nodes; what is not in it, or all where
+  // this is empty, are those of this installation.
+  std::filesystem::path programs;
 
   // Found by complete().
   std::uint32_t width = 0;
@@ -50,6 +54,9 @@ std::string camera_name(std::size_t index);  // "cam0"
 // calibration table, makes paths absolute. Errors: kInvalidArgument, kNotFound; they say which
 // option.
 Result<> complete(BenchConfig& config, const std::filesystem::path& share);
+
+// Where `name` ("fovea", "fovea-detector") lies: in `config.programs` if it is there.
+std::filesystem::path program(const BenchConfig& config, std::string_view name);
 
 // A launch file (YAML) of `config`. REQUIRES: completed.
 std::string launch_file(const BenchConfig& config);

@@ -6,26 +6,56 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "bench/replay/compare.hpp"
 #include "bench/replay/replay_command.hpp"
 #include "bench/replay/rivals.hpp"
+#include "bench/replay/self_check.hpp"
 #include "bench/replay/sweep.hpp"
+#include "launch/install_paths.hpp"
+#include "launch/report.hpp"
 #include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
 namespace {
-
-constexpr double kPeakLoss = 0.05;
 
 struct ReplayOptions {
   CommonOptions common;
   bool peak = false;
   bool rivals = false;
   std::vector<std::string> chaos;
+  std::string against;       // folder of programs
+  std::string against_json;  // file to write
 };
 
-Result<> replay(ReplayOptions& options) {
+// Runs in turns with other programs and prints what changed since those. `report` becomes ours.
+// True when something got worse.
+Result<bool> replay_against(const ReplayOptions& options, Report& report) {
+  BenchConfig other = options.common.config;
+  if (other.runs < pairs_needed())
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--runs is {}; --against takes {} or more to tell a change from chance",
+                            other.runs, pairs_needed()));
+  other.programs = options.against;
+  FOVEA_TRY(complete(other, launch::share_directory()));
+  FOVEA_ASSIGN(const auto runs, run_in_turns(options.common.config, other));
+  report.turns = fmt::format("{} {}", report.started, getpid());
+  Report before = report;
+  before.config = other;
+  evaluate(before, runs.second);
+  evaluate(report, runs.first);
+  if (!options.against_json.empty())
+    FOVEA_TRY(launch::write_atomically(options.against_json, to_json(before)));
+  FOVEA_ASSIGN(const ComparisonReport result, compare(before, report, {}));
+  // stdout may be JSON.
+  fmt::print(options.common.json == "-" ? stderr : stdout, "since {}:\n{}\n",
+             other.programs.string(), to_table(result));
+  return result.any_worse();
+}
+
+// True when --against found that something got worse.
+Result<bool> replay(ReplayOptions& options) {
   FOVEA_TRY(resolve(options.common));
   std::vector<FaultKind> faults;
   for (const std::string& name : options.chaos) {
@@ -34,17 +64,29 @@ Result<> replay(ReplayOptions& options) {
   if (!faults.empty() && options.common.config.rate == kMaxRate)
     return fail(ErrorCode::kInvalidArgument,
                 "--chaos needs a --rate in Hz: what was lost is counted against it");
+  FOVEA_TRY(check_harmless(faults));
   FOVEA_ASSIGN(Report report, begin_report(options.common));
-  FOVEA_ASSIGN(const auto runs, run_all(options.common.config));
-  evaluate(report, runs);
-  if (options.peak || options.rivals) {
-    FOVEA_ASSIGN(report.peak, find_peak(options.common.config, kPeakLoss));
+  bool worse = false;
+  if (options.against.empty()) {
+    FOVEA_ASSIGN(const auto runs, run_all(options.common.config));
+    evaluate(report, runs);
+  } else {
+    FOVEA_ASSIGN(worse, replay_against(options, report));
   }
-  if (options.rivals) report.rivals = measure_rivals(options.common.config, report.peak->total_fps);
+  if (options.peak || options.rivals) {
+    report.peak.emplace();
+    const double estimate = estimate_peak(report);
+    for (std::uint32_t i = 0; i < options.common.config.runs; ++i) {
+      FOVEA_TRY(add_peak(options.common.config, estimate, *report.peak));
+      if (options.rivals)
+        measure_rivals(options.common.config, report.peak->total_fps.back(), report.rivals);
+    }
+  }
   if (!faults.empty()) {
     FOVEA_ASSIGN(report.faults, run_chaos(options.common.config, faults));
   }
-  return deliver(report, options.common);
+  FOVEA_TRY(deliver(report, options.common));
+  return worse;
 }
 
 struct CompareFiles {
@@ -102,6 +144,9 @@ CLI::App* add_sweep(CLI::App& app, SweepOptions& options) {
   command->add_option("--model", options.models, "ONNX files or names of shipped ones")
       ->delimiter(',');
   command->add_option("--batch", options.batches, "Most frames in one inference")->delimiter(',');
+  command->add_flag("--peak", options.peak,
+                    "Also search each setting's highest rate at which less than 5 % is lost, which "
+                    "the front of speed and accuracy needs unless --rate is max");
   command->add_option("--data", options.data, "Labelled pictures: mAP beside the speed");
   return command;
 }
@@ -125,18 +170,40 @@ int run(int argc, char** argv) {
       "replay",
       "Latency, rate, losses and cost of the real pipeline under a load of recorded video");
   add_common_options(*replay_command, replay_options.common);
-  replay_command->add_flag("--peak", replay_options.peak,
-                           "Also search the highest rate at which less than 5 % is lost");
-  replay_command->add_flag("--rivals", replay_options.rivals,
-                           "Also measure what a user would otherwise write, against our peak");
+  replay_command->add_flag(
+      "--peak", replay_options.peak,
+      "Also search the highest rate at which less than 5 % is lost, --runs times");
+  replay_command->add_flag(
+      "--rivals", replay_options.rivals,
+      "Also measure what a user would otherwise write, --runs times, each right "
+      "after a search for our peak");
   replay_command
       ->add_option(
           "--chaos", replay_options.chaos,
-          "Also one run with faults in it: kill, stall, unplug, cache; time to recover and "
+          "Also one run with faults in it: kill, stall, unplug, cache, shm; time to recover and "
           "frames lost")
       ->delimiter(',');
+  replay_command->add_option(
+      "--against", replay_options.against,
+      "Folder with other programs (fovea, fovea-detector, ...) to run in turns with these, run by "
+      "run, and to compare with; exit code 1 if these are worse. Takes --runs 8 or more");
+  replay_command->add_option("--against-json", replay_options.against_json,
+                             "Write the report of those here");
   SweepOptions sweep;
   CLI::App* sweep_command = add_sweep(app, sweep);
+  CheckOptions check;
+  CLI::App* check_command = app.add_subcommand(
+      "check",
+      "Whether --against tells the truth on this machine: no change where there is none, and a "
+      "planted slowdown found; exit code 1 if not");
+  add_common_options(*check_command, check.common);
+  for (const char* name : {"--json", "--html"})
+    check_command->remove_option(check_command->get_option(name));
+  check_command
+      ->add_option("--reruns", check.reruns, "Comparisons of the same programs with themselves")
+      ->capture_default_str();
+  check_command->add_option("--planted", check.planted,
+                            "Folder with slowed programs; bin/planted of the build if absent");
   CompareFiles files;
   CLI::App* compare_command = add_compare(app, files);
   try {
@@ -151,8 +218,19 @@ int run(int argc, char** argv) {
   }
   Executor::block_signals();
   replay_options.common.command = sweep.common.command = joined(argc, argv);
-  const Result<> done = sweep_command->parsed() ? run_sweep(sweep) : replay(replay_options);
-  return done ? kExitOk : refuse(done.error());
+  if (check_command->parsed()) {
+    check.common.command = joined(argc, argv);
+    const Result<bool> good = run_check(check);
+    if (!good) return refuse(good.error());
+    return *good ? kExitOk : kExitFailed;
+  }
+  if (sweep_command->parsed()) {
+    const Result<> done = run_sweep(sweep);
+    return done ? kExitOk : refuse(done.error());
+  }
+  const Result<bool> worse = replay(replay_options);
+  if (!worse) return refuse(worse.error());
+  return *worse ? kExitFailed : kExitOk;
 }
 
 }  // namespace

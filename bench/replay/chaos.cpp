@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kSilence = 2;
+constexpr double kFull = 2;
 // Frames that were under way when it struck were due before it.
 constexpr std::int64_t kUnderWay = 300'000'000;
 
@@ -26,10 +27,11 @@ struct Known {
   FaultKind kind;
   std::string_view name;
 };
-constexpr std::array<Known, 4> kFaults{{{FaultKind::kKill, "kill"},
+constexpr std::array<Known, 5> kFaults{{{FaultKind::kKill, "kill"},
                                         {FaultKind::kStall, "stall"},
                                         {FaultKind::kUnplug, "unplug"},
-                                        {FaultKind::kCache, "cache"}}};
+                                        {FaultKind::kCache, "cache"},
+                                        {FaultKind::kShm, "shm"}}};
 
 std::string_view name_of(FaultKind kind) { return kFaults[static_cast<std::size_t>(kind)].name; }
 
@@ -70,6 +72,12 @@ Result<FaultKind> fault_from_name(std::string_view name) {
               fmt::format("--chaos names `{}`; it must be of {}", name, valid));
 }
 
+Result<> check_harmless(const std::vector<FaultKind>& faults) {
+  if (std::find(faults.begin(), faults.end(), FaultKind::kShm) == faults.end()) return {};
+  FOVEA_ASSIGN(const Domain domain, Domain::open());
+  return check_may_fill(domain.shm_directory());
+}
+
 Chaos::Chaos(std::string domain, std::vector<FaultKind> faults, double duration_s,
              std::string cache)
     : domain_(std::move(domain)), duration_s_(duration_s), cache_(std::move(cache)) {
@@ -88,18 +96,32 @@ void Chaos::turn(double seconds_into_window) {
     kill(silenced_, SIGCONT);
     silenced_ = 0;
   }
-  for (Event& event : events_) {
-    if (event.at_ns == 0 && seconds_into_window >= event.planned_s) {
-      strike(event);
-      if (silenced_ > 0 && event.kind == FaultKind::kUnplug)
-        silenced_until_s_ = seconds_into_window + kSilence;
+  if (ballast_.held()) {
+    if (seconds_into_window >= full_until_s_) {
+      ballast_.release();
+    } else {
+      fill_shm();  // what came free meanwhile
     }
+  }
+  for (Event& event : events_) {
+    if (event.at_ns == 0 && seconds_into_window >= event.planned_s)
+      strike(event, seconds_into_window);
   }
 }
 
-void Chaos::strike(Event& event) {
+// Says how much it is.
+std::string Chaos::fill_shm() {
+  const auto domain = Domain::open(domain_);
+  if (!domain) return domain.error().message;
+  const auto bytes = ballast_.fill(domain->shm_directory());
+  return bytes ? fmt::format("{:.0f} MB taken", static_cast<double>(*bytes) / 1e6)
+               : bytes.error().message;
+}
+
+void Chaos::strike(Event& event, double seconds_into_window) {
   event.at_ns = monotonic_ns();
-  const std::string target = event.kind == FaultKind::kStall    ? "preprocess"
+  const bool is_preprocess = event.kind == FaultKind::kStall || event.kind == FaultKind::kShm;
+  const std::string target = is_preprocess                      ? "preprocess"
                              : event.kind == FaultKind::kUnplug ? camera_name(0)
                                                                 : "detector";
   const pid_t pid = pid_of(domain_, target);
@@ -119,11 +141,18 @@ void Chaos::strike(Event& event) {
     case FaultKind::kUnplug:
       kill(pid, SIGSTOP);
       silenced_ = pid;
+      silenced_until_s_ = seconds_into_window + kSilence;
       event.detail = fmt::format("{} silent for {:g} s", target, kSilence);
       break;
     case FaultKind::kCache:
       event.detail =
           fmt::format("{} cached engines damaged, detector killed", damage_plans(cache_));
+      kill(pid, SIGKILL);
+      break;
+    case FaultKind::kShm:
+      full_until_s_ = seconds_into_window + kFull;
+      event.detail = fmt::format("{} for {:g} s, all shared memory but 64 KiB; preprocess killed",
+                                 fill_shm(), kFull);
       kill(pid, SIGKILL);
       break;
   }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/replay/ballast.hpp"
 #include "bench/replay/pipeline_run.hpp"
 #include "bench/replay/report.hpp"
 #include "nodes/runtime/result.hpp"
@@ -19,9 +20,13 @@ enum class FaultKind {
   kStall,   // SIGSTOP to preprocess: it hangs until the supervisor ends it
   kUnplug,  // the first camera gives nothing for two seconds
   kCache,   // every cached engine is damaged, and the detector killed, so that it must load one
+  kShm,     // shared memory is full for two seconds, and preprocess killed, so that it needs pools
 };
 // Errors: kInvalidArgument with the names that are valid.
 Result<FaultKind> fault_from_name(std::string_view name);
+
+// Call before anything runs. Errors: kInvalidArgument where kShm could hurt other programs.
+Result<> check_harmless(const std::vector<FaultKind>& faults);
 
 // Spreads the faults over the window, each with as much time to recover from as the others.
 class Chaos final : public Disturbance {
@@ -42,7 +47,8 @@ class Chaos final : public Disturbance {
     std::int64_t at_ns = 0;  // 0 = not yet
     std::string detail;
   };
-  void strike(Event& event);
+  void strike(Event& event, double seconds_into_window);
+  std::string fill_shm();
 
   std::string domain_;
   double duration_s_;
@@ -50,6 +56,8 @@ class Chaos final : public Disturbance {
   std::vector<Event> events_;
   int silenced_ = 0;  // pid of the camera that is stopped now
   double silenced_until_s_ = 0;
+  Ballast ballast_;  // in shared memory now
+  double full_until_s_ = 0;
 };
 
 // Frames of `camera` that were due in [begin, end) and never came, and when frames came again for

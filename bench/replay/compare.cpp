@@ -23,33 +23,33 @@ double combinations(std::size_t n, std::size_t k) {
   return result;
 }
 
-// The smallest value that permutation_p_value() can have.
-double smallest_p_value(std::size_t a, std::size_t b) {
+// The smallest value that permutation_p_value(), or paired_p_value(), can have.
+double smallest_p_value(std::size_t a, std::size_t b, bool paired) {
+  if (paired) return std::exp2(1 - static_cast<double>(a));
   return (a == b ? 2 : 1) / combinations(a + b, a);
 }
 
-std::string_view name_of(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::kSame:
-      return "same";
-    case Verdict::kBetter:
-      return "better";
-    case Verdict::kWorse:
-      return "worse";
-    case Verdict::kUnclear:
-      return "unclear";
-  }
-  return "";
+std::size_t runs_for(std::size_t figures, bool paired, double alpha) {
+  std::size_t runs = 2;
+  while (smallest_p_value(runs, runs, paired) * static_cast<double>(figures) > alpha) ++runs;
+  return runs;
 }
 
-Comparison measure(const Figure& before, const Figure& after) {
+// REQUIRES: as many runs of either where they are pairs.
+Comparison measure(const Figure& before, const Figure& after, bool paired) {
   Comparison result;
   result.name = before.name;
   result.unit = before.unit;
   result.before = before.mean();
   result.after = after.mean();
-  result.p_value = permutation_p_value(before.runs, after.runs);
-  if (result.before > 0) {
+  result.p_value = paired ? paired_p_value(before.runs, after.runs)
+                          : permutation_p_value(before.runs, after.runs);
+  const auto is_positive = [](double value) { return value > 0; };
+  if (paired && std::all_of(before.runs.begin(), before.runs.end(), is_positive)) {
+    const PairedRatio ratio = paired_ratio(before.runs, after.runs);
+    result.ratio = ratio.median;
+    result.ratio_interval = ratio.interval;
+  } else if (result.before > 0) {
     result.ratio = result.after / result.before;
     result.ratio_interval = bootstrap_ratio(before.runs, after.runs);
   } else {  // nothing to compare with: any appearance is a change
@@ -92,6 +92,22 @@ std::vector<std::string> differences(const Report& a, const Report& b) {
 
 }  // namespace
 
+std::string_view name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kSame:
+      return "same";
+    case Verdict::kBetter:
+      return "better";
+    case Verdict::kWorse:
+      return "worse";
+    case Verdict::kUnclear:
+      return "unclear";
+  }
+  return "";
+}
+
+std::size_t pairs_needed() { return runs_for(kMainFigures.size(), true, CompareOptions{}.alpha); }
+
 bool ComparisonReport::any_worse() const {
   return std::any_of(figures.begin(), figures.end(), [](const Comparison& comparison) {
     return comparison.verdict == Verdict::kWorse;
@@ -102,6 +118,7 @@ Result<ComparisonReport> compare(const Report& before, const Report& after,
                                  const CompareOptions& options) {
   ComparisonReport report;
   report.differences = differences(before, after);
+  report.paired = !before.turns.empty() && before.turns == after.turns;
   std::vector<Better> better;
   std::size_t judged = 0;
   for (const Figure& figure : before.figures) {
@@ -110,7 +127,8 @@ Result<ComparisonReport> compare(const Report& before, const Report& after,
     if (!is_main && !options.all_figures) continue;
     const Figure* other = after.find(figure.name);
     if (other == nullptr || figure.runs.empty() || other->runs.empty()) continue;
-    report.figures.push_back(measure(figure, *other));
+    if (report.paired && figure.runs.size() != other->runs.size()) continue;
+    report.figures.push_back(measure(figure, *other, report.paired));
     better.push_back(figure.better);
     judged += figure.better != Better::kNeither;
   }
@@ -118,9 +136,9 @@ Result<ComparisonReport> compare(const Report& before, const Report& after,
     return fail(ErrorCode::kInvalidArgument, "the two reports have no figure in common");
   const std::size_t runs_before = before.figures.front().runs.size();
   const std::size_t runs_after = after.figures.front().runs.size();
-  if (smallest_p_value(runs_before, runs_after) * static_cast<double>(judged) > options.alpha) {
-    std::size_t needed = 2;
-    while (smallest_p_value(needed, needed) * static_cast<double>(judged) > options.alpha) ++needed;
+  if (smallest_p_value(runs_before, runs_after, report.paired) * static_cast<double>(judged) >
+      options.alpha) {
+    const std::size_t needed = runs_for(judged, report.paired, options.alpha);
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("{} and {} runs cannot tell a change from chance in {} figures; measure "
@@ -150,6 +168,7 @@ std::string to_table(const ComparisonReport& report) {
   std::string text;
   for (const std::string& difference : report.differences)
     text += fmt::format("not the same measurement: {}\n", difference);
+  if (report.paired) text += "measured in turns: pairs of runs are compared\n";
   text += fmt::format("{:<28}{:>12}{:>12}{:>9}  {:<17}{:>8}  {}\n", "figure", "before", "after",
                       "ratio", "95 %", "p", "verdict");
   for (const Comparison& c : report.figures) {
@@ -175,8 +194,10 @@ std::string to_json(const ComparisonReport& report) {
         {"p_value", c.p_value},
         {"verdict", name_of(c.verdict)}};
   }
-  const Json json{
-      {"worse", report.any_worse()}, {"differences", report.differences}, {"figures", figures}};
+  const Json json{{"worse", report.any_worse()},
+                  {"differences", report.differences},
+                  {"paired", report.paired},
+                  {"figures", figures}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -19,7 +19,6 @@
 #include "bench/replay/resources.hpp"
 #include "bench/replay/scratch_folder.hpp"
 #include "launch/child_process.hpp"
-#include "launch/install_paths.hpp"
 #include "nodes/runtime/clock.hpp"
 #include "nodes/runtime/executor.hpp"
 #include "nodes/runtime/metrics.hpp"
@@ -103,10 +102,10 @@ class PipelineRun {
     const fs::path file = scratch_.path() / "bench.launch.yaml";
     std::ofstream(file) << launch_file(config_);
     report_ = scratch_.path() / "report.json";
-    FOVEA_ASSIGN(launcher_, launch::ChildProcess::spawn(
-                                {launch::executable_directory() / "fovea", "launch", file,
-                                 "--domain", domain_.name(), "--json", report_, "--quiet"},
-                                {}));
+    FOVEA_ASSIGN(launcher_,
+                 launch::ChildProcess::spawn({program(config_, "fovea"), "launch", file, "--domain",
+                                              domain_.name(), "--json", report_, "--quiet"},
+                                             {}));
     return {};
   }
 

@@ -17,8 +17,8 @@
 namespace fovea::bench {
 namespace {
 
-constexpr double kPeakPrecision = 0.02;
-constexpr int kPeakSteps = 12;
+constexpr double kFirstStride = 1.1;
+constexpr double kLaterStride = 1.03;
 constexpr double kSecondsPerFault = 12;  // a heartbeat is overdue after five
 
 Result<double> parse_rate(const std::string& text) {
@@ -88,6 +88,9 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
       ->capture_default_str();
   app.add_option("--parameter", options.parameters,
                  "A node's parameter, node.name=value; `camera` means every camera");
+  app.add_option("--programs", config.programs,
+                 "Folder whose programs (fovea, fovea-detector, ...) run instead of this "
+                 "installation's; those that are not in it stay");
   app.add_option("--json", options.json, "Write the report here; - = stdout");
   app.add_option("--html", options.html, "Write the report as one page here");
 }
@@ -116,17 +119,40 @@ Result<Report> begin_report(const CommonOptions& options) {
   return report;
 }
 
+Result<RunResult> run_checked(const BenchConfig& config, const std::string& label) {
+  FOVEA_ASSIGN(RunResult run, run_once(config));
+  Report one;
+  evaluate(one, {run});
+  FOVEA_TRY(check_piece_sum(one));
+  say(fmt::format("{}: {:.1f} frames/s, {:.2f} % lost, p50 {:.2f} ms, p99 {:.2f} ms", label,
+                  static_cast<double>(run.delivered()) / run.seconds_long(), 100 * run.loss(),
+                  one.latency.quantiles[0], one.latency.quantiles[3]));
+  return run;
+}
+
 Result<std::vector<RunResult>> run_all(const BenchConfig& config) {
   std::vector<RunResult> runs;
   for (std::uint32_t i = 0; i < config.runs; ++i) {
-    FOVEA_ASSIGN(RunResult run, run_once(config));
-    Report one;
-    evaluate(one, {run});
-    FOVEA_TRY(check_piece_sum(one));
-    say(fmt::format("run {} of {}: {:.1f} frames/s, {:.2f} % lost, p50 {:.2f} ms, p99 {:.2f} ms",
-                    i + 1, config.runs, static_cast<double>(run.delivered()) / run.seconds_long(),
-                    100 * run.loss(), one.latency.quantiles[0], one.latency.quantiles[3]));
-    runs.push_back(std::move(run));
+    FOVEA_ASSIGN(runs.emplace_back(),
+                 run_checked(config, fmt::format("run {} of {}", i + 1, config.runs)));
+  }
+  return runs;
+}
+
+Result<std::pair<std::vector<RunResult>, std::vector<RunResult>>> run_in_turns(
+    const BenchConfig& config, const BenchConfig& against) {
+  std::pair<std::vector<RunResult>, std::vector<RunResult>> runs;
+  for (std::uint32_t i = 0; i < config.runs; ++i) {
+    const auto run_other = [&]() -> Result<> {
+      FOVEA_ASSIGN(
+          runs.second.emplace_back(),
+          run_checked(against, fmt::format("run {} of {}, the other", i + 1, config.runs)));
+      return {};
+    };
+    if (i % 2 == 0) FOVEA_TRY(run_other());
+    FOVEA_ASSIGN(runs.first.emplace_back(),
+                 run_checked(config, fmt::format("run {} of {}", i + 1, config.runs)));
+    if (i % 2 != 0) FOVEA_TRY(run_other());
   }
   return runs;
 }
@@ -156,41 +182,22 @@ Result<std::vector<Fault>> run_chaos(BenchConfig config, const std::vector<Fault
   return chaos.evaluate(run, config.rate);
 }
 
-Result<Peak> find_peak(BenchConfig config, double limit) {
-  Peak peak;
-  peak.limit = limit;
-  const auto measure = [&](double rate) -> Result<double> {
-    config.rate = rate;
-    FOVEA_ASSIGN(const RunResult run, run_once(config));
-    if (rate == kMaxRate)
-      return static_cast<double>(run.delivered()) / run.seconds_long() / config.cameras;
-    PeakStep step{rate, run.loss(), run.loss() < limit};
-    say(fmt::format("peak: {:.2f} Hz loses {:.2f} %", rate, 100 * step.loss));
-    peak.steps.push_back(step);
-    return step.loss;
-  };
-  // What gets through when everything is thrown at it is near the answer from either side: cameras
-  // that run wild take time from the rest.
-  FOVEA_ASSIGN(const double flood, measure(kMaxRate));
-  double low = 0;
-  double high = 0;
-  double rate = std::max(flood, 0.5);
-  while (static_cast<int>(peak.steps.size()) < kPeakSteps &&
-         (high == 0 || low == 0 || high / low > 1 + kPeakPrecision)) {
-    FOVEA_ASSIGN(const double loss, measure(rate));
-    (loss < limit ? low : high) = rate;
-    if (high == 0) {
-      rate = low * 1.3;
-    } else if (low == 0) {
-      rate = high / 1.3;
-    } else {
-      rate = (low + high) / 2;
-    }
-    if (rate > 1000 || rate < 0.1) break;
-  }
-  peak.rate = low;
-  peak.total_fps = low * config.cameras;
-  return peak;
+Result<> add_peak(BenchConfig config, double estimate, Peak& peak) {
+  const bool is_first = peak.rate.empty() || peak.rate.back() == 0;
+  FOVEA_ASSIGN(
+      PeakSearch found,
+      search_peak(is_first ? estimate : peak.rate.back(), is_first ? kFirstStride : kLaterStride,
+                  [&](double rate) -> Result<double> {
+                    config.rate = rate;
+                    FOVEA_ASSIGN(const RunResult run, run_once(config));
+                    say(fmt::format("peak: {:.2f} Hz loses {:.2f} %", rate, 100 * run.loss()));
+                    return run.loss();
+                  }));
+  peak.limit = kPeakLoss;
+  peak.rate.push_back(found.rate);
+  peak.total_fps.push_back(found.rate * config.cameras);
+  peak.steps.push_back(std::move(found.steps));
+  return {};
 }
 
 }  // namespace fovea::bench

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/replay/bench_config.hpp"
 #include "bench/replay/chaos.hpp"
+#include "bench/replay/peak.hpp"
 #include "bench/replay/report.hpp"
 #include "nodes/runtime/result.hpp"
 
@@ -39,16 +41,23 @@ Result<> resolve(CommonOptions& options);
 
 // A report with everything that is known before the first run.
 Result<Report> begin_report(const CommonOptions& options);
+// One run, whose pieces of latency add up; what came of it goes to stderr behind `label`.
+Result<RunResult> run_checked(const BenchConfig& config, const std::string& label);
 // `config.runs` runs and what follows from them; progress goes to stderr.
 Result<std::vector<RunResult>> run_all(const BenchConfig& config);
+// The same with the programs in `against`, in turns: one run of either, then the other two in
+// reverse, so that neither has the better minutes of a busy machine. First the runs of `config`.
+// Errors: also kInvalidArgument when `against` is no folder.
+Result<std::pair<std::vector<RunResult>, std::vector<RunResult>>> run_in_turns(
+    const BenchConfig& config, const BenchConfig& against);
 // Prints the table, writes the files.
 Result<> deliver(const Report& report, const CommonOptions& options);
 
 // One run with these faults in it, over an engine cache of its own. REQUIRES: a fixed rate.
 Result<std::vector<Fault>> run_chaos(BenchConfig config, const std::vector<FaultKind>& faults);
 
-// Highest rate at which less than `limit` of the frames is lost, by bisection to within 2 %, in
-// runs of `config.duration_s`.
-Result<Peak> find_peak(BenchConfig config, double limit);
+// Searches once more for the peak, in runs of `config.duration_s`: at first around `estimate` (Hz
+// of each camera), later around what the last search found.
+Result<> add_peak(BenchConfig config, double estimate, Peak& peak);
 
 }  // namespace fovea::bench

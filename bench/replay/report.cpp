@@ -12,6 +12,7 @@ namespace fovea::bench {
 namespace {
 
 constexpr double kLongRun = 60;  // from here on slices last ten seconds
+constexpr double kMinute = 60;
 constexpr double kPieceSumTolerance = 0.01;
 
 class Figures {
@@ -107,33 +108,35 @@ void add_run(Figures& figures, const RunResult& run) {
               static_cast<double>(run.deadlines_skipped));
 }
 
+Slice slice_of(const RunResult& run, double at_s, double length_s) {
+  Slice slice;
+  slice.at_s = at_s;
+  std::vector<double> latencies;
+  for (const FrameRecord& frame : run.frames) {
+    const double due_s = static_cast<double>(frame.due - run.begin_ns) / 1e9;
+    if (due_s >= at_s && due_s < at_s + length_s) latencies.push_back(latency_ms(frame));
+  }
+  slice.fps = static_cast<double>(latencies.size()) / length_s;
+  const Sorted sorted(std::move(latencies));
+  slice.p50_ms = sorted.quantile(0.5);
+  slice.p99_ms = sorted.quantile(0.99);
+  std::vector<double> cpu;
+  for (const Second& second : run.seconds) {
+    if (second.at_s <= at_s || second.at_s > at_s + length_s + 0.1) continue;
+    cpu.push_back(second.cpu_percent);
+    for (const auto& [sensor, degrees] : second.temperatures)
+      slice.hottest_c = std::max(slice.hottest_c, degrees);
+  }
+  slice.cpu_percent = mean(cpu);
+  return slice;
+}
+
 std::vector<Slice> slices_of(const RunResult& run, double slice_s) {
   const auto count =
       static_cast<std::size_t>(std::max(std::floor(run.seconds_long() / slice_s + 0.01), 1.0));
-  std::vector<std::vector<double>> latencies(count);
-  for (const FrameRecord& frame : run.frames) {
-    const auto slice =
-        static_cast<std::size_t>(static_cast<double>(frame.due - run.begin_ns) / 1e9 / slice_s);
-    if (slice < count) latencies[slice].push_back(latency_ms(frame));
-  }
   std::vector<Slice> slices;
-  for (std::size_t i = 0; i < count; ++i) {
-    Slice slice;
-    slice.at_s = static_cast<double>(i) * slice_s;
-    slice.fps = static_cast<double>(latencies[i].size()) / slice_s;
-    const Sorted sorted(std::move(latencies[i]));
-    slice.p50_ms = sorted.quantile(0.5);
-    slice.p99_ms = sorted.quantile(0.99);
-    std::vector<double> cpu;
-    for (const Second& second : run.seconds) {
-      if (second.at_s <= slice.at_s || second.at_s > slice.at_s + slice_s + 0.1) continue;
-      cpu.push_back(second.cpu_percent);
-      for (const auto& [sensor, degrees] : second.temperatures)
-        slice.hottest_c = std::max(slice.hottest_c, degrees);
-    }
-    slice.cpu_percent = mean(cpu);
-    slices.push_back(slice);
-  }
+  for (std::size_t i = 0; i < count; ++i)
+    slices.push_back(slice_of(run, static_cast<double>(i) * slice_s, slice_s));
   return slices;
 }
 
@@ -198,11 +201,15 @@ void evaluate(Report& report, const std::vector<RunResult>& runs) {
 
   report.slice_s = runs.front().seconds_long() >= kLongRun ? 10 : 1;
   report.slices.clear();
+  report.sustained.clear();
   report.books.clear();
   report.drops.clear();
   report.batches.clear();
   for (const RunResult& run : runs) {
     report.slices.push_back(slices_of(run, report.slice_s));
+    // A window ends a few ms late.
+    if (const double last = std::floor(run.seconds_long()) - kMinute; last >= kMinute)
+      report.sustained.push_back({slice_of(run, 0, kMinute), slice_of(run, last, kMinute)});
     report.books.push_back(run.cameras);
     for (const auto& [stage, drops] : run.drops) {
       for (std::size_t i = 0; i < kDropReasons; ++i) report.drops[stage][i] += drops[i];

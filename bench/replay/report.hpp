@@ -45,7 +45,7 @@ struct Spread {
   std::array<double, kQuantiles.size()> quantiles{};
 };
 
-// Ten seconds, or one, of a run.
+// Ten seconds, or one, or a minute, of a run.
 struct Slice {
   double at_s = 0;  // where it begins, since the window began
   double fps = 0;
@@ -62,22 +62,23 @@ struct PeakStep {
   double loss = 0;  // 0..1
   bool kept_up = false;
 };
+// The highest rate that is kept up with, searched for as often as there are runs.
 struct Peak {
-  double limit = 0;  // largest loss allowed
-  double rate = 0;   // of each camera, Hz; 0 = none was found
-  double total_fps = 0;
-  std::vector<PeakStep> steps;
+  double limit = 0;               // largest loss allowed
+  std::vector<double> rate;       // of each camera, Hz, by search; 0 = none was found
+  std::vector<double> total_fps;  // of all cameras
+  std::vector<std::vector<PeakStep>> steps;
 };
 
+// One value a run.
 struct Rival {
   std::string name;
-  std::string what;   // one sentence
-  double fps = 0;     // all cameras together, as fast as it goes
-  double p50_ms = 0;  // from reading the frame to its detections
-  double p99_ms = 0;
-  double cpu_percent = 0;
-  double ratio = 0;     // our fps over this
-  std::string missing;  // why there are no figures; empty if there are
+  std::string what;                    // one sentence
+  std::vector<double> fps;             // all cameras together, as fast as it goes
+  std::vector<double> p50_ms, p99_ms;  // from reading the frame to its detections
+  std::vector<double> cpu_percent;
+  std::vector<double> ratio;  // our peak, searched for just before, over its fps
+  std::string missing;        // why there are no figures; empty if there are
 };
 
 // A fault and what it cost.
@@ -96,12 +97,16 @@ struct SweepPoint {
   std::string precision;
   std::string model;
   std::uint32_t batch = 0;
-  double fps = 0;
-  double p50_ms = 0, p99_ms = 0;
-  double cpu_ms_per_frame = 0;  // of all cores, all processes of the pipeline
-  double loss = 0;
-  std::optional<double> map_50_95;  // 0..100
-  bool on_front = false;            // nothing is both faster and more accurate
+  // One value a run.
+  std::vector<double> fps, p50_ms, p99_ms;
+  std::vector<double> cpu_ms_per_frame;  // of all cores, all processes of the pipeline
+  std::vector<double> peak_fps;          // all cameras; empty without a search for it
+  double loss = 0;                       // 0..1
+  std::optional<double> map_50_95;       // 0..100
+  bool on_front = false;                 // nothing is both faster and more accurate
+
+  // Frames a second that tell settings apart: the peak where it was searched for.
+  double speed() const { return bench::mean(peak_fps.empty() ? fps : peak_fps); }
 };
 
 struct Report {
@@ -112,6 +117,7 @@ struct Report {
   InputHashes hashes;
   Host host;
   std::string engine;
+  std::string turns;  // the same in two reports whose runs were made in turns; else empty
 
   std::vector<Figure> figures;
   std::vector<Spread> cameras;  // end-to-end latency of each camera
@@ -122,6 +128,11 @@ struct Report {
   std::vector<std::pair<double, double>> distribution;
   std::vector<std::vector<Slice>> slices;  // by run
   double slice_s = 1;
+  // Of each run that lasts two minutes or more: what heat or a leak would tell apart.
+  struct Ends {
+    Slice first, last;  // minute
+  };
+  std::vector<Ends> sustained;
   std::map<std::string, DropCounts> drops;
   std::map<std::uint32_t, std::uint64_t> batches;
   std::vector<std::vector<CameraCount>> books;  // by run

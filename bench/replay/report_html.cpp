@@ -50,9 +50,15 @@ std::string number(const Figure* figure, int digits) {
   return figure == nullptr ? "–" : fmt::format("{:.{}f}", figure->mean(), digits);
 }
 
+std::string confidence(const std::vector<double>& runs, int digits) {
+  if (runs.size() < 2) return "";
+  return fmt::format(" ±{:.{}f}", confidence_interval(runs).high - mean(runs), digits);
+}
 std::string confidence(const Figure* figure, int digits) {
-  if (figure == nullptr || figure->runs.size() < 2) return "";
-  return fmt::format(" ±{:.{}f}", figure->interval().high - figure->mean(), digits);
+  return figure == nullptr ? "" : confidence(figure->runs, digits);
+}
+std::string with_confidence(const std::vector<double>& runs, int digits) {
+  return fmt::format("{:.{}f}{}", mean(runs), digits, confidence(runs, digits));
 }
 
 class Page {
@@ -92,13 +98,13 @@ class Page {
     html_ = fmt::format(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
         "content=\"width=device-width\"><title>Fovea bench: {}</title><style>{}</style></head>"
-        "<body><main><h1>{}</h1><p class=\"soft\">{} · {} · {}x{} · {} runs of {:g} s · {}</p>"
+        "<body><main><h1>{}</h1><p class=\"soft\">{} · {} · {}x{} · {} run{} of {:g} s · {}</p>"
         "<p><code>{}</code></p>\n",
         escape_html(title), kStyle, escape_html(title),
         escape_html(config.model.filename().string()),
         escape_html(report_.engine.empty() ? config.precision : report_.engine), config.width,
-        config.height, config.runs, config.duration_s, escape_html(report_.started),
-        escape_html(report_.command));
+        config.height, config.runs, config.runs == 1 ? "" : "s", config.duration_s,
+        escape_html(report_.started), escape_html(report_.command));
   }
 
   void tile(std::string_view label, const std::string& figure, int digits, std::string_view unit) {
@@ -145,29 +151,78 @@ class Page {
                             100 * report_.piece_sum_ratio));
   }
 
-  void time_plots() {
-    std::vector<Series> fps;
-    std::vector<Series> p99;
+  using Value = double Slice::*;
+
+  // One curve for each run, or for each of `values` where there is a single run.
+  void over_time(std::string_view title, const char* unit,
+                 const std::vector<std::pair<const char*, Value>>& values) {
+    std::vector<Series> curves;
     double last = 1;
-    double highest_fps = 0;
-    double highest_ms = 0;
-    for (std::size_t i = 0; i < report_.slices.size(); ++i) {
-      fps.push_back({fmt::format("run {}", i + 1), {}});
-      p99.push_back({fmt::format("run {}", i + 1), {}});
-      for (const Slice& slice : report_.slices[i]) {
-        const double at = slice.at_s + report_.slice_s / 2;
-        fps.back().points.emplace_back(at, slice.fps);
-        p99.back().points.emplace_back(at, slice.p99_ms);
-        last = std::max(last, slice.at_s + report_.slice_s);
-        highest_fps = std::max(highest_fps, slice.fps);
-        highest_ms = std::max(highest_ms, slice.p99_ms);
+    double highest = 0;
+    for (const auto& [name, value] : values) {
+      for (std::size_t i = 0; i < report_.slices.size(); ++i) {
+        curves.push_back({report_.slices.size() > 1 ? fmt::format("run {}", i + 1) : name, {}});
+        for (const Slice& slice : report_.slices[i]) {
+          curves.back().points.emplace_back(slice.at_s + report_.slice_s / 2, slice.*value);
+          last = std::max(last, slice.at_s + report_.slice_s);
+          highest = std::max(highest, slice.*value);
+        }
       }
     }
-    const Axis seconds{fmt::format("s, in steps of {:g}", report_.slice_s), 0, last, false};
-    section("Frames a second over time",
-            line_plot(seconds, {"1/s", 0, highest_fps * 1.1, false}, fps), "lines");
-    section("99th percentile over time",
-            line_plot(seconds, {"ms", 0, highest_ms * 1.1, false}, p99), "lines");
+    section(title,
+            line_plot({fmt::format("s, in steps of {:g}", report_.slice_s), 0, last, false},
+                      {unit, 0, highest * 1.1, false}, curves),
+            "lines");
+  }
+
+  void time_plots() {
+    over_time("Frames a second over time", "1/s", {{"fps", &Slice::fps}});
+    if (report_.slices.size() == 1) {
+      over_time("Latency over time", "ms", {{"p50", &Slice::p50_ms}, {"p99", &Slice::p99_ms}});
+    } else {
+      over_time("Median latency over time", "ms", {{"p50", &Slice::p50_ms}});
+      over_time("99th percentile over time", "ms", {{"p99", &Slice::p99_ms}});
+    }
+    over_time("CPU over time", "% of the machine", {{"CPU", &Slice::cpu_percent}});
+    if (is_hot()) over_time("Highest temperature", "°C", {{"°C", &Slice::hottest_c}});
+    if (!report_.sustained.empty()) sustained();
+  }
+
+  bool is_hot() const {
+    return std::any_of(report_.slices.begin(), report_.slices.end(), [](const auto& slices) {
+      return std::any_of(slices.begin(), slices.end(),
+                         [](const Slice& slice) { return slice.hottest_c > 0; });
+    });
+  }
+
+  void sustained() {
+    std::string table =
+        "<table><tr><th></th><th>1/s</th><th>p50 ms</th><th>p99 ms</th><th>CPU %</th><th>°C</th>"
+        "</tr>";
+    const auto row = [&](const std::string& name, const Slice& slice) {
+      table += fmt::format(
+          "<tr><td>{}</td><td>{:.1f}</td><td>{:.2f}</td><td>{:.2f}</td><td>{:.0f}</td><td>{}</td>"
+          "</tr>",
+          name, slice.fps, slice.p50_ms, slice.p99_ms, slice.cpu_percent,
+          slice.hottest_c > 0 ? fmt::format("{:.0f}", slice.hottest_c) : "–");
+    };
+    for (std::size_t i = 0; i < report_.sustained.size(); ++i) {
+      const auto& [first, last] = report_.sustained[i];
+      const std::string run =
+          report_.sustained.size() > 1 ? fmt::format("run {}: ", i + 1) : std::string();
+      row(run + "first minute", first);
+      row(run + "last minute", last);
+      const auto change = [](double value, double base) {
+        return base > 0 ? fmt::format("{:+.1f} %", 100 * (value / base - 1)) : std::string("–");
+      };
+      table += fmt::format(
+          "<tr><td>{}change</td><td>{}</td><td>{}</td><td>{}</td><td></td><td></td></tr>", run,
+          change(last.fps, first.fps), change(last.p50_ms, first.p50_ms),
+          change(last.p99_ms, first.p99_ms));
+    }
+    section("Sustained: the last minute and the first",
+            table + "</table>" +
+                (is_hot() ? "" : "<p class=\"soft\">No temperature can be read here.</p>"));
   }
 
   void counts() {
@@ -259,28 +314,33 @@ class Page {
   }
 
   void peak(const Peak& peak) {
-    std::string table = "<table><tr><th>rate of each camera, Hz</th><th>lost %</th><th></th></tr>";
-    for (const PeakStep& step : peak.steps)
-      table += fmt::format("<tr><td>{:.2f}</td><td>{:.2f}</td><td>{}</td></tr>", step.rate,
-                           100 * step.loss, step.kept_up ? "kept up" : "too fast");
-    section(fmt::format("Peak: {:.1f} frames a second with less than {:g} % lost", peak.total_fps,
-                        100 * peak.limit),
+    std::string table =
+        "<table><tr><th>search</th><th>rate of each camera, Hz</th><th>lost %</th><th></th></tr>";
+    for (std::size_t i = 0; i < peak.steps.size(); ++i) {
+      for (const PeakStep& step : peak.steps[i])
+        table += fmt::format("<tr><td>{}</td><td>{:.2f}</td><td>{:.2f}</td><td>{}</td></tr>", i + 1,
+                             step.rate, 100 * step.loss, step.kept_up ? "kept up" : "too fast");
+    }
+    section(fmt::format("Peak: {} frames a second with less than {:g} % lost",
+                        with_confidence(peak.total_fps, 1), 100 * peak.limit),
             table + "</table>");
   }
 
   void rivals() {
     std::vector<std::pair<std::string, double>> bars;
+    if (report_.peak) bars.emplace_back("Fovea, peak", rounded(mean(report_.peak->total_fps)));
     std::string table =
         "<table><tr><th></th><th>1/s</th><th>p50 ms</th><th>p99 ms</th><th>CPU %</th><th>ours / "
         "it</th><th></th></tr>";
     for (const Rival& rival : report_.rivals) {
       if (rival.missing.empty()) {
-        bars.emplace_back(rival.name, std::round(rival.fps * 10) / 10);
+        bars.emplace_back(rival.name, rounded(mean(rival.fps)));
         table += fmt::format(
-            "<tr><td>{}</td><td>{:.1f}</td><td>{:.2f}</td><td>{:.2f}</td>"
-            "<td>{:.0f}</td><td>{:.2f}x</td><td class=\"words\">{}</td></tr>",
-            escape_html(rival.name), rival.fps, rival.p50_ms, rival.p99_ms, rival.cpu_percent,
-            rival.ratio, escape_html(rival.what));
+            "<tr><td>{}</td><td>{}</td><td>{:.2f}</td><td>{:.2f}</td>"
+            "<td>{:.0f}</td><td>{}x</td><td class=\"words\">{}</td></tr>",
+            escape_html(rival.name), with_confidence(rival.fps, 1), mean(rival.p50_ms),
+            mean(rival.p99_ms), mean(rival.cpu_percent), with_confidence(rival.ratio, 2),
+            escape_html(rival.what));
       } else {
         table += fmt::format("<tr><td>{}</td><td colspan=\"6\" class=\"words\">{}</td></tr>",
                              escape_html(rival.name), escape_html(rival.missing));
@@ -289,6 +349,8 @@ class Page {
     section("Rivals on the same video and model",
             bar_plot("frames a second", bars) + table + "</table>", "wide");
   }
+
+  static double rounded(double value) { return std::round(value * 10) / 10; }
 
   void faults() {
     std::string table =
@@ -304,34 +366,73 @@ class Page {
   }
 
   void sweep() {
+    const std::vector<SweepPoint>& points = report_.sweep;
+    const bool has_front = std::any_of(points.begin(), points.end(),
+                                       [](const SweepPoint& point) { return point.on_front; });
+    if (has_front) {
+      front();
+    } else {
+      costs();
+    }
+    std::string table =
+        "<table><tr><th>cameras</th><th>precision</th><th>model</th><th>batch</th><th>1/s</th>"
+        "<th>p50 ms</th><th>p99 ms</th><th>CPU ms a frame</th><th>peak 1/s</th><th>lost "
+        "%</th><th>mAP50-95</th></tr>";
+    for (const SweepPoint& point : points)
+      table += fmt::format(
+          "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
+          "<td>{}</td><td>{}</td><td>{:.2f}</td><td>{}</td></tr>",
+          point.cameras, escape_html(point.precision), escape_html(point.model), point.batch,
+          with_confidence(point.fps, 1), with_confidence(point.p50_ms, 2),
+          with_confidence(point.p99_ms, 2), with_confidence(point.cpu_ms_per_frame, 2),
+          point.peak_fps.empty() ? "–" : with_confidence(point.peak_fps, 1), 100 * point.loss,
+          point.map_50_95 ? fmt::format("{:.1f}", *point.map_50_95) : "–");
+    section("Settings", table + "</table>", "wide");
+  }
+
+  static std::string setting(const SweepPoint& point) {
+    return point.precision + (point.batch > 0 ? fmt::format(" b{}", point.batch) : "");
+  }
+
+  // Speed against accuracy, or latency where that was not measured.
+  void front() {
     std::vector<Point> points;
     double fastest = 1;
     double best = 0;
     bool has_map = false;
     for (const SweepPoint& point : report_.sweep) has_map = has_map || point.map_50_95.has_value();
-    std::string table =
-        "<table><tr><th>cameras</th><th>precision</th><th>model</th><th>batch</th><th>1/s</th>"
-        "<th>p50 ms</th><th>p99 ms</th><th>CPU ms a frame</th><th>lost "
-        "%</th><th>mAP50-95</th></tr>";
     for (const SweepPoint& point : report_.sweep) {
-      const double y = has_map ? point.map_50_95.value_or(0) : point.p50_ms;
-      points.push_back({fmt::format("{} x {}{}", point.cameras, point.precision,
-                                    point.batch > 0 ? fmt::format(" b{}", point.batch) : ""),
-                        point.fps, y, point.on_front});
-      fastest = std::max(fastest, point.fps);
+      const double y = has_map ? point.map_50_95.value_or(0) : mean(point.p50_ms);
+      points.push_back({fmt::format("{} x {}", point.cameras, setting(point)), point.speed(), y,
+                        point.on_front});
+      fastest = std::max(fastest, point.speed());
       best = std::max(best, y);
-      table += fmt::format(
-          "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1f}</td><td>{:.2f}</td>"
-          "<td>{:.2f}</td><td>{:.2f}</td><td>{:.2f}</td><td>{}</td></tr>",
-          point.cameras, escape_html(point.precision), escape_html(point.model), point.batch,
-          point.fps, point.p50_ms, point.p99_ms, point.cpu_ms_per_frame, 100 * point.loss,
-          point.map_50_95 ? fmt::format("{:.1f}", *point.map_50_95) : "–");
     }
     section(has_map ? "Speed and accuracy" : "Speed and latency",
             point_plot({"frames a second, all cameras", 0, fastest * 1.15, false},
                        {has_map ? "mAP50-95" : "p50 ms", 0, best * 1.2, false}, points),
             "wide");
-    section("Settings", table + "</table>", "wide");
+  }
+
+  // All were as fast, for the rate was given: what that took.
+  void costs() {
+    std::vector<Series> curves;
+    double most = 1;
+    double highest = 0;
+    for (const SweepPoint& point : report_.sweep) {
+      const std::string name = point.model + ", " + setting(point);
+      auto curve = std::find_if(curves.begin(), curves.end(),
+                                [&](const Series& series) { return series.name == name; });
+      if (curve == curves.end()) curve = curves.insert(curve, Series{name, {}});
+      curve->points.emplace_back(point.cameras, mean(point.cpu_ms_per_frame));
+      most = std::max(most, static_cast<double>(point.cameras));
+      highest = std::max(highest, mean(point.cpu_ms_per_frame));
+    }
+    section("What a frame costs",
+            line_plot({"cameras", 0, most, false}, {"CPU ms", 0, highest * 1.1, false}, curves) +
+                "<p class=\"soft\">At a fixed rate nothing is faster: --peak, or --rate max, shows "
+                "speed.</p>",
+            "wide lines");
   }
 
   void environment() {

@@ -11,7 +11,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kSchema = "fovea-bench/1";
+constexpr const char* kSchema = "fovea-bench/2";
+constexpr const char* kOldSchema = "fovea-bench/1";  // its figures are the same
 
 std::string_view name_of(Better better) {
   return better == Better::kLower ? "lower" : better == Better::kHigher ? "higher" : "neither";
@@ -34,7 +35,8 @@ Json config_json(const BenchConfig& config) {
           {"duration_s", config.duration_s},
           {"warmup_s", config.warmup_s},
           {"runs", config.runs},
-          {"parameters", parameters}};
+          {"parameters", parameters},
+          {"programs", config.programs.string()}};
 }
 
 Json host_json(const Host& host) {
@@ -91,45 +93,62 @@ Json books_json(const Report& report) {
   return runs;
 }
 
+Json slice_json(const Slice& slice) {
+  return {{"at_s", slice.at_s},
+          {"fps", slice.fps},
+          {"p50_ms", slice.p50_ms},
+          {"p99_ms", slice.p99_ms},
+          {"cpu_percent", slice.cpu_percent},
+          {"hottest_c", slice.hottest_c > 0 ? Json(slice.hottest_c) : Json(nullptr)}};
+}
+
 Json slices_json(const Report& report) {
   Json runs = Json::array();
   for (const auto& slices : report.slices) {
     Json list = Json::array();
-    for (const Slice& slice : slices) {
-      list.push_back({{"at_s", slice.at_s},
-                      {"fps", slice.fps},
-                      {"p50_ms", slice.p50_ms},
-                      {"p99_ms", slice.p99_ms},
-                      {"cpu_percent", slice.cpu_percent},
-                      {"hottest_c", slice.hottest_c > 0 ? Json(slice.hottest_c) : Json(nullptr)}});
-    }
+    for (const Slice& slice : slices) list.push_back(slice_json(slice));
     runs.push_back(list);
   }
   return runs;
 }
 
+// Mean, 95 % interval and every run's value.
+void put(Json& object, const std::string& key, const std::vector<double>& runs) {
+  const Interval interval = confidence_interval(runs);
+  object[key] = mean(runs);
+  object[key + "_low"] = interval.low;
+  object[key + "_high"] = interval.high;
+  object[key + "_runs"] = runs;
+}
+
 Json peak_json(const Peak& peak) {
-  Json steps = Json::array();
-  for (const PeakStep& step : peak.steps)
-    steps.push_back({{"rate", step.rate}, {"loss", step.loss}, {"kept_up", step.kept_up}});
-  return {
-      {"limit", peak.limit}, {"rate", peak.rate}, {"total_fps", peak.total_fps}, {"steps", steps}};
+  Json searches = Json::array();
+  for (const std::vector<PeakStep>& steps : peak.steps) {
+    Json list = Json::array();
+    for (const PeakStep& step : steps)
+      list.push_back({{"rate", step.rate}, {"loss", step.loss}, {"kept_up", step.kept_up}});
+    searches.push_back(list);
+  }
+  Json object{{"limit", peak.limit}, {"rate", mean(peak.rate)}};
+  put(object, "total_fps", peak.total_fps);
+  object["steps"] = searches;
+  return object;
 }
 
 Json rivals_json(const std::vector<Rival>& rivals) {
   Json list = Json::array();
   for (const Rival& rival : rivals) {
-    if (!rival.missing.empty()) {
-      list.push_back({{"name", rival.name}, {"what", rival.what}, {"missing", rival.missing}});
-      continue;
+    Json object{{"name", rival.name}, {"what", rival.what}};
+    if (rival.missing.empty()) {
+      put(object, "fps", rival.fps);
+      object["p50_ms"] = mean(rival.p50_ms);
+      object["p99_ms"] = mean(rival.p99_ms);
+      object["cpu_percent"] = mean(rival.cpu_percent);
+      put(object, "ratio", rival.ratio);
+    } else {
+      object["missing"] = rival.missing;
     }
-    list.push_back({{"name", rival.name},
-                    {"what", rival.what},
-                    {"fps", rival.fps},
-                    {"p50_ms", rival.p50_ms},
-                    {"p99_ms", rival.p99_ms},
-                    {"cpu_percent", rival.cpu_percent},
-                    {"ratio", rival.ratio}});
+    list.push_back(object);
   }
   return list;
 }
@@ -150,17 +169,19 @@ Json faults_json(const std::vector<Fault>& faults) {
 Json sweep_json(const std::vector<SweepPoint>& sweep) {
   Json list = Json::array();
   for (const SweepPoint& point : sweep) {
-    list.push_back({{"cameras", point.cameras},
-                    {"precision", point.precision},
-                    {"model", point.model},
-                    {"batch", point.batch},
-                    {"fps", point.fps},
-                    {"p50_ms", point.p50_ms},
-                    {"p99_ms", point.p99_ms},
-                    {"cpu_ms_per_frame", point.cpu_ms_per_frame},
-                    {"loss", point.loss},
-                    {"map_50_95", point.map_50_95 ? Json(*point.map_50_95) : Json(nullptr)},
-                    {"on_front", point.on_front}});
+    Json object{{"cameras", point.cameras},
+                {"precision", point.precision},
+                {"model", point.model},
+                {"batch", point.batch}};
+    put(object, "fps", point.fps);
+    put(object, "p50_ms", point.p50_ms);
+    put(object, "p99_ms", point.p99_ms);
+    put(object, "cpu_ms_per_frame", point.cpu_ms_per_frame);
+    if (!point.peak_fps.empty()) put(object, "peak_fps", point.peak_fps);
+    object["loss"] = point.loss;
+    object["map_50_95"] = point.map_50_95 ? Json(*point.map_50_95) : Json(nullptr);
+    object["on_front"] = point.on_front;
+    list.push_back(object);
   }
   return list;
 }
@@ -180,7 +201,8 @@ std::string to_json(const Report& report) {
             {"config", config_json(report.config)},
             {"input_hash", {{"video", report.hashes.video}, {"model", report.hashes.model}}},
             {"host", host_json(report.host)},
-            {"engine", report.engine}};
+            {"engine", report.engine},
+            {"turns", report.turns}};
   for (const auto& [name, value] : report.ros2) json[name] = value;
   if (!report.figures.empty()) {
     json["figures"] = figures_json(report.figures);
@@ -200,6 +222,9 @@ std::string to_json(const Report& report) {
     json["books"] = books_json(report);
     json["slice_s"] = report.slice_s;
     json["slices"] = slices_json(report);
+    for (const Report::Ends& ends : report.sustained)
+      json["sustained"].push_back(
+          {{"first", slice_json(ends.first)}, {"last", slice_json(ends.last)}});
   }
   if (report.peak) json["peak"] = peak_json(*report.peak);
   if (!report.rivals.empty()) json["rivals"] = rivals_json(report.rivals);
@@ -216,14 +241,15 @@ Result<Report> report_from_json(std::string_view text, std::string_view name) {
   if (!json.is_object()) return corrupt("is no JSON object");
   Report report;
   try {
-    if (json.value("schema", "") != kSchema)
-      return corrupt(
-          fmt::format("schema is `{}`; it must be `{}`", json.value("schema", ""), kSchema));
+    const std::string schema = json.value("schema", "");
+    if (schema != kSchema && schema != kOldSchema)
+      return corrupt(fmt::format("schema is `{}`; it must be `{}`", schema, kSchema));
     if (!json.contains("figures")) return corrupt("has no `figures`");
     read(json, "command", report.command);
     read(json, "started", report.started);
     read(json, "version", report.version);
     read(json, "engine", report.engine);
+    read(json, "turns", report.turns);
     const auto& hashes = json.at("input_hash");
     read(hashes, "video", report.hashes.video);
     read(hashes, "model", report.hashes.model);

@@ -54,19 +54,18 @@ nlohmann::json ask(const std::vector<std::string>& command) {
   return answer;
 }
 
-Rival measure(const Kind& kind, const BenchConfig& config, double our_fps) {
-  Rival rival;
+void measure(const Kind& kind, const BenchConfig& config, double our_fps, Rival& rival) {
   rival.name = kind.name;
   rival.what = kind.what;
   const fs::path program = launch::executable_directory() / "fovea-bench-rivals";
   const std::string video = option_path(config.video);
   if (!fs::exists(program)) {
     rival.missing = "fovea-bench-rivals is not here; it lies in the build folder's bin/";
-    return rival;
+    return;
   }
   if (video.empty()) {
     rival.missing = "needs a video file";
-    return rival;
+    return;
   }
   const nlohmann::json answer =
       ask({program, kind.argument, "--video", video, "--model", config.model, "--cameras",
@@ -75,24 +74,26 @@ Rival measure(const Kind& kind, const BenchConfig& config, double our_fps) {
            "--warmup", fmt::format("{}", config.warmup_s), "--duration",
            fmt::format("{}", config.duration_s)});
   rival.missing = answer.value("missing", "");
-  rival.fps = answer.value("fps", 0.0);
-  rival.p50_ms = answer.value("p50_ms", 0.0);
-  rival.p99_ms = answer.value("p99_ms", 0.0);
-  rival.cpu_percent = answer.value("cpu_percent", 0.0);
-  rival.ratio = rival.fps > 0 ? our_fps / rival.fps : 0;
-  return rival;
+  if (!rival.missing.empty()) return;
+  rival.fps.push_back(answer.value("fps", 0.0));
+  rival.p50_ms.push_back(answer.value("p50_ms", 0.0));
+  rival.p99_ms.push_back(answer.value("p99_ms", 0.0));
+  rival.cpu_percent.push_back(answer.value("cpu_percent", 0.0));
+  rival.ratio.push_back(rival.fps.back() > 0 ? our_fps / rival.fps.back() : 0);
 }
 
 }  // namespace
 
-std::vector<Rival> measure_rivals(const BenchConfig& config, double our_fps) {
-  std::vector<Rival> rivals;
-  for (const Kind& kind : kKinds) {
-    if (Executor::stop_signalled()) break;
-    fmt::print(stderr, "fovea bench: rival: {}\n", kind.name);
-    rivals.push_back(measure(kind, config, our_fps));
+void measure_rivals(const BenchConfig& config, double our_fps, std::vector<Rival>& rivals) {
+  rivals.resize(kKinds.size());
+  for (std::size_t i = 0; i < kKinds.size(); ++i) {
+    if (Executor::stop_signalled()) {
+      rivals[i].missing = "interrupted";
+    } else if (rivals[i].missing.empty()) {  // what is missing once is missing
+      fmt::print(stderr, "fovea bench: rival: {}\n", kKinds[i].name);
+      measure(kKinds[i], config, our_fps, rivals[i]);
+    }
   }
-  return rivals;
 }
 
 }  // namespace fovea::bench

@@ -10,8 +10,8 @@
 
 namespace fovea::bench {
 
-// `our_fps`: what the pipeline sustains. A rival that cannot be measured says why; that is no
-// error.
-std::vector<Rival> measure_rivals(const BenchConfig& config, double our_fps);
+// One more run of each. `our_fps`: what the pipeline sustains. A rival that cannot be measured says
+// why; that is no error.
+void measure_rivals(const BenchConfig& config, double our_fps, std::vector<Rival>& rivals);
 
 }  // namespace fovea::bench

@@ -13,6 +13,7 @@ constexpr int kShuffles = 20000;
 constexpr std::size_t kResamples = 4000;
 // Up to here every division of the runs is tried: 6 + 6 has 924.
 constexpr std::size_t kExactRuns = 12;
+constexpr std::size_t kExactPairs = 14;
 
 // Regularised incomplete beta function I_x(a, b), by its continued fraction (Lentz's method).
 double incomplete_beta(double a, double b, double x) {
@@ -50,6 +51,23 @@ double student_t_probability(double t, double degrees_of_freedom) {
 
 double sum(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+// Wilcoxon's: the rank of the size of each relative difference among all, with its sign.
+std::vector<double> signed_ranks(std::span<const double> a, std::span<const double> b) {
+  std::vector<double> differences;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    differences.push_back(a[i] == b[i] ? 0 : (b[i] - a[i]) / (std::abs(a[i]) + std::abs(b[i])));
+  std::vector<double> ranks;
+  for (const double difference : differences) {
+    double rank = 0.5;
+    for (const double other : differences) {
+      if (std::abs(other) < std::abs(difference)) rank += 1;
+      if (std::abs(other) == std::abs(difference)) rank += 0.5;  // equal ones share their ranks
+    }
+    ranks.push_back(difference > 0 ? rank : difference < 0 ? -rank : 0);
+  }
+  return ranks;
 }
 
 }  // namespace
@@ -134,6 +152,29 @@ double permutation_p_value(std::span<const double> a, std::span<const double> b)
   return static_cast<double>(extreme + 1) / (kShuffles + 1);
 }
 
+double paired_p_value(std::span<const double> a, std::span<const double> b) {
+  const std::vector<double> ranks = signed_ranks(a, b);
+  if (ranks.empty()) return 1;
+  const double seen = std::abs(sum(ranks)) * (1 - 1e-9);
+  std::size_t extreme = 0;
+  if (ranks.size() <= kExactPairs) {
+    for (std::uint32_t swapped = 0; swapped < (1u << ranks.size()); ++swapped) {
+      double total = 0;
+      for (std::size_t i = 0; i < ranks.size(); ++i)
+        total += (swapped >> i & 1u) != 0 ? -ranks[i] : ranks[i];
+      extreme += std::abs(total) >= seen;
+    }
+    return static_cast<double>(extreme) / static_cast<double>(1u << ranks.size());
+  }
+  std::mt19937_64 random(1);
+  for (int i = 0; i < kShuffles; ++i) {
+    double total = 0;
+    for (const double rank : ranks) total += (random() & 1u) != 0 ? -rank : rank;
+    extreme += std::abs(total) >= seen;
+  }
+  return static_cast<double>(extreme + 1) / (kShuffles + 1);
+}
+
 Interval bootstrap_ratio(std::span<const double> a, std::span<const double> b) {
   std::mt19937_64 random(1);
   const auto resampled_mean = [&](std::span<const double> values) {
@@ -151,6 +192,21 @@ Interval bootstrap_ratio(std::span<const double> a, std::span<const double> b) {
   }
   const Sorted sorted(std::move(ratios));
   return {sorted.quantile(0.025), sorted.quantile(0.975)};
+}
+
+PairedRatio paired_ratio(std::span<const double> a, std::span<const double> b) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < a.size(); ++i) ratios.push_back(b[i] / a[i]);
+  std::mt19937_64 random(1);
+  std::uniform_int_distribution<std::size_t> pick(0, ratios.size() - 1);
+  std::vector<double> medians;
+  for (std::size_t i = 0; i < kResamples; ++i) {
+    std::vector<double> drawn;
+    for (std::size_t k = 0; k < ratios.size(); ++k) drawn.push_back(ratios[pick(random)]);
+    medians.push_back(median(std::move(drawn)));
+  }
+  const Sorted sorted(std::move(medians));
+  return {median(std::move(ratios)), {sorted.quantile(0.025), sorted.quantile(0.975)}};
 }
 
 }  // namespace fovea::bench

@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kWidth = 640;
 constexpr double kHeight = 300;
-constexpr double kLeft = 62;
+constexpr double kLeft = 70;
 constexpr double kRight = 18;
 constexpr double kTop = 14;
 constexpr double kBottom = 46;

@@ -16,9 +16,9 @@
 namespace fovea::bench {
 namespace {
 
-double average(const Report& report, std::string_view figure) {
+std::vector<double> runs_of(const Report& report, std::string_view figure) {
   const Figure* found = report.find(figure);
-  return found == nullptr ? 0 : found->mean();
+  return found == nullptr ? std::vector<double>() : found->runs;
 }
 
 // What a tool of ours prints; its own words are the error when it fails.
@@ -68,20 +68,26 @@ Result<double> accuracy(const BenchConfig& config, const std::string& data) {
   return json["map50_95"].get<double>();
 }
 
-Result<SweepPoint> measure(const BenchConfig& config) {
+Result<SweepPoint> measure(const BenchConfig& config, const Host& host, bool search) {
   FOVEA_ASSIGN(const auto runs, run_all(config));
   Report report;
+  report.config = config;
+  report.host = host;
   evaluate(report, runs);
   SweepPoint point;
   point.cameras = config.cameras;
   point.precision = config.precision;
   point.model = config.model.filename();
   point.batch = config.max_batch;
-  point.fps = average(report, "fps");
-  point.p50_ms = average(report, "latency_ms.p50");
-  point.p99_ms = average(report, "latency_ms.p99");
-  point.cpu_ms_per_frame = average(report, "cpu_ms_per_frame");
-  point.loss = average(report, "loss_percent") / 100;
+  point.fps = runs_of(report, "fps");
+  point.p50_ms = runs_of(report, "latency_ms.p50");
+  point.p99_ms = runs_of(report, "latency_ms.p99");
+  point.cpu_ms_per_frame = runs_of(report, "cpu_ms_per_frame");
+  point.loss = mean(runs_of(report, "loss_percent")) / 100;
+  Peak peak;
+  for (std::uint32_t i = 0; search && i < config.runs; ++i)
+    FOVEA_TRY(add_peak(config, estimate_peak(report), peak));
+  point.peak_fps = peak.total_fps;
   return point;
 }
 
@@ -89,12 +95,12 @@ Result<SweepPoint> measure(const BenchConfig& config) {
 
 void mark_front(std::vector<SweepPoint>& points) {
   const auto worth = [](const SweepPoint& point) {
-    return point.map_50_95 ? *point.map_50_95 : -point.p50_ms;
+    return point.map_50_95 ? *point.map_50_95 : -mean(point.p50_ms);
   };
   for (SweepPoint& point : points) {
     point.on_front = std::none_of(points.begin(), points.end(), [&](const SweepPoint& other) {
-      const bool no_worse = other.fps >= point.fps && worth(other) >= worth(point);
-      return no_worse && (other.fps > point.fps || worth(other) > worth(point));
+      const bool no_worse = other.speed() >= point.speed() && worth(other) >= worth(point);
+      return no_worse && (other.speed() > point.speed() || worth(other) > worth(point));
     });
   }
 }
@@ -125,7 +131,7 @@ Result<> run_sweep(SweepOptions& options) {
   for (const BenchConfig& config : settings) {
     fmt::print(stderr, "fovea bench: {} cameras, {}, {}, batch {}\n", config.cameras,
                config.precision, config.model.filename().string(), config.max_batch);
-    FOVEA_ASSIGN(SweepPoint point, measure(config));
+    FOVEA_ASSIGN(SweepPoint point, measure(config, report.host, options.peak));
     if (!options.data.empty()) {
       const std::pair key(config.model.string(), config.precision);
       if (!accuracies.contains(key)) {
@@ -135,7 +141,8 @@ Result<> run_sweep(SweepOptions& options) {
     }
     report.sweep.push_back(std::move(point));
   }
-  mark_front(report.sweep);
+  // At a rate that everything keeps up with, all are equally fast.
+  if (options.peak || common.config.rate == kMaxRate) mark_front(report.sweep);
   return deliver(report, common);
 }
 

@@ -17,12 +17,14 @@ struct SweepOptions {
   std::vector<std::string> precisions{"fp32"};
   std::vector<std::string> models;
   std::vector<std::uint32_t> batches{0};
-  std::string data;  // labelled pictures for mAP; empty = none
+  std::string data;   // labelled pictures for mAP; empty = none
+  bool peak = false;  // search each setting's peak, too
 };
 
 Result<> run_sweep(SweepOptions& options);
 
-// Marks the points that no other beats in both speed and accuracy (latency where there is none).
+// Marks the points that no other beats in both speed, which is the peak where it was searched for,
+// and accuracy (latency where there is none). REQUIRES: runs at full speed, or peaks.
 void mark_front(std::vector<SweepPoint>& points);
 
 }  // namespace fovea::bench

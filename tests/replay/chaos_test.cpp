@@ -48,7 +48,8 @@ TEST(Outage, WhatDoesNotComeAgainHasNotRecovered) {
 
 TEST(Chaos, UnknownFaultsAreRefusedWithTheKnownOnes) {
   EXPECT_EQ(fault_from_name("stall").value(), FaultKind::kStall);
-  EXPECT_THAT(fault_from_name("flood").error().message, HasSubstr("kill, stall, unplug, cache"));
+  EXPECT_THAT(fault_from_name("flood").error().message,
+              HasSubstr("kill, stall, unplug, cache, shm"));
 }
 
 TEST(Chaos, AFaultWhoseTargetIsAbsentSaysSo) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "bench/replay/self_check.hpp"
 #include "tests/replay/made_report.hpp"
 
 namespace fovea::bench {
@@ -94,6 +95,83 @@ TEST(Compare, SaysWhenItIsNotTheSameMeasurement) {
   EXPECT_EQ(result->differences.size(), 2u);
   EXPECT_THAT(to_table(*result), HasSubstr("not the same measurement: CPU"));
   EXPECT_THAT(to_json(*result), HasSubstr("\"verdict\": \"same\""));
+}
+
+// Runs in turns on a machine whose speed drifts by `drift` from run to run, far beyond 5 %.
+std::pair<Report, Report> in_turns(int runs, double slowdown, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<double> drift(1, 1.5), factor(1, 1.02);
+  std::pair<std::vector<RunResult>, std::vector<RunResult>> all;
+  for (int i = 0; i < runs; ++i) {
+    const double piece_ms = 2 * drift(random);
+    all.first.push_back(made_run(2, 20, 3, piece_ms * factor(random), 0.3, random()));
+    all.second.push_back(made_run(2, 20, 3, piece_ms * factor(random) * slowdown, 0.3, random()));
+  }
+  std::pair<Report, Report> reports{made_report(all.first), made_report(all.second)};
+  reports.first.turns = reports.second.turns = "today";
+  return reports;
+}
+
+TEST(Compare, RunsInTurnsFindFivePercentOnADriftingMachine) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    auto [before, after] = in_turns(8, 1.05, seed);
+    const auto result = compare(before, after, {});
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_TRUE(result->paired);
+    EXPECT_EQ(figure(*result, "latency_ms.p50").verdict, Verdict::kWorse) << to_table(*result);
+    after.turns = "yesterday";  // without the pairs nobody could tell
+    EXPECT_FALSE(compare(before, after, {})->any_worse());
+  }
+}
+
+TEST(Compare, RunsInTurnsRaiseNoFalseAlarmOnADriftingMachine) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const auto [before, after] = in_turns(8, 1, 100 + seed);
+    const auto result = compare(before, after, {});
+    ASSERT_TRUE(result);
+    EXPECT_FALSE(result->any_worse()) << to_table(*result);
+  }
+}
+
+std::vector<std::vector<RunResult>> check_columns(int reruns, double slowdown, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<double> drift(1, 1.5), factor(1, 1.02);
+  std::vector<std::vector<RunResult>> columns(static_cast<std::size_t>(reruns) + 3);
+  for (int round = 0; round < 8; ++round) {
+    double piece_ms = 2 * drift(random);
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const bool is_end = i == 0 || i + 1 == columns.size();
+      columns[i].push_back(
+          made_run(1, 20, 2, piece_ms * factor(random) * (is_end ? slowdown : 1), 0.3, random()));
+    }
+  }
+  return columns;
+}
+
+TEST(Check, CountsWhatIsFoundAndFalseAlarms) {
+  const Report about = measured(1, 1, 0, 1);
+  const auto good = judge_columns(check_columns(5, 1.05, 1), about);
+  ASSERT_TRUE(good) << good.error().message;
+  EXPECT_EQ(good->reruns.size(), 5u);
+  EXPECT_EQ(good->false_alarms(), 0u);
+  EXPECT_EQ(good->found(), 2u);
+  EXPECT_THAT(to_table(*good), HasSubstr("false alarms: 0 of 5; planted slowdown found: 2 of 2"));
+
+  // Nothing was planted, and one of the same programs is slower: two comparisons see it.
+  auto columns = check_columns(5, 1, 2);
+  columns[3] = check_columns(5, 1.3, 2)[0];
+  const auto bad = judge_columns(columns, about);
+  ASSERT_TRUE(bad);
+  EXPECT_EQ(bad->false_alarms(), 2u) << to_table(*bad);
+  EXPECT_EQ(bad->found(), 0u);
+}
+
+TEST(Compare, TooFewPairsAreRefusedWithTheNumberThatIsNeeded) {
+  const auto [before, after] = in_turns(7, 2, 1);
+  const auto result = compare(before, after, {});
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("--runs 8"));
+  EXPECT_EQ(pairs_needed(), 8u);
 }
 
 TEST(Compare, AllFiguresNeedMoreRuns) {

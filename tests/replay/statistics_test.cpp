@@ -81,5 +81,44 @@ TEST(BootstrapRatio, LiesAroundTheTruth) {
   EXPECT_LT(ratio.high, 1.07);
 }
 
+TEST(PairedTest, SeesThroughWhatMovesBothOfAPair) {
+  const std::vector<double> a{10, 20, 30, 40, 50, 60, 70, 80};
+  std::vector<double> b;
+  for (const double value : a) b.push_back(value * 1.05);
+  EXPECT_DOUBLE_EQ(paired_p_value(a, b), 2.0 / 256);
+  EXPECT_GT(permutation_p_value(a, b), 0.5);
+  const PairedRatio ratio = paired_ratio(a, b);
+  EXPECT_NEAR(ratio.median, 1.05, 1e-9);
+  EXPECT_NEAR(ratio.interval.low, 1.05, 1e-9);
+  EXPECT_NEAR(ratio.interval.high, 1.05, 1e-9);
+  EXPECT_DOUBLE_EQ(paired_p_value(a, a), 1);
+  EXPECT_DOUBLE_EQ(paired_p_value({}, {}), 1);
+}
+
+TEST(PairedTest, OneDisturbedPairHidesNothing) {
+  const std::vector<double> a{10, 10, 10, 10, 30, 10, 10, 10, 10, 10, 10, 10};
+  const std::vector<double> b(a.size(), 10.5);
+  EXPECT_LT(paired_p_value(a, b), 0.05);
+  EXPECT_GT(permutation_p_value(a, b), 0.3);
+  EXPECT_NEAR(paired_ratio(a, b).median, 1.05, 1e-9);
+  EXPECT_GT(paired_ratio(a, b).interval.low, 1);
+}
+
+TEST(PairedTest, RanksAreWilcoxons) {
+  // Differences 1, 2, -3 of 100: ranks 1, 2, -3 sum to 0, and every dealing is at least as extreme.
+  EXPECT_DOUBLE_EQ(
+      paired_p_value(std::vector<double>{100, 100, 100}, std::vector<double>{101, 102, 97}), 1);
+  // 1 + 2 + 3 = 6 is reached by two of eight.
+  EXPECT_DOUBLE_EQ(
+      paired_p_value(std::vector<double>{100, 100, 100}, std::vector<double>{101, 102, 103}), 0.25);
+}
+
+TEST(PairedTest, ManyPairsAreSampled) {
+  std::vector<double> a(20, 1), b(20, 2);
+  EXPECT_LT(paired_p_value(a, b), 1e-3);
+  for (std::size_t i = 0; i < b.size(); i += 2) b[i] = 0.5;
+  EXPECT_GT(paired_p_value(a, b), 0.5);
+}
+
 }  // namespace
 }  // namespace fovea::bench

@@ -1,0 +1,65 @@
+#include "bench/replay/ballast.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+
+namespace fovea::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMostToFill = std::uint64_t{1} << 30;
+constexpr std::uint64_t kLeft = 64 * 1024;
+
+std::uint64_t free_bytes(const fs::path& folder) {
+  struct statvfs space {};
+  if (statvfs(folder.c_str(), &space) != 0) return 0;
+  return std::uint64_t{space.f_bavail} * space.f_frsize;
+}
+
+}  // namespace
+
+Result<> check_may_fill(const fs::path& folder) {
+  const auto refuse = [&](const std::string& why) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("--chaos shm fills {0}, but {1}; give the bench one of its own: unshare -Urm "
+                    "sh -c 'mount -t tmpfs -o size=256m tmpfs {0} && fovea bench ...'",
+                    folder.string(), why));
+  };
+  if (const std::uint64_t free = free_bytes(folder); free > kMostToFill)
+    return refuse(
+        fmt::format("it has {:.1f} GiB free, which is the machine's memory; it must be 1 "
+                    "GiB or less",
+                    static_cast<double>(free) / (std::uint64_t{1} << 30)));
+  std::error_code error;
+  const fs::directory_iterator files(folder, error);
+  if (error) return fail(ErrorCode::kNotFound, folder.string() + ": " + error.message());
+  if (files != fs::directory_iterator())
+    return refuse(fmt::format("others keep files in it ({})", files->path().filename().string()));
+  return {};
+}
+
+Result<std::uint64_t> Ballast::fill(const fs::path& folder) {
+  if (!file_) {
+    file_ = FileHandle(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    if (!file_) return fail_errno(ErrorCode::kInternal, "a file in " + folder.string());
+    bytes_ = 0;
+  }
+  const std::uint64_t free = free_bytes(folder);
+  if (free <= kLeft) return bytes_;
+  // Others take and give meanwhile; what fails now is tried again.
+  if (posix_fallocate(file_.get(), static_cast<off_t>(bytes_), static_cast<off_t>(free - kLeft)) ==
+      0)
+    bytes_ += free - kLeft;
+  return bytes_;
+}
+
+void Ballast::release() { file_ = FileHandle(); }
+
+}  // namespace fovea::bench
