@@ -313,6 +313,26 @@ TEST(YoloLowering, AnExportOfYolov8nHasNothingLeftButItsConvolutionsAndWhatMoves
                          testing::Pair(OpType::kMaxPool, 3), testing::Pair(OpType::kResize, 2)));
 }
 
+// YOLO-World's comparison of a map with vectors, through our kernels.
+TEST(YoloZoo, EinsumRunsOnTheKernels) {
+  test::OnnxWriter w;
+  const auto conv = [&](const std::string& name, const std::string& x, const Dims& dims) {
+    const test::Tensor weights = test::noise(dims, 5, 0.3F);
+    w.floats(name + ".weight", dims,
+             {weights.data<float>(), weights.data<float>() + weights.size()});
+    w.node("Conv", {x, name + ".weight"}, {name}, {}, name);
+  };
+  w.input("images", {1, 3, 16, 24});
+  conv("map", "images", {24, 3, 1, 1});
+  conv("vectors", "images", {4, 3, 1, 1});
+  w.ints("shape", {1, -1, 24}).node("Reshape", {"vectors", "shape"}, {"rows"}, {}, "rows");
+  w.node("Einsum", {"map", "rows"}, {"y"}, {{"equation", std::string("bchw,bkc->bkhw")}}, "e");
+  w.output("y");
+  const auto engine = build_and_compare(save(w, "zoo_einsum"));
+  ASSERT_TRUE(engine);
+  expect_no_slow_steps(*engine);
+}
+
 // Operators that the fast path does not know run on the reference, in the middle of a network, and
 // the report says so.
 TEST(YoloZoo, ExoticOperatorsRunOnTheReference) {

@@ -100,10 +100,7 @@ const std::vector<OperatorRule>& operator_table() {
        2,
        3,
        1,
-       {{"axis", kInt},
-        {"block_size", kInt, {"0"}},
-        {"output_dtype", kInt},
-        {"saturate", kInt}}},
+       {{"axis", kInt}, {"block_size", kInt, {"0"}}, {"output_dtype", kInt}, {"saturate", kInt}}},
       {OpType::kRange, 3, 3, 1},
       {OpType::kReduceMean,
        1,
@@ -182,6 +179,9 @@ const OperatorRule* find_operator(std::string_view onnx_name) {
     static const OperatorRule kDropout = {
         OpType::kIdentity, 1, 2, 1, {{"ratio", kFloat}, {"seed", kInt}}};
     by_name["Dropout"] = &kDropout;
+    // Where it is one, which parse_einsum() says.
+    static const OperatorRule kEinsum = {OpType::kMatMul, 2, 2, 1, {{"equation", kString}}};
+    by_name["Einsum"] = &kEinsum;
     return by_name;
   }();
   const auto found = kByName.find(onnx_name);

@@ -27,7 +27,8 @@ struct OperatorRule {
   std::vector<AttributeRule> attributes = {};
 };
 
-// nullptr for an operator that is not supported. Its name in ONNX is to_string(rule->op).
+// nullptr for an operator that is not supported. Its name in ONNX is to_string(rule->op), but for
+// Dropout and Einsum, which become others.
 const OperatorRule* find_operator(std::string_view onnx_name);
 
 // Turns a layer as an opset `opset` file has it into the form of network.hpp: attributes that

@@ -14,6 +14,7 @@
 #include <fmt/ranges.h>
 #include <onnx/onnx_pb.h>
 
+#include "nodes/detector/engine/onnx_einsum.hpp"
 #include "nodes/detector/engine/onnx_elements.hpp"
 #include "nodes/detector/engine/onnx_external.hpp"
 #include "nodes/detector/engine/onnx_operators.hpp"
@@ -176,7 +177,16 @@ class Parser {
     for (const auto& attribute : node.attribute()) {
       if (auto reason = refusal(*rule, attribute)) return reason;
     }
+    if (node.op_type() == "Einsum") {
+      if (const auto einsum = parse_einsum(equation_of(node)); !einsum) {
+        return einsum.error().message;
+      }
+    }
     return std::nullopt;
+  }
+
+  static std::string equation_of(const onnx::NodeProto& node) {
+    return node.attribute_size() > 0 ? node.attribute(0).s() : "";
   }
 
   static std::optional<std::string> refusal(const OperatorRule& rule,
@@ -445,6 +455,11 @@ class Parser {
       }
       layer.inputs.push_back(network_.add_constant(
           layer.name + ".value", std::make_shared<const Constant>(std::move(fill_value))));
+    }
+    if (node.op_type() == "Einsum") {
+      if (layer.inputs.size() != 2) return corrupt(who + " must have two operands");
+      append_einsum(*parse_einsum(equation_of(node)), layer, network_);
+      return {};
     }
     modernise(layer, network_.opset, network_);
     network_.layers.push_back(std::move(layer));
