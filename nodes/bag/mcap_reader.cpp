@@ -24,6 +24,8 @@ namespace {
 // A chunk that says it is larger unpacked is taken for damage, not for a reason to allocate.
 constexpr std::uint64_t kMaxChunkBytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxSummaryBytes = std::uint64_t{1} << 30;
+// What zstd packs best, a block of 128 KiB of one byte, takes 4 bytes.
+constexpr std::uint64_t kMostPacked = 32768;
 
 struct Entry {
   std::int64_t log_time = 0;
@@ -116,10 +118,11 @@ class FileReader final : public Reader {
       message.sequence = content.get<std::uint32_t>();
       message.log_time = content.get<std::int64_t>();
       message.publish_time = content.get<std::int64_t>();
-      if (record->opcode != Opcode::kMessage || !content.ok() || !same_channel) {
+      if (record->opcode != Opcode::kMessage || !content.ok() || !same_channel ||
+          message.log_time != entry.log_time) {
         return fail(ErrorCode::kCorrupt,
                     fmt::format("{}: the index points at {} of the chunk at {}, where no message "
-                                "of its channel is",
+                                "of its channel and time is",
                                 path_, entry.offset, entry.chunk));
       }
       message.data = content.rest();
@@ -260,7 +263,7 @@ class FileReader final : public Reader {
     const auto compressed = in.get<std::uint64_t>();
     const auto uncompressed = in.get<std::uint64_t>();
     if (!in.ok() || offset == 0 || length > summary_.file_bytes ||
-        offset > summary_.file_bytes - length) {
+        offset > summary_.file_bytes - length || !indexed_chunks_.insert(offset).second) {
       return false;
     }
     ++summary_.chunks;
@@ -271,6 +274,9 @@ class FileReader final : public Reader {
     if (index_length > kMaxSummaryBytes || !read_at(offset + length, index_length, indexes)) {
       return false;
     }
+    // Chunks that share an index could make us remember any number of messages.
+    index_bytes_ += index_length;
+    if (index_bytes_ > summary_.file_bytes) return false;
     RecordReader records(indexes);
     for (Record record; next_record(records, record);) {
       if (record.opcode != Opcode::kMessageIndex) continue;
@@ -396,7 +402,9 @@ class FileReader final : public Reader {
     const auto crc = in.get<std::uint32_t>();
     const std::string compression = in.get_string();
     const auto records = in.take(in.get<std::uint64_t>());
-    if (!in.ok() || size > kMaxChunkBytes) return damaged(at, fmt::format("its size is {}", size));
+    if (!in.ok() || size > kMaxChunkBytes || size / kMostPacked > records.size()) {
+      return damaged(at, fmt::format("its size is {}", size));
+    }
     if (compression == kZstdCompression) {
       const auto announced = ZSTD_getFrameContentSize(records.data(), records.size());
       if (announced != ZSTD_CONTENTSIZE_UNKNOWN && announced != size) {
@@ -459,6 +467,8 @@ class FileReader final : public Reader {
   std::size_t next_ = 0;
   std::unordered_map<std::uint16_t, const Channel*> wanted_;
   std::unordered_set<std::uint64_t> bad_chunks_;
+  std::unordered_set<std::uint64_t> indexed_chunks_;
+  std::uint64_t index_bytes_ = 0;  // of all message indexes
   std::vector<std::byte> packed_, unpacked_;
   std::uint64_t unpacked_at_ = 0;
 };

@@ -1,6 +1,8 @@
 // Writing and reading recordings, whole, cut, damaged and hostile.
 #include "nodes/bag/mcap.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -8,6 +10,8 @@
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "nodes/bag/mcap_records.hpp"
 
 namespace fovea::mcap {
 namespace {
@@ -74,6 +78,20 @@ class Mcap : public ::testing::Test {
   void write_bytes(std::span<const char> bytes) {
     std::ofstream(path_, std::ios::binary | std::ios::trunc)
         .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+
+  // Where the contents of all records of this kind start.
+  static std::vector<std::ptrdiff_t> contents_of(const std::vector<char>& file, Opcode opcode) {
+    std::vector<std::ptrdiff_t> found;
+    for (std::size_t at = kMagic.size(); at + kRecordHeaderBytes < file.size();) {
+      std::uint64_t length = 0;
+      std::memcpy(&length, file.data() + at + 1, sizeof length);
+      const bool wanted = static_cast<Opcode>(file[at]) == opcode;
+      at += kRecordHeaderBytes;
+      if (wanted) found.push_back(static_cast<std::ptrdiff_t>(at));
+      at += static_cast<std::size_t>(length);
+    }
+    return found;
   }
 
   static std::vector<int> counting(int count) {
@@ -176,6 +194,45 @@ TEST_F(Mcap, ADamagedChunkCostsOnlyItself) {
   EXPECT_LT(got.size(), 50u);
   EXPECT_GE(got.size(), 40u);
   EXPECT_THAT(errors_, ::testing::ElementsAre(HasSubstr("damaged")));
+}
+
+// What fuzzing asked for: files that lie about sizes, chunks and times.
+TEST_F(Mcap, AChunkCannotClaimMoreThanItsBytesCanHold) {
+  record(50, Compression::kNone);
+  std::vector<char> file = bytes();
+  const std::uint64_t claimed = 1 << 29;
+  std::memcpy(file.data() + contents_of(file, Opcode::kChunk)[1] + 16, &claimed, sizeof claimed);
+  write_bytes(file);
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_GE(read(**reader).size(), 40u);
+  EXPECT_THAT(errors_, ::testing::ElementsAre(HasSubstr("its size is 536870912")));
+}
+
+TEST_F(Mcap, AnIndexThatNamesAChunkTwiceIsNotUsed) {
+  record(50, Compression::kNone);
+  std::vector<char> file = bytes();
+  const auto chunks = contents_of(file, Opcode::kChunkIndex);
+  ASSERT_GT(chunks.size(), 2u);
+  std::copy_n(file.begin() + chunks[0], chunks[1] - chunks[0] - 9, file.begin() + chunks[1]);
+  std::memset(file.data() + contents_of(file, Opcode::kFooter)[0] + 16, 0, 4);  // no checksum
+  write_bytes(file);
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_FALSE((*reader)->summary().has_index);
+  EXPECT_EQ(read(**reader), counting(50));
+}
+
+TEST_F(Mcap, AMessageWithAnotherTimeThanItsIndexSaysIsRefused) {
+  record(50, Compression::kZstd);
+  std::vector<char> file = bytes();
+  const std::int64_t late = time_of(40) + 1;
+  std::memcpy(file.data() + contents_of(file, Opcode::kMessageIndex)[0] + 6, &late, sizeof late);
+  write_bytes(file);
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_EQ(read(**reader).size(), 49u);
+  EXPECT_THAT(errors_, ::testing::ElementsAre(HasSubstr("no message of its channel and time")));
 }
 
 TEST_F(Mcap, AnyFlippedByteIsSafe) {

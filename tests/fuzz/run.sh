@@ -14,7 +14,7 @@ while getopts t:b: option; do
   esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || set -- onnx plan calibration metadata message launch parameters
+[ $# -gt 0 ] || set -- onnx plan calibration metadata message launch parameters mcap cdr
 
 work=$build/fuzz
 programs=$build/bin

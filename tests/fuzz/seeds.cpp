@@ -2,7 +2,13 @@
 // be refused at its door.
 #include <array>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
+#include <stdlib.h>
+
+#include "msgs/cdr.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
 #include "msgs/model_info.hpp"
@@ -10,6 +16,8 @@
 #include "msgs/registry.hpp"
 #include "msgs/tensor.hpp"
 #include "msgs/wire.hpp"
+#include "nodes/bag/image_record.hpp"
+#include "nodes/bag/mcap.hpp"
 #include "nodes/detector/engine/calibration_table.hpp"
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
@@ -22,6 +30,7 @@ namespace fovea::fuzz {
 namespace {
 
 using engine::test::OnnxWriter;
+using Bytes = std::span<const std::byte>;
 using List = std::vector<std::int64_t>;
 
 std::string as_string(std::span<const std::byte> bytes) {
@@ -104,9 +113,13 @@ std::string message(const M& message) {
   return static_cast<char>(type) + as_string(std::span(bytes).subspan(msgs::kHashBytes));
 }
 
-std::vector<std::string> messages() {
+msgs::Detection2DArray one_detection() {
   msgs::Detection2DArray detections;
   detections.detections.push_back({});
+  return detections;
+}
+
+std::vector<std::string> messages() {
   msgs::ModelInfo model;
   model.reg_max = 16;
   model.network_width = 64;
@@ -128,8 +141,82 @@ std::vector<std::string> messages() {
   cls.bytes = 16;
   heads.tensors.push_back(box);
   heads.tensors.push_back(cls);
-  return {message(msgs::Image{}), message(msgs::Tensor{}), message(heads),
-          message(model),         message(detections),     message(msgs::NodeStatus{})};
+  return {message(msgs::Image{}), message(msgs::Tensor{}),  message(heads),
+          message(model),         message(one_detection()), message(msgs::NodeStatus{})};
+}
+
+template <class M>
+std::string recorded(const M& message, Bytes payload = {}) {
+  std::vector<std::byte> bytes;
+  msgs::to_cdr(message, payload, bytes);
+  return as_string(bytes);
+}
+
+std::string recorded_picture(bool compressed) {
+  constexpr std::array<std::byte, 12> kPixels{};
+  std::vector<std::byte> bytes;
+  bag::to_cdr({.stamp_realtime = 1'700'000'000'000'000'001,
+               .frame_id = "cam0",
+               .compressed = compressed,
+               .height = 2,
+               .width = 2,
+               .step = 6,
+               .data = kPixels},
+              bytes);
+  return as_string(bytes);
+}
+
+// One of each kind, in the order of run_cdr().
+std::vector<std::string> recorded_messages() {
+  constexpr std::array<std::byte, 5> kPayload{};
+  msgs::TensorArray heads;
+  heads.tensors.push_back({});
+  std::vector<std::string> seeds = {
+      recorded(msgs::Image{}, kPayload), recorded(msgs::Tensor{}, kPayload),
+      recorded(heads, kPayload),         recorded(msgs::ModelInfo{}),
+      recorded(msgs::NodeStatus{}),      recorded(one_detection()),
+      recorded_picture(false),           recorded_picture(true)};
+  for (std::size_t kind = 0; kind < seeds.size(); ++kind) {
+    seeds[kind].insert(seeds[kind].begin(), static_cast<char>(kind));
+  }
+  return seeds;
+}
+
+// Two topics in small chunks.
+std::string recording(mcap::Compression compression) {
+  std::string folder = (std::filesystem::temp_directory_path() / "fovea_seed_XXXXXX").string();
+  require(mkdtemp(folder.data()) != nullptr, "no temporary folder");
+  const std::string path = folder + "/seed.mcap";
+  const auto writer = mcap::Writer::create(path, {.compression = compression, .chunk_bytes = 400});
+  require(writer.has_value(), "no recording can be written");
+  const auto image = (*writer)->add_schema(bag::kImageSchemaName, "ros2msg", "");
+  const auto detections =
+      (*writer)->add_schema(msgs::ros2_name<msgs::Detection2DArray>(), "ros2msg", "");
+  const std::array channels = {
+      (*writer)->add_channel("cam0/image", image, "cdr"),
+      (*writer)->add_channel("cam0/detections", detections, "cdr", {{"kind", "seed"}})};
+  const std::array contents = {recorded_picture(false), recorded(one_detection())};
+  for (std::uint32_t i = 0; i < 6; ++i) {
+    const std::string& content = contents[i % 2];
+    const bool written =
+        (*writer)
+            ->write(channels[i % 2], i, 1000 + i, 990 + i, std::as_bytes(std::span(content)))
+            .has_value();
+    require(written, "no message can be written");
+  }
+  const bool closed = (*writer)->write_metadata("fovea", {{"dropped", "0"}}).has_value() &&
+                      (*writer)->close().has_value();
+  require(closed, "a recording cannot be closed");
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  std::filesystem::remove_all(folder);
+  return bytes;
+}
+
+// Closed ones, and one as a killed recorder leaves it.
+std::vector<std::string> recordings() {
+  const std::string plain = recording(mcap::Compression::kNone);
+  return {plain, recording(mcap::Compression::kZstd), plain.substr(0, plain.size() / 2)};
 }
 
 }  // namespace
@@ -157,6 +244,8 @@ std::vector<std::string> make_seeds(std::string_view target) {
     return {to_json(table)};
   }
   if (target == "message") return messages();
+  if (target == "mcap") return recordings();
+  if (target == "cdr") return recorded_messages();
   return {};
 }
 

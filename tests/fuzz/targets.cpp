@@ -28,7 +28,9 @@ constexpr std::array kTargets = {Target{"onnx", run_onnx},
                                  Target{"metadata", run_metadata},
                                  Target{"message", run_message},
                                  Target{"launch", run_launch},
-                                 Target{"parameters", run_parameters}};
+                                 Target{"parameters", run_parameters},
+                                 Target{"mcap", run_mcap},
+                                 Target{"cdr", run_cdr}};
 
 std::string_view as_text(std::span<const std::byte> input) {
   return {reinterpret_cast<const char*>(input.data()), input.size()};

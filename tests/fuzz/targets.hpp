@@ -29,6 +29,8 @@ bool run_metadata(std::span<const std::byte> input);     // class names and size
 bool run_message(std::span<const std::byte> input);      // a type's number, then a message's bytes
 bool run_launch(std::span<const std::byte> input);       // a launch file
 bool run_parameters(std::span<const std::byte> input);   // a node's YAML file
+bool run_mcap(std::span<const std::byte> input);         // a recording, with and without checksums
+bool run_cdr(std::span<const std::byte> input);  // a recorded message's kind, then its bytes
 
 // Valid inputs made by the code of today, for formats that change with it.
 std::vector<std::string> make_seeds(std::string_view target);
