@@ -174,10 +174,16 @@ void NodeRunner::autostart() {
   for (const Transition transition : {Transition::kConfigure, Transition::kActivate}) {
     if (is_ending_.load()) return;
     if (const Result<> result = change_state(transition); !result) {
-      request_shutdown(exit_code_of(result.error()));
+      if (!gave_up_to_stop(result.error())) request_shutdown(exit_code_of(result.error()));
       return;
     }
   }
+}
+
+// A hook that was cut short because the node shall stop is no failure.
+bool NodeRunner::gave_up_to_stop(const Error& error) const {
+  const bool stops = is_ending_.load() || Executor::stop_signalled();
+  return stops && error.code == ErrorCode::kUnavailable;
 }
 
 void NodeRunner::shut_down() {
@@ -205,7 +211,9 @@ Result<> NodeRunner::change_state(Transition transition) {
   if (transition == Transition::kConfigure && !result) executor_.remove_since(first_of_node_);
   lifecycle_.finish(outcome);
   if (lifecycle_.state() == State::kErrorProcessing) lifecycle_.finish(Outcome::kFailure);
-  if (!result) {
+  if (!result && gave_up_to_stop(result.error())) {
+    log_info("{}: {}", to_string(transition), result.error().message);
+  } else if (!result) {
     log_error("{}: {}", to_string(transition), result.error().message);
     set_status(msgs::DiagnosticLevel::kError, result.error().message);
   }

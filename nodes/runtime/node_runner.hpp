@@ -47,6 +47,7 @@ class NodeRunner {
  private:
   Result<> start();
   void autostart();
+  bool gave_up_to_stop(const Error& error) const;
   void shut_down();
   Result<> change_state(Transition transition);
   Result<> call_hook(Transition transition);

@@ -450,6 +450,26 @@ TEST_F(ServeWhileBuilding, WaitAndAutoServeNothingButTheWantedEngine) {
   EXPECT_FALSE(fs::exists(root() / "called"));
 }
 
+TEST_F(ServeWhileBuilding, StoppedWhileItWaitsForItsEngineItEndsAtOnceAndInOrder) {
+  level_ = "3";  // tunes in process, for a minute
+  const auto tuning = start("wait");
+  ASSERT_TRUE(eventually([&] { return fs::exists(cache() / "timing_cache.json"); }))
+      << tuning->err();
+  tuning->send(SIGTERM);
+  EXPECT_EQ(tuning->wait(), 0) << tuning->err();
+  EXPECT_THAT(tuning->err(), HasSubstr("tuning was stopped; what it measured is kept"));
+  EXPECT_EQ(tuning->err().find("[error]"), std::string::npos) << tuning->err();
+  EXPECT_EQ(plans(), 0U) << "a plan that was not tuned to the end is taken for one that was";
+
+  const fs::path started = root() / "started";
+  use_builder("touch " + started.string() + "\nwhile :; do sleep 0.05; done\n");
+  const auto waiting = start("wait", {"--precision", "int8", "--calibration", root().string()});
+  ASSERT_TRUE(eventually([&] { return fs::exists(started); })) << waiting->err();
+  waiting->send(SIGTERM);
+  EXPECT_EQ(waiting->wait(), 0) << waiting->err();
+  EXPECT_EQ(waiting->err().find("[error]"), std::string::npos) << waiting->err();
+}
+
 // Whatever lies in the cache: the detector comes up and computes what it does with a sound one.
 TEST_F(ServeWhileBuilding, EveryDamagedCacheEndsServingTheSameMaps) {
   const auto maps = [&] {
