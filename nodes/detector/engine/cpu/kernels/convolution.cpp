@@ -208,6 +208,23 @@ std::byte* Finisher::direct(const Arguments& arguments, std::int64_t y, std::int
   return static_cast<std::byte*>(arguments.destinations[0]) + at * 4;
 }
 
+void Finisher::locate(const Arguments& arguments, std::int64_t y, std::int64_t x,
+                      std::int64_t channel, std::int64_t channels, TileJob& job) const {
+  for (std::size_t i = 0; i < destinations_.size(); ++i) {
+    const Destination& to = destinations_[i].spec;
+    const std::int64_t end = to.first_channel + to.channels;
+    if (to.repeat != 1 || channel < to.first_channel || channel >= end) continue;
+    const std::int64_t bytes = element_bytes(to.surface.type);
+    job.destination =
+        static_cast<std::byte*>(arguments.destinations[i]) +
+        (y * to.surface.row_stride + x * to.surface.pixel_stride + channel - to.first_channel) *
+            bytes;
+    job.destination_stride = to.surface.pixel_stride * bytes;
+    job.destination_bytes = std::min(end - channel, channels) * bytes;
+    return;
+  }
+}
+
 void Finisher::finish(const Arguments& arguments, const std::byte* strip, std::int64_t stride,
                       std::int64_t y, std::int64_t x, std::int64_t pixels, std::int64_t channel,
                       std::int64_t channels) const {

@@ -39,6 +39,9 @@ class Finisher {
   std::byte* direct(const Arguments& arguments, std::int64_t y, std::int64_t x,
                     std::int64_t channel, std::int64_t channels) const;
   std::int64_t direct_stride() const { return destinations_[0].spec.surface.pixel_stride * 4; }
+  // Tells `job` where output pixels (y, x ...) end up, channels [channel, channel + channels).
+  void locate(const Arguments& arguments, std::int64_t y, std::int64_t x, std::int64_t channel,
+              std::int64_t channels, TileJob& job) const;
   // Finishes output pixels (y, x .. x + pixels), channels [channel, channel + channels).
   // Strip pixels are `stride` elements apart.
   void finish(const Arguments& arguments, const std::byte* strip, std::int64_t stride,

@@ -289,7 +289,7 @@ class TiledConvolution final : public Kernel {
       job.kernel_row_stride = spec_.dilation_height * spec_.source.row_stride * view_.element;
     }
     std::byte* direct = finisher_.direct(arguments, y, x, channel, channels);
-    job.far = direct != nullptr;
+    finisher_.locate(arguments, y, x, channel, channels, job);
     job.to = direct == nullptr ? scratch : direct;
     job.to_stride =
         direct == nullptr ? channels * finisher_.strip_element_bytes() : finisher_.direct_stride();
@@ -401,6 +401,7 @@ void run_tiles(const TileSet& tiles, int blocks, std::size_t widest, TileJob& jo
     tiles.functions[blocks][i](job);
     job.source += job.pixels * job.pixel_stride;
     job.to += job.pixels * job.to_stride;
+    if (job.destination != nullptr) job.destination += job.pixels * job.destination_stride;
     pixels -= job.pixels;
   }
 }

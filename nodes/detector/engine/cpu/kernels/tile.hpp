@@ -45,8 +45,12 @@ struct TileJob {
   std::byte* to = nullptr;     // pixels x 16 * blocks of f32, or of s8 where `codes`
   std::int64_t to_stride = 0;  // of f32; codes have no gaps
   bool codes = false;
-  bool far = false;         // `to` is no strip in L1 but the destination itself
-  std::int64_t pixels = 0;  // a multiple of the tile's width
+  // Where the pixels end up, to be fetched while the sums are made, else the stores wait for it;
+  // null if nobody knows.
+  std::byte* destination = nullptr;
+  std::int64_t destination_stride = 0;
+  std::int64_t destination_bytes = 0;  // of a pixel
+  std::int64_t pixels = 0;             // a multiple of the tile's width
 };
 
 using TileFunction = void (*)(const TileJob&);

@@ -42,10 +42,11 @@ __attribute__((noinline)) void tile(const TileJob& job) {
     }
     const std::int64_t pixel_stride = job.pixel_stride;
     const std::byte* weights = job.weights;
-    std::byte* to = job.to + pixel * job.to_stride;
-    if (job.far) {  // fetch the lines while the sums are made, else the stores wait for them
+    if (job.destination != nullptr) {
       for (int p = 0; p < kWidth; ++p) {
-        for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(to + p * job.to_stride + b * 64, 1);
+        std::byte* line = job.destination + (pixel + p) * job.destination_stride;
+        for (std::int64_t at = 0; at < job.destination_bytes; at += 64)
+          __builtin_prefetch(line + at, 1);
       }
     }
     if (Math::kPrefetch && job.kernel_rows == 1 && job.taps == 1) {
@@ -82,6 +83,7 @@ __attribute__((noinline)) void tile(const TileJob& job) {
         }
       }
     }
+    std::byte* to = job.to + pixel * job.to_stride;
     if (Math::kHasCodes && job.codes) {  // pixels without gaps: 16 * kBlocks codes each
       const auto code = [&](int i) {
         return to_integer(Math::result(sums[i % kBlocks][i / kBlocks], job, i % kBlocks));
