@@ -145,7 +145,6 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
     FOVEA_ASSIGN(source.plan, engine::read_plan(load_engine));
   } else {
     FOVEA_ASSIGN(const PlanRequest wanted, request());
-    FOVEA_ASSIGN(source.cached, PlanCache(cache_dir).get_or_build(wanted, progress_printer()));
     if (config.precision == "int8" || config.precision == "best") {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--precision {0} needs calibration: `fovea engine build --onnx {1} "
@@ -153,6 +152,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
                               "--load-engine FILE",
                               config.precision, onnx));
     }
+    FOVEA_ASSIGN(source.cached, PlanCache(cache_dir).get_or_build(wanted, progress_printer()));
     source.plan = source.cached->plan;
     if (!source.cached->warning.empty())
       fmt::print(stderr, "warning: {}\n", source.cached->warning);
