@@ -95,14 +95,17 @@ class Page {
         config.rate == kMaxRate ? "as fast as possible" : fmt::format("{:g} Hz each", config.rate);
     const std::string title =
         report_.sweep.empty() ? fmt::format("{} cameras, {}", config.cameras, rate) : "Sweep";
+    // A sweep's settings are in its table.
+    const std::string what =
+        report_.sweep.empty()
+            ? fmt::format("{} · {} · ", config.model.filename().string(), report_.engine)
+            : "";
     html_ = fmt::format(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
         "content=\"width=device-width\"><title>Fovea bench: {}</title><style>{}</style></head>"
-        "<body><main><h1>{}</h1><p class=\"soft\">{} · {} · {}x{} · {} run{} of {:g} s · {}</p>"
+        "<body><main><h1>{}</h1><p class=\"soft\">{}{}x{} · {} run{} of {:g} s · {}</p>"
         "<p><code>{}</code></p>\n",
-        escape_html(title), kStyle, escape_html(title),
-        escape_html(config.model.filename().string()),
-        escape_html(report_.engine.empty() ? config.precision : report_.engine), config.width,
+        escape_html(title), kStyle, escape_html(title), escape_html(what), config.width,
         config.height, config.runs, config.runs == 1 ? "" : "s", config.duration_s,
         escape_html(report_.started), escape_html(report_.command));
   }

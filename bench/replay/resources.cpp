@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace fovea::bench {
@@ -49,19 +50,6 @@ void add_sensor(std::vector<std::pair<std::string, double>>& sensors, const std:
 
 }  // namespace
 
-std::optional<double> parse_cpu_ticks(std::string_view stat) {
-  // The program's name may hold blanks and brackets; fields are counted from its closing bracket.
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string_view::npos) return std::nullopt;
-  std::istringstream fields{std::string(stat.substr(name_end + 1))};
-  std::string skipped;
-  for (int field = 3; field < 14; ++field) fields >> skipped;
-  double user = 0;
-  double system = 0;
-  if (!(fields >> user >> system)) return std::nullopt;
-  return user + system;
-}
-
 std::uint64_t parse_status_kib(std::string_view status, std::string_view key) {
   const std::string wanted = fmt::format("\n{}:", key);
   const std::size_t begin = status.find(wanted);
@@ -73,11 +61,14 @@ std::uint64_t parse_status_kib(std::string_view status, std::string_view key) {
 }
 
 std::optional<ProcessUsage> process_usage(pid_t pid) {
-  const fs::path folder = fmt::format("/proc/{}", pid);
-  const auto ticks = parse_cpu_ticks(read_text(folder / "stat"));
-  if (!ticks) return std::nullopt;
-  const std::string status = read_text(folder / "status");
-  return ProcessUsage{ticks_to_seconds(*ticks), parse_status_kib(status, "VmRSS") * 1024,
+  // The scheduler's own sum, in ns; /proc/PID/stat has ticks of 10 ms.
+  clockid_t clock{};
+  timespec spent{};
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &spent) != 0)
+    return std::nullopt;
+  const double cpu_s = static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) / 1e9;
+  const std::string status = read_text(fmt::format("/proc/{}/status", pid));
+  return ProcessUsage{cpu_s, parse_status_kib(status, "VmRSS") * 1024,
                       parse_status_kib(status, "RssShmem") * 1024};
 }
 

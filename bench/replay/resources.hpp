@@ -44,8 +44,7 @@ struct Host {
 };
 Host describe_host();
 
-// The fields of /proc/PID/stat and /proc/PID/status that are used; for tests.
-std::optional<double> parse_cpu_ticks(std::string_view stat);
+// A field of /proc/PID/status; for tests.
 std::uint64_t parse_status_kib(std::string_view status, std::string_view key);
 
 }  // namespace fovea::bench
