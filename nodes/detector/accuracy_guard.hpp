@@ -28,7 +28,7 @@ struct Measurement {
   // RMS change of the class logits above -3 on anchors whose best f32 logit is above -2. For
   // networks without such logits: 100 - agreement.
   double dlogit = 0;
-  double seconds = 0;  // of one inference, mean
+  double seconds = 0;  // of one inference, median: a busy moment does not decide
 };
 
 enum class Extent { kRanking, kAll };  // some 50 pictures, or all

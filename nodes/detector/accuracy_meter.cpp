@@ -23,6 +23,13 @@ constexpr float kSureScore = 0.25F;  // f32 detections that a candidate should f
 constexpr float kLeastAnchor = -2;   // best logit of an anchor that counts
 constexpr float kLeastLogit = -3;    // other classes of such an anchor
 
+// REQUIRES: not empty.
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 // COCO's limit per picture is in the postprocessor already.
 std::vector<ScoredBox> pooled(std::vector<ScoredBox> boxes, float least_score) {
   std::erase_if(boxes, [&](const ScoredBox& box) { return box.score < least_score; });
@@ -93,6 +100,7 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
   meter.reader_ = std::move(reader);
   FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(fp32)));
   std::vector<PictureResult> results;
+  std::vector<double> seconds;
   for (const LabelledPicture& labelled : meter.set_.pictures) {
     if (progress) {
       progress("accuracy: f32", static_cast<double>(results.size()) /
@@ -101,13 +109,13 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
     FOVEA_ASSIGN(const Picture picture, meter.reader_(labelled.image));
     auto boxes = pipeline.run(picture);
     if (!boxes) return fail(boxes.error().with_context(labelled.image));
-    meter.fp32_.seconds += pipeline.inference_seconds();
+    seconds.push_back(pipeline.inference_seconds());
     meter.references_.push_back(
         {in_pixels(labelled.boxes, picture.width, picture.height), *boxes, logits_of(pipeline)});
     results.push_back({meter.references_.back().truth, std::move(*boxes)});
   }
   meter.fp32_.agreement = 100;
-  meter.fp32_.seconds /= static_cast<double>(std::max<std::size_t>(results.size(), 1));
+  if (!seconds.empty()) meter.fp32_.seconds = median(std::move(seconds));
   if (meter.set_.labelled) {
     const Accuracy accuracy = evaluate_accuracy(results);
     meter.fp32_.map50 = 100 * accuracy.map50;
@@ -125,6 +133,7 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
   std::vector<PictureResult> against_labels;
   std::vector<PictureResult> of_fp32;
   std::vector<PictureResult> against_fp32;
+  std::vector<double> seconds;
   double squares = 0;
   std::size_t logits = 0;
   Measurement result;
@@ -136,7 +145,7 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
     FOVEA_ASSIGN(const Picture picture, reader_(labelled.image));
     auto boxes = pipeline.run(picture);
     if (!boxes) return fail(boxes.error().with_context(labelled.image));
-    result.seconds += pipeline.inference_seconds() / static_cast<double>(count);
+    seconds.push_back(pipeline.inference_seconds());
     for (const Logit& logit : reference.logits) {
       const double change =
           static_cast<double>(pipeline.output(logit.output)[logit.index]) - logit.value;
@@ -148,6 +157,7 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
     of_fp32.push_back({reference.truth, reference.detections});
     against_labels.push_back({reference.truth, std::move(*boxes)});
   }
+  if (!seconds.empty()) result.seconds = median(std::move(seconds));
   result.agreement = 100 * evaluate_accuracy(against_fp32).map50_95;
   result.dlogit =
       logits == 0 ? 100 - result.agreement : std::sqrt(squares / static_cast<double>(logits));

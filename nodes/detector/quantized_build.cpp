@@ -58,7 +58,7 @@ class GuardProgress {
 class Choice {
  public:
   void add(const std::string& precision, double seconds) {
-    times_.push_back(fmt::format("{} {:.2f} ms", precision, 1e3 * seconds));
+    times_.push_back(fmt::format("{} {:.2f}", precision, 1e3 * seconds));
     if (!fastest_.empty() && seconds >= seconds_) return;
     fastest_ = precision;
     seconds_ = seconds;
@@ -68,7 +68,7 @@ class Choice {
   }
   const std::string& fastest() const { return fastest_; }
   std::string reason() const {
-    return fmt::format("best: {}; a picture takes {} here{}", fastest_, fmt::join(times_, ", "),
+    return fmt::format("best: {}; ms a picture here: {}{}", fastest_, fmt::join(times_, ", "),
                        left_out_);
   }
 

@@ -185,6 +185,32 @@ TEST_F(QuantizedBuild, RefusesInt8BeyondTheBudgetAndBestFallsBackToF32) {
   EXPECT_EQ(best->plan.precision, "fp32");
   EXPECT_TRUE(best->plan.network.quantization.empty());
   EXPECT_EQ(best->report.verdict.rfind("fp32: int8 refused", 0), 0U) << best->report.verdict;
+  EXPECT_EQ(best->reason.rfind("best: fp32; ms a picture here: fp32 ", 0), 0U) << best->reason;
+  EXPECT_NE(best->reason.find("int8 left out: beyond the budget"), std::string::npos)
+      << best->reason;
+}
+
+// The reference runs half precision as f32, so it always is within budget.
+TEST_F(QuantizedBuild, BestMeasuresHalfPrecisionTooAndKeepsTimesOutOfItsReport) {
+  const auto calibrated =
+      calibrate_from({.folder = pictures("calib", 12), .cache = {}}, small_detector(), imagine);
+  ASSERT_TRUE(calibrated);
+  QuantizedBuildRequest wanted = request(*calibrated, pictures("samples", 2));
+  wanted.best = true;
+  wanted.guard.min_agreement = 0;
+  const auto best = build_quantized(wanted, imagine);
+  ASSERT_TRUE(best) << best.error().message;
+  ASSERT_TRUE(best->report.fp16);
+  EXPECT_TRUE(within_budget(best->report, *best->report.fp16));
+  for (const char* part : {"fp32 ", "fp16 ", "int8 "}) {
+    EXPECT_NE(best->reason.find(part), std::string::npos) << best->reason;
+  }
+  EXPECT_EQ(best->reason.rfind("best: " + best->plan.precision + ";", 0), 0U) << best->reason;
+  const auto report = nlohmann::json::parse(best->plan.accuracy_report);
+  EXPECT_EQ(report["fp16"]["agreement"], best->report.fp16->agreement);
+  EXPECT_EQ(best->plan.accuracy_report.find(" ms"), std::string::npos);
+  EXPECT_EQ(report["accepted"].is_null(), best->plan.precision != "int8");
+  EXPECT_TRUE(engine::load_engine(best->plan));
 }
 
 TEST_F(QuantizedBuild, ProviderWithoutInt8SaysSo) {
