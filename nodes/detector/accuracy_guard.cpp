@@ -59,8 +59,10 @@ class Search {
     return std::find(choice.lifted.begin(), choice.lifted.end(), layer.name) != choice.lifted.end();
   }
 
-  Result<GuardTrial> measured(std::string step, const QuantizationChoice& choice, Extent extent) {
-    if (progress_) progress_("accuracy: " + step, 0);
+  // `stage`: what progress says, if not the step.
+  Result<GuardTrial> measured(std::string step, const QuantizationChoice& choice, Extent extent,
+                              const std::string& stage = {}) {
+    if (progress_) progress_("accuracy: " + (stage.empty() ? step : stage), 0);
     GuardTrial trial{std::move(step), choice, extent, {}, lifted_macs(choice)};
     FOVEA_ASSIGN(trial.measured, measure_(choice, extent));
     report_.trials.push_back(trial);
@@ -109,7 +111,10 @@ class Search {
       if (lifted_macs(longer) > report_.options.max_lifted_macs) break;
       lifted = count;
       choice = std::move(longer);
-      FOVEA_ASSIGN(const bool done, accept(fmt::format("lift the first {} layers", count), choice));
+      FOVEA_ASSIGN(const bool done,
+                   accept(count == 1 ? "lift the first layer"
+                                     : fmt::format("lift the first {} layers", count),
+                          choice));
       if (done) return true;
     }
     return false;
@@ -129,7 +134,10 @@ class Search {
       for (const QuantizableLayer& other : layers_) {
         if (other.name != layer.name) alone.lifted.push_back(other.name);
       }
-      FOVEA_ASSIGN(const GuardTrial trial, measured("only " + layer.name, alone, Extent::kRanking));
+      const std::string stage = fmt::format("layer {} of {} alone", candidates.size() + 1,
+                                            layers_.size() - choice.lifted.size());
+      FOVEA_ASSIGN(const GuardTrial trial,
+                   measured("only " + layer.name, alone, Extent::kRanking, stage));
       const double dlogit = trial.measured.dlogit;
       candidates.push_back(
           {&layer, dlogit * dlogit / static_cast<double>(std::max<std::uint64_t>(layer.macs, 1))});

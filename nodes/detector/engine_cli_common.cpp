@@ -237,7 +237,7 @@ engine::Progress progress_printer() {
     const std::string eta = done > 0 && done < 1 && spent.count() > 1
                                 ? fmt::format("{:.0f} s left", spent.count() * (1 - done) / done)
                                 : "";
-    fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {:3.0f} % {:<16} {:<12}{}", "", filled, "",
+    fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {:3.0f} % {:<16} {:<12}\x1b[K{}", "", filled, "",
                kWidth - filled, 100 * done, stage, eta, done >= 1 ? "\n" : "");
   };
 }

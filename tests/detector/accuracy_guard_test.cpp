@@ -122,7 +122,7 @@ TEST(AccuracyGuard, LiftsFromTheInputFirst) {
   // Stem; stem and the next; all before stride 8.
   const auto names = steps(report);
   EXPECT_EQ(std::vector<std::string>(names.end() - 3, names.end()),
-            (std::vector<std::string>{"lift the first 1 layers", "lift the first 2 layers",
+            (std::vector<std::string>{"lift the first layer", "lift the first 2 layers",
                                       "lift the first 3 layers"}));
 }
 
