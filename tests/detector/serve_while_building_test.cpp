@@ -305,6 +305,20 @@ TEST_F(ServeWhileBuilding, Int8FromATableServesUntunedFirstAndTheTunedOneAtTheNe
   EXPECT_EQ(again->err().find("an untuned"), std::string::npos) << again->err();
 }
 
+TEST_F(ServeWhileBuilding, HalfPrecisionNeedsNoPictures) {
+  level_ = "1";
+  auto detector = start("auto", {"--precision", "fp16"});
+  connect();
+  ASSERT_TRUE(
+      eventually([&] { return pass(1) && metric("engine_swaps") == 1; }, std::chrono::minutes(5)))
+      << detector->err();
+  EXPECT_EQ(plans(), 1U) << "the tuned one";
+  expect_no_drops();
+  detector->send(SIGINT);
+  EXPECT_EQ(detector->wait(), 0);
+  EXPECT_THAT(detector->err(), HasSubstr("until the fp16 one is ready"));
+}
+
 // Pictures of coloured tiles, as 24-bit BMP.
 void write_pictures(const fs::path& folder, int count) {
   fs::create_directories(folder);
