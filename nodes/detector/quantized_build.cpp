@@ -179,13 +179,13 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
   } else if ((*engine)->info().precision != "int8") {
     reason = "this CPU has no AVX-512 VNNI and runs int8 engines as fp32";
   }
-  if (!reason.empty() && !request.best) {
-    report.verdict =
-        fmt::format("int8 ({}): its accuracy was not measured; {}", to_string(recipe), reason);
-    return finished(std::move(plan), std::move(report));
+  if (request.best && !reason.empty() && !request.samples) {
+    report.verdict = "fp32: " + reason;
+    return finished(request.fp32, std::move(report));
   }
-  if (!request.samples && reason.empty()) {
-    report.verdict = fmt::format("int8 ({}): its accuracy was not measured", to_string(recipe));
+  if (!request.samples || (!request.best && !reason.empty())) {
+    report.verdict = fmt::format("int8 ({}): its accuracy was not measured{}{}", to_string(recipe),
+                                 reason.empty() ? "" : "; ", reason);
     return finished(std::move(plan), std::move(report));
   }
   std::optional<engine::Plan> half;

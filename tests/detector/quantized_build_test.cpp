@@ -229,6 +229,8 @@ TEST_F(QuantizedBuild, ProviderWithoutInt8SaysSo) {
   const auto best = build_quantized(wanted, imagine);
   ASSERT_TRUE(best);
   EXPECT_EQ(best->plan.precision, "fp32");
+  EXPECT_NE(best->report.verdict.find("onednn cannot run int8"), std::string::npos);
+  EXPECT_EQ(best->reason, "") << "nothing was timed";
 }
 
 TEST_F(QuantizedBuild, LabelledSetGivesALoss) {
