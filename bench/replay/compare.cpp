@@ -70,7 +70,11 @@ Verdict judge(const Comparison& comparison, double corrected_p, Better better,
               const CompareOptions& options) {
   if (better == Better::kNeither || !matters(comparison, options)) return Verdict::kSame;
   const bool grew = comparison.ratio > 1;
-  const bool apart = grew ? comparison.ratio_interval.low > 1 : comparison.ratio_interval.high < 1;
+  // Half the change, as a ratio: where runs scatter so widely that not even that is sure, it is the
+  // machine that speaks.
+  const double half = std::sqrt(comparison.ratio);
+  const bool apart =
+      grew ? comparison.ratio_interval.low >= half : comparison.ratio_interval.high <= half;
   if (corrected_p > options.alpha || !apart) return Verdict::kUnclear;
   return grew == (better == Better::kHigher) ? Verdict::kBetter : Verdict::kWorse;
 }

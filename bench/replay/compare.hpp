@@ -2,7 +2,7 @@
 //
 // A figure counts as changed when three things agree: its mean moved by at least `min_effect`, the
 // runs could hardly be dealt out like this by chance (permutation test, Holm's correction over all
-// figures judged), and the whole 95 % interval of the ratio lies on that side of 1. One of them
+// figures judged), and the whole 95 % interval of the ratio shows at least half of it. One of them
 // alone raises false alarms. Runs that were made in turns (`replay --against`) are compared pair by
 // pair, which cancels what a busy machine does to both.
 //

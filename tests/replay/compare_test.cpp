@@ -166,6 +166,29 @@ TEST(Check, CountsWhatIsFoundAndFalseAlarms) {
   EXPECT_EQ(bad->found(), 0u);
 }
 
+// Every pair moved the same way, so chance alone would be ruled out; but by 2 % to 300 %.
+TEST(Compare, WildlyScatteredPairsAreUnclear) {
+  Report before = measured(8, 1, 0, 1);
+  Report after = before;
+  before.turns = after.turns = "today";
+  for (Report* report : {&before, &after}) {
+    for (Figure& each : report->figures) {
+      each.runs = {10, 10, 10, 10, 10, 10, 10, 10};
+      if (report == &after && each.name == "latency_ms.p50")
+        each.runs = {10.2, 10.3, 10.2, 14, 10.2, 40, 35, 30};
+    }
+  }
+  const auto scattered = compare(before, after, {});
+  ASSERT_TRUE(scattered);
+  EXPECT_EQ(figure(*scattered, "latency_ms.p50").verdict, Verdict::kUnclear);
+  for (Figure& each : after.figures) {
+    if (each.name == "latency_ms.p50") each.runs = {12, 12.1, 11.9, 12, 12, 12.1, 12.2, 11.9};
+  }
+  const auto clear = compare(before, after, {});
+  ASSERT_TRUE(clear);
+  EXPECT_EQ(figure(*clear, "latency_ms.p50").verdict, Verdict::kWorse);
+}
+
 TEST(Compare, TooFewPairsAreRefusedWithTheNumberThatIsNeeded) {
   const auto [before, after] = in_turns(7, 2, 1);
   const auto result = compare(before, after, {});
