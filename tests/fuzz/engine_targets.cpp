@@ -23,6 +23,11 @@ constexpr std::int64_t kMaxWork = 1 << 18;  // elements
 // Values that a network holds for one image, and what shape inference says about them.
 bool is_small(const NetworkDefinition& network) {
   NetworkDefinition shaped = network;
+  if (const OptimizationProfile& sizes = network.profile; !sizes.empty()) {
+    for (const Dims* end : {&sizes.min, &sizes.opt, &sizes.max}) {
+      if (checked_volume(*end).value_or(kMaxWork) > kMaxWork / 16) return false;
+    }
+  }
   for (const ValueId id : shaped.inputs) {
     for (std::int64_t& extent : shaped.value(id).dims) {
       if (extent < 0) extent = 32;
@@ -78,16 +83,9 @@ void run_once(const Engine& engine) {
   (void)(*context)->execute({&item, 1});
 }
 
-}  // namespace
-
-bool run_onnx(std::span<const std::byte> input) {
-  auto network = parse_onnx(input, "");
-  if (!network) {
-    require(!network.error().message.empty(), "an error says nothing");
-    return false;
-  }
-  if (!is_small(*network)) return true;
-  const auto lowered = lower(std::move(*network), {.input_height = 0, .input_width = 0});
+// What build_plan() does with a model: false if it cannot be lowered.
+bool lower_and_run(NetworkDefinition network, const LoweringOptions& options) {
+  const auto lowered = lower(std::move(network), options);
   if (!lowered) return false;
   require(lowered->validate().has_value(), "the passes leave an invalid network");
   Plan plan;
@@ -101,6 +99,20 @@ bool run_onnx(std::span<const std::byte> input) {
   const auto engine = load_engine(plan);
   if (engine) run_once(**engine);
   return true;
+}
+
+}  // namespace
+
+bool run_onnx(std::span<const std::byte> input) {
+  auto network = parse_onnx(input, "");
+  if (!network) {
+    require(!network.error().message.empty(), "an error says nothing");
+    return false;
+  }
+  if (!is_small(*network)) return true;
+  const bool taken = lower_and_run(*network, {});
+  const OptimizationProfile sizes{"", {1, 3, 16, 16}, {1, 3, 16, 16}, {2, 3, 32, 32}};
+  return lower_and_run(*network, {.profile = sizes, .adopt_quantization = true}) || taken;
 }
 
 bool run_plan(std::span<const std::byte> input) {

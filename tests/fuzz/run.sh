@@ -28,7 +28,7 @@ for target in "$@"; do
   echo "== $target, $seconds s"
   # OpenMP's idle threads would spin; leaks inside protobuf's and yaml-cpp's statics are reachable.
   OMP_NUM_THREADS=1 "$programs/fuzz_$target" \
-    -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=8192 \
+    -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=16384 \
     -artifact_prefix="$work/artifacts/$target-" -print_final_stats=1 -verbosity=0 \
     "$work/corpus/$target" "$work/seeds/$target" $found || status=1
 done

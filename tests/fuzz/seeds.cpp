@@ -19,10 +19,13 @@
 #include "nodes/bag/image_record.hpp"
 #include "nodes/bag/mcap.hpp"
 #include "nodes/detector/engine/calibration_table.hpp"
+#include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/plan.hpp"
+#include "nodes/detector/engine/quantizer.hpp"
 #include "tests/engine/onnx_writer.hpp"
+#include "tests/engine/small_network.hpp"
 #include "tests/fuzz/targets.hpp"
 
 namespace fovea::fuzz {
@@ -37,8 +40,9 @@ std::string as_string(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// A detector of every kind of layer, 16 x 16 pixels, few channels.
-std::vector<std::byte> tiny_detector(std::int64_t opset) {
+// A detector of every kind of layer, few channels: of 16 x 16 pixels, or of any size and with a
+// quantisation of its own.
+std::vector<std::byte> tiny_detector(std::int64_t opset, bool open = false) {
   OnnxWriter w(opset);
   const auto conv = [&](const std::string& x, std::int64_t in, std::int64_t out,
                         std::int64_t kernel, const std::string& name) {
@@ -53,7 +57,8 @@ std::vector<std::byte> tiny_detector(std::int64_t opset) {
             {"strides", List{kernel > 1 ? 2 : 1, kernel > 1 ? 2 : 1}}});
     return name;
   };
-  w.input("images", {-1, 3, 16, 16})
+  const std::int64_t side = open ? -1 : 16;
+  w.input("images", {-1, 3, side, side})
       .metadata("names", "{0: 'a', 1: \"b\"}")
       .metadata("stride", "8");
   w.metadata("imgsz", "[16, 16]");
@@ -76,12 +81,18 @@ std::vector<std::byte> tiny_detector(std::int64_t opset) {
          {{"mode", std::string("nearest")},
           {"nearest_mode", std::string("floor")},
           {"coordinate_transformation_mode", std::string("asymmetric")}});
-  w.node("Concat", {"up", "up"}, {"joined"}, {{"axis", std::int64_t{1}}});
+  if (open) {
+    w.floats("step", {}, {0.05}).initializer({"zero", engine::test::OnnxType::kUint8, {}, {3}});
+    w.node("QuantizeLinear", {"up", "step", "zero"}, {"codes"});
+    w.node("DequantizeLinear", {"codes", "step", "zero"}, {"rounded"});
+  }
+  const std::string upper = open ? "rounded" : "up";
+  w.node("Concat", {upper, upper}, {"joined"}, {{"axis", std::int64_t{1}}});
   x = conv("joined", 4, 6, 3, "map");
   w.node("Shape", {x}, {"shape"});
-  w.node_with_tensor("Constant", {}, "zero", "value",
+  w.node_with_tensor("Constant", {}, "first", "value",
                      {"", engine::test::OnnxType::kInt64, {1}, {0}});
-  w.node("Gather", {"shape", "zero"}, {"batch"}, {{"axis", std::int64_t{0}}});
+  w.node("Gather", {"shape", "first"}, {"batch"}, {{"axis", std::int64_t{0}}});
   w.ints("rest", {6, -1})
       .node("Concat", {"batch", "rest"}, {"target"}, {{"axis", std::int64_t{0}}});
   w.node("Reshape", {x, "target"}, {"flat"});
@@ -92,15 +103,49 @@ std::vector<std::byte> tiny_detector(std::int64_t opset) {
   return w.bytes();
 }
 
-std::vector<std::string> plans() {
-  std::vector<std::string> seeds;
-  auto network = engine::parse_onnx(tiny_detector(17), "");
+engine::NetworkDefinition lowered(bool open) {
+  auto network = engine::parse_onnx(tiny_detector(17, open), "");
   require(network.has_value(), "the tiny detector is refused");
-  auto lowered = engine::lower(std::move(*network));
-  require(lowered.has_value(), "the tiny detector cannot be lowered");
+  engine::LoweringOptions options;
+  if (open) options.profile = {"", {1, 3, 16, 16}, {1, 3, 16, 16}, {2, 3, 32, 32}};
+  auto lowered = engine::lower(std::move(*network), options);
+  require(lowered.has_value(), lowered ? "" : lowered.error().message.c_str());
+  return std::move(*lowered);
+}
+
+// In every precision, and one for many sizes.
+std::vector<std::string> plans() {
   engine::Plan plan;
-  plan.network = std::move(*lowered);
-  return {as_string(engine::serialize(plan))};
+  plan.network = lowered(/*open=*/false);
+  engine::Plan half = plan;
+  half.precision = "fp16";
+  require(engine::use_half_precision(half.network).has_value(), "no half precision");
+
+  engine::Plan int8;
+  int8.precision = "int8";
+  engine::test::SmallNetwork small(16, 16);
+  int8.network = small.finish({small.c2f(small.stem(16), 16, 16)});
+  require(engine::infer_shapes(int8.network, 1).has_value(), "the small network is refused");
+  const auto noise = [](std::size_t index, std::span<std::byte> picture) -> Result<> {
+    for (std::size_t i = 0; i < picture.size(); ++i) {
+      picture[i] = static_cast<std::byte>(i * 7 + index);
+    }
+    return {};
+  };
+  const auto table = engine::calibrate(int8.network, engine::kLeastCalibrationPictures, noise, {});
+  require(table.has_value(), table ? "" : table.error().message.c_str());
+  const auto quantized = engine::quantize(int8.network, *table);
+  require(quantized.has_value(), quantized ? "" : quantized.error().message.c_str());
+
+  engine::Plan open;
+  open.max_batch = 2;
+  open.network = lowered(/*open=*/true);
+  open.tactics = {{open.network.layers[0].name, "avx512/1x16/weights"}};
+  std::vector<std::string> seeds;
+  for (const engine::Plan* seed : {&plan, &half, &int8, &open}) {
+    seeds.push_back(as_string(engine::serialize(*seed)));
+  }
+  return seeds;
 }
 
 template <class M>
@@ -222,7 +267,10 @@ std::vector<std::string> recordings() {
 }  // namespace
 
 std::vector<std::string> make_seeds(std::string_view target) {
-  if (target == "onnx") return {as_string(tiny_detector(12)), as_string(tiny_detector(17))};
+  if (target == "onnx") {
+    return {as_string(tiny_detector(12)), as_string(tiny_detector(17)),
+            as_string(tiny_detector(17, /*open=*/true))};
+  }
   if (target == "plan") return plans();
   if (target == "calibration") {
     engine::LayerRanges ranges;
