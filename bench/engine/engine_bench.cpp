@@ -112,10 +112,8 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
 
   if (engine::kernels::cpu_features().avx512_fp16) {
     engine::Plan f16 = f32;
-    f16.precision = "int8";  // the format's name for "layer by layer"
-    f16.network.quantization.values.resize(f16.network.values.size());
-    f16.network.quantization.layers.resize(f16.network.layers.size(),
-                                           {engine::Precision::kFp16, {}});
+    f16.precision = "fp16";
+    FOVEA_TRY(engine::use_half_precision(f16.network));
     FOVEA_ASSIGN(file, save(f16, "f16"));
     line.entries.push_back({"own f16", kOwnScope, kOwn, file, 0.01});
   } else {

@@ -48,7 +48,7 @@ Result<double> accuracy(const BenchConfig& config, const std::string& data) {
   const fs::path plan = fs::temp_directory_path() / fmt::format("fovea-sweep-{}.plan", getpid());
   std::vector<std::string> build{tool,          "build",          "--onnx",        config.model,
                                  "--precision", config.precision, "--save-engine", plan};
-  if (config.precision != "fp32") {
+  if (config.precision == "int8" || config.precision == "best") {
     const bool is_folder = fs::is_directory(config.calibration);
     build.insert(build.end(), {is_folder ? "--calib" : "--calib-cache", config.calibration});
   }
