@@ -22,12 +22,12 @@ std::string cell(const Report& report, const std::string& name, int digits) {
   return figure == nullptr ? "-" : with_confidence(figure->runs, digits);
 }
 
-// fmt counts bytes; ± has two.
+// fmt counts bytes; ± has two. What is too long keeps a blank before it.
 std::string pad(const std::string& text, std::size_t width) {
   const auto seen = static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
   }));
-  return std::string(seen < width ? width - seen : 0, ' ') + text;
+  return std::string(seen < width ? width - seen : 1, ' ') + text;
 }
 
 std::string quantile_row(const Report& report, std::string_view label, const std::string& prefix) {
