@@ -121,5 +121,35 @@ TEST(ThreadPoolTest, WorkersStayOnTheirCpus) {
   EXPECT_EQ(count, 1);
 }
 
+TEST(ThreadPoolTest, WorkersRunWhereTheCallerDoesNot) {
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &allowed)) cpus.push_back(cpu);
+  }
+  if (cpus.size() < 2) GTEST_SKIP() << "needs two CPUs";
+  auto pool = ThreadPool::create({.threads = 2, .cpus = cpus});
+  ASSERT_TRUE(pool.has_value());
+  std::thread caller([&] {  // moved from CPU to CPU
+    for (const int cpu : cpus) {
+      cpu_set_t here;
+      CPU_ZERO(&here);
+      CPU_SET(cpu, &here);
+      ASSERT_EQ(sched_setaffinity(0, sizeof here, &here), 0);
+      std::latch both(2);
+      cpu_set_t workers;
+      CPU_ZERO(&workers);
+      (*pool)->parallel_for(2, [&](std::int64_t, int worker) {
+        if (worker == 1) sched_getaffinity(0, sizeof workers, &workers);
+        both.arrive_and_wait();
+      });
+      EXPECT_EQ(CPU_COUNT(&workers), static_cast<int>(cpus.size()) - 1);
+      EXPECT_FALSE(CPU_ISSET(cpu, &workers));
+    }
+  });
+  caller.join();
+}
+
 }  // namespace
 }  // namespace fovea::engine::cpu

@@ -37,10 +37,15 @@ bool spin_until(std::chrono::microseconds limit, Done done) {
   return false;
 }
 
-Result<> restrict_to(std::thread& thread, const std::vector<int>& cpus) {
+cpu_set_t set_of(const std::vector<int>& cpus) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &set);
+  return set;
+}
+
+Result<> restrict_to(std::thread& thread, const std::vector<int>& cpus) {
+  const cpu_set_t set = set_of(cpus);
   if (pthread_setaffinity_np(thread.native_handle(), sizeof set, &set) != 0) {
     return fail(ErrorCode::kInvalidArgument,
                 "none of the thread pool's " + std::to_string(cpus.size()) +
@@ -63,7 +68,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
                                                    std::to_string(CPU_SETSIZE - 1));
     }
   }
-  std::unique_ptr<ThreadPool> pool(new ThreadPool(options.spin));
+  std::unique_ptr<ThreadPool> pool(new ThreadPool(options));
   pool->workers_.reserve(static_cast<std::size_t>(options.threads - 1));
   for (int worker = 1; worker < options.threads; ++worker) {
     try {
@@ -101,6 +106,7 @@ void ThreadPool::parallel_for(std::int64_t tasks, Task task, Partition partition
     });
     return;
   }
+  keep_workers_off_this_cpu();
   const auto count = static_cast<std::uint32_t>(tasks);
   const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
   // The last job's ticket goes first: a worker that is late for it and already sees the task or
@@ -118,6 +124,19 @@ void ThreadPool::parallel_for(std::int64_t tasks, Task task, Partition partition
   if (spin_until(spin_, all_finished)) return;
   for (std::uint32_t seen; (seen = finished_.load(std::memory_order_acquire)) != count;) {
     finished_.wait(seen, std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::keep_workers_off_this_cpu() {
+  const int cpu = sched_getcpu();
+  if (cpu == callers_cpu_ || cpu < 0) return;
+  callers_cpu_ = cpu;
+  cpu_set_t set = set_of(cpus_);
+  if (cpus_.empty() && sched_getaffinity(0, sizeof set, &set) != 0) return;
+  CPU_CLR(static_cast<std::size_t>(cpu), &set);
+  if (CPU_COUNT(&set) == 0) return;  // there is no other
+  for (std::thread& worker : workers_) {
+    pthread_setaffinity_np(worker.native_handle(), sizeof set, &set);
   }
 }
 

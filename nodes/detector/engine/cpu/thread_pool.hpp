@@ -3,6 +3,10 @@
 // the run time, and spinning for ever starves whoever else wants the cores. So workers spin for a
 // bounded time, then park.
 //
+// A worker that the kernel wakes up on the caller's own core waits there for milliseconds, until
+// the scheduler moves it; meanwhile the caller does all the work alone. So workers may run anywhere
+// but where the caller is.
+//
 // Tasks are claimed one by one from an atomic counter: a worker that lost its core holds up the one
 // task that it runs, and one that wakes up late is not waited for at all.
 #pragma once
@@ -74,14 +78,18 @@ class ThreadPool {
   void parallel_for(std::int64_t tasks, Task task, Partition partition = Partition::kDynamic);
 
  private:
-  explicit ThreadPool(std::chrono::microseconds spin) : spin_(spin) {}
+  explicit ThreadPool(const ThreadPoolOptions& options)
+      : cpus_(options.cpus), spin_(options.spin) {}
 
+  void keep_workers_off_this_cpu();
   void work(std::uint32_t job, int worker);
   void serve(int worker);
   void stop();
 
+  const std::vector<int> cpus_;
   const std::chrono::microseconds spin_;
   std::vector<std::thread> workers_;
+  int callers_cpu_ = -1;  // where workers do not run
 
   // The open job's number in the high half, its next unclaimed task in the low half. A successful
   // compare-and-swap proves that the job is still open, hence that task_ and tasks_ are this job's.
