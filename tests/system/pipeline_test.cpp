@@ -81,13 +81,17 @@ class Pipeline : public testing::Test {
   }
 
   // A first start serves with an untuned engine until the tuned one is built beside it and kept.
-  bool plan_is_cached() const {
+  bool tuned_plan_is_cached(const std::string& precision) const {
     const auto folder = domain_.root() / "cache";
     return std::filesystem::exists(folder) &&
-           std::ranges::any_of(std::filesystem::directory_iterator(folder), [](const auto& entry) {
-             return entry.path().extension() == ".json" &&
-                    std::filesystem::exists(
-                        std::filesystem::path(entry.path()).replace_extension(".plan"));
+           std::ranges::any_of(std::filesystem::directory_iterator(folder), [&](const auto& entry) {
+             std::filesystem::path file = entry.path();
+             if (file.extension() != ".json") return false;
+             std::ifstream text(file);
+             const json manifest = json::parse(text, nullptr, false);
+             return manifest.contains("inputs") && manifest["inputs"]["precision"] == precision &&
+                    manifest["inputs"]["tuning"] != "level 0" &&
+                    std::filesystem::exists(file.replace_extension(".plan"));
            });
   }
 
@@ -128,7 +132,7 @@ TEST_F(Pipeline, FourCamerasDeliverEveryFrameIsAccountedForAndTheSecondStartLoad
   for (const std::string plan : {"built", "hit"}) {
     auto run = launch({kSynthetic, kModel});
     ASSERT_TRUE(eventually([&] { return all_active(7) && all_delivered(); })) << run->err();
-    ASSERT_TRUE(eventually([&] { return plan_is_cached(); })) << run->err();
+    ASSERT_TRUE(eventually([&] { return tuned_plan_is_cached("fp32"); })) << run->err();
     run->send(SIGINT);
     ASSERT_EQ(run->wait(), 0) << run->err();
     const json result = report();
@@ -258,7 +262,7 @@ TEST_F(Pipeline, AbsentCameraIsReportedWhileTheOthersDeliver) {
   auto run = launch({kSynthetic, kModel, "video2:=v4l2:///dev/video99"});
   ASSERT_TRUE(eventually([&] {
     const auto all = nodes();
-    return all_active(7) && all.at("cam2")["level"] != "ok";
+    return all_active(7) && all.contains("cam2") && all.at("cam2")["level"] != "ok";
   })) << run->err();
   EXPECT_THAT(nodes().at("cam2")["status"].get<std::string>(), HasSubstr("/dev/video99"));
   Child echo(domain_.root(), kFovea,
@@ -273,9 +277,12 @@ TEST_F(Pipeline, AbsentCameraIsReportedWhileTheOthersDeliver) {
 
 TEST_F(Pipeline, Int8FromACalibrationTableServesFromTheFirstFrame) {
   for (const std::string plan : {"built", "hit"}) {
-    auto run = launch({kSynthetic, kModel, "--duration", "2", "precision:=int8", "max_batch:=3",
+    auto run = launch({kSynthetic, kModel, "precision:=int8", "max_batch:=3",
                        "calibration:=" FOVEA_SOURCE_DIR
                        "/config/models/yolov8p_demo_dynamic.calibration.json"});
+    ASSERT_TRUE(eventually([&] { return all_active(7) && all_delivered(); })) << run->err();
+    ASSERT_TRUE(eventually([&] { return tuned_plan_is_cached("int8"); })) << run->err();
+    run->send(SIGINT);
     ASSERT_EQ(run->wait(), 0) << run->err();
     const json result = report();
     expect_balanced(result, 4);
