@@ -61,7 +61,7 @@ class RecordingImpl final : public Recording {
   void trigger() override {
     {
       const std::lock_guard lock(mutex_);
-      triggered_ = true;
+      queue_.emplace_back();
     }
     changed_.notify_one();
   }
@@ -107,23 +107,20 @@ class RecordingImpl final : public Recording {
 
   void work() {
     for (;;) {
-      Item item;
-      bool has_item = false;
-      bool triggered = false;
+      std::optional<Item> item;
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return !queue_.empty() || triggered_ || closing_; });
-        if (queue_.empty() && !triggered_) return;
-        triggered = std::exchange(triggered_, false);
-        if (!queue_.empty()) {
-          item = std::move(queue_.front());
-          queue_.pop_front();
-          queued_bytes_ -= item.data.size();
-          has_item = true;
-        }
+        changed_.wait(lock, [&] { return !queue_.empty() || closing_; });
+        if (queue_.empty()) return;
+        item = std::move(queue_.front());
+        queue_.pop_front();
+        if (item) queued_bytes_ -= item->data.size();
       }
-      if (triggered && options_.ring_ns > 0) note(start_event());
-      if (has_item) take(std::move(item));
+      if (item) {
+        take(std::move(*item));
+      } else if (options_.ring_ns > 0) {
+        note(start_event());
+      }
     }
   }
 
@@ -311,9 +308,8 @@ class RecordingImpl final : public Recording {
 
   mutable std::mutex mutex_;  // guards the following
   std::condition_variable changed_;
-  std::deque<Item> queue_;
+  std::deque<std::optional<Item>> queue_;  // empty: a trigger, in its turn
   std::size_t queued_bytes_ = 0;
-  bool triggered_ = false;
   bool closing_ = false;
   std::vector<RecordingCounts> counts_;
   std::vector<std::vector<std::byte>> spare_;
