@@ -260,34 +260,68 @@ void table_dense(const TableJob& job) {
   }
 }
 
-// 16 (32) channels that lie side by side in the source: one lookup serves four (two) pixels.
+// 16 (32) channels that lie side by side in the strip: one lookup serves four (two) pixels.
 template <int kChannels>
-void table_narrow(const TableJob& job) {
-  const RegisterTable table(job.table);
-  constexpr std::int64_t kPixels = 64 / kChannels;
-  for (std::int64_t pixel = 0; pixel < job.pixels; pixel += kPixels) {
-    const std::int64_t count = job.pixels - pixel < kPixels ? job.pixels - pixel : kPixels;
-    const __m512i code =
-        table(_mm512_maskz_loadu_epi8(first_64(count * kChannels), job.from + pixel * kChannels));
-    std::uint8_t* to = job.to + pixel * job.to_stride;
+struct Narrow {
+  static constexpr std::int64_t kPixels = 64 / kChannels;
+
+  static __m512i load(const std::uint8_t* from, std::int64_t stride, std::int64_t count) {
+    __m512i all = _mm512_setzero_si512();
+    if constexpr (kChannels == 16) {
+      const auto pixel = [&](std::int64_t i) __attribute__((target("avx512f,avx512bw,avx512vl"))) {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i * stride));
+      };
+      all = _mm512_castsi128_si512(pixel(0));
+      if (count > 1) all = _mm512_inserti32x4(all, pixel(1), 1);
+      if (count > 2) all = _mm512_inserti32x4(all, pixel(2), 2);
+      if (count > 3) all = _mm512_inserti32x4(all, pixel(3), 3);
+    } else {
+      const auto pixel = [&](std::int64_t i) __attribute__((target("avx512f,avx512bw,avx512vl"))) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i * stride));
+      };
+      all = _mm512_castsi256_si512(pixel(0));
+      if (count > 1) all = _mm512_inserti64x4(all, pixel(1), 1);
+    }
+    return all;
+  }
+
+  static void store(std::uint8_t* to, std::int64_t stride, std::int64_t count, __m512i all) {
     const auto put = [&](auto part, std::int64_t i)
         __attribute__((target("avx512f,avx512bw,avx512vl"))) {
       if (i >= count) return;
       if constexpr (sizeof(part) == 16) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i * job.to_stride), part);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i * stride), part);
       } else {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i * job.to_stride), part);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i * stride), part);
       }
     };
     if constexpr (kChannels == 16) {
-      put(_mm512_castsi512_si128(code), 0);
-      put(_mm512_extracti32x4_epi32(code, 1), 1);
-      put(_mm512_extracti32x4_epi32(code, 2), 2);
-      put(_mm512_extracti32x4_epi32(code, 3), 3);
+      put(_mm512_castsi512_si128(all), 0);
+      put(_mm512_extracti32x4_epi32(all, 1), 1);
+      put(_mm512_extracti32x4_epi32(all, 2), 2);
+      put(_mm512_extracti32x4_epi32(all, 3), 3);
     } else {
-      put(_mm512_castsi512_si256(code), 0);
-      put(_mm512_extracti64x4_epi64(code, 1), 1);
+      put(_mm512_castsi512_si256(all), 0);
+      put(_mm512_extracti64x4_epi64(all, 1), 1);
     }
+  }
+};
+
+template <int kChannels>
+void table_narrow(const TableJob& job) {
+  using Pixels = Narrow<kChannels>;
+  const RegisterTable table(job.table);
+  const __m512i zero_point = _mm512_set1_epi8(static_cast<char>(job.residual_zero_point));
+  for (std::int64_t pixel = 0; pixel < job.pixels; pixel += Pixels::kPixels) {
+    const std::int64_t left = job.pixels - pixel;
+    const std::int64_t count = left < Pixels::kPixels ? left : Pixels::kPixels;
+    __m512i code =
+        table(_mm512_maskz_loadu_epi8(first_64(count * kChannels), job.from + pixel * kChannels));
+    if (job.residual != nullptr) {
+      const std::uint8_t* residual = job.residual + pixel * job.residual_stride;
+      code = add_codes(code, Pixels::load(residual, job.residual_stride, count), zero_point);
+    }
+    Pixels::store(job.to + pixel * job.to_stride, job.to_stride, count, code);
   }
 }
 
@@ -297,8 +331,8 @@ void table_vbmi(const TableJob& job) {
         (job.residual == nullptr || job.residual_stride == job.channels)) {
       return table_dense(job);
     }
-    if (job.channels == 16 && job.residual == nullptr) return table_narrow<16>(job);
-    if (job.channels == 32 && job.residual == nullptr) return table_narrow<32>(job);
+    if (job.channels == 16) return table_narrow<16>(job);
+    if (job.channels == 32) return table_narrow<32>(job);
   }
   const RegisterTable table(job.table);
   const __m512i zero_point = _mm512_set1_epi8(static_cast<char>(job.residual_zero_point));
