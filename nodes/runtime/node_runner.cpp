@@ -75,7 +75,8 @@ class SignalWatcher {
   std::thread thread_;
 };
 
-// Whether trying again could help: a busy name or a full /dev/shm may pass, a broken model will not.
+// Whether trying again could help: a busy name or a full /dev/shm may pass, a broken model will
+// not.
 int exit_code_of(const Error& error) {
   switch (error.code) {
     case ErrorCode::kInvalidArgument:
@@ -188,7 +189,9 @@ bool NodeRunner::gave_up_to_stop(const Error& error) const {
 
 void NodeRunner::shut_down() {
   const auto leave = [this](State from, Transition transition) {
-    if (state() == from && !change_state(transition)) request_shutdown(kExitFailure);
+    if (state() != from) return;
+    const Result<> left = change_state(transition);
+    if (!left && !gave_up_to_stop(left.error())) request_shutdown(kExitFailure);
   };
   leave(State::kActive, Transition::kDeactivate);
   leave(State::kInactive, Transition::kCleanup);

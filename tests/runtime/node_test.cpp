@@ -248,6 +248,15 @@ TEST_F(NodeProcess, FailureThatMayPassEndsWithOne) {
   EXPECT_EQ(files_left(), 0u);
 }
 
+TEST_F(NodeProcess, LeavingThatIsCutShortByTheStopIsNoFailure) {
+  const auto node = start({"--fail-in", "deactivate_cut_short"});
+  ASSERT_TRUE(reaches(State::kActive));
+  node->send(SIGTERM);
+  EXPECT_EQ(node->wait(), 0);
+  EXPECT_THAT(node->err(), HasSubstr("[info] deactivate: cut short\n"));
+  EXPECT_EQ(files_left(), 0u);
+}
+
 TEST_F(NodeProcess, WhatACallbackThrowsEndsTheNodeInOrderAndStaysInThePage) {
   const auto node = start({"--fail-in", "tick_throw", "--keep-metrics", "--log-level", "debug"});
   EXPECT_EQ(node->wait(), 1);

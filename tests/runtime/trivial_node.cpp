@@ -19,8 +19,8 @@ class TrivialNode : public Node {
     parameters.add("label", &label_, "Label of the counter");
     parameters.add("quick", &quick_, "Count twice as fast");
     parameters.add("fail_in", &fail_in_, "Where to fail")
-        .one_of({"nowhere", "configure", "configure_throw", "activate", "deactivate", "tick",
-                 "tick_throw"});
+        .one_of({"nowhere", "configure", "configure_throw", "activate", "deactivate",
+                 "deactivate_cut_short", "tick", "tick_throw"});
     parameters.add("wait_for", &wait_for_, "File that on_configure() waits for");
     parameters.add("weights", &weights_, "Weights by name", Range{0, 1});
   }
@@ -51,6 +51,7 @@ class TrivialNode : public Node {
   Result<> on_deactivate() override {
     executor().remove(timer_);
     if (fail_in_ == "deactivate") return fail(ErrorCode::kInternal, "cannot deactivate");
+    if (fail_in_ == "deactivate_cut_short") return fail(ErrorCode::kUnavailable, "cut short");
     return {};
   }
 
