@@ -265,6 +265,30 @@ TEST(ConvolutionOracleTest, QuantisedResultsAreWithinHalfAStepOfTheRealOnes) {
   }
 }
 
+// Engines of one network in several precisions share its constants.
+TEST(ConvolutionTacticTest, KernelsOfOtherArithmeticDoNotShareWeights) {
+  const kernel_table::Convolution shape{32, 9, 8, 40, 3, 1, 1, true};
+  const engine::PackedForms forms;
+  auto pool = make_pool(1);
+  std::vector<std::unique_ptr<const engine::kernels::Kernel>> alive;
+  for (const DataType compute : {kF32, kF16}) {
+    ConvolutionProblem problem(shape, {.compute = compute, .to = kF32, .source = compute}, 3);
+    engine::kernels::ConvolutionSpec sharing = problem.spec();
+    sharing.forms = &forms;
+    for (const std::string& name : enumerate_tactics(sharing).names) {
+      auto kernel = create_convolution(problem.spec(), name);
+      ASSERT_TRUE(kernel.has_value());
+      problem.run(**kernel, *pool);
+      const std::vector<std::byte> expected = problem.outputs()[0].bytes();
+      kernel = create_convolution(sharing, name);
+      ASSERT_TRUE(kernel.has_value());
+      problem.run(**kernel, *pool);
+      EXPECT_TRUE(problem.outputs()[0].bytes() == expected) << name;
+      alive.push_back(std::move(*kernel));
+    }
+  }
+}
+
 TEST(ConvolutionTacticTest, RefusalsNameTheReason) {
   const Variant variant{.compute = kU8, .to = kU8, .table = true, .source = kU8};
   ConvolutionProblem plain({16, 4, 6, 16, 3, 1, 1, true}, variant, 1);

@@ -206,7 +206,7 @@ Result<NetworkDefinition> at_size(const NetworkDefinition& lowered, const Dims& 
   const std::int64_t batch = input[0];
   std::copy(size.begin(), size.end(), input.begin() + 1);
   auto known = infer_known_values(network, 1);
-  FOVEA_TRY(check_fit(lowered, fmt::format("input size {}x{} (height x width)", size[0], size[1]),
+  FOVEA_TRY(check_fit(lowered, fmt::format("input size {}x{} (width x height)", size[1], size[0]),
                       size, known));
   settle(network, *known);
   network.value(network.inputs[0]).dims[0] = batch;

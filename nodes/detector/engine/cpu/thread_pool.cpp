@@ -41,14 +41,15 @@ cpu_set_t set_of(const std::vector<int>& cpus) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &set);
+  // Workers inherit this thread's.
+  if (cpus.empty()) sched_getaffinity(0, sizeof set, &set);
   return set;
 }
 
-Result<> restrict_to(std::thread& thread, const std::vector<int>& cpus) {
-  const cpu_set_t set = set_of(cpus);
-  if (pthread_setaffinity_np(thread.native_handle(), sizeof set, &set) != 0) {
+Result<> restrict_to(std::thread& thread, const cpu_set_t& cpus) {
+  if (pthread_setaffinity_np(thread.native_handle(), sizeof cpus, &cpus) != 0) {
     return fail(ErrorCode::kInvalidArgument,
-                "none of the thread pool's " + std::to_string(cpus.size()) +
+                "none of the thread pool's " + std::to_string(CPU_COUNT(&cpus)) +
                     " CPUs is available to this process; name CPUs of its affinity mask");
   }
   return {};
@@ -68,7 +69,8 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
                                                    std::to_string(CPU_SETSIZE - 1));
     }
   }
-  std::unique_ptr<ThreadPool> pool(new ThreadPool(options));
+  const cpu_set_t cpus = set_of(options.cpus);
+  std::unique_ptr<ThreadPool> pool(new ThreadPool(options.spin, cpus));
   pool->workers_.reserve(static_cast<std::size_t>(options.threads - 1));
   for (int worker = 1; worker < options.threads; ++worker) {
     try {
@@ -78,7 +80,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
                                              std::to_string(options.threads) +
                                              " could not be started: " + error.what());
     }
-    if (!options.cpus.empty()) FOVEA_TRY(restrict_to(pool->workers_.back(), options.cpus));
+    if (!options.cpus.empty()) FOVEA_TRY(restrict_to(pool->workers_.back(), cpus));
   }
   return pool;
 }
@@ -131,8 +133,7 @@ void ThreadPool::keep_workers_off_this_cpu() {
   const int cpu = sched_getcpu();
   if (cpu == callers_cpu_ || cpu < 0) return;
   callers_cpu_ = cpu;
-  cpu_set_t set = set_of(cpus_);
-  if (cpus_.empty() && sched_getaffinity(0, sizeof set, &set) != 0) return;
+  cpu_set_t set = cpus_;
   CPU_CLR(static_cast<std::size_t>(cpu), &set);
   if (CPU_COUNT(&set) == 0) return;  // there is no other
   for (std::thread& worker : workers_) {

@@ -19,6 +19,8 @@
 #include <type_traits>
 #include <vector>
 
+#include <sched.h>
+
 #include "nodes/runtime/result.hpp"
 
 namespace fovea::engine::cpu {
@@ -78,16 +80,15 @@ class ThreadPool {
   void parallel_for(std::int64_t tasks, Task task, Partition partition = Partition::kDynamic);
 
  private:
-  explicit ThreadPool(const ThreadPoolOptions& options)
-      : cpus_(options.cpus), spin_(options.spin) {}
+  ThreadPool(std::chrono::microseconds spin, const cpu_set_t& cpus) : spin_(spin), cpus_(cpus) {}
 
   void keep_workers_off_this_cpu();
   void work(std::uint32_t job, int worker);
   void serve(int worker);
   void stop();
 
-  const std::vector<int> cpus_;
   const std::chrono::microseconds spin_;
+  const cpu_set_t cpus_;  // that workers may use
   std::vector<std::thread> workers_;
   int callers_cpu_ = -1;  // where workers do not run
 

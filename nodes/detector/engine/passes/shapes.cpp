@@ -133,7 +133,11 @@ Result<PassOutcome> resolve_input_size(NetworkDefinition& network, const Lowerin
     }
     if (outcome.changes > 0)
       outcome.note = fmt::format("'{}' is {}", input.name, to_string(input.dims));
-    if (outcome.changes > 0 && options.input_height != 0) FOVEA_TRY(check_input_size(network));
+  }
+  const bool is_one_picture =
+      network.inputs.size() == 1 && network.value(network.inputs[0]).dims.size() == 4;
+  if (outcome.changes > 0 && options.input_height != 0 && is_one_picture) {
+    FOVEA_TRY(check_input_size(network));
   }
   return outcome;
 }

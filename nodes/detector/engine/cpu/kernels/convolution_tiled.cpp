@@ -6,7 +6,7 @@
 // Consecutive units form a task.
 #include <algorithm>
 #include <cstring>
-#include <limits>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>

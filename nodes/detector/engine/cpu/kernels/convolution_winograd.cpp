@@ -1,12 +1,11 @@
 // 3x3 convolution of f32 or f16 pixels, with f32 sums, by Winograd's minimal filtering. A task is a
 // block of neighbouring tiles: their pixels are transformed, every element of the transform is a
 // matrix product by the register tiles of convolution_tiled, and the results are transformed back,
-// a strip at a time, and finished like those of any convolution. A block is so small that all of it
-// stays in the L2 cache.
+// a strip at a time, and finished like those of any convolution. A block of few channels stays in
+// the L2 cache.
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -27,6 +26,7 @@ constexpr std::int64_t kLine = 64 / kFloat;        // floats in a cache line
 constexpr std::int64_t kStripFloats = 4096;        // half of an L1
 constexpr std::array kMediumFirst = {24, 12, 48};  // tiles in a block
 constexpr std::array kLongFirst = {48, 24, 12};
+constexpr std::int64_t kFewestTiles = 6;      // in a task: a block reads all weights
 constexpr std::int64_t kFewestChannels = 16;  // below, transforms cost more than they save
 
 // Planes of a transform would fall into one set of the cache if they lay a power of two apart.
@@ -61,8 +61,10 @@ class WinogradConvolution final : public Kernel {
         bias_(static_cast<std::size_t>(out_channels_), 0.0F),
         zeros_(zeroed(kMaxBlocks * kBlock * kFloat)) {
     if (spec.forms != nullptr) {
-      weights_ = spec.forms->find_or_make(fmt::format("winograd blocks {}", product_blocks_),
-                                          [&] { return pack(); });
+      weights_ =
+          spec.forms->find_or_make(fmt::format("winograd type {} blocks {}",
+                                               static_cast<int>(spec.compute), product_blocks_),
+                                   [&] { return pack(); });
     } else {
       weights_ = pack();
     }
@@ -88,8 +90,10 @@ class WinogradConvolution final : public Kernel {
   }
 
   void run(const Arguments& arguments, cpu::ThreadPool& pool) const override {
+    const std::int64_t most = std::max<std::int64_t>(tiles_ / kFewestTiles, 1);
     const std::int64_t blocks =
-        std::min(round_up((tiles_ + block_ - 1) / block_, pool.threads()), tiles_);
+        std::max((tiles_ + block_ - 1) / block_,
+                 std::min(round_up((tiles_ + block_ - 1) / block_, pool.threads()), most));
     pool.parallel_for(blocks, [&](std::int64_t block, int worker) {
       float* scratch = reinterpret_cast<float*>(arguments.scratch) + worker * worker_floats();
       run_block(arguments, block * tiles_ / blocks, (block + 1) * tiles_ / blocks, scratch);
@@ -313,7 +317,10 @@ std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
                     spec.groups == 1 && spec.kernel_height == 3 && spec.kernel_width == 3 &&
                     spec.stride_height == 1 && spec.stride_width == 1 &&
                     spec.dilation_height == 1 && spec.dilation_width == 1;
-  if (!features.avx512 || !fits || spec.in_channels < kFewestChannels ||
+  const std::int64_t tiles =
+      (spec.out_height + kOut - 1) / kOut * ((spec.out_width + kOut - 1) / kOut);
+  const bool saves = tiles * kElements < spec.out_height * spec.out_width * 9;
+  if (!features.avx512 || !fits || !saves || spec.in_channels < kFewestChannels ||
       spec.out_channels < kFewestChannels) {
     return {};
   }
@@ -321,7 +328,7 @@ std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
   const std::int64_t pairs = spec.in_channels * spec.out_channels;
   const bool medium = pairs >= 48 * 48 && pairs <= 96 * 96;
   std::vector<WinogradTactic> tactics;
-  for (const int tiles : medium ? kMediumFirst : kLongFirst) tactics.push_back({tiles});
+  for (const int block : medium ? kMediumFirst : kLongFirst) tactics.push_back({block});
   return tactics;
 }
 

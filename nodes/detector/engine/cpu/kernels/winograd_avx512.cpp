@@ -2,8 +2,6 @@
 // channel throughout.
 #if defined(__x86_64__)
 
-#include <utility>
-
 #include <immintrin.h>
 
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
