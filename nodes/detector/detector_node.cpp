@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -130,6 +131,7 @@ class DetectorNode final : public Node {
     model_info_.reset();
     server_.reset();
     engine_label_.clear();
+    refusal_.clear();
     return {};
   }
 
@@ -144,7 +146,7 @@ class DetectorNode final : public Node {
     std::optional<Subscription<msgs::Tensor>> tensors;
     std::optional<Publisher<msgs::TensorArray>> heads;  // used by the inference thread
     bool awaited_reader = false;
-    std::string last_error;  // so that a lasting fault is logged once
+    std::string last_error;  // of tensors that are refused now; logged once
   };
   using Frame = Received<msgs::Tensor>;
 
@@ -190,7 +192,7 @@ class DetectorNode final : public Node {
              .warning =
                  [this](std::string_view text) {
                    log_warning("{}", text);
-                   set_status(msgs::DiagnosticLevel::kWarn, text);
+                   set_engine_status(msgs::DiagnosticLevel::kWarn, text);
                  },
              .serving = [this](const engine::EngineInfo& info, bool cached,
                                double seconds) { show_engine(info, cached, seconds); },
@@ -230,15 +232,15 @@ class DetectorNode final : public Node {
     const double percent = progress.done * 100;
     if (!progress.beside) {
       beat();
-      set_status(msgs::DiagnosticLevel::kOk,
-                 fmt::format("building engine: {} ({:.0f} %)", progress.stage, percent));
+      set_engine_status(msgs::DiagnosticLevel::kOk,
+                        fmt::format("building engine: {} ({:.0f} %)", progress.stage, percent));
       return;
     }
     const std::string eta =
         progress.eta_s < 0 ? "" : fmt::format(", {:.0f} s left", std::ceil(progress.eta_s));
     const std::string text = fmt::format("building {} engine beside: {} ({:.0f} %{})", precision_,
                                          progress.stage, percent, eta);
-    set_status(msgs::DiagnosticLevel::kOk, text);
+    set_engine_status(msgs::DiagnosticLevel::kOk, text);
     metrics().counter("build_progress_pct") = static_cast<std::uint64_t>(percent);
     metrics().counter("build_eta_s") =
         static_cast<std::uint64_t>(std::ceil(std::max(progress.eta_s, 0.0)));
@@ -248,7 +250,7 @@ class DetectorNode final : public Node {
   // At the start, then from the inference thread, between two batches.
   void show_engine(const engine::EngineInfo& info, bool cached, double seconds) {
     const std::string label = fmt::format("{}/{}", info.provider, info.precision);
-    set_status(msgs::DiagnosticLevel::kOk, "");
+    set_engine_status(msgs::DiagnosticLevel::kOk, "");
     if (!engine_label_.empty()) {
       ++metrics().counter("engine_swaps");
       log_info("the {} engine, built in {:.1f} s, has taken over from {}", label, seconds,
@@ -261,21 +263,42 @@ class DetectorNode final : public Node {
     metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(seconds * 1e3);
   }
 
+  // Any thread.
+  void set_engine_status(msgs::DiagnosticLevel level, std::string_view text) {
+    const std::lock_guard lock(status_mutex_);
+    engine_level_ = level;
+    engine_status_ = text;
+    if (refusal_.empty()) set_status(level, text);
+  }
+
+  // The executor's thread. Covers the engine's status while any stream's tensors are refused.
+  void show_refusals() {
+    const auto refused = std::find_if(streams_.begin(), streams_.end(),
+                                      [](const auto& s) { return !s->last_error.empty(); });
+    const std::lock_guard lock(status_mutex_);
+    if (refused == streams_.end()) {
+      refusal_.clear();
+      set_status(engine_level_, engine_status_);
+    } else {
+      refusal_ = fmt::format("{}/tensor refused: {}", (*refused)->camera, (*refused)->last_error);
+      set_status(msgs::DiagnosticLevel::kError, refusal_);
+    }
+  }
+
   void queue(std::size_t index, Frame&& frame) {
     Stream& stream = *streams_[index];
     if (auto problem = mismatch(frame); !problem.empty()) {
       stream.ledger.drop(DropReason::kError);
-      set_status(msgs::DiagnosticLevel::kError,
-                 fmt::format("{}/tensor refused: {}", stream.camera, problem));
       if (std::exchange(stream.last_error, problem) != problem) {
         log_warning("{}/tensor: frame {} refused: {}", stream.camera, frame.message.header.seq,
                     problem);
+        show_refusals();
       }
       return;
     }
     if (!stream.last_error.empty()) {
       stream.last_error.clear();
-      set_status(msgs::DiagnosticLevel::kOk, "");
+      show_refusals();
     }
     if (reliability_ == "reliable") {
       if (!batcher_->put_in_turn(index, std::move(frame))) stream.ledger.drop(DropReason::kLost);
@@ -339,7 +362,7 @@ class DetectorNode final : public Node {
       const std::int64_t finished = monotonic_ns();
       if (!executed) {
         log_error("inference failed: {}", executed.error().message);
-        set_status(msgs::DiagnosticLevel::kError, executed.error().message);
+        set_engine_status(msgs::DiagnosticLevel::kError, executed.error().message);
         for (auto& entry : batch) streams_[entry.camera]->ledger.drop(DropReason::kError);
         batch.clear();
         continue;
@@ -389,6 +412,11 @@ class DetectorNode final : public Node {
 
   Histogram* engine_us_ = nullptr;
   std::vector<Counter*> batches_;  // by size - 1
+
+  std::mutex status_mutex_;
+  msgs::DiagnosticLevel engine_level_ = msgs::DiagnosticLevel::kOk;  // guarded by status_mutex_
+  std::string engine_status_;                                        // guarded by status_mutex_
+  std::string refusal_;  // guarded by status_mutex_; empty if every stream is served
 
   std::vector<std::unique_ptr<Stream>> streams_;
   std::optional<Publisher<msgs::ModelInfo>> model_info_;

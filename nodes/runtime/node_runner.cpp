@@ -75,8 +75,7 @@ class SignalWatcher {
   std::thread thread_;
 };
 
-// Whether trying again could help: a busy name or a full /dev/shm may pass, a broken model will
-// not.
+// Whether trying again could help: a busy name or a full /dev/shm may pass, a broken model not.
 int exit_code_of(const Error& error) {
   switch (error.code) {
     case ErrorCode::kInvalidArgument:

@@ -37,16 +37,20 @@ class DetectorInputSize : public ::testing::Test {
     EXPECT_EQ(writer.wait(), 0) << writer.err();
     return file;
   }
-  std::unique_ptr<Child> start(const std::string& model, const std::string& size) const {
+  std::unique_ptr<Child> start(const std::string& model, const std::string& size,
+                               const std::string& cameras = "cam",
+                               const std::string& build = "wait",
+                               const std::string& level = "0") const {
     return std::make_unique<Child>(
         domain_.root(), FOVEA_BIN_DIR "/fovea-detector",
-        std::vector<std::string>{"--domain", "test", "--cameras", "cam", "--model", model,
-                                 "--threads", "1", "--build", "wait",
-                                 "--builder-optimization-level", "0", "--input-size", size});
+        std::vector<std::string>{"--domain", "test", "--cameras", cameras, "--model", model,
+                                 "--threads", "1", "--build", build, "--builder-optimization-level",
+                                 level, "--input-size", size});
   }
-  void send(std::int64_t width, std::int64_t height) {
+  void send(std::int64_t width, std::int64_t height) { send(tensors_, width, height); }
+  void send(Publisher<msgs::Tensor>& tensors, std::int64_t width, std::int64_t height) {
     const auto bytes = static_cast<std::size_t>(3 * width * height);
-    auto slot = tensors_.loan(bytes);
+    auto slot = tensors.loan(bytes);
     ASSERT_TRUE(slot);
     std::memset(slot->data().data(), 114, bytes);
     msgs::Tensor tensor;
@@ -56,7 +60,7 @@ class DetectorInputSize : public ::testing::Test {
     const auto w = static_cast<std::uint32_t>(width);
     const auto h = static_cast<std::uint32_t>(height);
     tensor.letterbox = {w, h, w, h, w, h, 0, 0};
-    tensors_.publish(tensor, *std::move(slot), bytes);
+    tensors.publish(tensor, *std::move(slot), bytes);
   }
   std::uint64_t metric(const char* name, const char* label = "") const {
     const auto reader = MetricsReader::open(*domain_, "detector");
@@ -73,6 +77,10 @@ class DetectorInputSize : public ::testing::Test {
   std::string status() const {
     const auto reader = MetricsReader::open(*domain_, "detector");
     return reader ? (*reader)->status() : "";
+  }
+  std::optional<msgs::DiagnosticLevel> level() const {
+    const auto reader = MetricsReader::open(*domain_, "detector");
+    return reader ? std::optional((*reader)->level()) : std::nullopt;
   }
 
   test::TestDomain domain_;
@@ -110,6 +118,32 @@ TEST_F(DetectorInputSize, TensorsOfAnotherSizeAreRefusedByNameAndCountedAndTheRi
   detector->send(SIGINT);
   EXPECT_EQ(detector->wait(), 0) << detector->err();
   EXPECT_EQ(metric("frames_in"), metric("frames_out") + drops());
+}
+
+TEST_F(DetectorInputSize, StreamThatRecoversLeavesTheOthersRefusalAndThenTheWarningOfBefore) {
+  setenv("FOVEA_BUILDER", "/no/such/program", 1);
+  auto detector = start(write_model({"--dynamic"}), "160x96", "cam,other", "beside", "1");
+  unsetenv("FOVEA_BUILDER");
+  auto others = *Publisher<msgs::Tensor>::create(*domain_, "other/tensor");
+  ASSERT_TRUE(eventually([&] {
+    return tensors_.subscription_count() > 0 && others.subscription_count() > 0;
+  })) << detector->err();
+  const auto becomes = [&](msgs::DiagnosticLevel wanted, const std::string& text) {
+    return eventually(
+        [&] { return level() == wanted && status().find(text) != std::string::npos; });
+  };
+  const std::string warning = "no fp32 engine, the untuned one serves on";
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kWarn, warning)) << status();
+  send(others, 96, 96);
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "other/tensor refused: ")) << status();
+  send(tensors_, 96, 96);
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "cam/tensor refused: ")) << status();
+  send(tensors_, 160, 96);
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "other/tensor refused: ")) << status();
+  send(others, 160, 96);
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kWarn, warning)) << status();
+  detector->send(SIGINT);
+  EXPECT_EQ(detector->wait(), 0) << detector->err();
 }
 
 TEST_F(DetectorInputSize, SizesThatTheModelCannotHaveEndTheStartWithWhatItCan) {
