@@ -181,12 +181,6 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
           const engine::Progress& report_progress) -> Result<engine::Plan> {
         auto result = build_quantized(build, read_unless_interrupted,
                                       part_of(report_progress, 0, shares.guard_share()));
-        if (!result && result.error().code == ErrorCode::kUnsupported) {
-          return fail(ErrorCode::kUnsupported,
-                      result.error().message +
-                          "; --max-map-loss (without labels: --min-agreement) allows more, and "
-                          "--precision best falls back to fp32");
-        }
         if (!result) return fail(result.error());
         QuantizedBuild& built = *result;
         FOVEA_TRY(engine::tune_plan(built.plan, request.config.tuning,

@@ -186,18 +186,26 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
   if (!request.samples || (!request.best && !reason.empty())) {
     report.verdict = fmt::format("int8 ({}): its accuracy was not measured{}{}", to_string(recipe),
                                  reason.empty() ? "" : "; ", reason);
-    return finished(std::move(plan), std::move(report));
+    QuantizedBuild built = finished(std::move(plan), std::move(report));
+    if (request.best) {
+      built.reason =
+          "best: int8, taken unmeasured: no pictures to measure with; fp16 and fp32 were not timed";
+    }
+    return built;
   }
   std::optional<engine::Plan> half;
   if (request.best) {
     FOVEA_ASSIGN(half, half_precision(request.fp32));
   }
-  if (request.samples) {
-    FOVEA_ASSIGN(report,
-                 measured(request, std::move(report), half, reason.empty(), reader, progress));
-  }
+  FOVEA_ASSIGN(report,
+               measured(request, std::move(report), half, reason.empty(), reader, progress));
   if (request.best) return fastest(request, std::move(report), std::move(half), reason);
-  if (!report.accepted) return fail(ErrorCode::kUnsupported, report.verdict);
+  if (!report.accepted) {
+    return fail(ErrorCode::kUnsupported,
+                report.verdict +
+                    "; --max-map-loss (without labels: --min-agreement) allows more, and "
+                    "--precision best falls back to fp32");
+  }
   FOVEA_ASSIGN(plan, candidate(request, report.trials[*report.accepted].choice));
   return finished(std::move(plan), std::move(report));
 }

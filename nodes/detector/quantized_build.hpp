@@ -28,7 +28,7 @@ struct QuantizedBuildRequest {
 struct QuantizedBuild {
   engine::Plan plan;   // with accuracy_report
   GuardReport report;  // without trials if nothing was measured
-  std::string reason;  // for `best`: what was chosen of which, with this machine's times
+  std::string reason;  // for `best`: what was chosen of which, with this machine's times if taken
 };
 
 // Errors: kUnsupported if int8 is refused by the guard or cannot run here (unless `best`), saying

@@ -179,6 +179,7 @@ TEST_F(QuantizedBuild, RefusesInt8BeyondTheBudgetAndBestFallsBackToF32) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(refused.error().message.find("int8 refused"), std::string::npos);
+  EXPECT_NE(refused.error().message.find("--max-map-loss"), std::string::npos);
   wanted.best = true;
   const auto best = build_quantized(wanted, imagine);
   ASSERT_TRUE(best) << best.error().message;
@@ -213,6 +214,28 @@ TEST_F(QuantizedBuild, BestMeasuresHalfPrecisionTooAndKeepsTimesOutOfItsReport) 
   EXPECT_TRUE(engine::load_engine(best->plan));
 }
 
+TEST_F(QuantizedBuild, WithoutPicturesToMeasureWithInt8IsTakenAndTheReasonSaysSo) {
+  const auto calibrated =
+      calibrate_from({.folder = pictures("calib", 12), .cache = {}}, small_detector(), imagine);
+  ASSERT_TRUE(calibrated);
+  QuantizedBuildRequest wanted;
+  wanted.fp32 = small_detector();
+  wanted.table = calibrated->table;
+  const auto no_reader = [](const std::string&) -> Result<Picture> {
+    return fail(ErrorCode::kInternal, "nothing is measured");
+  };
+  for (const bool best : {false, true}) {
+    wanted.best = best;
+    const auto built = build_quantized(wanted, no_reader);
+    ASSERT_TRUE(built) << built.error().message;
+    EXPECT_EQ(built->plan.precision, "int8");
+    EXPECT_NE(built->report.verdict.find("its accuracy was not measured"), std::string::npos)
+        << built->report.verdict;
+    EXPECT_EQ(built->reason.find("best: int8, taken unmeasured: no pictures") == 0, best)
+        << built->reason;
+  }
+}
+
 TEST_F(QuantizedBuild, ProviderWithoutInt8SaysSo) {
   const auto calibrated =
       calibrate_from({.folder = pictures("calib", 12), .cache = {}}, small_detector(), imagine);
@@ -224,6 +247,8 @@ TEST_F(QuantizedBuild, ProviderWithoutInt8SaysSo) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(refused.error().message.find("onednn cannot run int8"), std::string::npos)
+      << refused.error().message;
+  EXPECT_EQ(refused.error().message.find("--max-map-loss"), std::string::npos)
       << refused.error().message;
   wanted.best = true;
   const auto best = build_quantized(wanted, imagine);
