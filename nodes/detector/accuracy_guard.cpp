@@ -2,7 +2,6 @@
 #include "nodes/detector/accuracy_guard.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>

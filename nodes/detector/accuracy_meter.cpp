@@ -2,7 +2,6 @@
 #include "nodes/detector/accuracy_meter.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <system_error>
 #include <utility>

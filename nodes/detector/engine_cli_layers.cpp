@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <memory>
 #include <string_view>
 
 #include <fmt/core.h>
