@@ -3,11 +3,16 @@
 
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "nodes/detector/engine/crc32c.hpp"
 
 namespace fovea::engine {
 namespace {
@@ -44,6 +49,13 @@ class TimingCacheFile : public ::testing::Test {
     std::vector<std::string> names;
     for (const auto& [name, tactics] : cache[environment].layers) names.push_back(name);
     return names;
+  }
+
+  // With the right checksum if `entries` are as nlohmann dumps them with an indent of 1.
+  void write_by_hand(std::string_view entries) const {
+    std::ofstream(file()) << fmt::format(
+        R"({{"format": "fovea timing cache 1", "crc32c": "{:08x}", "entries": {}}})",
+        crc32c(std::as_bytes(std::span(entries))), entries);
   }
 
   fs::path folder_;
@@ -99,6 +111,27 @@ TEST_F(TimingCacheFile, OneThatGrewWithoutBoundIsNotRead) {
   EXPECT_THAT(refused.error().message, HasSubstr("8589934592 bytes; it must have 67108864"));
   add("x", {"a"}, {}, {});
   EXPECT_THAT(layers("x"), ElementsAre("a"));
+}
+
+TEST_F(TimingCacheFile, OneWithTheRightChecksumAndTheWrongTypesIsBegunAnew) {
+  write_by_hand("{\n \"x\": {\n  \"layers\": {},\n  \"networks\": {}\n }\n}");
+  EXPECT_TRUE(read_timing_cache(file())) << "the checksum by hand is wrong";
+  for (const char* entries :
+       {"null", "[]", "7", "{\n \"x\": null\n}", "{\n \"x\": []\n}",
+        "{\n \"x\": {\n  \"layers\": null,\n  \"networks\": {}\n }\n}",
+        "{\n \"x\": {\n  \"layers\": [],\n  \"networks\": {}\n }\n}",
+        "{\n \"x\": {\n  \"layers\": {\n   \"a\": null\n  },\n  \"networks\": {}\n }\n}",
+        "{\n \"x\": {\n  \"layers\": {},\n  \"networks\": null\n }\n}",
+        "{\n \"x\": {\n  \"layers\": {},\n  \"networks\": []\n }\n}"}) {
+    SCOPED_TRACE(entries);
+    write_by_hand(entries);
+    const auto refused = read_timing_cache(file());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt);
+    EXPECT_THAT(refused.error().message, HasSubstr("is not a timing cache"));
+    add("x", {"b"}, {"one"}, {});
+    EXPECT_THAT(layers("x"), ElementsAre("b"));
+  }
 }
 
 }  // namespace

@@ -66,16 +66,20 @@ Json to_json(const TunedNetwork& network) {
           {"tuned_ms", network.tuned_ms}};
 }
 
+// nlohmann iterates over null and over lists as it does over objects. Throws Json::exception where
+// there is no object.
+const Json::object_t& object_of(const Json& json) { return json.get_ref<const Json::object_t&>(); }
+
 // Throws Json::exception.
 TimingTable table_from(const Json& json) {
   TimingTable table;
-  for (const auto& [signature, list] : json.at("layers").items()) {
-    for (const Json& timed : list) {
+  for (const auto& [signature, list] : object_of(json.at("layers"))) {
+    for (const Json& timed : list.get_ref<const Json::array_t&>()) {
       table.layers[signature].push_back(
           {timed.at(0).get<std::string>(), timed.at(1).get<double>()});
     }
   }
-  for (const auto& [hash, network] : json.at("networks").items()) {
+  for (const auto& [hash, network] : object_of(json.at("networks"))) {
     table.networks[hash] = {network.at("tactics").get<LayerTactics>(),
                             network.at("untuned_ms").get<double>(),
                             network.at("tuned_ms").get<double>()};
@@ -112,7 +116,7 @@ Result<Contents> read_contents(const std::filesystem::path& file) {
     if (json.at("crc32c").get<std::string>() != checksum(contents.entries)) {
       return corrupt("its checksum is wrong");
     }
-    for (const auto& [environment, table] : contents.entries.items()) {
+    for (const auto& [environment, table] : object_of(contents.entries)) {
       contents.cache[environment] = table_from(table);
     }
   } catch (const Json::exception&) {
