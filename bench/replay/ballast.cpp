@@ -1,11 +1,12 @@
 #include "bench/replay/ballast.hpp"
 
-#include <cerrno>
-#include <cstring>
 #include <system_error>
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 
 namespace fovea::bench {
@@ -32,11 +33,20 @@ Result<> check_may_fill(const fs::path& folder) {
                     "sh -c 'mount -t tmpfs -o size=256m tmpfs {0} && fovea bench ...'",
                     folder.string(), why));
   };
-  if (const std::uint64_t free = free_bytes(folder); free > kMostToFill)
+  struct statfs space {};
+  struct stat here {};
+  struct stat above {};
+  if (statfs(folder.c_str(), &space) != 0 || stat(folder.c_str(), &here) != 0 ||
+      stat((folder / "..").c_str(), &above) != 0)
+    return fail_errno(ErrorCode::kNotFound, folder.string());
+  if (space.f_type != TMPFS_MAGIC) return refuse("it is no tmpfs");
+  if (here.st_dev == above.st_dev) return refuse("it is part of a larger tmpfs");
+  if (space.f_blocks == 0) return refuse("its size has no limit; it must be 1 GiB or less");
+  const auto size = std::uint64_t{space.f_blocks} * static_cast<std::uint64_t>(space.f_bsize);
+  if (size > kMostToFill)
     return refuse(
-        fmt::format("it has {:.1f} GiB free, which is the machine's memory; it must be 1 "
-                    "GiB or less",
-                    static_cast<double>(free) / (std::uint64_t{1} << 30)));
+        fmt::format("it holds {:.1f} GiB, which is the machine's memory; it must be 1 GiB or less",
+                    static_cast<double>(size) / (std::uint64_t{1} << 30)));
   std::error_code error;
   const fs::directory_iterator files(folder, error);
   if (error) return fail(ErrorCode::kNotFound, folder.string() + ": " + error.message());

@@ -12,10 +12,10 @@
 
 namespace fovea::bench {
 
-// Whether filling `folder` can hurt nobody: it has room for at most 1 GiB, which is memory of the
-// machine's, and nothing lies in it, for a sparse file of somebody else's could not grow and its
-// owner would get SIGBUS. Errors: kInvalidArgument with the reason and with how to get a folder
-// that may be filled.
+// Whether filling `folder` can hurt nobody: a tmpfs is mounted there and not above it, it holds at
+// most 1 GiB, which is memory of the machine's, and nothing lies in it, for a sparse file of
+// somebody else's could not grow and its owner would get SIGBUS. Errors: kNotFound;
+// kInvalidArgument with the reason and with how to get a folder that may be filled.
 Result<> check_may_fill(const std::filesystem::path& folder);
 
 class Ballast {

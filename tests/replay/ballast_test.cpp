@@ -43,14 +43,15 @@ class Tmpfs : public testing::Test {
   ~Tmpfs() override { fs::remove_all(folder_); }
 
   // What `body` says in a child that has a tmpfs of `size` there; "" = all was well.
-  std::string within(const char* size, const std::function<std::string()>& body) {
+  std::string within(const char* size, const std::function<std::string()>& body,
+                     const char* type = "tmpfs") {
     int ends[2];
     if (pipe(ends) != 0) return "pipe";
     const pid_t child = fork();
     if (child == 0) {
       const std::string options = std::string("size=") + size;
       if (!become_root_of_new_namespaces() ||
-          mount("tmpfs", folder_.c_str(), "tmpfs", 0, options.c_str()) != 0)
+          mount(type, folder_.c_str(), type, 0, options.c_str()) != 0)
         _exit(kNoNamespaces);
       const std::string said = body();
       const bool sent = write(ends[1], said.data(), said.size()) >= 0;
@@ -66,6 +67,12 @@ class Tmpfs : public testing::Test {
     waitpid(child, &status, 0);
     refused_ = WIFEXITED(status) && WEXITSTATUS(status) == kNoNamespaces;
     return refused_ || (WIFEXITED(status) && WEXITSTATUS(status) == 0) ? said : "the child died";
+  }
+
+  // Why `folder` must not be filled.
+  static std::string refusal(const fs::path& folder) {
+    const auto allowed = check_may_fill(folder);
+    return allowed ? "allowed" : allowed.error().message;
   }
 
   bool can_have(std::uint64_t bytes) const {
@@ -114,21 +121,51 @@ TEST_F(Tmpfs, WhatComesFreeIsTakenToo) {
 TEST_F(Tmpfs, FilesOfOthersForbidIt) {
   const std::string said = within("4m", [this]() -> std::string {
     std::ofstream(folder_ / "of_others") << "x";
-    const auto allowed = check_may_fill(folder_);
-    return allowed ? "allowed" : allowed.error().message;
+    return refusal(folder_);
   });
   if (refused_) GTEST_SKIP() << "no user namespaces here";
   EXPECT_THAT(said, HasSubstr("others keep files in it (of_others)"));
 }
 
 TEST_F(Tmpfs, TheWholeMachinesMemoryIsNotFilled) {
-  const std::string said = within("2g", [this]() -> std::string {
-    const auto allowed = check_may_fill(folder_);
-    return allowed ? "allowed" : allowed.error().message;
+  const std::string said = within("2g", [this] { return refusal(folder_); });
+  if (refused_) GTEST_SKIP() << "no user namespaces here";
+  EXPECT_THAT(said, HasSubstr("it holds 2.0 GiB"));
+  EXPECT_THAT(said, HasSubstr("unshare -Urm"));
+  EXPECT_THAT(within("0", [this] { return refusal(folder_); }), HasSubstr("has no limit"));
+}
+
+TEST_F(Tmpfs, ALargeOneThatIsNearlyFullIsNotFilled) {
+  const std::string said = within("1100m", [this]() -> std::string {
+    const FileHandle others(open(folder_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    if (posix_fallocate(others.get(), 0, 100 << 20) != 0) return "no space";
+    return refusal(folder_);
   });
   if (refused_) GTEST_SKIP() << "no user namespaces here";
-  EXPECT_THAT(said, HasSubstr("2.0 GiB free"));
-  EXPECT_THAT(said, HasSubstr("unshare -Urm"));
+  EXPECT_THAT(said, HasSubstr("it holds 1.1 GiB"));
+}
+
+TEST_F(Tmpfs, AFolderInsideOneIsNotFilled) {
+  const std::string said = within("4m", [this] {
+    fs::create_directory(folder_ / "inside");
+    return refusal(folder_ / "inside");
+  });
+  if (refused_) GTEST_SKIP() << "no user namespaces here";
+  EXPECT_THAT(said, HasSubstr("part of a larger tmpfs"));
+}
+
+TEST_F(Tmpfs, AnotherFilesystemIsNotFilled) {
+  const std::string said = within(
+      "4m", [this] { return refusal(folder_); }, "ramfs");
+  if (refused_) GTEST_SKIP() << "no user namespaces here";
+  EXPECT_THAT(said, HasSubstr("it is no tmpfs"));
+}
+
+TEST_F(Tmpfs, AnAbsentFolderIsNamed) {
+  const auto allowed = check_may_fill(folder_ / "absent");
+  ASSERT_FALSE(allowed);
+  EXPECT_EQ(allowed.error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(allowed.error().message, HasSubstr("absent"));
 }
 
 }  // namespace
