@@ -54,32 +54,27 @@ nlohmann::json ask(const std::vector<std::string>& command) {
   return answer;
 }
 
-void measure(const Kind& kind, const BenchConfig& config, double our_fps, Rival& rival) {
-  rival.name = kind.name;
-  rival.what = kind.what;
+// Adds one run to `rival`. Returns why it could not, "" if it could.
+std::string measure(const Kind& kind, const BenchConfig& config, double our_fps, Rival& rival) {
   const fs::path program = launch::executable_directory() / "fovea-bench-rivals";
   const std::string video = option_path(config.video);
-  if (!fs::exists(program)) {
-    rival.missing = "fovea-bench-rivals is not here; it lies in the build folder's bin/";
-    return;
-  }
-  if (video.empty()) {
-    rival.missing = "needs a video file";
-    return;
-  }
+  if (!fs::exists(program))
+    return "fovea-bench-rivals is not here; it lies in the build folder's bin/";
+  if (video.empty()) return "needs a video file";
   const nlohmann::json answer =
       ask({program, kind.argument, "--video", video, "--model", config.model, "--cameras",
            std::to_string(config.cameras), "--precision", config.precision, "--calibration",
            config.calibration, "--score-threshold", fmt::format("{}", config.score_threshold),
            "--warmup", fmt::format("{}", config.warmup_s), "--duration",
            fmt::format("{}", config.duration_s)});
-  rival.missing = answer.value("missing", "");
-  if (!rival.missing.empty()) return;
+  std::string missing = answer.value("missing", "");
+  if (!missing.empty()) return missing;
   rival.fps.push_back(answer.value("fps", 0.0));
   rival.p50_ms.push_back(answer.value("p50_ms", 0.0));
   rival.p99_ms.push_back(answer.value("p99_ms", 0.0));
   rival.cpu_percent.push_back(answer.value("cpu_percent", 0.0));
   rival.ratio.push_back(rival.fps.back() > 0 ? our_fps / rival.fps.back() : 0);
+  return "";
 }
 
 }  // namespace
@@ -87,11 +82,22 @@ void measure(const Kind& kind, const BenchConfig& config, double our_fps, Rival&
 void measure_rivals(const BenchConfig& config, double our_fps, std::vector<Rival>& rivals) {
   rivals.resize(kKinds.size());
   for (std::size_t i = 0; i < kKinds.size(); ++i) {
-    if (Executor::stop_signalled()) {
-      rivals[i].missing = "interrupted";
-    } else if (rivals[i].missing.empty()) {  // what is missing once is missing
-      fmt::print(stderr, "fovea bench: rival: {}\n", kKinds[i].name);
-      measure(kKinds[i], config, our_fps, rivals[i]);
+    const Kind& kind = kKinds[i];
+    Rival& rival = rivals[i];
+    rival.name = kind.name;
+    rival.what = kind.what;
+    if (!rival.missing.empty()) continue;  // what is missing once is missing
+    std::string why = "interrupted";
+    if (!Executor::stop_signalled()) {
+      fmt::print(stderr, "fovea bench: rival: {}\n", kind.name);
+      why = measure(kind, config, our_fps, rival);
+    }
+    if (why.empty()) continue;
+    if (rival.fps.empty()) {
+      rival.missing = why;
+    } else {
+      fmt::print(stderr, "fovea bench: rival: {}: {}; what was measured before counts\n", kind.name,
+                 why);
     }
   }
 }

@@ -11,7 +11,7 @@
 namespace fovea::bench {
 
 // One more run of each. `our_fps`: what the pipeline sustains. A rival that cannot be measured says
-// why; that is no error.
+// why; that is no error. Runs that were measured stay, whatever becomes of later ones.
 void measure_rivals(const BenchConfig& config, double our_fps, std::vector<Rival>& rivals);
 
 }  // namespace fovea::bench
