@@ -1,7 +1,7 @@
 // What makes a detector whose engine takes longer by a known share of its own time: 5 %, or what
 // $FOVEA_BENCH_SLOWDOWN says (1.05 = 5 % more). Linked into bin/planted/fovea-detector, which is
 // the product's node otherwise: the linker's --wrap puts this between the node and its engine, so
-// the product carries no hook. `compare_check.sh` uses it to see whether a slowdown is found.
+// the product carries no hook. `fovea bench check` uses it to see whether a slowdown is found.
 //
 // Thread safety: as EngineServer::execute().
 #include <chrono>
