@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <ios>
+#include <limits>
 #include <string>
 
 #include <opencv2/imgcodecs.hpp>
@@ -12,19 +14,27 @@
 
 namespace {
 
-// A JPEG without its end marker: OpenCV reads what there is and paints the rest grey. What cameras
-// and editors append is short against the window that is searched.
+// A JPEG without its end marker: OpenCV reads what there is and paints the rest grey. Segments are
+// stepped over, for a thumbnail in one has an end marker of its own, and nothing behind the
+// picture's is read: phones append whole videos.
 bool is_truncated_jpeg(const std::string& path) {
+  constexpr int kStartOfImage = 0xd8;
+  constexpr int kEndOfImage = 0xd9;
   std::ifstream file(path, std::ios::binary);
-  std::string bytes(2, '\0');
-  if (!file.read(bytes.data(), 2) || bytes != "\xff\xd8") return false;
-  constexpr std::streamoff kWindow = 1 << 16;
-  file.seekg(0, std::ios::end);
-  const std::streamoff size = file.tellg();
-  file.seekg(std::max<std::streamoff>(size - kWindow, 0));
-  bytes.resize(static_cast<std::size_t>(std::min(size, kWindow)));
-  return file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())) &&
-         bytes.find("\xff\xd9") == std::string::npos;
+  if (file.get() != 0xff || file.get() != kStartOfImage) return false;
+  while (file) {
+    file.ignore(std::numeric_limits<std::streamsize>::max(), 0xff);
+    int marker = file.get();
+    while (marker == 0xff) marker = file.get();
+    if (marker == kEndOfImage) return false;
+    // 0xff 0x00 is picture data that looks like a marker; 0xd0 to 0xd7 divide picture data.
+    const bool has_segment = marker > 0x01 && (marker < 0xd0 || marker > kStartOfImage);
+    if (!has_segment) continue;
+    const int high = file.get();
+    const int low = file.get();
+    file.ignore(std::max(high * 256 + low - 2, 0));
+  }
+  return true;
 }
 
 fovea::Result<fovea::Picture> read(const std::string& path) {

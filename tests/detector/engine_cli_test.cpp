@@ -38,6 +38,18 @@ struct Outcome {
   std::string err;
 };
 
+// 8 x 8 pixels, with a thumbnail's end marker in a segment.
+std::string grey_jpeg() {
+  using namespace std::string_literals;
+  const std::string one_code = "\1"s + std::string(16, '\0');  // a table in which bit 0 says 0
+  return "\xff\xd8\xff\xe1\0\6ex\xff\xd9"s +                   // APP1
+         "\xff\xdb\0\x43\0"s + std::string(64, '\1') +         // quantization
+         "\xff\xc0\0\xb\10\0\10\0\10\1\1\x11\0"s +             // frame: one component
+         "\xff\xc4\0\x14\0"s + one_code + "\xff\xc4\0\x14\x10"s + one_code +
+         "\xff\xda\0\10\1\1\0\0\x3f\0\x3f"s +  // scan
+         "\xff\xd9"s;
+}
+
 class EngineCli : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -406,9 +418,16 @@ TEST_F(EngineCli, CalibrationPicturesMustBePictures) {
   EXPECT_EQ(fake.code, 1);
   EXPECT_THAT(fake.err, HasSubstr("9.png: not a picture that OpenCV reads; take it out"));
   fs::remove(folder_ / "calib/9.png");
-  // What an interrupted copy leaves: OpenCV would read it, grey where it is missing.
-  std::ofstream(folder_ / "calib/9.jpg", std::ios::binary) << "\xff\xd8\xff\xe0 half a picture";
-  EXPECT_THAT(calibrate("calib").err, HasSubstr("9.jpg: the JPEG ends before its picture does"));
+  // A phone's picture with a video behind it is read; 9.jpg is what an interrupted copy leaves:
+  // OpenCV would read it, grey where it is missing.
+  const std::string jpeg = grey_jpeg();
+  std::ofstream(folder_ / "calib/8.jpg", std::ios::binary) << jpeg << std::string(200'000, 'v');
+  for (const std::size_t left :
+       {jpeg.size() - 2, jpeg.size() - 1, std::size_t{40}, std::size_t{3}}) {
+    std::ofstream(folder_ / "calib/9.jpg", std::ios::binary) << jpeg.substr(0, left);
+    EXPECT_THAT(calibrate("calib").err, HasSubstr("9.jpg: the JPEG ends before its picture does"))
+        << left << " bytes";
+  }
   EXPECT_FALSE(fs::exists(folder_ / "cache/calibration"));
 }
 
