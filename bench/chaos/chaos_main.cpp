@@ -1,7 +1,6 @@
 // fovea-bench-chaos: kills and stops processes of a running graph at random and says what came of
 // it. Exit code 0 only if nothing was torn, leaked, stuck, lost unseen or left behind.
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <optional>
 #include <random>

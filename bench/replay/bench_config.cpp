@@ -1,6 +1,5 @@
 #include "bench/replay/bench_config.hpp"
 
-#include <cmath>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
