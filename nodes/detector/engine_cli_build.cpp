@@ -67,8 +67,8 @@ struct BuildCommand {
   Result<int> to_file() const {
     FOVEA_ASSIGN(const engine::Plan plan, uncached_plan());
     if (interrupted) return kExitInterrupted;
-    FOVEA_TRY(engine::save_plan(plan, save_engine));
     FOVEA_TRY(warn_of_another_precision(plan));
+    FOVEA_TRY(engine::save_plan(plan, save_engine));
     say(json, fmt::format("{}: {} layers, {} {}, up to {} pictures, {} threads", save_engine,
                           plan.network.layers.size(), plan.provider, plan.precision, plan.max_batch,
                           plan.threads));
@@ -90,7 +90,7 @@ struct BuildCommand {
                  quantizes() ? quantize.plan(model, json) : model.plan());
     if (interrupted) return kExitInterrupted;
     const CachedPlan& cached = *source.cached;
-    FOVEA_TRY(warn_of_another_precision(cached.plan));
+    if (!cached.hit) FOVEA_TRY(warn_of_another_precision(cached.plan));
     const std::string where =
         (PlanCache(model.cache_dir).folder() / (cached.key + ".plan")).string();
     if (const Json accuracy = accuracy_of(cached.plan); cached.hit && accuracy.is_object()) {
@@ -113,7 +113,8 @@ struct BuildCommand {
     return kExitOk;
   }
 
-  // An engine whose precision this CPU lacks runs, but not as its user expects.
+  // An engine whose precision this CPU lacks runs, but not as its user expects. Loads the engine,
+  // which packs all weights: once, when it is built.
   Result<> warn_of_another_precision(const engine::Plan& plan) const {
     FOVEA_ASSIGN(const auto engine, engine::load_engine(plan));
     if (engine->info().precision != plan.precision) {
