@@ -134,5 +134,15 @@ TEST_F(TimingCacheFile, OneWithTheRightChecksumAndTheWrongTypesIsBegunAnew) {
   }
 }
 
+TEST_F(TimingCacheFile, OneThatIsNestedWithoutBoundIsBegunAnew) {
+  constexpr std::size_t kDepth = 2'000'000;
+  write_by_hand(std::string(kDepth, '[') + std::string(kDepth, ']'));
+  const auto refused = read_timing_cache(file());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt);
+  add("x", {"a"}, {}, {});
+  EXPECT_THAT(layers("x"), ElementsAre("a"));
+}
+
 }  // namespace
 }  // namespace fovea::engine

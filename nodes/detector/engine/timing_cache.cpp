@@ -27,6 +27,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kFormat = "fovea timing cache 1";
 constexpr std::uintmax_t kMaxFileBytes = 64 << 20;  // several times what TimingLimits allow
+constexpr int kMaxDepth = 16;                       // more than to_json() makes
 
 std::string cpu_name() {
 #if defined(__x86_64__)
@@ -106,7 +107,11 @@ Result<Contents> read_contents(const std::filesystem::path& file) {
   }
   FOVEA_ASSIGN(const auto bytes, read_file(file.string()));
   const auto* text = reinterpret_cast<const char*>(bytes.data());
-  const Json json = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
+  // Dumping recurses: what is nested deeper than a timing cache is left out.
+  const auto is_flat = [](int depth, Json::parse_event_t, const Json&) {
+    return depth <= kMaxDepth;
+  };
+  const Json json = Json::parse(text, text + bytes.size(), is_flat, /*allow_exceptions=*/false);
   Contents contents;
   try {
     if (json.at("format").get<std::string>() != kFormat) {
