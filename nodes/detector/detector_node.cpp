@@ -48,7 +48,8 @@ class DetectorNode final : public Node {
           "`fovea engine build --calib-cache` made from one");
     p.add("verify", &verify_,
           "For int8 and best: folder of pictures to measure accuracy on, better labelled (images/, "
-          "labels/, classes.txt); empty = the calibration pictures");
+          "labels/, classes.txt); empty = the calibration pictures, and with a table nothing is "
+          "measured");
     p.add("build", &build_,
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
           "beside; or auto: beside where building takes long")

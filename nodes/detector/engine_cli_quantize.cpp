@@ -83,7 +83,7 @@ void QuantizeOptions::declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--verify", verify,
                  "Folder to measure accuracy on, labelled (images/, labels/, classes.txt) or not; "
-                 "default: the calibration pictures");
+                 "default: the calibration pictures; without either int8 is taken unmeasured");
   app.add_option("--max-map-loss", max_map_loss,
                  "Most points of mAP50-95 that int8 may lose on a labelled set")
       ->capture_default_str();
