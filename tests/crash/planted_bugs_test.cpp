@@ -22,7 +22,7 @@ void PrintTo(const Bug& bug, std::ostream* out) { *out << bug.program; }
 
 class PlantedBug : public ::testing::TestWithParam<Bug> {};
 
-// Kills fall at random: a run of so many may miss the one instant, five in a row do not.
+// Kills fall at random, so a single run may miss the one instant that shows the bug.
 TEST_P(PlantedBug, IsFoundByChaos) {
   constexpr int kRuns = 5;
   const Bug& bug = GetParam();
