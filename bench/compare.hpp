@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "nodes/base/terminal.hpp"
+
 namespace fovea::bench {
 
 struct Contender {
@@ -51,19 +53,19 @@ inline std::vector<Row> compare(const std::string& work, const std::vector<Conte
 
 inline void print(const std::vector<Row>& rows, bool json) {
   if (json) {
-    fmt::print("[\n");
+    print_out("[\n");
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      fmt::print(R"(  {{"work": "{}", "name": "{}", "median_us": {:.2f}, "ratio": {:.3f}}}{})"
+      print_out(R"(  {{"work": "{}", "name": "{}", "median_us": {:.2f}, "ratio": {:.3f}}}{})"
                  "\n",
                  rows[i].work, rows[i].name, rows[i].median_us, rows[i].ratio,
                  i + 1 < rows.size() ? "," : "");
     }
-    fmt::print("]\n");
+    print_out("]\n");
     return;
   }
-  fmt::print("{:<34} {:<42} {:>12} {:>8}\n", "work", "how", "median us", "ratio");
+  print_out("{:<34} {:<42} {:>12} {:>8}\n", "work", "how", "median us", "ratio");
   for (const Row& row : rows) {
-    fmt::print("{:<34} {:<42} {:>12.1f} {:>7.2f}x\n", row.work, row.name, row.median_us, row.ratio);
+    print_out("{:<34} {:<42} {:>12.1f} {:>7.2f}x\n", row.work, row.name, row.median_us, row.ratio);
   }
 }
 
@@ -76,7 +78,7 @@ inline bool parse_arguments(int argc, char** argv, bool& json, int& repetitions)
     } else if (argument == "--repetitions" && i + 1 < argc && std::atoi(argv[i + 1]) > 0) {
       repetitions = std::atoi(argv[++i]);
     } else {
-      fmt::print(stderr, "usage: {} [--json] [--repetitions N]\n", argv[0]);
+      print_error("usage: {} [--json] [--repetitions N]", argv[0]);
       return false;
     }
   }

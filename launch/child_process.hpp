@@ -19,7 +19,7 @@
 #include <sys/types.h>
 
 #include "launch/graph.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::launch {
 

@@ -17,6 +17,7 @@
 #include "launch/suggest.hpp"
 #include "launch/table.hpp"
 #include "launch/topic_commands.hpp"
+#include "nodes/base/terminal.hpp"
 
 namespace {
 
@@ -26,7 +27,7 @@ using namespace fovea::launch;
 constexpr int kExitUsage = 2;
 
 int refuse(std::string_view message) {
-  fmt::print(stderr, "fovea: {}\n", message);
+  print_error("fovea: {}", message);
   return kExitUsage;
 }
 
@@ -155,10 +156,10 @@ void add_node_command(CLI::App& app, CommandLine& line) {
 int list_nodes(const Domain& domain, bool json) {
   const Snapshot snapshot = take_snapshot(domain, false);
   if (json) {
-    fmt::print("{}", nodes_json(snapshot.nodes));
+    print_out("{}", nodes_json(snapshot.nodes));
     return 0;
   }
-  for (const std::string& text : node_table(snapshot.nodes)) fmt::print("{}\n", text);
+  for (const std::string& text : node_table(snapshot.nodes)) print_out("{}\n", text);
   return 0;
 }
 
@@ -182,6 +183,7 @@ int run(const CLI::App& app, CommandLine& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fovea::prepare_process();
   if (argc > 1 && std::strcmp(argv[1], "engine") == 0) return become("fovea-engine", argv);
   if (argc > 1 && std::strcmp(argv[1], "bench") == 0) return become("fovea-bench", argv);
   if (argc > 1 && std::strcmp(argv[1], "bag") == 0) return become("fovea-bag", argv);

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::launch {
 

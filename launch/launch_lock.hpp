@@ -6,7 +6,7 @@
 #include <string>
 
 #include "nodes/runtime/domain.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::launch {
 

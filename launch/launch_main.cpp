@@ -18,7 +18,9 @@
 #include "launch/snapshot.hpp"
 #include "launch/supervisor.hpp"
 #include "launch/table.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/executor.hpp"
 
@@ -33,7 +35,7 @@ constexpr int kExitFailed = 1;
 constexpr int kExitNotStarted = 2;
 
 int refuse(const Error& error) {
-  fmt::print(stderr, "fovea launch: {}\n", error.message);
+  print_error("fovea launch: {}", error.message);
   return kExitNotStarted;
 }
 
@@ -56,13 +58,13 @@ class Session {
       : options_(options),
         domain_(domain),
         // JSON on stdout leaves no room for anything else there.
-        display_(options.json_file == "-" ? stderr : stdout),
+        display_(options.json_file == "-" ? STDERR_FILENO : STDOUT_FILENO),
         supervisor_(executor_, domain, std::move(graph),
                     {[this](std::string_view line) { log(line); },
                      [this](LogLevel level, std::string_view text) { log(log_line(level, text)); },
                      [this] { executor_.stop(); },
                      [this] { return take_snapshot(domain_, false).in_flight(); }}) {
-    if (isatty(fileno(display_)) != 0 && !options.quiet) view_.emplace(fileno(display_));
+    if (isatty(display_) != 0 && !options.quiet) view_.emplace(display_);
   }
 
   int run() {
@@ -76,8 +78,7 @@ class Session {
     if (view_) view_->finish();
     if (!options_.quiet) {
       for (const std::string& line : final_summary(snapshot, nodes))
-        fmt::print(display_, "{}\n", line);
-      std::fflush(display_);
+        print_line(display_, line);
     }
     return finish(report_json(snapshot, nodes));
   }
@@ -92,8 +93,7 @@ class Session {
       view_->draw(live_table(snapshot, meter_, supervisor_.report()));
     } else if (++turns_ % kTurnsPerPlainLine == 0) {
       for (const std::string& line : plain_lines(snapshot, meter_))
-        fmt::print(display_, "{}\n", line);
-      std::fflush(display_);
+        print_line(display_, line);
     }
   }
 
@@ -123,19 +123,18 @@ class Session {
     if (view_ && isatty(STDERR_FILENO) != 0) {
       view_->print(line);
     } else {
-      fmt::print(stderr, "{}\n", line);
+      print_error("{}", line);
     }
   }
 
   int finish(const std::string& json) {
     int code = supervisor_.error().empty() && !source_failed_ ? 0 : kExitFailed;
-    if (!supervisor_.error().empty()) fmt::print(stderr, "fovea launch: {}\n", supervisor_.error());
+    if (!supervisor_.error().empty()) print_error("fovea launch: {}", supervisor_.error());
     if (options_.json_file == "-") {
-      fmt::print("{}", json);
-      std::fflush(stdout);
+      print_out("{}", json);
     } else if (!options_.json_file.empty()) {
-      if (auto written = write_atomically(options_.json_file, json); !written) {
-        fmt::print(stderr, "fovea launch: {}\n", written.error().message);
+      if (auto written = write_file(options_.json_file, json); !written) {
+        print_error("fovea launch: {}", written.error().message);
         code = kExitFailed;
       }
     }
@@ -144,7 +143,7 @@ class Session {
 
   const LaunchOptions& options_;
   const Domain& domain_;
-  std::FILE* display_;
+  int display_;
   Executor executor_;
   std::optional<LiveView> view_;
   RateMeter meter_;
@@ -160,7 +159,7 @@ int show_arguments(const std::filesystem::path& file) {
   for (const ArgumentDeclaration& argument : *arguments) {
     const std::string value =
         argument.has_default ? fmt::format("default {}", argument.default_value) : "required";
-    fmt::print("{}:=  {} ({})\n", argument.name, argument.description, value);
+    print_out("{}:=  {} ({})\n", argument.name, argument.description, value);
   }
   return 0;
 }
@@ -175,7 +174,7 @@ int run_launch(const LaunchOptions& options) {
   const auto domain = Domain::open(options.domain);
   if (!domain) return refuse(domain.error());
   if (options.print_only) {
-    fmt::print("{}", print_graph(*graph, domain->name()));
+    print_out("{}", print_graph(*graph, domain->name()));
     return 0;
   }
 
@@ -184,7 +183,7 @@ int run_launch(const LaunchOptions& options) {
   if (!lock) return refuse(lock.error());
   if (auto free = check_names_free(*graph, *domain); !free) return refuse(free.error());
   if (const auto leftovers = domain->sweep(); !leftovers.empty()) {
-    fmt::print(stderr, "{}\n",
+    print_error("{}",
                log_line(LogLevel::kInfo,
                         fmt::format("removed {} files that an earlier run left in domain `{}`",
                                     leftovers.size(), domain->name())));

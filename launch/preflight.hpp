@@ -6,7 +6,7 @@
 
 #include "launch/graph.hpp"
 #include "nodes/runtime/domain.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::launch {
 

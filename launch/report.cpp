@@ -1,11 +1,6 @@
 #include "launch/report.hpp"
 
-#include <cerrno>
-#include <cstdio>
-
-#include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 namespace fovea::launch {
 namespace {
@@ -89,26 +84,6 @@ std::string topics_json(const std::vector<TopicView>& topics) {
                     {"type", topic.type.empty() ? Json(nullptr) : Json(topic.type)}});
   }
   return dump(list);
-}
-
-Result<> write_atomically(const std::filesystem::path& path, const std::string& text) {
-  const std::string temporary = path.string() + ".tmp." + std::to_string(getpid());
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return fail_errno(ErrorCode::kInternal, path.string());
-  std::size_t written = 0;
-  bool good = true;
-  while (good && written < text.size()) {
-    const ssize_t count = write(fd, text.data() + written, text.size() - written);
-    if (count < 0 && errno == EINTR) continue;
-    good = count > 0;
-    if (good) written += static_cast<std::size_t>(count);
-  }
-  good = good && fsync(fd) == 0;
-  close(fd);
-  if (good && rename(temporary.c_str(), path.c_str()) == 0) return {};
-  const auto error = fail_errno(ErrorCode::kInternal, path.string());
-  unlink(temporary.c_str());
-  return error;
 }
 
 }  // namespace fovea::launch

@@ -1,14 +1,12 @@
 // The figures of a launch and the node list as JSON, for machines. README.md documents the fields.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "launch/snapshot.hpp"
 #include "launch/supervisor.hpp"
 #include "launch/topic_commands.hpp"
-#include "nodes/runtime/result.hpp"
 
 namespace fovea::launch {
 
@@ -17,9 +15,5 @@ std::string report_json(const Snapshot& snapshot, const std::vector<NodeReport>&
 
 std::string nodes_json(const std::vector<NodeView>& nodes);
 std::string topics_json(const std::vector<TopicView>& topics);
-
-// Writes `text` so that a reader of `path` sees the old file or the whole new one.
-// Errors: kInternal with the path and the system's reason.
-Result<> write_atomically(const std::filesystem::path& path, const std::string& text);
 
 }  // namespace fovea::launch

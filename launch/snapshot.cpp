@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "launch/values.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/metrics.hpp"
 
 namespace fovea::launch {

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::launch {
 

@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "launch/child_process.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/metrics.hpp"
 
 namespace fovea::launch {

@@ -15,7 +15,8 @@
 #include "launch/table.hpp"
 #include "msgs/registry.hpp"
 #include "msgs/wire.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/pubsub.hpp"
 
 namespace fovea::launch {
@@ -25,7 +26,7 @@ constexpr int kReconnectMs = 20;
 constexpr std::int64_t kSecond = 1'000'000'000;
 
 int complain(const Error& error) {
-  fmt::print(stderr, "fovea topic: {}\n", error.message);
+  print_error("fovea topic: {}", error.message);
   return 1;
 }
 
@@ -73,7 +74,7 @@ class RawSubscription {
 // Either side of a topic may start first, so a missing one is worth a word, not an error.
 void mention_if_absent(const Domain& domain, const std::string& topic) {
   if (domain.topic_alive(topic)) return;
-  fmt::print(stderr, "nobody publishes `{}` in domain `{}` yet; waiting{}\n", topic, domain.name(),
+  print_error("nobody publishes `{}` in domain `{}` yet; waiting{}", topic, domain.name(),
              did_you_mean(topic, domain.list_topics()));
 }
 
@@ -147,10 +148,10 @@ std::vector<TopicView> view_topics(const Domain& domain, bool peek_types) {
 int topic_list(const Domain& domain, bool show_types, bool json) {
   const std::vector<TopicView> topics = view_topics(domain, show_types);
   if (json) {
-    fmt::print("{}", topics_json(topics));
+    print_out("{}", topics_json(topics));
     return 0;
   }
-  for (const std::string& line : topic_table(topics)) fmt::print("{}\n", line);
+  for (const std::string& line : topic_table(topics)) print_out("{}\n", line);
   return 0;
 }
 
@@ -165,10 +166,10 @@ int topic_echo(const Domain& domain, const std::string& topic, std::uint64_t cou
       const msgs::MessageType* type = msgs::find_message_type(hash);
       const auto text = type != nullptr ? type->to_json(bytes) : std::nullopt;
       if (text) {
-        fmt::print("{}\n", *text);
+        print_out("{}\n", *text);
       } else {
-        fmt::print(stderr,
-                   "fovea topic: {} bytes with layout {:016x} are no message this build knows\n",
+        print_error(
+                   "fovea topic: {} bytes with layout {:016x} are no message this build knows",
                    bytes.size(), hash);
       }
       open = std::fflush(stdout) == 0;
@@ -196,12 +197,12 @@ int topic_hz(const Domain& domain, const std::string& topic, std::uint64_t count
       ++received;
     });
     if (monotonic_ns() < next_report || count != 0) continue;
-    fmt::print("{}\n", window.text());
+    print_out("{}\n", window.text());
     if (std::fflush(stdout) != 0) break;
     window.restart_window();
     next_report += kSecond;
   }
-  if (count != 0) fmt::print("{}\n", total.text());
+  if (count != 0) print_out("{}\n", total.text());
   return 0;
 }
 

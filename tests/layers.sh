@@ -7,12 +7,13 @@ cd "$(dirname "$0")/.."
 # folder <TAB> project folders it may include (regex on the include path)
 rules=(
   "msgs	msgs/"
+  "nodes/base	nodes/base/"
   "nodes/runtime	msgs/|nodes/runtime/"
   "nodes/bag	msgs/|nodes/runtime/|nodes/bag/|nodes/camera/image_source\.hpp"
   "nodes/camera	msgs/|nodes/runtime/|nodes/camera/|nodes/bag/(mcap|image_record)\.hpp"
   "nodes/preprocess	msgs/|nodes/runtime/|nodes/preprocess/"
   "nodes/postprocess	msgs/|nodes/runtime/|nodes/postprocess/"
-  "nodes/detector/engine	nodes/runtime/result\.hpp|nodes/detector/engine/"
+  "nodes/detector/engine	nodes/detector/engine/"
   "nodes/detector	msgs/|nodes/runtime/|nodes/detector/"
   "launch	msgs/|nodes/runtime/|launch/"
 )
@@ -29,12 +30,12 @@ check() {
     [ -d "$folder" ] || continue
     found=$(grep -rnE '^ *# *include *"' "$folder" --include='*.cpp' --include='*.hpp' |
       { [ "$folder" = nodes/detector ] && grep -v '^nodes/detector/engine/' || cat; } |
-      grep -vE "include *\"($allowed)" | grep -vE "$exceptions" || true)
+      grep -vE "include *\"(nodes/base/|$allowed)" | grep -vE "$exceptions" || true)
     report "includes that climb out of $folder:" "$found"
   done
   found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes/bag nodes/camera nodes/preprocess nodes/postprocess \
     --include='*.cpp' --include='*.hpp' 2>/dev/null |
-    grep -vE '(_node|bag_cli)\.cpp:' | grep -vE '"nodes/runtime/(result|clock|simd_target)\.hpp"' || true)
+    grep -vE '(_node|bag_cli)\.cpp:' | grep -vE '"nodes/runtime/simd_target\.hpp"' || true)
   report "algorithms that know the runtime:" "$found"
   found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
     msgs nodes launch --include='*.hpp' 2>/dev/null || true)
@@ -54,7 +55,7 @@ if [ "${1:-}" = --self-test ]; then
   ! (check "$scratch" >/dev/null) || { echo "an algorithm with sockets was not found"; exit 1; }
   echo '#include <opencv2/core.hpp>' >"$scratch/nodes/camera/x.hpp"; rm "$scratch/nodes/camera/x.cpp"
   ! (check "$scratch" >/dev/null) || { echo "OpenCV in a header was not found"; exit 1; }
-  echo '#include "nodes/runtime/result.hpp"' >"$scratch/nodes/camera/x.hpp"
+  echo '#include "nodes/base/result.hpp"' >"$scratch/nodes/camera/x.hpp"
   (check "$scratch") || { echo "a valid include was refused"; exit 1; }
   exit 0
 fi

@@ -15,7 +15,8 @@
 
 #include "bench/chaos/slot_watch.hpp"
 #include "msgs/detection.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/metrics.hpp"
 #include "nodes/runtime/pubsub.hpp"
 #include "tests/support/child.hpp"
@@ -280,11 +281,11 @@ class Chaos {
         kill(static_cast<pid_t>(victim.page->pid()), SIGSTOP);
       }
       if (options_.progress && kills % 20 == 0) {
-        fmt::print(stderr, "\r{} kills, {} slots seen with the dead, {} leaked ", kills,
-                   watch_->cases(), watch_->leaked());
+        print_text(2, fmt::format("\r{} kills, {} slots seen with the dead, {} leaked ", kills,
+                                  watch_->cases(), watch_->leaked()));
       }
     }
-    if (options_.progress) fmt::print(stderr, "\n");
+    if (options_.progress) print_error("");
   }
 
   void strike(Victim& victim, int signal) {

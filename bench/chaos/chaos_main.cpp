@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "bench/chaos/chaos.hpp"
+#include "nodes/base/terminal.hpp"
 
 namespace fovea::bench {
 namespace {
@@ -32,31 +33,31 @@ std::optional<std::pair<std::string, std::filesystem::path>> parse_replacement(
 }
 
 void print_table(const ChaosReport& report) {
-  fmt::print("{:<12} {:>6} {:>6} {:>6} {:>6} {:>9}   {:>15}   {:>15}\n", "node", "kills", "early",
+  print_out("{:<12} {:>6} {:>6} {:>6} {:>6} {:>9}   {:>15}   {:>15}\n", "node", "kills", "early",
              "hangs", "stops", "restarts", "active p50/max", "frame p50/max");
   for (const auto& [name, node] : report.nodes) {
-    fmt::print(
+    print_out(
         "{:<12} {:>6} {:>6} {:>6} {:>6} {:>9}   {:>6.0f}/{:>5.0f} ms   {:>6.0f}/{:>5.0f} ms\n",
         name, node.kills, node.early, node.hangs, node.stops, node.restarts,
         quantile(node.active_ms, 0.5), quantile(node.active_ms, 1), quantile(node.working_ms, 0.5),
         quantile(node.working_ms, 1));
   }
-  fmt::print("\n");
+  print_out("\n");
   for (const auto& [name, camera] : report.cameras) {
     std::string drops;
     for (const auto& [reason, count] : camera.drops) {
       if (count > 0) drops += fmt::format(", {} {}", reason, count);
     }
-    fmt::print(
+    print_out(
         "{}: captured {}, delivered {}{}; {} gaps by restarts: {} frames, {:.1f} s; received {}\n",
         name, camera.captured, camera.delivered, drops, camera.gaps, camera.gap_frames,
         camera.gap_seconds, camera.received);
   }
-  fmt::print("\ntorn frames accepted       {} of {} compared\n", report.torn, report.verified);
-  fmt::print("slots held by the dead     {} a second later, {} seen at all\n", report.leaked,
+  print_out("\ntorn frames accepted       {} of {} compared\n", report.torn, report.verified);
+  print_out("slots held by the dead     {} a second later, {} seen at all\n", report.leaked,
              report.dead_holds);
-  for (const std::string& what : report.wrong) fmt::print("WRONG: {}\n", what);
-  fmt::print("{} in {:.0f} s\n", report.passed() ? "passed" : "FAILED", report.seconds);
+  for (const std::string& what : report.wrong) print_out("WRONG: {}\n", what);
+  print_out("{} in {:.0f} s\n", report.passed() ? "passed" : "FAILED", report.seconds);
 }
 
 void print_json(const ChaosReport& report, std::uint64_t seed) {
@@ -84,7 +85,7 @@ void print_json(const ChaosReport& report, std::uint64_t seed) {
                              {"gap_frames", camera.gap_frames},
                              {"gap_seconds", camera.gap_seconds}};
   }
-  fmt::print("{}\n", json.dump(2));
+  print_out("{}\n", json.dump(2));
 }
 
 }  // namespace
@@ -119,7 +120,7 @@ int main(int argc, char** argv) {
 
   // Pools belong into memory, not on a disk.
   setenv("TMPDIR", "/dev/shm", 0);
-  fmt::print(stderr, "seed {}\n", options.seed);
+  print_error("seed {}", options.seed);
   options.progress = !json;
   const ChaosReport report = run_chaos(options);
   json ? print_json(report, options.seed) : print_table(report);

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "nodes/runtime/clock.hpp"
-#include "nodes/runtime/file_handle.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/file_handle.hpp"
 #include "nodes/runtime/pool_mapping.hpp"
 
 namespace fovea::bench {

@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include "nodes/base/terminal.hpp"
+
 namespace fovea::bench {
 namespace {
 
@@ -61,7 +63,7 @@ Result<> converse(const Task& task, const MakeContestant& make) {
 
 int serve(int argc, char** argv, const MakeContestant& make) {
   if (argc != 5) {
-    fmt::print(stderr, "usage: {} MODEL THREADS HEIGHT WIDTH; fovea-bench-engine starts it\n",
+    print_error("usage: {} MODEL THREADS HEIGHT WIDTH; fovea-bench-engine starts it",
                argv[0]);
     return 2;
   }
@@ -69,9 +71,9 @@ int serve(int argc, char** argv, const MakeContestant& make) {
     const Task task{argv[1], std::stoi(argv[2]), std::stoul(argv[3]), std::stoul(argv[4])};
     const Result<> done = converse(task, make);
     if (done) return 0;
-    fmt::print(stderr, "{}: {}\n", argv[0], done.error().message);
+    print_error("{}: {}", argv[0], done.error().message);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", argv[0], error.what());
+    print_error("{}: {}", argv[0], error.what());
   }
   return 1;
 }

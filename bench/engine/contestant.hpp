@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

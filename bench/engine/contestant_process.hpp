@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include "bench/engine/contestant.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

@@ -19,6 +19,7 @@
 #include "bench/engine/contestant_process.hpp"
 #include "bench/engine/report.hpp"
 #include "bench/engine/rival_model.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
@@ -94,7 +95,7 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
     const fs::path file = folder / (name + ".plan");
     plan.threads = threads;
     if (plan.provider == "cpu" && options.tuning_level > 0) {
-      fmt::print(stderr, "tuning own {} for {} threads\n", name, threads);
+      print_error("tuning own {} for {} threads", name, threads);
       FOVEA_TRY(engine::tune_plan(plan, {.level = options.tuning_level}));
     }
     FOVEA_TRY(engine::save_plan(plan, file.string()));
@@ -315,7 +316,7 @@ Result<> run(const Options& options) {
     report.notices = line.notices;
     FOVEA_TRY(measure(options, line, threads, report));
   }
-  fmt::print("{}", options.json ? to_json(report) : to_table(report));
+  print_out("{}", options.json ? to_json(report) : to_table(report));
   return {};
 }
 
@@ -352,7 +353,7 @@ int main(int argc, char** argv) {
   app.add_flag("--json", options.json, "JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   if (auto done = fovea::bench::run(options); !done) {
-    fmt::print(stderr, "{}\n", done.error().message);
+    print_error("{}", done.error().message);
     return 1;
   }
 }

@@ -17,6 +17,7 @@
 #include <omp.h>
 
 #include "bench/kernels/onednn_convolution.hpp"
+#include "nodes/base/terminal.hpp"
 #include "tests/kernels/convolution_problem.hpp"
 
 namespace {
@@ -125,14 +126,14 @@ struct Options {
 void print_layers(const std::vector<Side>& sides, Table table) {
   for (std::size_t i = 0; i < table.size(); ++i) {
     const auto& shape = table[i];
-    fmt::print("{:2} {}x{}x{} -> {} k{} s{}:", i, shape.in_channels, shape.in_height,
+    print_out("{:2} {}x{}x{} -> {} k{} s{}:", i, shape.in_channels, shape.in_height,
                shape.in_width, shape.out_channels, shape.kernel, shape.stride);
     for (const Side& side : sides) {
       const Layer& layer = side.layers[i];
-      fmt::print("  {} {:.0f} GOP/s ({})", side.name, shape.operations() / layer.least_us / 1e3,
+      print_out("  {} {:.0f} GOP/s ({})", side.name, shape.operations() / layer.least_us / 1e3,
                  layer.how);
     }
-    fmt::print("\n");
+    print_out("\n");
   }
 }
 
@@ -155,14 +156,14 @@ void print_totals(const std::vector<Side>& sides, int threads, const Options& op
     const double median_ratio = median(sides[0].totals_us) / total;
     const double rate = operations / least / 1e3;
     if (options.json) {
-      fmt::print(
+      print_out(
           "{}  {{\"threads\": {}, \"name\": \"{}\", \"median_us\": {:.1f}, \"median_ratio\": "
           "{:.3f}, "
           "\"sum_of_least_us\": {:.1f}, \"ratio\": {:.3f}, \"gops\": {:.0f}}}",
           first ? "" : ",\n", threads, side.name, total, median_ratio, least, ratio, rate);
       first = false;
     } else {
-      fmt::print(
+      print_out(
           "{} threads  {:<22} median {:7.0f} us {:5.2f}x   sum of least {:7.0f} us {:5.2f}x "
           "{:6.0f} GOP/s\n",
           threads, side.name, total, median_ratio, least, ratio, rate);
@@ -226,15 +227,15 @@ int main(int argc, char** argv) {
       threads = {value};
       ++i;
     } else {
-      fmt::print(stderr,
-                 "usage: {} [--json] [--layers] [--depthwise] [--repetitions N] [--threads N]\n",
+      print_error(
+                 "usage: {} [--json] [--layers] [--depthwise] [--repetitions N] [--threads N]",
                  argv[0]);
       return 2;
     }
   }
   bool first = true;
-  if (options.json) fmt::print("[\n");
+  if (options.json) print_out("[\n");
   for (const int count : threads) measure(count, options, first);
-  if (options.json) fmt::print("\n]\n");
+  if (options.json) print_out("\n]\n");
   return 0;
 }

@@ -18,6 +18,7 @@
 #include <opencv2/dnn.hpp>
 
 #include "bench/compare.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/postprocess/postprocessor.hpp"
 
 namespace {
@@ -266,6 +267,6 @@ int main(int argc, char** argv) try {
   }
   fovea::bench::print(rows, json);
 } catch (const std::exception& error) {
-  fmt::print(stderr, "{}\n", error.what());
+  print_error("{}", error.what());
   return 1;
 }

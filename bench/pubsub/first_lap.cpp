@@ -8,7 +8,7 @@
 
 #include "bench/pubsub/frame.hpp"
 #include "nodes/runtime/buffer_pool.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 
 namespace fovea::bench {
 namespace {

@@ -19,6 +19,7 @@
 #include "bench/pubsub/roudi.hpp"
 #include "bench/pubsub/soak.hpp"
 #include "bench/pubsub/suites.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
@@ -123,7 +124,7 @@ std::vector<std::string> present(const std::vector<std::string>& asked) {
     if (transport.present) {
       names.emplace_back(transport.name);
     } else {
-      fmt::print(stderr, "{} is not in this build: run bench/pubsub/install_rivals.sh\n",
+      print_error("{} is not in this build: run bench/pubsub/install_rivals.sh",
                  transport.name);
     }
   }
@@ -143,15 +144,15 @@ int run_tables(Options& options, const Workplace& workplace) {
   if (iceoryx != plan.transports.end()) {
     roudi.emplace(workplace.path());
     if (!roudi->error().empty()) {
-      fmt::print(stderr, "without iceoryx: {}\n", roudi->error());
+      print_error("without iceoryx: {}", roudi->error());
       plan.transports.erase(iceoryx);
     }
   }
   const bool terminal = isatty(STDERR_FILENO) != 0;
   std::vector<Suite> suites = run_plan(plan, [&](const std::string& what) {
-    if (terminal) fmt::print(stderr, "\r\033[K{}", what);
+    if (terminal) print_text(STDERR_FILENO, "\r\033[K" + what);
   });
-  if (terminal) fmt::print(stderr, "\r\033[K");
+  if (terminal) print_text(STDERR_FILENO, "\r\033[K");
   std::vector<FirstLap> laps;
   if (std::find(plan.suites.begin(), plan.suites.end(), kFirstLap) != plan.suites.end()) {
     for (const std::size_t bytes : {kSizes[2].bytes, kSizes[3].bytes})

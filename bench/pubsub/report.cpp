@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/base/terminal.hpp"
+
 namespace fovea::bench {
 namespace {
 
@@ -11,24 +13,24 @@ std::string title_of(const Cell& cell) {
 }
 
 void print_suite(Suite& suite) {
-  fmt::print("\n{}\n", suite.title);
-  fmt::print("{:<8} {:<25} {:>26} {:>26} {:>10} {:>15} {:>12} {:>6} {:>5}\n", "frame", "transport",
+  print_out("\n{}\n", suite.title);
+  print_out("{:<8} {:<25} {:>26} {:>26} {:>10} {:>15} {:>12} {:>6} {:>5}\n", "frame", "transport",
              "held p50/p99/p99.9 us", "read p50/p99/p99.9 us", "msg/s", "CPU % pub + sub",
              "switches/msg", "lost", "bad");
   std::string last_size;
   for (Cell& cell : suite.cells) {
     const std::string size = size_name(cell.job.bytes);
-    fmt::print("{:<8} {:<25} ", size == last_size ? "" : size, title_of(cell));
+    print_out("{:<8} {:<25} ", size == last_size ? "" : size, title_of(cell));
     last_size = size;
     if (!cell.error.empty()) {
-      fmt::print("{}\n", cell.error);
+      print_out("{}\n", cell.error);
       continue;
     }
     const auto triple = [](std::vector<std::uint32_t>& samples) {
       return fmt::format("{:.1f} / {:.1f} / {:.1f}", percentile_us(samples, .5),
                          percentile_us(samples, .99), percentile_us(samples, .999));
     };
-    fmt::print("{:>26} {:>26} {:>10.0f} {:>15} {:>12} {:>6} {:>5}\n", triple(cell.held_ns),
+    print_out("{:>26} {:>26} {:>10.0f} {:>15} {:>12} {:>6} {:>5}\n", triple(cell.held_ns),
                triple(cell.done_ns), cell.rate(),
                fmt::format("{:.2f} + {:.2f}", cell.cpu_source(), cell.cpu_sink()),
                fmt::format("{:.1f} + {:.1f}", cell.switches_source(), cell.switches_sink()),
@@ -74,18 +76,18 @@ nlohmann::json cell_json(Cell& cell) {
 void print_tables(std::vector<Suite>& suites, const std::vector<FirstLap>& laps) {
   for (Suite& suite : suites) print_suite(suite);
   if (!suites.empty()) {
-    fmt::print(
+    print_out(
         "\nheld: from the publisher's stamp until the subscriber may read; read: until it has. "
         "CPU: of one core, per process.\nbad: torn, repeated or backward frames. lost: gaps in "
         "what all subscribers received.\n");
   }
   for (const FirstLap& lap : laps) {
-    fmt::print("\nfirst lap through {} slots of {}: ", lap.slots, size_name(lap.slot_bytes));
+    print_out("\nfirst lap through {} slots of {}: ", lap.slots, size_name(lap.slot_bytes));
     if (!lap.error.empty()) {
-      fmt::print("{}\n", lap.error);
+      print_out("{}\n", lap.error);
       continue;
     }
-    fmt::print(
+    print_out(
         "create {:.1f} ms, open {:.1f} ms; writing a slot {:.2f} ms at first, {:.2f} ms later; "
         "touching its pages as a reader {:.3f} ms at first, {:.3f} ms later; {} page faults\n",
         lap.create_ms, lap.open_ms, lap.first_write_ms, lap.later_write_ms, lap.first_read_ms,
@@ -116,7 +118,7 @@ void print_json(std::vector<Suite>& suites, const std::vector<FirstLap>& laps) {
     }
     document["first_lap"].push_back(j);
   }
-  fmt::print("{}\n", document.dump(2));
+  print_out("{}\n", document.dump(2));
 }
 
 bool sound(const std::vector<Suite>& suites) {

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 
 namespace fovea::bench {
 namespace {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/pubsub/cell.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/domain.hpp"
 
 namespace fovea::bench {
@@ -85,11 +86,11 @@ int run_soak(double seconds, double step_seconds) {
   }
   for (Crew& crew : cameras) crew.sources[0].go();
 
-  fmt::print(
+  print_out(
       "4 cameras, 60 Hz, 1920x1080, page touched; one more subscriber of the first holds each "
       "frame for {:.0f} ms\n\n",
       kSlowHoldMs);
-  fmt::print("{:>7} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6} {:>11} {:>10} {:>12} {:>11}\n", "s",
+  print_out("{:>7} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6} {:>11} {:>10} {:>12} {:>11}\n", "s",
              "p50 us", "p99 us", "max us", "frames", "lost", "torn", "slow frames", "slow lost",
              "private MB", "shared MB");
   bool sound = true;
@@ -111,7 +112,7 @@ int run_soak(double seconds, double step_seconds) {
       give_up("the slow subscriber does not report");
     double memory = 0;
     for (const Child* child : all) memory += private_mb(child->pid());
-    fmt::print(
+    print_out(
         "{:>7.0f} {:>9.1f} {:>9.1f} {:>9.1f} {:>8} {:>6} {:>6} {:>11} {:>10} {:>12.2f} {:>11.1f}\n",
         step * step_seconds, p50, sum.p99_us, sum.max_us, sum.frames, sum.lost,
         sum.torn + slow_part.torn, slow_part.frames, slow_part.lost, memory, shared_mb());
@@ -119,7 +120,7 @@ int run_soak(double seconds, double step_seconds) {
     sound =
         sound && sum.lost + sum.torn + sum.disordered + slow_part.torn + slow_part.disordered == 0;
   }
-  fmt::print("\nlatencies are the worst of the four subscribers that keep up\n");
+  print_out("\nlatencies are the worst of the four subscribers that keep up\n");
   return sound ? 0 : 1;
 }
 

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "nodes/base/terminal.hpp"
+
 namespace fovea::bench {
 namespace {
 
@@ -35,7 +37,7 @@ const Transport* find_transport(std::string_view name) {
 }
 
 void give_up(const std::string& why) {
-  fmt::print(stderr, "fovea-bench-pubsub: {}\n", why);
+  print_error("fovea-bench-pubsub: {}", why);
   std::_Exit(3);
 }
 

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "nodes/runtime/file_handle.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/file_handle.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

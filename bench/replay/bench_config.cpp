@@ -6,7 +6,7 @@
 
 #include "launch/install_paths.hpp"
 #include "nodes/camera/frame_source.hpp"
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea::bench {
@@ -201,10 +201,10 @@ Result<InputHashes> hash_inputs(const BenchConfig& config) {
     return sha.finish();
   };
   InputHashes hashes;
-  FOVEA_ASSIGN(const auto model, engine::read_file(config.model.string()));
+  FOVEA_ASSIGN(const auto model, read_file(config.model.string()));
   hashes.model = hash(model);
   if (const std::string path = file_path(config.video); !path.empty()) {
-    FOVEA_ASSIGN(const auto video, engine::read_file(path));
+    FOVEA_ASSIGN(const auto video, read_file(path));
     hashes.video = hash(video);
   } else {
     hashes.video = hash(std::as_bytes(std::span(config.video)));

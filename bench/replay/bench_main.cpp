@@ -15,6 +15,8 @@
 #include "bench/replay/sweep.hpp"
 #include "launch/install_paths.hpp"
 #include "launch/report.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
@@ -46,11 +48,11 @@ Result<bool> replay_against(const ReplayOptions& options, Report& report) {
   evaluate(before, runs.second);
   evaluate(report, runs.first);
   if (!options.against_json.empty())
-    FOVEA_TRY(launch::write_atomically(options.against_json, to_json(before)));
+    FOVEA_TRY(write_file(options.against_json, to_json(before)));
   FOVEA_ASSIGN(const ComparisonReport result, compare(before, report, {}));
   // stdout may be JSON.
-  fmt::print(options.common.json == "-" ? stderr : stdout, "since {}:\n{}\n",
-             other.programs.string(), to_table(result));
+  print_line(options.common.json == "-" ? STDERR_FILENO : STDOUT_FILENO,
+             fmt::format("since {}:\n{}", other.programs.string(), to_table(result)));
   return result.any_worse();
 }
 
@@ -109,7 +111,7 @@ Result<bool> compare_files(CompareFiles& files) {
   FOVEA_ASSIGN(const Report after, read_report(files.after));
   files.options.min_effect = files.effect_percent / 100;
   FOVEA_ASSIGN(const ComparisonReport result, compare(before, after, files.options));
-  fmt::print("{}", files.json ? to_json(result) : to_table(result));
+  print_out("{}", files.json ? to_json(result) : to_table(result));
   return result.any_worse();
 }
 
@@ -236,4 +238,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace fovea::bench
 
-int main(int argc, char** argv) { return fovea::bench::run(argc, argv); }
+int main(int argc, char** argv) {
+  fovea::prepare_process();
+  return fovea::bench::run(argc, argv);
+}

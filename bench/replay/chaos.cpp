@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/metrics.hpp"
 
 namespace fovea::bench {

@@ -11,7 +11,7 @@
 #include "bench/replay/ballast.hpp"
 #include "bench/replay/pipeline_run.hpp"
 #include "bench/replay/report.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

@@ -1,7 +1,7 @@
 #include "bench/replay/collector.hpp"
 
 #include "bench/replay/bench_config.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 
 namespace fovea::bench {
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "bench/replay/report.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

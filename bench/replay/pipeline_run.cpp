@@ -19,7 +19,7 @@
 #include "bench/replay/resources.hpp"
 #include "bench/replay/scratch_folder.hpp"
 #include "launch/child_process.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/executor.hpp"
 #include "nodes/runtime/metrics.hpp"
 

@@ -15,7 +15,7 @@
 #include "bench/replay/bench_config.hpp"
 #include "bench/replay/frame_record.hpp"
 #include "nodes/runtime/ledger.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

@@ -12,7 +12,9 @@
 #include "bench/replay/scratch_folder.hpp"
 #include "launch/install_paths.hpp"
 #include "launch/report.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/terminal.hpp"
 
 namespace fovea::bench {
 namespace {
@@ -48,12 +50,12 @@ Result<RunResult> run_once(const BenchConfig& config) {
   return run_pipeline(config, {.domain = next_domain()});
 }
 
-void say(const std::string& text) { fmt::print(stderr, "fovea bench: {}\n", text); }
+void say(const std::string& text) { print_error("fovea bench: {}", text); }
 
 }  // namespace
 
 int refuse(const Error& error) {
-  fmt::print(stderr, "fovea bench: {}\n", error.message);
+  print_error("fovea bench: {}", error.message);
   const bool is_input = error.code == ErrorCode::kInvalidArgument ||
                         error.code == ErrorCode::kNotFound || error.code == ErrorCode::kCorrupt ||
                         error.code == ErrorCode::kUnsupported;
@@ -160,12 +162,12 @@ Result<std::pair<std::vector<RunResult>, std::vector<RunResult>>> run_in_turns(
 
 Result<> deliver(const Report& report, const CommonOptions& options) {
   if (options.json == "-") {
-    fmt::print("{}", to_json(report));
+    print_out("{}", to_json(report));
   } else {
-    fmt::print("{}", to_table(report));
-    if (!options.json.empty()) FOVEA_TRY(launch::write_atomically(options.json, to_json(report)));
+    print_out("{}", to_table(report));
+    if (!options.json.empty()) FOVEA_TRY(write_file(options.json, to_json(report)));
   }
-  if (!options.html.empty()) FOVEA_TRY(launch::write_atomically(options.html, to_html(report)));
+  if (!options.html.empty()) FOVEA_TRY(write_file(options.html, to_html(report)));
   return {};
 }
 

@@ -11,7 +11,7 @@
 #include "bench/replay/chaos.hpp"
 #include "bench/replay/peak.hpp"
 #include "bench/replay/report.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace CLI {
 class App;

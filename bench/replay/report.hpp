@@ -17,7 +17,7 @@
 #include "bench/replay/pipeline_run.hpp"
 #include "bench/replay/resources.hpp"
 #include "bench/replay/statistics.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

@@ -11,7 +11,7 @@
 
 #include "bench/replay/rival_figures.hpp"
 #include "nodes/detector/engine/engine.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

@@ -18,13 +18,14 @@
 
 #include "bench/replay/resources.hpp"
 #include "bench/replay/statistics.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/camera/frame_source.hpp"
 #include "nodes/detector/detection_pipeline.hpp"
 #include "nodes/detector/engine_server.hpp"
 #include "nodes/detector/model_description.hpp"
 #include "nodes/postprocess/postprocessor.hpp"
 #include "nodes/preprocess/letterbox.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 
 namespace fovea::bench {
 namespace {
@@ -126,7 +127,7 @@ class CopyingPipeline {
     if (pid == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       const Result<> ended = stage();
-      if (!ended) fmt::print(stderr, "copying pipeline: {}\n", ended.error().message);
+      if (!ended) print_error("copying pipeline: {}", ended.error().message);
       _exit(1);
     }
     children_.push_back(pid);

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "bench/replay/rival_figures.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bench {
 

@@ -11,6 +11,7 @@
 
 #include "launch/child_process.hpp"
 #include "launch/install_paths.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
@@ -89,14 +90,14 @@ void measure_rivals(const BenchConfig& config, double our_fps, std::vector<Rival
     if (!rival.missing.empty()) continue;  // what is missing once is missing
     std::string why = "interrupted";
     if (!Executor::stop_signalled()) {
-      fmt::print(stderr, "fovea bench: rival: {}\n", kind.name);
+      print_error("fovea bench: rival: {}", kind.name);
       why = measure(kind, config, our_fps, rival);
     }
     if (why.empty()) continue;
     if (rival.fps.empty()) {
       rival.missing = why;
     } else {
-      fmt::print(stderr, "fovea bench: rival: {}: {}; what was measured before counts\n", kind.name,
+      print_error("fovea bench: rival: {}: {}; what was measured before counts", kind.name,
                  why);
     }
   }

@@ -13,6 +13,7 @@
 #include "bench/engine/rival_model.hpp"
 #include "bench/replay/rival_loop.hpp"
 #include "bench/replay/rival_pipeline.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/provider.hpp"
 
@@ -66,10 +67,10 @@ int run(int argc, char** argv) {
   const auto figures =
       kind == "copying" ? run_copying_pipeline(task) : run_network_loop(task, kind);
   if (!figures) {
-    fmt::print("{}\n", nlohmann::json{{"missing", figures.error().message}}.dump());
+    print_out("{}\n", nlohmann::json{{"missing", figures.error().message}}.dump());
     return 1;
   }
-  fmt::print(
+  print_out(
       "{{\"fps\": {}, \"p50_ms\": {}, \"p99_ms\": {}, \"cpu_percent\": {}, \"detections\": {}}}\n",
       figures->fps, figures->p50_ms, figures->p99_ms, figures->cpu_percent, figures->detections);
   return 0;
@@ -78,4 +79,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace fovea::bench
 
-int main(int argc, char** argv) { return fovea::bench::run(argc, argv); }
+int main(int argc, char** argv) {
+  fovea::prepare_process();
+  return fovea::bench::run(argc, argv);
+}

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "launch/install_paths.hpp"
+#include "nodes/base/terminal.hpp"
 
 namespace fovea::bench {
 namespace {
@@ -107,7 +108,7 @@ Result<bool> run_check(CheckOptions& options) {
     }
   }
   FOVEA_ASSIGN(const CheckResult result, judge_columns(columns, about));
-  fmt::print("{}", to_table(result));
+  print_out("{}", to_table(result));
   return result.false_alarms() == 0 && result.found() == result.planted.size();
 }
 

@@ -11,6 +11,7 @@
 
 #include "launch/child_process.hpp"
 #include "launch/install_paths.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/executor.hpp"
 
 namespace fovea::bench {
@@ -129,7 +130,7 @@ Result<> run_sweep(SweepOptions& options) {
   FOVEA_ASSIGN(Report report, begin_report(common));
   std::map<std::pair<std::string, std::string>, double> accuracies;
   for (const BenchConfig& config : settings) {
-    fmt::print(stderr, "fovea bench: {} cameras, {}, {}, batch {}\n", config.cameras,
+    print_error("fovea bench: {} cameras, {}, {}, batch {}", config.cameras,
                config.precision, config.model.filename().string(), config.max_batch);
     FOVEA_ASSIGN(SweepPoint point, measure(config, report.host, options.peak));
     if (!options.data.empty()) {

@@ -23,6 +23,7 @@
 #include "nodes/bag/detection_hash.hpp"
 #include "nodes/bag/mcap.hpp"
 #include "nodes/bag/topic_type.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/metrics.hpp"
 
@@ -32,7 +33,7 @@ namespace {
 constexpr int kExitUsage = 2;
 
 int complain(const std::string& message, int code = 1) {
-  fmt::print(stderr, "fovea bag: {}\n", message);
+  print_error("fovea bag: {}", message);
   return code;
 }
 
@@ -91,7 +92,7 @@ int record(const CommandLine& line, const std::vector<std::string>& more) {
                       "first, or name the topics to wait for",
                       domain->name()));
     }
-    fmt::print(stderr, "recording {}\n", fmt::join(topics, ", "));
+    print_error("recording {}", fmt::join(topics, ", "));
   }
   const std::string file = !line.file.empty() ? line.file
                                               : fmt::format("fovea_{:%Y%m%d-%H%M%S}.mcap",
@@ -138,33 +139,33 @@ void print_info_json(const std::string& file, const mcap::Reader& reader) {
       {"uncompressed_bytes", summary.uncompressed_bytes},
       {"metadata", reader.metadata()},
       {"topics", topics}};
-  fmt::print("{}\n", info.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  print_out("{}\n", info.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 void print_info(const std::string& file, const mcap::Reader& reader) {
   const mcap::Summary& summary = reader.summary();
   const double seconds = static_cast<double>(summary.end_time - summary.start_time) / 1e9;
   const double packed = static_cast<double>(summary.compressed_bytes);
-  fmt::print("file      {} ({:.1f} MB{})\n", file, static_cast<double>(summary.file_bytes) / 1e6,
+  print_out("file      {} ({:.1f} MB{})\n", file, static_cast<double>(summary.file_bytes) / 1e6,
              summary.has_index ? "" : ", without an index");
-  if (!summary.damage.empty()) fmt::print("damage    {}\n", summary.damage);
+  if (!summary.damage.empty()) print_out("damage    {}\n", summary.damage);
   if (summary.messages > 0) {
-    fmt::print("start     {}\n", time_text(summary.start_time));
-    fmt::print("duration  {:.3f} s\n", seconds);
+    print_out("start     {}\n", time_text(summary.start_time));
+    print_out("duration  {:.3f} s\n", seconds);
   }
-  fmt::print("messages  {} in {} chunks\n", summary.messages, summary.chunks);
+  print_out("messages  {} in {} chunks\n", summary.messages, summary.chunks);
   if (packed > 0) {
-    fmt::print("packed    {:.1f} %\n",
+    print_out("packed    {:.1f} %\n",
                100 * packed / static_cast<double>(summary.uncompressed_bytes));
   }
   for (const auto& [name, values] : reader.metadata()) {
-    for (const auto& [key, value] : values) fmt::print("{:<9} {} = {}\n", name, key, value);
+    for (const auto& [key, value] : values) print_out("{:<9} {} = {}\n", name, key, value);
   }
   std::size_t width = 5;
   for (const mcap::Channel& channel : reader.channels()) {
     width = std::max(width, channel.topic.size());
   }
-  fmt::print("{:<{}}  messages      Hz  type\n", "topic", width);
+  print_out("{:<{}}  messages      Hz  type\n", "topic", width);
   for (const mcap::Channel& channel : reader.channels()) {
     const mcap::Schema* schema = reader.find_schema(channel.schema_id);
     const auto found = summary.messages_by_channel.find(channel.id);
@@ -172,7 +173,7 @@ void print_info(const std::string& file, const mcap::Reader& reader) {
     const std::string rate = seconds > 0 && count > 1
                                  ? fmt::format("{:.2f}", static_cast<double>(count - 1) / seconds)
                                  : "-";
-    fmt::print("{:<{}}  {:>8}  {:>6}  {}\n", channel.topic, width, count, rate,
+    print_out("{:<{}}  {:>8}  {:>6}  {}\n", channel.topic, width, count, rate,
                schema != nullptr ? schema->name : "");
   }
 }
@@ -196,11 +197,11 @@ int hash(const CommandLine& line) {
     for (const bag::DetectionHash& h : *hashes) {
       out[h.topic] = {{"frames", h.frames}, {"detections", h.detections}, {"hash", h.text()}};
     }
-    fmt::print("{}\n", out.dump(2));
+    print_out("{}\n", out.dump(2));
     return 0;
   }
   for (const bag::DetectionHash& h : *hashes) {
-    fmt::print("{}  {}  {} frames, {} detections\n", h.text(), h.topic, h.frames, h.detections);
+    print_out("{}  {}  {} frames, {} detections\n", h.text(), h.topic, h.frames, h.detections);
   }
   return 0;
 }
@@ -257,13 +258,13 @@ int verify(const CommandLine& line) {
     if (expected.empty()) expected = found.text();
     const bool equal = found.text() == expected;
     differing += equal ? 0 : 1;
-    fmt::print("run {:>2}  {}  {} frames, {} detections{}\n", run, found.text(), found.frames,
+    print_out("run {:>2}  {}  {} frames, {} detections{}\n", run, found.text(), found.frames,
                found.detections, equal ? "" : "  DIFFERS");
     std::fflush(stdout);
   }
   std::filesystem::remove_all(folder);
   if (code != 0) return code;
-  fmt::print("{} of {} runs equal {}\n", line.runs - differing, line.runs, expected);
+  print_out("{} of {} runs equal {}\n", line.runs - differing, line.runs, expected);
   return differing == 0 ? 0 : 1;
 }
 
@@ -381,4 +382,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace fovea
 
-int main(int argc, char** argv) { return fovea::run(argc, argv); }
+int main(int argc, char** argv) {
+  fovea::prepare_process();
+  return fovea::run(argc, argv);
+}

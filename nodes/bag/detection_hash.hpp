@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bag {
 

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::mcap {
 

@@ -17,7 +17,7 @@
 #include "nodes/bag/mcap.hpp"
 #include "nodes/bag/topic_type.hpp"
 #include "nodes/camera/image_source.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 

@@ -19,8 +19,8 @@
 #include "msgs/tensor.hpp"
 #include "nodes/bag/recording.hpp"
 #include "nodes/bag/topic_type.hpp"
-#include "nodes/runtime/clock.hpp"
-#include "nodes/runtime/file_handle.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/file_handle.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 

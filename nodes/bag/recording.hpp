@@ -15,7 +15,7 @@
 
 #include "msgs/image.hpp"
 #include "nodes/bag/mcap.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bag {
 

@@ -11,7 +11,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
 #include "msgs/tensor.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::bag {
 

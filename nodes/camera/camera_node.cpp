@@ -12,7 +12,7 @@
 #include "msgs/image.hpp"
 #include "nodes/camera/frame_source.hpp"
 #include "nodes/camera/source_supervisor.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 #include "nodes/runtime/reliability.hpp"

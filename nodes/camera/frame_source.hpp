@@ -37,7 +37,7 @@
 
 #include "msgs/image.hpp"
 #include "nodes/camera/pacer.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::frames {
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::frames {
 

@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea {
@@ -53,7 +53,7 @@ Result<SampleSet> read_sample_set(const fs::path& folder) {
 Result<std::string> hash_of(const SampleSet& set) {
   engine::Sha256 hash;
   for (const LabelledPicture& picture : set.pictures) {
-    FOVEA_ASSIGN(const auto bytes, engine::read_file(picture.image));
+    FOVEA_ASSIGN(const auto bytes, read_file(picture.image));
     hash.add(fmt::format("{} {} {}\n", bytes.size(), set.labelled, picture.boxes.size()));
     hash.add(bytes);
     for (const ScoredBox& box : picture.boxes) {

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 #include "nodes/detector/labelled_set.hpp"
@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 Result<engine::CalibrationTable> read_table(const fs::path& file, const engine::Plan& fp32) {
-  FOVEA_ASSIGN(const auto bytes, engine::read_file(file.string()));
+  FOVEA_ASSIGN(const auto bytes, read_file(file.string()));
   auto table =
       engine::calibration_from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!table) return fail(table.error().with_context(file.string()));
@@ -52,7 +52,7 @@ Result<std::string> identity_of(const std::vector<std::string>& pictures,
   hash.add(fmt::format("{}\n{}\n{}\nplan {}\n", fp32.model_hash, preprocessing, request.percentile,
                        engine::kPlanVersion));
   for (const std::string& picture : pictures) {
-    FOVEA_ASSIGN(const auto bytes, engine::read_file(picture));
+    FOVEA_ASSIGN(const auto bytes, read_file(picture));
     hash.add(fmt::format("{}\n", bytes.size()));
     hash.add(bytes);
   }
@@ -116,7 +116,7 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
     fs::create_directories(request.cache.parent_path(), error);  // writing says what is wrong
     const std::string text = engine::to_json(result.table);
     if (auto written =
-            engine::write_file_atomically(request.cache.string(), std::as_bytes(std::span(text)));
+            write_file(request.cache.string(), std::as_bytes(std::span(text)));
         !written) {
       result.note += (result.note.empty() ? "" : "; ") +
                      ("the calibration table is not kept: " + written.error().message);

@@ -20,7 +20,7 @@
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine_server.hpp"
 #include "nodes/detector/model_description.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 #include "nodes/runtime/reliability.hpp"

@@ -12,6 +12,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine_cli_layers.hpp"
 
@@ -85,6 +86,7 @@ int run(int argc, char** argv) {
 }  // namespace fovea::engine_cli
 
 int main(int argc, char** argv) {
+  fovea::prepare_process();
   fovea::engine_cli::bound_idle_spinning(argv);
   return fovea::engine_cli::run(argc, argv);
 }

@@ -7,7 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/prctl.h>
 
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/onnx_parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine_cli_layers.hpp"
@@ -134,7 +135,7 @@ struct BuildCommand {
     if (end_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto code = build();
     if (!code && interrupted) {
-      fmt::print(stderr, "interrupted; what was not finished is not kept\n");
+      print_error("interrupted; what was not finished is not kept");
       return kExitInterrupted;
     }
     return code ? *code : report(code.error());
@@ -222,7 +223,7 @@ struct InspectCommand {
   }
 
   Result<int> inspect_plan() const {
-    FOVEA_ASSIGN(const auto bytes, engine::read_file(model.load_engine));
+    FOVEA_ASSIGN(const auto bytes, read_file(model.load_engine));
     const auto in_file = [&](const Error& error) {
       return fail(error.with_context(model.load_engine));
     };

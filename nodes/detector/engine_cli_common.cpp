@@ -10,7 +10,8 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine_cli.hpp"
 
@@ -26,14 +27,13 @@ std::int32_t usable_cores() {
 
 // What is printed next takes the place of a progress bar, which is drawn again below.
 void clear_bar() {
-  if (::isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\x1b[K");
+  if (::isatty(STDERR_FILENO) != 0) print_text(STDERR_FILENO, "\r\x1b[K");
 }
 
 // Between two steps nothing is half written, so the process may end there.
 void end_if_interrupted() {
   if (!interrupted) return;
-  fmt::print(stderr, "\ninterrupted; what was not finished is not kept\n");
-  std::fflush(nullptr);
+  print_error("\ninterrupted; what was not finished is not kept");
   std::_Exit(kExitInterrupted);
 }
 
@@ -155,7 +155,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
     FOVEA_ASSIGN(source.cached, PlanCache(cache_dir).get_or_build(wanted, progress_printer()));
     source.plan = source.cached->plan;
     if (!source.cached->warning.empty())
-      fmt::print(stderr, "warning: {}\n", source.cached->warning);
+      print_error("warning: {}", source.cached->warning);
   }
   source.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return source;
@@ -171,7 +171,7 @@ void JsonOption::declare(CLI::App& app) {
 Result<> JsonOption::write(const std::string& json) const {
   if (target.empty()) return {};
   const std::string text = json + "\n";
-  if (!on_stdout()) return engine::write_file_atomically(target, std::as_bytes(std::span(text)));
+  if (!on_stdout()) return write_file(target, std::as_bytes(std::span(text)));
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     return fail_errno(ErrorCode::kInternal, "write to stdout");
   }
@@ -181,17 +181,17 @@ Result<> JsonOption::write(const std::string& json) const {
 void say(const JsonOption& json, const std::string& line) {
   if (json.on_stdout()) return;
   clear_bar();
-  fmt::print("{}\n", line);
+  print_out("{}\n", line);
 }
 
 int report(const Error& error) {
-  fmt::print(stderr, "fovea engine: {}: {}\n", to_string(error.code), error.message);
+  print_error("fovea engine: {}: {}", to_string(error.code), error.message);
   return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 
 void note(const std::string& text) {
   clear_bar();
-  fmt::print(stderr, "{}\n", text);
+  print_error("{}", text);
 }
 
 void print(const engine::TuningReport& report) {
@@ -228,7 +228,7 @@ engine::Progress progress_printer() {
       if (stage == last_stage && tenth == last_tenth) return;
       last_stage = stage;
       last_tenth = tenth;
-      fmt::print(stderr, "{:3.0f} % {}\n", 100 * done, stage);
+      print_error("{:3.0f} % {}", 100 * done, stage);
       return;
     }
     constexpr int kWidth = 30;
@@ -237,8 +237,9 @@ engine::Progress progress_printer() {
     const std::string eta = done > 0 && done < 1 && spent.count() > 1
                                 ? fmt::format("{:.0f} s left", spent.count() * (1 - done) / done)
                                 : "";
-    fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {:3.0f} % {:<16} {:<12}\x1b[K{}", "", filled, "",
-               kWidth - filled, 100 * done, stage, eta, done >= 1 ? "\n" : "");
+    print_text(STDERR_FILENO,
+               fmt::format("\r[{:#<{}}{:.<{}}] {:3.0f} % {:<16} {:<12}\x1b[K{}", "", filled, "",
+                           kWidth - filled, 100 * done, stage, eta, done >= 1 ? "\n" : ""));
   };
 }
 
@@ -248,15 +249,15 @@ Bar::Bar(std::string label, std::size_t total)
 void Bar::update(std::size_t done) {
   const std::size_t tenth = total_ == 0 ? 10 : 10 * done / total_;
   if (terminal_) {
-    fmt::print(stderr, "\r{} {}/{} ", label_, done, total_);
+    print_text(STDERR_FILENO, fmt::format("\r{} {}/{} ", label_, done, total_));
   } else if (tenth != last_tenth_) {
-    fmt::print(stderr, "{} {}/{}\n", label_, done, total_);
+    print_error("{} {}/{}", label_, done, total_);
   }
   last_tenth_ = tenth;
 }
 
 Bar::~Bar() {
-  if (terminal_) std::fputc('\n', stderr);
+  if (terminal_) print_text(STDERR_FILENO, "\n");
 }
 
 }  // namespace fovea::engine_cli

@@ -8,7 +8,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine_cli_layers.hpp"
 
 namespace fovea::engine_cli {
@@ -99,7 +99,7 @@ struct DiffCommand {
   };
   Result<Side> read(const std::string& path) const {
     Side side;
-    FOVEA_ASSIGN(side.bytes, engine::read_file(path));
+    FOVEA_ASSIGN(side.bytes, read_file(path));
     auto plan = engine::deserialize(side.bytes);
     if (!plan) return fail(plan.error().with_context(path));
     side.plan = std::move(*plan);

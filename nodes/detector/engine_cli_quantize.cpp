@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_cli.hpp"
 #include "nodes/detector/quantized_build.hpp"
@@ -240,10 +241,10 @@ void QuantizeOptions::warn_of_entropy(const engine::CalibrationTable& table) {
     least = std::min(least, layer.entropy_percentile);
     sum += layer.entropy_percentile;
   }
-  fmt::print(stderr,
-             "warning: the entropy calibrator cuts activations at the {:.3f} percentile on average "
-             "({:.3f} at worst); networks with SiLU lose points of mAP below 99.99\n",
-             table.layers.empty() ? 100 : sum / static_cast<double>(table.layers.size()), least);
+  print_error(
+      "warning: the entropy calibrator cuts activations at the {:.3f} percentile on average "
+      "({:.3f} at worst); networks with SiLU lose points of mAP below 99.99",
+      table.layers.empty() ? 100 : sum / static_cast<double>(table.layers.size()), least);
 }
 
 }  // namespace fovea::engine_cli

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "nodes/detector/accuracy.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "nodes/detector/cpu_features.hpp"
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/sha256.hpp"
@@ -159,7 +159,7 @@ fs::path PlanCache::path(const std::string& key, const char* suffix) const {
 }
 
 Result<CacheEntry> PlanCache::read_entry(const fs::path& manifest) const {
-  FOVEA_ASSIGN(const auto bytes, engine::read_file(manifest.string()));
+  FOVEA_ASSIGN(const auto bytes, read_file(manifest.string()));
   const auto* text = reinterpret_cast<const char*>(bytes.data());
   const Json json = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
   CacheEntry entry;
@@ -263,7 +263,7 @@ Result<> PlanCache::store(const CachedPlan& built, const PlanRequest& request,
     if (fs::is_directory(path(built.key, suffix), error))
       fs::remove_all(path(built.key, suffix), error);
   }
-  FOVEA_TRY(engine::write_file_atomically(path(built.key, ".plan").string(), bytes));
+  FOVEA_TRY(write_file(path(built.key, ".plan").string(), bytes));
   Json manifest = {{"key", built.key},
                    {"model_path", absolute_path(request.model)},
                    {"inputs", Json::object()},
@@ -271,7 +271,7 @@ Result<> PlanCache::store(const CachedPlan& built, const PlanRequest& request,
                    {"build_seconds", built.seconds}};
   for (const auto& [name, value] : inputs) manifest["inputs"][name] = value;
   const std::string text = manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  return engine::write_file_atomically(path(built.key, ".json").string(),
+  return write_file(path(built.key, ".json").string(),
                                        std::as_bytes(std::span(text)));
 }
 

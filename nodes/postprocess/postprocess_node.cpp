@@ -10,7 +10,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/postprocess/postprocessor.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 #include "nodes/runtime/reliability.hpp"

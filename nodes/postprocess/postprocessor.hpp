@@ -12,7 +12,7 @@
 #include "nodes/postprocess/nms.hpp"
 #include "nodes/postprocess/options.hpp"
 #include "nodes/postprocess/yolo_decoder.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

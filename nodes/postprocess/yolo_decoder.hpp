@@ -13,7 +13,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/postprocess/options.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

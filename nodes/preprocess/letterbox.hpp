@@ -14,7 +14,7 @@
 
 #include "msgs/image.hpp"
 #include "msgs/tensor.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

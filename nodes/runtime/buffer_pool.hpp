@@ -21,7 +21,7 @@
 #include "msgs/header.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/holder_numbers.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 #include "nodes/runtime/slot_word.hpp"
 
 namespace fovea {

@@ -17,7 +17,7 @@
 
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/lifecycle.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-#include "nodes/runtime/file_handle.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/file_handle.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "nodes/runtime/domain.hpp"
-#include "nodes/runtime/file_handle.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/file_handle.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::detail {
 

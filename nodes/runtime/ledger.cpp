@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/metrics.hpp"
 

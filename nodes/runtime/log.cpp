@@ -6,7 +6,11 @@
 #include <mutex>
 
 #include <spdlog/logger.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/sinks/base_sink.h>
+#include <unistd.h>
+
+#include "nodes/base/terminal.hpp"
+#include "nodes/base/text.hpp"
 
 namespace fovea {
 namespace {
@@ -25,10 +29,41 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
   return spdlog::level::info;
 }
 
+std::string_view colour_of(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::debug:
+      return "\x1b[36m";
+    case spdlog::level::info:
+      return "\x1b[32m";
+    case spdlog::level::warn:
+      return "\x1b[33m\x1b[1m";
+    default:
+      return "\x1b[31m\x1b[1m";
+  }
+}
+
+// spdlog's own sinks wait for as long as stderr's reader does.
+class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t buffer;
+    formatter_->format(message, buffer);
+    std::string line(buffer.data(), buffer.size());
+    while (line.ends_with('\n')) line.pop_back();
+    if (colours_ && message.color_range_end > message.color_range_start) {
+      line.insert(message.color_range_end, "\x1b[m");
+      line.insert(message.color_range_start, colour_of(message.level));
+    }
+    print_line(STDERR_FILENO, line);
+  }
+  void flush_() override {}
+
+ private:
+  const bool colours_ = std::getenv("NO_COLOR") == nullptr && isatty(STDERR_FILENO) != 0;
+};
+
 std::shared_ptr<spdlog::logger> make_logger(std::string_view name, LogLevel level) {
-  const auto colours = std::getenv("NO_COLOR") == nullptr ? spdlog::color_mode::automatic
-                                                          : spdlog::color_mode::never;
-  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(colours);
+  auto sink = std::make_shared<StderrSink>();
   auto logger = std::make_shared<spdlog::logger>(std::string(name), std::move(sink));
   logger->set_pattern("[%H:%M:%S.%e] [%n] [%^%l%$] %v");
   logger->set_level(to_spdlog(level));
@@ -44,8 +79,6 @@ std::shared_ptr<spdlog::logger>& logger_slot() {
 
 // Kept apart from the logger so that a message below the level costs one load.
 std::atomic<LogLevel> least_level{LogLevel::kInfo};
-
-bool is_control(char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; }
 
 }  // namespace
 
@@ -66,19 +99,6 @@ void log_message(LogLevel level, std::string_view text) {
     logger = logger_slot();
   }
   logger->log(to_spdlog(level), "{}", one_line(text));
-}
-
-std::string one_line(std::string_view text) {
-  std::string line;
-  line.reserve(text.size());
-  for (const char c : text) {
-    if (is_control(c)) {
-      line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      line += c;
-    }
-  }
-  return line;
 }
 
 }  // namespace fovea

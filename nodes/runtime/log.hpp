@@ -8,6 +8,8 @@
 
 #include <fmt/core.h>
 
+#include "nodes/base/text.hpp"
+
 namespace fovea {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
@@ -16,11 +18,8 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 // lines are led by "fovea" and start at kInfo. Colours only on a terminal and without $NO_COLOR.
 void init_logging(std::string_view name, LogLevel level);
 bool log_enabled(LogLevel level);
-// Control characters in `text` are shown as \xNN: what a peer sent cannot forge lines or drive a
-// terminal.
+// `text` is shown by one_line() (base/text.hpp): what a peer sent cannot forge lines or drive a terminal.
 void log_message(LogLevel level, std::string_view text);
-// The text as log_message() shows it.
-std::string one_line(std::string_view text);
 
 template <class... Args>
 void log_debug(fmt::format_string<Args...> format, Args&&... args) {

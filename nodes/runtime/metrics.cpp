@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nodes/runtime/clock.hpp"
-#include "nodes/runtime/file_handle.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/file_handle.hpp"
 #include "nodes/runtime/log.hpp"
 
 namespace fovea {

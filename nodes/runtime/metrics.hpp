@@ -22,7 +22,7 @@
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/fault_guard.hpp"
 #include "nodes/runtime/histogram.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

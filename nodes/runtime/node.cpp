@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "nodes/base/terminal.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node_options.hpp"
 #include "nodes/runtime/node_runner.hpp"
@@ -35,8 +36,7 @@ int run_node(std::unique_ptr<Node> node, int argc, char** argv) {
       return *exit_code;
     if (options.dump_config) {
       const std::string config = parameters.dump_yaml();
-      std::fputs(config.c_str(), stdout);
-      return kExitOk;
+      return write_stdout(config) ? kExitOk : kExitFailure;
     }
     init_logging(options.name, options.log_level);
     return NodeRunner(std::move(node), std::move(parameters), std::move(options)).run();

@@ -17,7 +17,7 @@
 #include "nodes/runtime/metrics.hpp"
 #include "nodes/runtime/parameters.hpp"
 #include "nodes/runtime/pubsub.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
 
+#include "nodes/base/terminal.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/node.hpp"
 
@@ -68,7 +70,7 @@ Result<> check_options(const NodeOptions& options) {
 }
 
 int usage_error(std::string_view text) {
-  std::fprintf(stderr, "error: %s\n", one_line(text).c_str());
+  print_error("error: {}", one_line(text));
   return kExitUsage;
 }
 
@@ -150,11 +152,11 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
     return usage_error(e.what());
   }
   if (help) {
-    std::fputs(app.help().c_str(), stdout);
+    write_stdout(app.help());
     return kExitOk;
   }
   if (version) {
-    std::printf("fovea-%s %s\n", node.type().c_str(), FOVEA_VERSION);
+    print_out("fovea-{} {}\n", node.type(), FOVEA_VERSION);
     return kExitOk;
   }
   if (const auto extras = app.remaining(); !extras.empty())

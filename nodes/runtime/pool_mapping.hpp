@@ -19,7 +19,7 @@
 
 #include "nodes/runtime/buffer_pool.hpp"
 #include "nodes/runtime/fault_guard.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 #include "nodes/runtime/slot_word.hpp"
 
 namespace fovea::detail {

@@ -28,7 +28,7 @@
 #include "nodes/runtime/buffer_pool.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/ledger.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/executor.hpp"
 #include "nodes/runtime/parameters.hpp"
 #include "nodes/runtime/pubsub.hpp"

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <zmq.h>
 
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/doorbell.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/pubsub.hpp"

@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "nodes/runtime/domain.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::detail {
 

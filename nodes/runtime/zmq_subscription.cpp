@@ -17,7 +17,7 @@
 #include <zmq.h>
 
 #include "msgs/registry.hpp"
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/doorbell.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/pubsub.hpp"

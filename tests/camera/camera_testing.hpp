@@ -16,6 +16,7 @@
 
 #include <gtest/gtest.h>
 
+#include "nodes/base/file_io.hpp"
 #include "nodes/camera/frame_source.hpp"
 
 namespace fovea::frames {

@@ -1,4 +1,5 @@
 // Folders of images as cameras: order, formats, broken files in between, and hostile bytes.
+#include "nodes/base/file_io.hpp"
 #include "nodes/camera/image_source.hpp"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,6 @@
 // Absent and wrong devices everywhere; real capture where the kernel offers a camera (vivid,
 // v4l2loopback).
+#include "nodes/base/file_io.hpp"
 #include "nodes/camera/v4l2_source.hpp"
 
 #include <filesystem>

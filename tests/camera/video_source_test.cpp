@@ -1,5 +1,6 @@
 // Video files: order, seeking, looping, pacing, and what damage looks like. The videos are written
 // here: one grey level per frame, so that a frame tells its number.
+#include "nodes/base/file_io.hpp"
 #include "nodes/camera/video_source.hpp"
 
 #include <gmock/gmock.h>

@@ -16,7 +16,7 @@
 #include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/crc32c.hpp"
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 #include "tests/engine/run_engine.hpp"
@@ -370,7 +370,7 @@ std::string model_naming(const std::string& name) {
 
 TEST_F(PlanFile, ModelHashCoversExternalData) {
   const auto write = [&](const char* name, const std::string& text) {
-    ASSERT_TRUE(write_file_atomically(folder_ / name, std::as_bytes(std::span(text))));
+    ASSERT_TRUE(write_file(folder_ / name, std::as_bytes(std::span(text))));
   };
   write("m.onnx", model_naming("weights.bin"));
   EXPECT_FALSE(hash_model(folder_ / "m.onnx")) << "the external file is missing";

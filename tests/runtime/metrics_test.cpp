@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nodes/runtime/clock.hpp"
+#include "nodes/base/clock.hpp"
 #include "tests/support/test_domain.hpp"
 
 namespace fovea {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea::engine {

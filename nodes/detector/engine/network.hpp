@@ -18,7 +18,7 @@
 #include "nodes/detector/engine/packed_forms.hpp"
 #include "nodes/detector/engine/quantization.hpp"
 #include "nodes/detector/engine/shared_bytes.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::engine {
 

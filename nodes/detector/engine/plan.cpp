@@ -11,7 +11,7 @@
 
 #include "nodes/detector/engine/archive.hpp"
 #include "nodes/detector/engine/crc32c.hpp"
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/profile.hpp"
 
 namespace fovea::engine {
@@ -252,7 +252,7 @@ Result<std::string> read_manifest(std::span<const std::byte> bytes) {
 }
 
 Result<> save_plan(const Plan& plan, const std::string& path) {
-  return write_file_atomically(path, serialize(plan));
+  return write_file(path, serialize(plan));
 }
 
 Result<Plan> read_plan(const std::string& path) {

@@ -18,7 +18,7 @@
 #include <span>
 #include <vector>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::engine {
 

@@ -16,7 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nodes/detector/engine/crc32c.hpp"
-#include "nodes/detector/engine/file_io.hpp"
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/plan.hpp"
 
 namespace fovea::engine {
@@ -192,7 +192,7 @@ Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& 
   const std::string text = dumped(json) + "\n";
   std::error_code error;
   std::filesystem::create_directories(file.parent_path(), error);  // writing says if that failed
-  return write_file_atomically(file.string(), std::as_bytes(std::span(text)));
+  return write_file(file.string(), std::as_bytes(std::span(text)));
 }
 
 }  // namespace fovea::engine

@@ -18,8 +18,9 @@
 #include <string_view>
 #include <vector>
 
+#include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/tuning.hpp"
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::engine {
 
@@ -64,7 +65,7 @@ Result<TimingCache> read_timing_cache(const std::filesystem::path& file);
 // Adds `cache` to what the file holds by now, replacing entries of the same key, and drops the
 // oldest beyond `limits`; a damaged file begins anew. Two builds that write in the same instant may
 // lose the entries of one.
-// Errors: those of write_file_atomically().
+// Errors: those of write_file().
 Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& file,
                          const TimingLimits& limits = {});
 

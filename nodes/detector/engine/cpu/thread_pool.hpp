@@ -21,7 +21,7 @@
 
 #include <sched.h>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea::engine::cpu {
 

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 namespace fovea {
 

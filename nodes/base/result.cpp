@@ -1,4 +1,4 @@
-#include "nodes/runtime/result.hpp"
+#include "nodes/base/result.hpp"
 
 #include <cerrno>
 #include <cstring>

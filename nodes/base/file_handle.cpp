@@ -1,4 +1,4 @@
-#include "nodes/runtime/file_handle.hpp"
+#include "nodes/base/file_handle.hpp"
 
 #include <cerrno>
 

@@ -1,0 +1,88 @@
+#include "nodes/base/terminal.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace fovea {
+namespace {
+
+constexpr int kPatienceMs = 100;
+
+std::mutex line_mutex;
+std::atomic<std::uint64_t> dropped{0};
+bool stalled = false;  // guarded by line_mutex
+
+bool wait_writable(int fd, int timeout_ms) {
+  pollfd entry{fd, POLLOUT, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&entry, 1, timeout_ms);
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0 && (entry.revents & (POLLERR | POLLNVAL)) == 0;
+}
+
+}  // namespace
+
+void prepare_process() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // The lowest free number is `fd` itself, since those below are open.
+    const int null = ::open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
+    if (null >= 0 && null != fd) {
+      ::dup2(null, fd);
+      ::close(null);
+    }
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+Result<> write_stdout(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN) {
+      wait_writable(STDOUT_FILENO, -1);
+    } else if (errno != EINTR) {
+      return fail_errno(errno == ENOSPC ? ErrorCode::kExhausted : ErrorCode::kInternal,
+                        "write to stdout");
+    }
+  }
+  return {};
+}
+
+void print_line(int fd, std::string_view line) { print_text(fd, std::string(line) + '\n'); }
+
+void print_text(int fd, std::string_view text) {
+  const std::lock_guard lock(line_mutex);
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    if (!wait_writable(fd, stalled ? 0 : kPatienceMs)) break;
+    // A pipe that is ready has room for PIPE_BUF bytes; more could block.
+    const ssize_t written = ::write(fd, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
+    if (written < 0 && errno != EINTR && errno != EAGAIN) break;
+    if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  stalled = !rest.empty();
+  if (stalled) dropped.fetch_add(1, std::memory_order_relaxed);
+}
+
+std::uint64_t dropped_lines() { return dropped.load(std::memory_order_relaxed); }
+
+}  // namespace fovea
