@@ -14,7 +14,7 @@ build_packages=(
   libonnx-dev libprotobuf-dev protobuf-compiler libdnnl-dev libhwy-dev libssl-dev
 )
 test_packages=(
-  git libgtest-dev libgmock-dev libbenchmark-dev
+  git python3-venv libgtest-dev libgmock-dev libbenchmark-dev
   libgstrtspserver-1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good
 )
 
@@ -26,18 +26,6 @@ for group in "$@"; do
     *) echo "dependencies.sh: unknown group '$group'; valid: build, test" >&2; exit 2 ;;
   esac
 done
-
-# The MCAP project's own reader, for one test of recordings; that test skips, with a notice, without it.
-install_mcap_core() {
-  local folder="${HOME:-/root}/.cache/fovea/mcap_core" source
-  source="$(dirname "$0")/../tests/bag/mcap_core/package.json"
-  cmp -s "$source" "$folder/package.json" && [ -d "$folder/node_modules" ] && return 0
-  command -v npm >/dev/null || { echo "-- no npm: the test with @mcap/core will be skipped"; return 0; }
-  mkdir -p "$folder" && cp "$source" "$folder/" &&
-    npm install --prefix "$folder" --no-audit --no-fund --silent >/dev/null 2>&1 ||
-    { echo "-- npm install failed: the test with @mcap/core will be skipped"; rm -rf "$folder"; }
-}
-case " $* " in *" test "*) install_mcap_core ;; esac
 
 missing=()
 for package in "${packages[@]}"; do
@@ -55,6 +43,9 @@ else
   exit 1
 fi
 echo "-- installing ${#missing[@]} packages: ${missing[*]}"
-"${as_root[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends \
+# With the installer's lock held elsewhere or a mirror that does not answer these would wait for ever.
+patience=(-o DPkg::Lock::Timeout=120 -o Acquire::http::Timeout=60 -o Acquire::https::Timeout=60 -o Acquire::Retries=2)
+"${as_root[@]}" apt-get "${patience[@]}" update -qq ||
+  echo "-- the list of packages could not be renewed (apt-get update); installing from the present one" >&2
+DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get "${patience[@]}" install -y -qq --no-install-recommends \
   "${missing[@]}" >/dev/null

@@ -26,13 +26,26 @@ werror=$([ "${CI:-}" = true ] && echo ON || echo OFF)  # the same flags as the q
 step "dependencies"
 launch/dependencies.sh build test
 
+# An independent reader for one test of recordings; that test skips, with a notice, without it.
+install_mcap_reader() {
+  local folder=build/mcap_reader wanted=tests/bag/mcap_reader/requirements.txt
+  cmp -s "$wanted" "$folder/requirements.txt" && return 0
+  rm -rf "$folder"
+  echo "-- Python's mcap into $folder, for at most 3 minutes"
+  { timeout 60 python3 -m venv "$folder" &&
+    timeout 120 "$folder/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 20 \
+      -r "$wanted" && cp "$wanted" "$folder/"; } ||
+    { echo "-- not to be had: the test with the MCAP project's own reader will be skipped"; rm -rf "$folder"; }
+}
+mkdir -p build
+install_mcap_reader
+
 configure() {
   step "build: $1"
   cmake -C ".cmake/$1.cmake" -S . -B "build/$1" -G Ninja -DFOVEA_WERROR="$werror" \
     -DFOVEA_BUILD_TESTS=ON "${@:2}" >"build/$1.configure.log" 2>&1 ||
     { cat "build/$1.configure.log"; exit 1; }
 }
-mkdir -p build
 
 if [ "$asan" = yes ]; then
   configure asan -DFOVEA_BUILD_BENCH=OFF

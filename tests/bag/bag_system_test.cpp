@@ -170,19 +170,16 @@ TEST_F(Bag, ReplaysToTheSameDetections) {
 }
 
 TEST_F(Bag, TheMcapProjectsOwnReaderAgrees) {
-  const char* home = getenv("HOME");
-  const std::string modules = std::string(home != nullptr ? home : "") + "/.cache/fovea/mcap_core";
-  if (!fs::exists(modules + "/node_modules/@mcap/core")) {
-    GTEST_SKIP() << "NOTICE: @mcap/core is not installed; launch/dependencies.sh test does it "
-                    "where npm is";
+  const std::string python = FOVEA_SOURCE_DIR "/build/mcap_reader/bin/python";
+  if (!fs::exists(python)) {
+    GTEST_SKIP() << "NOTICE: " << python << " is absent; tests/run.sh makes it";
   }
   for (const std::string format : {"raw", "jpeg"}) {
     record("synthetic://?width=320&height=240&frames=30", {"--image-format", format}, 30);
-    Child node(
-        domain_.root(), "/usr/bin/env",
-        {"node", FOVEA_SOURCE_DIR "/tests/bag/mcap_core/read.mjs", modules, path("run.mcap")});
-    ASSERT_EQ(node.wait(), 0) << node.err();
-    const json found = json::parse(node.out(), nullptr, false);
+    Child reader(domain_.root(), python,
+                 {FOVEA_SOURCE_DIR "/tests/bag/mcap_reader/read.py", path("run.mcap")});
+    ASSERT_EQ(reader.wait(), 0) << reader.err();
+    const json found = json::parse(reader.out(), nullptr, false);
     EXPECT_EQ(found["messages"], 30);
     const json& topic = found["topics"]["cam0/image"];
     EXPECT_EQ(topic["messages"], 30);
