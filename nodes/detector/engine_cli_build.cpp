@@ -9,7 +9,7 @@
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine_cli_layers.hpp"
 

@@ -9,7 +9,7 @@
 #include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/native/native_engine.hpp"
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
 #include "tests/engine/run_engine.hpp"

@@ -1,13 +1,13 @@
 // Einsum becomes Transpose, Unsqueeze, MatMul: the same numbers as a sum over all letters, and what
 // is no product of two matrices is refused by what it has.
-#include "nodes/detector/engine/onnx_einsum.hpp"
+#include "nodes/detector/engine/onnx/einsum.hpp"
 
 #include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 #include "tests/engine/graph_maker.hpp"
 #include "tests/engine/onnx_writer.hpp"
 

@@ -1,5 +1,5 @@
 // The parser reads what exporters write, and survives everything else.
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 
 #include <fstream>
 #include <functional>
@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
 #include "tests/engine/onnx_writer.hpp"
 

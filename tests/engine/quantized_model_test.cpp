@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
 #include "tests/engine/graph_maker.hpp"

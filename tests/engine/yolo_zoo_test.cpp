@@ -13,7 +13,7 @@
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
 #include "nodes/detector/model_description.hpp"

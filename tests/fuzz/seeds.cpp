@@ -20,7 +20,7 @@
 #include "nodes/bag/mcap.hpp"
 #include "nodes/detector/engine/calibration_table.hpp"
 #include "nodes/detector/engine/calibrator.hpp"
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/plan.hpp"
 #include "nodes/detector/engine/quantizer.hpp"

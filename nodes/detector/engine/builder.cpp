@@ -11,7 +11,7 @@
 
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/profile_engine.hpp"

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
 namespace fovea::engine {

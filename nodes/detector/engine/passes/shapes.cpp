@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/profile.hpp"

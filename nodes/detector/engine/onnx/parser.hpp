@@ -1,4 +1,5 @@
-// From an ONNX file to a NetworkDefinition. The only place that knows ONNX or protobuf.
+// From an ONNX file to a NetworkDefinition. Only this folder knows ONNX or
+// protobuf, and only its .cpp files.
 //
 // Reads what Ultralytics exports (YOLOv5, v8, v11; opset 12 to 22; static or dynamic batch and
 // size): f32, f16 and integer initialisers in every encoding, external data beside the model,
@@ -26,12 +27,5 @@ Result<NetworkDefinition> parse_onnx(const std::filesystem::path& file);
 // The same from memory. External data are looked up below `base_dir`; an empty one refuses them.
 Result<NetworkDefinition> parse_onnx(std::span<const std::byte> bytes,
                                      const std::filesystem::path& base_dir);
-
-// The class names in Ultralytics' metadata: a Python dictionary or list of strings, `{0: 'person',
-// 1: "driver's cab"}`. Empty if `text` is neither, or if keys are missing or repeated.
-std::vector<std::string> parse_class_names(std::string_view text);
-
-// The integers in `text` of the form `32`, `[640, 640]` or `(640, 640)`; empty if it is none.
-std::vector<std::int64_t> parse_int_list(std::string_view text);
 
 }  // namespace fovea::engine

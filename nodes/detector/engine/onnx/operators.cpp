@@ -1,6 +1,6 @@
 // The table of supported operators. A new one needs a line here, a case in shape_inference.cpp and
 // one in reference/operators.cpp.
-#include "nodes/detector/engine/onnx_operators.hpp"
+#include "nodes/detector/engine/onnx/operators.hpp"
 
 #include <algorithm>
 #include <limits>

@@ -1,6 +1,6 @@
-// See onnx_external.hpp. The location comes from the file and may try to name any file of the
+// See external.hpp. The location comes from the file and may try to name any file of the
 // machine.
-#include "nodes/detector/engine/onnx_external.hpp"
+#include "nodes/detector/engine/onnx/external.hpp"
 
 #include <charconv>
 #include <fstream>

@@ -1,33 +1,28 @@
-// See onnx_parser.hpp. Everything read here is checked before it is used: a file may come from
+// See parser.hpp. Everything read here is checked before it is used: a file may come from
 // anywhere.
-#include "nodes/detector/engine/onnx_parser.hpp"
+#include "nodes/detector/engine/onnx/parser.hpp"
 
 #include <algorithm>
 #include <climits>
 #include <cstdint>
-#include <cstring>
 #include <fstream>
 #include <unordered_map>
 #include <unordered_set>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <onnx/onnx_pb.h>
 
-#include "nodes/detector/engine/onnx_einsum.hpp"
-#include "nodes/detector/engine/onnx_elements.hpp"
-#include "nodes/detector/engine/onnx_external.hpp"
-#include "nodes/detector/engine/onnx_operators.hpp"
+#include "nodes/detector/engine/onnx/einsum.hpp"
+#include "nodes/detector/engine/onnx/metadata.hpp"
+#include "nodes/detector/engine/onnx/operators.hpp"
+#include "nodes/detector/engine/onnx/support.hpp"
+#include "nodes/detector/engine/onnx/tensors.hpp"
 
 namespace fovea::engine {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-// Weights of one model after widening; a few hundred bytes can otherwise ask for any amount.
-constexpr std::size_t kMaxConstantBytes = std::size_t{4} << 30;
-constexpr std::size_t kMaxListed = 20;
 
 tl::unexpected<Error> corrupt(std::string message) {
   return fail(ErrorCode::kCorrupt, std::move(message));
@@ -36,92 +31,15 @@ tl::unexpected<Error> unsupported(std::string message) {
   return fail(ErrorCode::kUnsupported, std::move(message));
 }
 
-// What an ONNX element type becomes.
-std::optional<DataType> widened_type(int onnx_type) {
-  switch (onnx_type) {
-    case onnx::TensorProto::FLOAT:
-    case onnx::TensorProto::FLOAT16:
-    case onnx::TensorProto::BFLOAT16:
-    case onnx::TensorProto::DOUBLE:
-      return DataType::kFloat32;
-    case onnx::TensorProto::INT8:
-    case onnx::TensorProto::INT16:
-    case onnx::TensorProto::INT32:
-    case onnx::TensorProto::INT64:
-    case onnx::TensorProto::UINT8:
-    case onnx::TensorProto::UINT16:
-    case onnx::TensorProto::UINT32:
-    case onnx::TensorProto::UINT64:
-      return DataType::kInt64;
-    case onnx::TensorProto::BOOL:
-      return DataType::kBool;
-    default:
-      return std::nullopt;
-  }
-}
-
-Result<> fill(const onnx::TensorProto& tensor, const std::optional<std::span<const std::byte>>& raw,
-              Constant& out) {
-  const auto to_float = [](auto value) { return static_cast<float>(value); };
-  const auto to_int = [](auto value) { return static_cast<std::int64_t>(value); };
-  const auto to_bool = [](auto value) { return static_cast<std::uint8_t>(value != 0); };
-  const auto low_half = [](std::int32_t value) { return static_cast<std::uint16_t>(value); };
-  using Int = std::int64_t;
-  switch (tensor.data_type()) {
-    case onnx::TensorProto::FLOAT:
-      return raw ? convert_raw<float, float>(*raw, out, to_float)
-                 : convert_field<float>(tensor.float_data(), out, to_float);
-    case onnx::TensorProto::DOUBLE:
-      return raw ? convert_raw<double, float>(*raw, out, to_float)
-                 : convert_field<float>(tensor.double_data(), out, to_float);
-    case onnx::TensorProto::FLOAT16:
-      return raw ? convert_raw<std::uint16_t, float>(*raw, out, half_to_float)
-                 : convert_field<float>(tensor.int32_data(), out,
-                                        [&](std::int32_t v) { return half_to_float(low_half(v)); });
-    case onnx::TensorProto::BFLOAT16:
-      return raw ? convert_raw<std::uint16_t, float>(*raw, out, bfloat_to_float)
-                 : convert_field<float>(tensor.int32_data(), out, [&](std::int32_t v) {
-                     return bfloat_to_float(low_half(v));
-                   });
-    case onnx::TensorProto::INT64:
-      return raw ? convert_raw<std::int64_t, Int>(*raw, out, to_int)
-                 : convert_field<Int>(tensor.int64_data(), out, to_int);
-    case onnx::TensorProto::UINT64:
-      return raw ? convert_raw<std::uint64_t, Int>(*raw, out, to_int)
-                 : convert_field<Int>(tensor.uint64_data(), out, to_int);
-    case onnx::TensorProto::UINT32:
-      return raw ? convert_raw<std::uint32_t, Int>(*raw, out, to_int)
-                 : convert_field<Int>(tensor.uint64_data(), out, to_int);
-    case onnx::TensorProto::BOOL:
-      return raw ? convert_raw<std::uint8_t, std::uint8_t>(*raw, out, to_bool)
-                 : convert_field<std::uint8_t>(tensor.int32_data(), out, to_bool);
-    default:
-      break;
-  }
-  if (!raw) return convert_field<Int>(tensor.int32_data(), out, to_int);
-  switch (tensor.data_type()) {
-    case onnx::TensorProto::INT32:
-      return convert_raw<std::int32_t, Int>(*raw, out, to_int);
-    case onnx::TensorProto::INT16:
-      return convert_raw<std::int16_t, Int>(*raw, out, to_int);
-    case onnx::TensorProto::INT8:
-      return convert_raw<std::int8_t, Int>(*raw, out, to_int);
-    case onnx::TensorProto::UINT16:
-      return convert_raw<std::uint16_t, Int>(*raw, out, to_int);
-    default:
-      return convert_raw<std::uint8_t, Int>(*raw, out, to_int);
-  }
-}
-
 // Builds one network; the steps are in the order of run().
 class Parser {
  public:
   Parser(const onnx::ModelProto& model, fs::path base_dir)
-      : model_(model), graph_(model.graph()), base_dir_(std::move(base_dir)) {}
+      : model_(model), graph_(model.graph()), tensors_(std::move(base_dir)) {}
 
   Result<NetworkDefinition> run() {
     FOVEA_TRY(read_header());
-    FOVEA_TRY(check_nodes());
+    FOVEA_TRY(check_nodes(graph_));
     FOVEA_TRY(read_initializers());
     FOVEA_TRY(read_inputs());
     FOVEA_TRY(read_nodes());
@@ -150,102 +68,6 @@ class Parser {
     return {};
   }
 
-  static std::string describe(const onnx::NodeProto& node) {
-    const std::string& name = !node.name().empty()     ? node.name()
-                              : node.output_size() > 0 ? node.output(0)
-                                                       : node.name();
-    return fmt::format("'{}' ({})", name, node.op_type());
-  }
-
-  // Why a node cannot be taken; nullopt if it can.
-  std::optional<std::string> refusal(const onnx::NodeProto& node) const {
-    if (!node.domain().empty() && node.domain() != "ai.onnx") {
-      return fmt::format("domain '{}' is not supported", node.domain());
-    }
-    if (node.op_type() == "Constant") return std::nullopt;
-    const OperatorRule* rule = find_operator(node.op_type());
-    if (rule == nullptr) return "the operator is not supported";
-    const auto inputs = static_cast<std::size_t>(node.input_size());
-    if (inputs < rule->min_inputs || inputs > rule->max_inputs) {
-      return fmt::format("it has {} inputs", inputs);
-    }
-    if (node.output_size() == 0 || node.output(0).empty()) return "it has no output";
-    for (std::size_t i = rule->max_outputs; i < static_cast<std::size_t>(node.output_size()); ++i) {
-      if (!node.output(static_cast<int>(i)).empty())
-        return fmt::format("output {} is not supported", i);
-    }
-    for (const auto& attribute : node.attribute()) {
-      if (auto reason = refusal(*rule, attribute)) return reason;
-    }
-    if (node.op_type() == "Einsum") {
-      if (const auto einsum = parse_einsum(equation_of(node)); !einsum) {
-        return einsum.error().message;
-      }
-    }
-    return std::nullopt;
-  }
-
-  static std::string equation_of(const onnx::NodeProto& node) {
-    return node.attribute_size() > 0 ? node.attribute(0).s() : "";
-  }
-
-  static std::optional<std::string> refusal(const OperatorRule& rule,
-                                            const onnx::AttributeProto& attribute) {
-    if (rule.op == OpType::kConstantOfShape && attribute.name() == "value") {
-      if (attribute.has_t()) return std::nullopt;
-      return "attribute 'value' must be a tensor";
-    }
-    const auto known =
-        std::find_if(rule.attributes.begin(), rule.attributes.end(),
-                     [&](const AttributeRule& a) { return a.name == attribute.name(); });
-    if (known == rule.attributes.end()) {
-      return fmt::format("attribute '{}' is not supported", attribute.name());
-    }
-    const auto type = [&] {
-      switch (known->kind) {
-        case AttributeKind::kInt:
-          return onnx::AttributeProto::INT;
-        case AttributeKind::kFloat:
-          return onnx::AttributeProto::FLOAT;
-        case AttributeKind::kString:
-          return onnx::AttributeProto::STRING;
-        case AttributeKind::kInts:
-          return onnx::AttributeProto::INTS;
-        case AttributeKind::kFloats:
-          return onnx::AttributeProto::FLOATS;
-      }
-      return onnx::AttributeProto::UNDEFINED;
-    }();
-    if (attribute.type() != type) {
-      return fmt::format("attribute '{}' must be {}", attribute.name(), to_string(known->kind));
-    }
-    if (known->allowed.empty()) return std::nullopt;
-    const std::string value =
-        known->kind == AttributeKind::kInt ? std::to_string(attribute.i()) : attribute.s();
-    if (std::find(known->allowed.begin(), known->allowed.end(), value) != known->allowed.end()) {
-      return std::nullopt;
-    }
-    return fmt::format("{} is '{}'; it must be {}", attribute.name(), value,
-                       fmt::join(known->allowed, ", "));
-  }
-
-  // All problems at once, so that a user sees what is missing in one run.
-  Result<> check_nodes() const {
-    std::vector<std::string> problems;
-    std::size_t count = 0;
-    for (const auto& node : graph_.node()) {
-      const auto reason = refusal(node);
-      if (!reason) continue;
-      ++count;
-      if (problems.size() < kMaxListed)
-        problems.push_back(fmt::format("{}: {}", describe(node), *reason));
-    }
-    if (count == 0) return {};
-    if (count > kMaxListed) problems.push_back(fmt::format("and {} more", count - kMaxListed));
-    return unsupported(fmt::format("{} of {} nodes are not supported: {}", count,
-                                   graph_.node_size(), fmt::join(problems, "; ")));
-  }
-
   // A new value under `name`, which nobody may have taken.
   Result<ValueId> define(const std::string& name, std::string_view by) {
     if (name.empty()) return corrupt(fmt::format("{} has no name", by));
@@ -254,51 +76,6 @@ class Parser {
       return corrupt(fmt::format("{} defines '{}', which is already defined", by, name));
     }
     return network_.add_value({name, DataType::kFloat32, {}, nullptr});
-  }
-
-  Result<Constant> load(const onnx::TensorProto& tensor) {
-    const auto dtype = widened_type(tensor.data_type());
-    if (!dtype)
-      return unsupported(fmt::format("element type {} is not supported", tensor.data_type()));
-    const Dims dims(tensor.dims().begin(), tensor.dims().end());
-    const auto elements = checked_volume(dims);
-    if (!elements) {
-      return corrupt(
-          fmt::format("{} is no valid shape; at most {} axes and {} elements are supported",
-                      to_string(dims), kMaxRank, kMaxElements));
-    }
-    if (tensor.has_segment()) return unsupported("tensors in segments are not supported");
-    const std::size_t bytes = static_cast<std::size_t>(*elements) * engine::element_size(*dtype);
-    constant_bytes_ += bytes;
-    if (constant_bytes_ > kMaxConstantBytes) {
-      return unsupported(fmt::format("the constants need more than {} bytes", kMaxConstantBytes));
-    }
-    std::vector<std::byte> external;
-    std::optional<std::span<const std::byte>> raw;
-    if (tensor.data_location() == onnx::TensorProto::EXTERNAL) {
-      FOVEA_ASSIGN(external, load_external(tensor, static_cast<std::size_t>(*elements) * 8));
-      raw = external;
-    } else if (tensor.has_raw_data()) {
-      raw = std::as_bytes(std::span(tensor.raw_data()));
-    }
-    // Compare before allocating: extents are only a claim until the bytes are there.
-    if (raw && raw->size() < static_cast<std::size_t>(*elements)) {
-      return corrupt(fmt::format("has {} bytes; {} needs more", raw->size(), to_string(dims)));
-    }
-    if (!raw && static_cast<std::size_t>(*elements) > tensor.ByteSizeLong()) {
-      return corrupt(fmt::format("has too few elements for {}", to_string(dims)));
-    }
-    Constant constant = Constant::make(*dtype, dims);
-    FOVEA_TRY(fill(tensor, raw, constant));
-    return constant;
-  }
-
-  Result<std::vector<std::byte>> load_external(const onnx::TensorProto& tensor,
-                                               std::size_t most) const {
-    std::map<std::string, std::string> entries;
-    for (const auto& entry : tensor.external_data()) entries[entry.key()] = entry.value();
-    FOVEA_ASSIGN(const ExternalData data, parse_external_data(entries));
-    return read_external_data(data, base_dir_, most);
   }
 
   Result<> define_constant(const std::string& name, Constant constant, std::string_view by) {
@@ -315,7 +92,7 @@ class Parser {
       return unsupported("sparse initialisers are not supported");
     for (const auto& tensor : graph_.initializer()) {
       const std::string who = fmt::format("initialiser '{}'", tensor.name());
-      auto constant = load(tensor);
+      auto constant = tensors_.read(tensor);
       if (!constant) return fail(constant.error().with_context(who));
       FOVEA_TRY(define_constant(tensor.name(), std::move(*constant), who));
       constant_types_[tensor.name()] = tensor.data_type();
@@ -362,12 +139,12 @@ class Parser {
   }
 
   Result<> read_constant_node(const onnx::NodeProto& node) {
-    const std::string who = "node " + describe(node);
+    const std::string who = "node " + describe_node(node);
     if (node.output_size() != 1) return corrupt(who + " must have one output");
     for (const auto& attribute : node.attribute()) {
       Constant constant;
       if (attribute.name() == "value" && attribute.has_t()) {
-        auto loaded = load(attribute.t());
+        auto loaded = tensors_.read(attribute.t());
         if (!loaded) return fail(loaded.error().with_context(who));
         constant = std::move(*loaded);
         constant_types_[node.output(0)] = attribute.t().data_type();
@@ -405,7 +182,7 @@ class Parser {
         continue;
       }
       for (const std::string& output : node.output()) {
-        if (!output.empty()) FOVEA_TRY(define(output, "node " + describe(node)));
+        if (!output.empty()) FOVEA_TRY(define(output, "node " + describe_node(node)));
       }
     }
     for (const auto& node : graph_.node()) {
@@ -415,7 +192,7 @@ class Parser {
   }
 
   Result<> read_node(const onnx::NodeProto& node) {
-    const std::string who = "node " + describe(node);
+    const std::string who = "node " + describe_node(node);
     Layer layer;
     layer.name = unique_name(node);
     layer.op = find_operator(node.op_type())->op;
@@ -449,7 +226,7 @@ class Parser {
     if (layer.op == OpType::kConstantOfShape) {
       Constant fill_value = Constant::floats({1}, {0.0F});
       for (const auto& attribute : node.attribute()) {
-        auto loaded = load(attribute.t());
+        auto loaded = tensors_.read(attribute.t());
         if (!loaded) return fail(loaded.error().with_context(who));
         fill_value = std::move(*loaded);
       }
@@ -458,7 +235,7 @@ class Parser {
     }
     if (node.op_type() == "Einsum") {
       if (layer.inputs.size() != 2) return corrupt(who + " must have two operands");
-      append_einsum(*parse_einsum(equation_of(node)), layer, network_);
+      append_einsum(*parse_einsum(einsum_equation(node)), layer, network_);
       return {};
     }
     modernise(layer, network_.opset, network_);
@@ -547,12 +324,11 @@ class Parser {
 
   const onnx::ModelProto& model_;
   const onnx::GraphProto& graph_;
-  fs::path base_dir_;
+  TensorReader tensors_;
   NetworkDefinition network_;
   std::unordered_map<std::string, ValueId> ids_;
   std::unordered_map<std::string, int> constant_types_;  // as the file has them, by name
   std::unordered_set<std::string> layer_names_;
-  std::size_t constant_bytes_ = 0;
 };
 
 }  // namespace

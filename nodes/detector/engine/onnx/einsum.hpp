@@ -1,5 +1,5 @@
 // Einsum, where it is a product of matrices: "bchw,bkc->bkhw" of YOLO-World becomes Transpose,
-// Unsqueeze, MatMul, which every provider has. Knows no protobuf; only onnx_parser.cpp includes it.
+// Unsqueeze, MatMul, which every provider has. Knows no protobuf; only parser.cpp includes it.
 //
 // Thread safety: pure functions.
 #pragma once

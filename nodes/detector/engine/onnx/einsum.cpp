@@ -1,6 +1,6 @@
-// See onnx_einsum.hpp. Nothing here needs extents, so it works for open shapes, too: what the left
+// See einsum.hpp. Nothing here needs extents, so it works for open shapes, too: what the left
 // operand has more axes than a matrix becomes MatMul's batch, over which the right one is repeated.
-#include "nodes/detector/engine/onnx_einsum.hpp"
+#include "nodes/detector/engine/onnx/einsum.hpp"
 
 #include <algorithm>
 #include <utility>

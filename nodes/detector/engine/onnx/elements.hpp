@@ -1,4 +1,4 @@
-// Elements as ONNX stores them, widened to the engine's types. Internal to onnx_parser.cpp; knows
+// Elements as ONNX stores them, widened to the engine's types. Internal to parser.cpp; knows
 // no protobuf.
 #pragma once
 

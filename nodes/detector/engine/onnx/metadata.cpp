@@ -1,10 +1,10 @@
-// The Python literals that Ultralytics stores as strings in metadata_props.
+// See metadata.hpp.
+#include "nodes/detector/engine/onnx/metadata.hpp"
+
 #include <cctype>
 #include <charconv>
 #include <map>
 #include <optional>
-
-#include "nodes/detector/engine/onnx_parser.hpp"
 
 namespace fovea::engine {
 

@@ -1,5 +1,5 @@
 // Which ONNX operators the parser takes, with which attributes, and how older opsets map to the
-// newest form. Knows no protobuf; only onnx_parser.cpp includes it.
+// newest form. Knows no protobuf; only parser.cpp includes it.
 #pragma once
 
 #include <string_view>
