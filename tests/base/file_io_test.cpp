@@ -54,7 +54,9 @@ TEST_F(FileIoTest, ADeviceIsWrittenIntoAndNeverReplaced) {
   ASSERT_EQ(lstat(device.c_str(), &status), 0);
   EXPECT_TRUE(S_ISCHR(status.st_mode));
   EXPECT_EQ(files(), 1u);
-  if (!written) EXPECT_THAT(written.error().message, HasSubstr("denied"));  // a nodev mount
+  if (!written) {
+    EXPECT_THAT(written.error().message, HasSubstr("denied"));  // a nodev mount
+  }
 }
 
 TEST_F(FileIoTest, DevNullTakesEverything) {
