@@ -123,7 +123,7 @@ TEST(Einsum, WhatIsNoProductOfTwoMatricesIsRefusedWithTheReason) {
   const auto model = parse_onnx(model_of("bcd,cdk->bk", {1, 2, 3}, {2, 3, 4}).bytes(), {});
   ASSERT_FALSE(model);
   EXPECT_THAT(model.error().message,
-              HasSubstr("'e' (Einsum): equation is 'bcd,cdk->bk'; it sums over 2 axes"));
+              HasSubstr("Einsum ('e'): equation is 'bcd,cdk->bk'; it sums over 2 axes"));
 }
 
 TEST(Einsum, OperandsOfAnotherRankOrExtentAreRefused) {

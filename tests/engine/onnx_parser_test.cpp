@@ -164,7 +164,7 @@ TEST(OnnxParser, ReadsNothingOutsideTheModelsFolder) {
       {{{"location", (folder.path() / "secret.bin").string()}}, "inside the model's folder"},
       {{{"location", ""}}, "inside the model's folder"},
       {{}, "inside the model's folder"},
-      {{{"location", "sub"}}, "no regular file"},
+      {{{"location", "sub"}}, "must be a regular file"},
       {{{"location", "absent.bin"}}, "No such file"},
       {{{"location", "own.bin"}, {"offset", "9"}}, "lie outside"},
       {{{"location", "own.bin"}, {"offset", "4"}, {"length", "8"}}, "lie outside"},
@@ -270,13 +270,13 @@ TEST(OnnxParser, ListsEveryUnsupportedNodeWithItsReason) {
   EXPECT_EQ(network.error().code, ErrorCode::kUnsupported);
   const std::string& message = network.error().message;
   EXPECT_THAT(message, HasSubstr("7 of 8 nodes"));
-  EXPECT_THAT(message, HasSubstr("'/nms' (NonMaxSuppression): the operator is not supported"));
-  EXPECT_THAT(message, HasSubstr("'/up' (Resize): mode is 'cubic'; it must be nearest, linear"));
-  EXPECT_THAT(message, HasSubstr("'/softmax' (Softmax): attribute 'axis' must be an integer"));
-  EXPECT_THAT(message, HasSubstr("'/relu' (Relu): attribute 'slope' is not supported"));
-  EXPECT_THAT(message, HasSubstr("'/gelu' (Gelu): domain 'com.microsoft' is not supported"));
-  EXPECT_THAT(message, HasSubstr("'/pool' (MaxPool): output 1 is not supported"));
-  EXPECT_THAT(message, HasSubstr("'/add' (Add): it has 1 inputs"));
+  EXPECT_THAT(message, HasSubstr("NonMaxSuppression ('/nms'): the operator is not supported"));
+  EXPECT_THAT(message, HasSubstr("Resize ('/up'): mode is 'cubic'; it must be nearest, linear"));
+  EXPECT_THAT(message, HasSubstr("Softmax ('/softmax'): attribute 'axis' must be an integer"));
+  EXPECT_THAT(message, HasSubstr("Relu ('/relu'): attribute 'slope' is not supported"));
+  EXPECT_THAT(message, HasSubstr("Gelu ('/gelu'): domain 'com.microsoft' is not supported"));
+  EXPECT_THAT(message, HasSubstr("MaxPool ('/pool'): output 1 is not supported"));
+  EXPECT_THAT(message, HasSubstr("Add ('/add'): it has 1 inputs"));
   EXPECT_THAT(message, Not(HasSubstr("/fine")));
 }
 

@@ -6,7 +6,10 @@
 #include <cstdint>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea::engine {
@@ -111,8 +114,13 @@ Result<std::string> hash_model(const std::filesystem::path& file) {
     const bool inside = relative.is_relative() &&
                         std::find(relative.begin(), relative.end(), "..") == relative.end();
     if (!inside) continue;
-    FOVEA_ASSIGN(const auto data, read_file((file.parent_path() / relative).string()));
-    hash.add(data);
+    auto data = read_file(file.parent_path() / relative);
+    if (!data) {
+      const std::string what =
+          fmt::format("{}: external data '{}'", file.string(), shown(name, 100));
+      return fail(data.error().with_context(what));
+    }
+    hash.add(*data);
   }
   return hash.finish();
 }

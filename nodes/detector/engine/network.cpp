@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "nodes/base/text.hpp"
+
 namespace fovea::engine {
 
 std::size_t element_size(DataType dtype) {
@@ -285,10 +287,10 @@ Result<> NetworkDefinition::sort_layers() {
     }
   }
   if (order.size() != layers.size()) {
-    constexpr std::size_t kMaxListed = 20;
+    constexpr std::size_t kMaxListed = 4;
     std::vector<std::string> stuck;
     for (std::size_t i = 0; i < layers.size() && stuck.size() < kMaxListed; ++i) {
-      if (waits[i] > 0) stuck.push_back("'" + layers[i].name + "'");
+      if (waits[i] > 0) stuck.push_back(fmt::format("'{}'", shown(layers[i].name, 60)));
     }
     return fail(ErrorCode::kCorrupt,
                 fmt::format("the graph has a cycle through or before {}", fmt::join(stuck, ", ")));

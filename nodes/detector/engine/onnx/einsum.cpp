@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "nodes/base/text.hpp"
+
 namespace fovea::engine {
 
 namespace {
@@ -14,7 +16,8 @@ namespace {
 using Ints = std::vector<std::int64_t>;
 
 tl::unexpected<Error> refused(std::string_view equation, std::string_view reason) {
-  return fail(ErrorCode::kUnsupported, fmt::format("equation is '{}'; {}", equation, reason));
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("equation is '{}'; {}", shown(equation, 60), reason));
 }
 
 bool has(std::string_view labels, char label) { return labels.find(label) != labels.npos; }

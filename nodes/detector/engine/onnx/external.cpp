@@ -7,6 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/text.hpp"
+
 namespace fovea::engine {
 
 namespace fs = std::filesystem;
@@ -19,41 +22,63 @@ Result<ExternalData> parse_external_data(const std::map<std::string, std::string
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size()) {
-      return fail(ErrorCode::kCorrupt,
-                  fmt::format("external data: {} is '{}'; it must be a number", key, text));
+      return fail(ErrorCode::kCorrupt, fmt::format("external data: {} is '{}'; it must be a number",
+                                                   key, shown(text, 40)));
     }
     (key == "offset" ? data.offset : data.length.emplace()) = value;
   }
   return data;
 }
 
-Result<std::vector<std::byte>> read_external_data(const ExternalData& data,
-                                                  const fs::path& base_dir, std::size_t most) {
-  const std::string what = fmt::format("external data '{}'", data.location);
+namespace {
+
+std::string describe(const std::string& location) {
+  return fmt::format("external data '{}'", shown(location, 100));
+}
+
+}  // namespace
+
+Result<fs::path> find_external_data(const std::string& location, const fs::path& base_dir) {
+  const std::string what = describe(location);
   const auto corrupt = [&](std::string_view why) {
     return fail(ErrorCode::kCorrupt, fmt::format("{} {}", what, why));
   };
   if (base_dir.empty()) {
     return fail(ErrorCode::kUnsupported, what + " cannot be found for a model in memory");
   }
-  const fs::path given(data.location);
-  if (data.location.empty() || data.location.find('\0') != std::string::npos ||
-      given.is_absolute()) {
+  const fs::path given(location);
+  if (location.empty() || location.find('\0') != std::string::npos || given.is_absolute()) {
     return corrupt("must be a path inside the model's folder");
   }
   std::error_code error;
   const fs::path base = fs::canonical(base_dir, error);
-  if (error)
+  if (error) {
     return fail(ErrorCode::kNotFound,
                 fmt::format("{}: {}: {}", what, base_dir.string(), error.message()));
+  }
   // Refuse a path that climbs before looking whether anything is there.
   if (*given.lexically_normal().begin() == "..") return corrupt("lies outside the model's folder");
   const fs::path file = fs::canonical(base / given, error);
-  if (error) return fail(ErrorCode::kNotFound, fmt::format("{}: {}", what, error.message()));
+  if (error) {
+    return fail(ErrorCode::kNotFound, fmt::format("{}: {}; it must lie beside the model, in {}",
+                                                  what, error.message(), base.string()));
+  }
   const fs::path relative = file.lexically_relative(base);
   if (relative.empty() || *relative.begin() == "..")
     return corrupt("lies outside the model's folder");
-  if (!fs::is_regular_file(file, error)) return corrupt("is no regular file");
+  if (auto readable = check_readable(file); !readable) {
+    return fail(readable.error().with_context(what));
+  }
+  return file;
+}
+
+Result<std::vector<std::byte>> read_external_data(const ExternalData& data,
+                                                  const fs::path& base_dir, std::size_t most) {
+  const auto corrupt = [&](std::string_view why) {
+    return fail(ErrorCode::kCorrupt, fmt::format("{} {}", describe(data.location), why));
+  };
+  FOVEA_ASSIGN(const fs::path file, find_external_data(data.location, base_dir));
+  std::error_code error;
   const std::uintmax_t size = fs::file_size(file, error);
   if (error || data.offset > size || (data.length && *data.length > size - data.offset)) {
     return corrupt(fmt::format("has {} bytes; offset {} and length {} lie outside", size,

@@ -3,17 +3,17 @@
 #include "nodes/detector/engine/onnx/parser.hpp"
 
 #include <algorithm>
-#include <climits>
 #include <cstdint>
-#include <fstream>
 #include <unordered_map>
 #include <unordered_set>
 
 #include <fmt/format.h>
 #include <onnx/onnx_pb.h>
 
+#include "nodes/base/text.hpp"
 #include "nodes/detector/engine/onnx/einsum.hpp"
 #include "nodes/detector/engine/onnx/metadata.hpp"
+#include "nodes/detector/engine/onnx/model_file.hpp"
 #include "nodes/detector/engine/onnx/operators.hpp"
 #include "nodes/detector/engine/onnx/support.hpp"
 #include "nodes/detector/engine/onnx/tensors.hpp"
@@ -24,12 +24,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::size_t kNameLimit = 60;  // of what messages show of a name
+
 tl::unexpected<Error> corrupt(std::string message) {
   return fail(ErrorCode::kCorrupt, std::move(message));
 }
 tl::unexpected<Error> unsupported(std::string message) {
   return fail(ErrorCode::kUnsupported, std::move(message));
 }
+
+// As layers and values are called from here on, in plans, tables and messages.
+std::string plain_name(std::string_view name) { return one_line(utf8_prefix(name, 256)); }
 
 // Builds one network; the steps are in the order of run().
 class Parser {
@@ -39,7 +44,7 @@ class Parser {
 
   Result<NetworkDefinition> run() {
     FOVEA_TRY(read_header());
-    FOVEA_TRY(check_nodes(graph_));
+    FOVEA_TRY(check_nodes(model_));
     FOVEA_TRY(read_initializers());
     FOVEA_TRY(read_inputs());
     FOVEA_TRY(read_nodes());
@@ -52,17 +57,8 @@ class Parser {
 
  private:
   Result<> read_header() {
-    if (!model_.has_graph() || model_.opset_import_size() == 0) {
-      return corrupt("this is no ONNX model: it has no graph or no opset");
-    }
-    for (const auto& import : model_.opset_import()) {
-      if (import.domain().empty() || import.domain() == "ai.onnx")
-        network_.opset = import.version();
-    }
-    if (network_.opset < kMinOpset || network_.opset > kMaxOpset) {
-      return unsupported(
-          fmt::format("the opset is {}; it must be {}..{}", network_.opset, kMinOpset, kMaxOpset));
-    }
+    network_.opset = opset_of(model_);
+    if (const auto refusal = opset_refusal(model_)) return unsupported(*refusal);
     if (graph_.node_size() == 0) return corrupt("the graph has no nodes");
     network_.producer = model_.producer_name();
     return {};
@@ -73,9 +69,13 @@ class Parser {
     if (name.empty()) return corrupt(fmt::format("{} has no name", by));
     const auto next = static_cast<ValueId>(network_.values.size());
     if (!ids_.emplace(name, next).second) {
-      return corrupt(fmt::format("{} defines '{}', which is already defined", by, name));
+      return corrupt(
+          fmt::format("{} defines '{}', which is already defined", by, shown(name, kNameLimit)));
     }
-    return network_.add_value({name, DataType::kFloat32, {}, nullptr});
+    const std::string plain = plain_name(name);
+    const bool same = plain == name;  // two names may become one
+    return network_.add_value(
+        {same ? plain : fmt::format("{}#{}", plain, next), DataType::kFloat32, {}, nullptr});
   }
 
   Result<> define_constant(const std::string& name, Constant constant, std::string_view by) {
@@ -91,7 +91,7 @@ class Parser {
     if (graph_.sparse_initializer_size() > 0)
       return unsupported("sparse initialisers are not supported");
     for (const auto& tensor : graph_.initializer()) {
-      const std::string who = fmt::format("initialiser '{}'", tensor.name());
+      const std::string who = fmt::format("initialiser '{}'", shown(tensor.name(), kNameLimit));
       auto constant = tensors_.read(tensor);
       if (!constant) return fail(constant.error().with_context(who));
       FOVEA_TRY(define_constant(tensor.name(), std::move(*constant), who));
@@ -103,7 +103,7 @@ class Parser {
   Result<> read_inputs() {
     std::unordered_set<std::string> seen;
     for (const auto& input : graph_.input()) {
-      const std::string who = fmt::format("input '{}'", input.name());
+      const std::string who = fmt::format("input '{}'", shown(input.name(), kNameLimit));
       if (!seen.insert(input.name()).second) return corrupt(who + " is listed twice");
       if (ids_.contains(input.name()))
         continue;  // an initialiser; files before IR 4 list those too
@@ -168,7 +168,7 @@ class Parser {
 
   std::string unique_name(const onnx::NodeProto& node) {
     const std::string base =
-        node.name().empty() ? node.op_type() + "_" + node.output(0) : node.name();
+        plain_name(node.name().empty() ? node.op_type() + "_" + node.output(0) : node.name());
     std::string name = base;
     for (int i = 1; !layer_names_.insert(name).second; ++i) name = fmt::format("{}#{}", base, i);
     return name;
@@ -199,7 +199,8 @@ class Parser {
     for (const std::string& input : node.input()) {
       const auto found = ids_.find(input);
       if (!input.empty() && found == ids_.end()) {
-        return corrupt(fmt::format("{} reads '{}', which nothing writes", who, input));
+        return corrupt(
+            fmt::format("{} reads '{}', which nothing writes", who, shown(input, kNameLimit)));
       }
       layer.inputs.push_back(input.empty() ? kNoValue : found->second);
     }
@@ -302,11 +303,13 @@ class Parser {
     for (const auto& output : graph_.output()) {
       const auto found = ids_.find(output.name());
       if (found == ids_.end()) {
-        return corrupt(fmt::format("output '{}' is written by no node", output.name()));
+        return corrupt(
+            fmt::format("output '{}' is written by no node", shown(output.name(), kNameLimit)));
       }
       if (std::find(network_.outputs.begin(), network_.outputs.end(), found->second) !=
           network_.outputs.end()) {
-        return corrupt(fmt::format("output '{}' is listed twice", output.name()));
+        return corrupt(
+            fmt::format("output '{}' is listed twice", shown(output.name(), kNameLimit)));
       }
       network_.outputs.push_back(found->second);
     }
@@ -334,36 +337,14 @@ class Parser {
 }  // namespace
 
 Result<NetworkDefinition> parse_onnx(std::span<const std::byte> bytes, const fs::path& base_dir) {
-  if (bytes.size() > INT_MAX) {
-    return unsupported(
-        fmt::format("the model has {} bytes; at most {} are supported", bytes.size(), INT_MAX));
-  }
   onnx::ModelProto model;
-  if (bytes.empty() || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return corrupt(fmt::format("{} bytes are no ONNX model, or a truncated one", bytes.size()));
-  }
+  FOVEA_TRY(decode_model(bytes, model));
   return Parser(model, base_dir).run();
 }
 
 Result<NetworkDefinition> parse_onnx(const fs::path& file) {
-  std::error_code error;
-  const fs::file_status status = fs::status(file, error);
-  if (!fs::exists(status)) return fail(ErrorCode::kNotFound, file.string() + ": no such file");
-  if (!fs::is_regular_file(status)) {
-    return fail(ErrorCode::kInvalidArgument, file.string() + " is no regular file");
-  }
-  const std::uintmax_t size = fs::file_size(file, error);
-  if (error || size > INT_MAX) {
-    return unsupported(
-        fmt::format("{} has {} bytes; at most {} are supported", file.string(), size, INT_MAX));
-  }
-  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
-  std::ifstream stream(file, std::ios::binary);
-  stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!stream) return fail_errno(ErrorCode::kUnavailable, "read " + file.string());
-  // A bare file name has no parent: its folder is the current one.
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  auto network = parse_onnx(bytes, folder);
+  FOVEA_ASSIGN(const std::vector<std::byte> bytes, read_model_file(file));
+  auto network = parse_onnx(bytes, folder_of_model(file));
   if (!network) return fail(network.error().with_context(file.string()));
   return network;
 }

@@ -7,7 +7,7 @@
 // inputs, f16 and f64 become f32, integers become i64 and Constant nodes become constants.
 //
 // Any bytes are safe. Errors name the file: kNotFound, kCorrupt (no ONNX model, or one that
-// contradicts itself) and kUnsupported, which lists every node that is not supported, with the
+// contradicts itself) and kUnsupported, which names what is not supported, by operator, with the
 // reason.
 #pragma once
 

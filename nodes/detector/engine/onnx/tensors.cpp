@@ -114,6 +114,31 @@ std::optional<DataType> widened_type(int onnx_type) {
   }
 }
 
+std::size_t stored_size(int onnx_type) {
+  switch (onnx_type) {
+    case onnx::TensorProto::BOOL:
+    case onnx::TensorProto::INT8:
+    case onnx::TensorProto::UINT8:
+      return 1;
+    case onnx::TensorProto::FLOAT16:
+    case onnx::TensorProto::BFLOAT16:
+    case onnx::TensorProto::INT16:
+    case onnx::TensorProto::UINT16:
+      return 2;
+    case onnx::TensorProto::FLOAT:
+    case onnx::TensorProto::INT32:
+    case onnx::TensorProto::UINT32:
+      return 4;
+    case onnx::TensorProto::DOUBLE:
+    case onnx::TensorProto::INT64:
+    case onnx::TensorProto::UINT64:
+    case onnx::TensorProto::COMPLEX64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
 Result<Constant> TensorReader::read(const onnx::TensorProto& tensor) {
   const auto dtype = widened_type(tensor.data_type());
   if (!dtype)

@@ -16,6 +16,9 @@ namespace fovea::engine {
 // What an ONNX element type becomes; nullopt for one that is not supported.
 std::optional<DataType> widened_type(int onnx_type);
 
+// Bytes of one element in the file, external data and raw ones; 0 for a type that has no fixed size.
+std::size_t stored_size(int onnx_type);
+
 // Reads the tensors of one model, in every encoding, and bounds what they need together. One
 // thread.
 class TensorReader {
