@@ -33,7 +33,7 @@ struct NodeAction {
   bool respawn = false;        // start it again when it crashes or hangs
   Seconds respawn_delay{0.1};  // before the first restart; doubles up to 5 s while it keeps failing
   std::int64_t respawn_max_retries =
-      10;                          // within a minute; more and it counts as failed; -1 = no limit
+      10;  // within a minute, of starts that did not work; more and it has failed; -1 = no limit
   Seconds start_timeout{30.0};     // without a heartbeat on the way to active
   Seconds heartbeat_timeout{5.0};  // without a heartbeat once active
   Seconds sigterm_timeout{5.0};    // from SIGINT to SIGTERM

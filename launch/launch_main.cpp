@@ -68,7 +68,7 @@ class Session {
   }
 
   int run() {
-    executor_.set_signal_handler([this](int) { stop(); });
+    executor_.set_signal_handler([this](int signal) { stop(signal); });
     executor_.add_timer(kTableInterval, [this] { turn(); });
     supervisor_.start();
     if (!supervisor_.done()) executor_.run();
@@ -77,10 +77,11 @@ class Session {
     const std::vector<NodeReport> nodes = supervisor_.report();
     if (view_) view_->finish();
     if (!options_.quiet) {
-      for (const std::string& line : final_summary(snapshot, nodes))
-        print_line(display_, line);
+      for (const std::string& line : final_summary(snapshot, nodes)) print_line(display_, line);
+      if (const std::uint64_t dropped = dropped_lines(); dropped > 0)
+        print_line(display_, fmt::format("{} log lines could not be written", dropped));
     }
-    return finish(report_json(snapshot, nodes));
+    return finish(report_json(snapshot, nodes, dropped_lines()));
   }
 
  private:
@@ -104,7 +105,7 @@ class Session {
     if (all_active_ns_ == 0) return;
     const double active_s = static_cast<double>(monotonic_ns() - all_active_ns_) / 1e9;
     if (options_.duration_s > 0 && active_s >= options_.duration_s) return supervisor_.stop();
-    if (!supervisor_.all_active() || !snapshot.sources_ended()) return;
+    if (!supervisor_.settled() || !snapshot.sources_ended()) return;
     source_failed_ = snapshot.any_source_failed();
     log(log_line(source_failed_ ? LogLevel::kError : LogLevel::kInfo,
                  source_failed_ ? "no source is left and some have failed; stopping"
@@ -112,7 +113,8 @@ class Session {
     supervisor_.stop();
   }
 
-  void stop() {
+  void stop(int signal) {
+    if (!supervisor_.stopping()) stop_signal_ = signal;
     log(log_line(LogLevel::kInfo,
                  supervisor_.stopping() ? "stopping at once" : "stopping; again to hurry"));
     supervisor_.stop();
@@ -128,7 +130,9 @@ class Session {
   }
 
   int finish(const std::string& json) {
-    int code = supervisor_.error().empty() && !source_failed_ ? 0 : kExitFailed;
+    // Ctrl-C is how people end a launch that has no end of its own.
+    int code = stop_signal_ == 0 || stop_signal_ == SIGINT ? 0 : 128 + stop_signal_;
+    if (!supervisor_.error().empty() || source_failed_) code = kExitFailed;
     if (!supervisor_.error().empty()) print_error("fovea launch: {}", supervisor_.error());
     if (options_.json_file == "-") {
       print_out("{}", json);
@@ -150,6 +154,7 @@ class Session {
   int turns_ = 0;
   std::int64_t all_active_ns_ = 0;  // since when; 0 = never yet
   bool source_failed_ = false;
+  int stop_signal_ = 0;  // the one that ended the launch; 0 = none did
   Supervisor supervisor_;
 };
 

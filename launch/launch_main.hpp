@@ -20,9 +20,9 @@ struct LaunchOptions {
   bool show_arguments = false;
 };
 
-// Returns the exit code: 0 after a launch that ended as it should (finished, stopped, --duration),
+// Returns the exit code: 0 after a launch that ended as it should (finished, Ctrl-C, --duration),
 // 1 when a node failed for good, 2 when it could not start: bad launch file, bad parameters, too
-// little shared memory.
+// little shared memory; 128 + number after SIGTERM (143) or SIGHUP (129).
 int run_launch(const LaunchOptions& options);
 
 }  // namespace fovea::launch

@@ -1,10 +1,9 @@
 #include "launch/live_view.hpp"
 
-#include <cerrno>
-
 #include <fmt/format.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
+
+#include "nodes/base/terminal.hpp"
 
 namespace fovea::launch {
 namespace {
@@ -51,15 +50,8 @@ std::string LiveView::rendered() const {
   return text;
 }
 
-void LiveView::emit(const std::string& text) const {
-  std::size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t count = write(fd_, text.data() + written, text.size() - written);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return;  // the terminal is gone; nothing depends on it
-    written += static_cast<std::size_t>(count);
-  }
-}
+// A terminal that is gone or was halted (Ctrl-S) costs the table, never the launch.
+void LiveView::emit(const std::string& text) const { print_text(fd_, text); }
 
 std::size_t LiveView::width() const {
   winsize size{};

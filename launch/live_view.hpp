@@ -1,5 +1,5 @@
 // A table that stays at the bottom of a terminal while log lines scroll past above it. Each change
-// is one write(2), so it does not flicker.
+// is written as a whole, so it does not flicker.
 //
 // Thread safety: none.
 #pragma once

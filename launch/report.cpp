@@ -49,7 +49,8 @@ std::string dump(const Json& json) {
 
 }  // namespace
 
-std::string report_json(const Snapshot& snapshot, const std::vector<NodeReport>& nodes) {
+std::string report_json(const Snapshot& snapshot, const std::vector<NodeReport>& nodes,
+                        std::uint64_t dropped_lines) {
   Json cameras = Json::object();
   for (const CameraView& camera : snapshot.cameras) cameras[camera.name] = camera_json(camera);
   Json restarts = Json::object();
@@ -58,6 +59,7 @@ std::string report_json(const Snapshot& snapshot, const std::vector<NodeReport>&
   if (!snapshot.detectors.empty()) report["detector"] = detector_json(snapshot.detectors.front());
   report["bytes_copied_per_frame"] = snapshot.bytes_copied_per_frame();
   report["restarts"] = restarts;
+  report["dropped_log_lines"] = dropped_lines;
   return dump(report);
 }
 

@@ -11,7 +11,9 @@
 namespace fovea::launch {
 
 // `snapshot` is the final one. captured = delivered + sum of drops for every camera.
-std::string report_json(const Snapshot& snapshot, const std::vector<NodeReport>& nodes);
+// `dropped_lines`: log lines that nobody took.
+std::string report_json(const Snapshot& snapshot, const std::vector<NodeReport>& nodes,
+                        std::uint64_t dropped_lines = 0);
 
 std::string nodes_json(const std::vector<NodeView>& nodes);
 std::string topics_json(const std::vector<TopicView>& topics);

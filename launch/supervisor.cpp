@@ -20,8 +20,10 @@ using namespace std::chrono_literals;
 constexpr auto kTurn = 20ms;
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kRetryWindow = 60 * kSecond;
-// A run that lasted this long starts the backoff anew.
-constexpr std::int64_t kStableRun = 5 * kSecond;
+// A node that was active for so long has worked: what ends it then is no failure to start, and
+// neither the delay nor the number of retries carries over. Long enough to tell a node that dies of
+// its first frame.
+constexpr std::int64_t kWorkingRun = kSecond;
 constexpr double kMaxBackoffSeconds = 5.0;
 // Draining ends when the count has stood still for this long, or after the longest wait.
 constexpr std::int64_t kDrainQuiet = kSecond;
@@ -86,6 +88,7 @@ struct Supervisor::Member {
   std::deque<std::string> last_lines;
 
   std::int64_t spawned_ns = 0;
+  std::int64_t active_ns = 0;     // since when the present process is active; 0 = not yet
   std::int64_t last_life_ns = 0;  // newest heartbeat, or the start
   std::int64_t restart_at_ns = 0;
   int failures_in_a_row = 0;
@@ -128,6 +131,12 @@ void Supervisor::start() {
 bool Supervisor::all_active() const {
   return std::all_of(members_.begin(), members_.end(),
                      [](const auto& member) { return member->phase == Phase::kActive; });
+}
+
+bool Supervisor::settled() const {
+  return std::all_of(members_.begin(), members_.end(), [](const auto& member) {
+    return member->phase == Phase::kActive || member->ended();
+  });
 }
 
 std::vector<NodeReport> Supervisor::report() const {
@@ -173,6 +182,7 @@ void Supervisor::spawn(Member& member) {
   member.last_lines.clear();
   member.last_signal = 0;
   member.spawned_ns = member.last_life_ns = monotonic_ns();
+  member.active_ns = 0;
   auto child =
       ChildProcess::spawn(command_line(action, domain_.name(), kControlFd), action.environment);
   if (!child) return give_up(member, child.error().message);
@@ -193,19 +203,14 @@ void Supervisor::spawn(Member& member) {
 // Readiness, heartbeat, and the next rung of the ladder.
 void Supervisor::watch(Member& member) {
   if (member.phase == Phase::kStopping) return climb_ladder(member);
-  if (!member.metrics) {
-    // A predecessor's page lies there until this process takes it over.
-    auto reader = MetricsReader::open(domain_, member.action->name);
-    if (reader && (*reader)->pid() == static_cast<std::uint32_t>(member.process->pid())) {
-      member.metrics = std::move(*reader);
-    }
-  }
+  find_page(member);
   if (member.metrics) {
     member.last_life_ns = std::max(member.last_life_ns, member.metrics->last_beat_ns());
     const bool active = member.metrics->state() == msgs::LifecycleState::kActive;
     if (active && member.phase == Phase::kStarting) {
       member.phase = Phase::kActive;
       member.was_active = true;
+      member.active_ns = monotonic_ns();
       event(
           LogLevel::kInfo,
           fmt::format("{} is active (pid {}, {:.1f} s)", member.action->name, member.process->pid(),
@@ -221,6 +226,15 @@ void Supervisor::watch(Member& member) {
   }
 }
 
+void Supervisor::find_page(Member& member) const {
+  if (member.metrics) return;
+  // A predecessor's page lies there until this process takes it over.
+  auto reader = MetricsReader::open(domain_, member.action->name);
+  if (reader && (*reader)->pid() == static_cast<std::uint32_t>(member.process->pid())) {
+    member.metrics = std::move(*reader);
+  }
+}
+
 void Supervisor::handle_exit(Member& member) {
   const std::optional<ExitStatus> status = member.process->reap();
   if (!status) return;
@@ -231,6 +245,9 @@ void Supervisor::handle_exit(Member& member) {
     if (callbacks_.on_output) callbacks_.on_output(line);
   });
   const bool was_told = member.phase == Phase::kStopping;
+  find_page(member);
+  const bool work_done =
+      status->success() && member.metrics != nullptr && member.metrics->value(kFinishedCounter) > 0;
   member.process.reset();
   member.metrics.reset();
 
@@ -240,12 +257,18 @@ void Supervisor::handle_exit(Member& member) {
     if (!status->success()) {
       event(LogLevel::kWarning, fmt::format("{} {} while stopping", name, to_string(*status)));
     }
-  } else if (status->success()) {
+  } else if (work_done) {
     member.phase = Phase::kFinished;
     member.was_active = true;
     event(LogLevel::kInfo, fmt::format("{} has finished", name));
+  } else if (stopping()) {
+    // Its turn to be told had not come; what it would be restarted for has ended.
+    member.phase = Phase::kStopped;
+    event(LogLevel::kWarning, fmt::format("{} {} before it was told to", name, to_string(*status)));
   } else {
-    const std::string how = member.kill_reason.empty() ? to_string(*status) : member.kill_reason;
+    const std::string how = !member.kill_reason.empty() ? member.kill_reason
+                            : status->success()         ? "ended without being asked"
+                                                        : to_string(*status);
     const bool hopeless = !status->by_signal && status->code == kExitBadParameters;
     hopeless ? give_up(member, how) : handle_failure(member, how);
   }
@@ -255,6 +278,10 @@ void Supervisor::handle_exit(Member& member) {
 void Supervisor::handle_failure(Member& member, const std::string& what) {
   const NodeAction& action = *member.action;
   const std::int64_t now = monotonic_ns();
+  if (member.active_ns != 0 && now - member.active_ns >= kWorkingRun) {
+    member.failures_in_a_row = 0;
+    member.recent_restarts.clear();
+  }
   while (!member.recent_restarts.empty() && now - member.recent_restarts.front() > kRetryWindow) {
     member.recent_restarts.pop_front();
   }
@@ -263,7 +290,6 @@ void Supervisor::handle_failure(Member& member, const std::string& what) {
   if (action.respawn_max_retries >= 0 && retries >= action.respawn_max_retries) {
     return give_up(member, fmt::format("{}, after {} restarts within a minute", what, retries));
   }
-  if (now - member.spawned_ns > kStableRun) member.failures_in_a_row = 0;
   const double delay =
       std::min(std::ldexp(action.respawn_delay.count(), std::min(member.failures_in_a_row, 30)),
                std::max(kMaxBackoffSeconds, action.respawn_delay.count()));

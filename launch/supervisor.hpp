@@ -2,10 +2,12 @@
 //
 // Start: a node starts when all it depends on are active. It must become active; without a
 // heartbeat for start_timeout it is killed. Run: an active node without a heartbeat for
-// heartbeat_timeout is killed; one that crashed or was killed is restarted after a delay that
-// doubles, at most respawn_max_retries times a minute. Exit code 0 means that it has finished, 2
-// that its parameters are wrong: neither is restarted. Stop: dependents before what they depend on,
-// each after the frames in flight had their chance to drain; SIGINT, then SIGTERM, then SIGKILL.
+// heartbeat_timeout is killed. A node whose page says that its work is done has finished when it
+// ends with code 0; every other end that we did not ask for is a failure, whoever sent the signal.
+// What failed is restarted after a delay that doubles, at most respawn_max_retries times a minute;
+// a run that was active for a second ends such a row. Exit code 2, wrong parameters, is final.
+// Stop: dependents before what they depend on, each after the frames in flight had their chance to
+// drain; SIGINT, then SIGTERM, then SIGKILL.
 //
 // The launch ends by itself when every node that no other depends on has ended, and fails when a
 // node that others depend on, or that never was active, has failed for good.
@@ -34,7 +36,7 @@ enum class Phase {
   kBackoff,   // crashed; waits for its restart
   kStopping,  // was told to end
   kStopped,   // ended because we told it to
-  kFinished,  // ended by itself with code 0
+  kFinished,  // ended by itself, its work done
   kFailed,    // will not be restarted
 };
 std::string_view to_string(Phase phase);  // "waiting"
@@ -69,6 +71,8 @@ class Supervisor {
   bool stopping() const { return stop_requests_ > 0; }
   // Every node of the graph is active.
   bool all_active() const;
+  // Every node is active or has ended: nothing that starts now will change the picture.
+  bool settled() const;
   // Why the launch failed; empty while it has not.
   const std::string& error() const { return error_; }
   std::vector<NodeReport> report() const;
@@ -80,6 +84,7 @@ class Supervisor {
   bool may_start(const Member& member) const;
   void spawn(Member& member);
   void watch(Member& member);
+  void find_page(Member& member) const;
   void handle_exit(Member& member);
   void handle_failure(Member& member, const std::string& what);
   void give_up(Member& member, const std::string& what);

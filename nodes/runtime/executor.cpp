@@ -31,14 +31,6 @@ constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 // Process-wide, as signals are.
 std::atomic<bool> stop_signal_came{false};
 
-sigset_t stop_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  return signals;
-}
-
 struct Registration {
   Executor::Id id = 0;
   void* socket = nullptr;  // one of socket, fd and period is set
@@ -277,6 +269,18 @@ void Executor::set_signal_handler(std::function<void(int signal)> on_signal) {
   impl_->changed = true;
 }
 
+sigset_t Executor::stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  // A blocked signal reaches a signalfd although it is ignored.
+  struct sigaction hang_up {};
+  if (sigaction(SIGHUP, nullptr, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN)
+    sigaddset(&signals, SIGHUP);
+  return signals;
+}
+
 void Executor::block_signals() {
   const sigset_t signals = stop_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -287,8 +291,10 @@ void Executor::block_signals() {
 bool Executor::stop_signalled() {
   if (stop_signal_came.load()) return true;
   sigset_t pending;
-  return sigpending(&pending) == 0 &&
-         (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
+  sigset_t both;
+  const sigset_t wanted = stop_signals();
+  return sigpending(&pending) == 0 && sigandset(&both, &pending, &wanted) == 0 &&
+         sigisemptyset(&both) == 0;
 }
 
 void Executor::note_stop_signal() { stop_signal_came.store(true); }

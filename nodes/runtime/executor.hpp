@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -44,16 +45,20 @@ class Executor {
 
   // Until stop(); at once if stop() was called before. May be called again afterwards.
   void run();
-  // SIGINT and SIGTERM, blocked by block_signals(), call `on_signal` on the loop's thread. One
+  // The stop signals, blocked by block_signals(), call `on_signal` on the loop's thread. One
   // executor of a process may do so.
   void set_signal_handler(std::function<void(int signal)> on_signal);
 
-  // Blocks SIGINT and SIGTERM and ignores SIGPIPE. Call in main() before any thread starts, so that
+  // What ends a process in order: SIGINT, SIGTERM, and SIGHUP (its terminal was closed) unless it
+  // was started with that one ignored, as nohup does.
+  static sigset_t stop_signals();
+
+  // Blocks the stop signals and ignores SIGPIPE. Call in main() before any thread starts, so that
   // signals arrive through the executor only. Child processes inherit both: start them with
   // POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF.
   static void block_signals();
 
-  // SIGINT or SIGTERM came since block_signals(), whether or not anyone has handled it yet. For
+  // A stop signal came since block_signals(), whether or not anyone has handled it yet. For
   // loops that block the executor's thread and must end by themselves. Any thread.
   static bool stop_signalled();
   // For whoever takes these signals instead of an executor.

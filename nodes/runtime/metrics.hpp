@@ -32,6 +32,9 @@ struct PageLayout;
 
 using Counter = std::atomic<std::uint64_t>;
 
+// The counter that is 1 in the page of a node that has ended because its work is done.
+inline constexpr std::string_view kFinishedCounter = "finished";
+
 inline constexpr std::uint32_t kCounterCapacity = 2048;
 inline constexpr std::uint32_t kHistogramCapacity = 96;
 

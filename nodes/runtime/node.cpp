@@ -24,7 +24,9 @@ void Node::set_status(msgs::DiagnosticLevel level, std::string_view message) {
   runner_->set_status(level, message);
 }
 void Node::beat() { runner_->beat(); }
-void Node::request_shutdown(int exit_code) { runner_->request_shutdown(exit_code); }
+void Node::request_shutdown(int exit_code) {
+  exit_code == kExitOk ? runner_->finish() : runner_->request_shutdown(exit_code);
+}
 
 int run_node(std::unique_ptr<Node> node, int argc, char** argv) {
   Executor::block_signals();

@@ -57,7 +57,9 @@ class Node {
   // From on_configure() while it works for long (engine builds): keeps the heartbeat alive.
   // Thread-safe.
   void beat();
-  // Ends the process in order with this exit code, as after SIGTERM. Thread-safe.
+  // Ends the process in order with this exit code, as after SIGTERM. 0 says that its work is done
+  // (a recording has been played to its end): a supervisor takes it for finished, and any other end
+  // that it did not ask for, for a failure. Thread-safe.
   void request_shutdown(int exit_code = 0);
 
   // Calls `on_message(Received<M>&&)` on the executor's thread for every message of the
@@ -80,10 +82,10 @@ class Node {
 std::unique_ptr<Node> make_node();
 
 // What main() does; returns the exit code: 0 stopped in order, 1 configuring or running failed, 2
-// bad option, parameter or parameter file. The first SIGINT or SIGTERM deactivates, cleans up and
-// shuts down (once on_configure() is through, if it came meanwhile); a second one ends the process
-// at once with 130 or 143. Supervisors therefore start nodes in process groups of their own, so
-// that Ctrl-C does not count twice.
+// bad option, parameter or parameter file. The first SIGINT, SIGTERM or SIGHUP deactivates, cleans
+// up and shuts down (once on_configure() is through, if it came meanwhile); a second one ends the
+// process at once with 128 + its number. Supervisors therefore start nodes in process groups of
+// their own, so that Ctrl-C does not count twice.
 int run_node(std::unique_ptr<Node> node, int argc, char** argv);
 
 }  // namespace fovea

@@ -27,16 +27,13 @@ namespace {
 using State = msgs::LifecycleState;
 using std::chrono_literals::operator""ms;
 
-// Reads SIGINT and SIGTERM on a thread of its own: the executor's may be deep in on_configure(),
+// Reads the stop signals on a thread of its own: the executor's may be deep in on_configure(),
 // and then a second signal must still end the process.
 class SignalWatcher {
  public:
   explicit SignalWatcher(std::function<void(int signal)> on_first)
       : on_first_(std::move(on_first)) {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
+    const sigset_t signals = Executor::stop_signals();
     signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
     stop_fd_ = eventfd(0, EFD_CLOEXEC);
     if (signal_fd_ < 0 || stop_fd_ < 0) throw std::runtime_error("signalfd: no descriptors left");
@@ -102,7 +99,7 @@ NodeRunner::~NodeRunner() = default;
 
 int NodeRunner::run() {
   const SignalWatcher signals([this](int signal) {
-    log_info("{}: stopping", signal == SIGINT ? "SIGINT" : "SIGTERM");
+    log_info("SIG{}: stopping", sigabbrev_np(signal));
     request_shutdown(kExitOk);
   });
   if (const Result<> started = start(); !started) {
@@ -129,6 +126,7 @@ Result<> NodeRunner::start() {
   FOVEA_ASSIGN(domain_, Domain::open(options_.domain));
   FOVEA_ASSIGN(metrics_, MetricsPage::create(*domain_, name(), node_->type()));
   if (options_.keep_metrics) metrics_->keep();
+  metrics_->counter(kFinishedCounter) = 0;  // of a predecessor that was told to play once more
 
   QoS latched;
   latched.durability = Durability::kTransientLocal;
@@ -277,6 +275,11 @@ void NodeRunner::set_status(msgs::DiagnosticLevel level, std::string_view messag
   }
   // Several changes before the loop turns make one message.
   if (!is_status_due_.exchange(true)) executor_.post([this] { publish_status(); });
+}
+
+void NodeRunner::finish() {
+  metrics_->counter(kFinishedCounter) = 1;
+  request_shutdown(kExitOk);
 }
 
 void NodeRunner::request_shutdown(int exit_code) {

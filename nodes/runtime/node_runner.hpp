@@ -1,7 +1,7 @@
 // Runs one Node as a process: domain, metrics page, control socket, heartbeat, signals, lifecycle.
 // Only run_node() and Node know it.
 //
-// Thread safety: set_status(), beat(), request_shutdown() and state() from any thread; the rest
+// Thread safety: set_status(), beat(), request_shutdown(), finish() and state() from any thread; the rest
 // belongs to the thread of run().
 #pragma once
 
@@ -43,6 +43,8 @@ class NodeRunner {
   void set_status(msgs::DiagnosticLevel level, std::string_view message);
   void beat() { metrics_->beat(); }
   void request_shutdown(int exit_code);
+  // Ends with code 0 because the node's work is done, which its page says from then on.
+  void finish();
 
  private:
   Result<> start();

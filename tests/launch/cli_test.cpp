@@ -176,6 +176,20 @@ TEST_F(CliTest, CtrlCEndsItInOrder) {
   EXPECT_THAT(domain_.leftovers(), IsEmpty());
 }
 
+TEST_F(CliTest, ATerminationSignalEndsItInOrderAndItsExitCodeSaysWhich) {
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    const auto launch = start({"launch", launch_file(fake("a") + fake("b", ", depends_on: [a]")),
+                               "--domain", "test", "--json", "-"});
+    ASSERT_TRUE(wait_for([&] { return all_active(2); }));
+    launch->signal(signal);
+    const Outcome outcome = finish(*launch);
+    EXPECT_FALSE(outcome.status.by_signal);
+    EXPECT_EQ(outcome.status.code, 128 + signal) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("\"restarts\"")) << "the report is written";
+    EXPECT_THAT(domain_.leftovers(), IsEmpty());
+  }
+}
+
 TEST_F(CliTest, CtrlCEndsItWhileANodeHangsInItsStart) {
   const auto launch =
       start({"launch",

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "nodes/base/clock.hpp"
 #include "nodes/runtime/metrics.hpp"
 #include "tests/launch/isolated_domain.hpp"
 
@@ -243,6 +244,72 @@ TEST_F(SupervisorTest, EndsWhenItsSourcesHaveFinished) {
   EXPECT_EQ(node("camera").phase, Phase::kFinished);
   EXPECT_EQ(node("sink").phase, Phase::kStopped);
   EXPECT_EQ(error_, "");
+}
+
+TEST_F(SupervisorTest, ANodeThatAnOutsideSignalEndsIsRestartedWhateverTheSignal) {
+  const std::vector<int> signals{SIGTERM, SIGINT,  SIGHUP,  SIGQUIT, SIGUSR1,
+                                 SIGUSR2, SIGALRM, SIGKILL, SIGABRT};
+  NodeAction action = fake("cam0");
+  action.respawn = true;
+  action.respawn_delay = Seconds(0);
+  std::size_t sent = 0;
+  run({action}, [&] {
+    const NodeReport report = supervisor_->report().front();
+    if (report.restarts != sent || report.phase != Phase::kActive) return;
+    sent == signals.size() ? stop_when_active() : void(kill(report.pid, signals[sent++]));
+  });
+  EXPECT_EQ(node("cam0").restarts, signals.size());
+  EXPECT_EQ(node("cam0").phase, Phase::kStopped);
+  EXPECT_EQ(error_, "");
+  EXPECT_THAT(events_, Contains(HasSubstr("cam0 ended without being asked; restart in")));
+}
+
+TEST_F(SupervisorTest, ANodeThatAnOutsideSignalEndsFailsTheLaunchWithoutRespawn) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    bool sent = false;
+    run({fake("camera", {}, {"sink"}), fake("sink")}, [&] {
+      if (!sent && supervisor_->all_active())
+        sent = kill(supervisor_->report()[0].pid, signal) == 0;
+    });
+    EXPECT_EQ(node("camera").phase, Phase::kFailed) << signal;
+    EXPECT_THAT(error_, HasSubstr("node `camera` ended without being asked")) << signal;
+  }
+}
+
+TEST_F(SupervisorTest, RetriesCountOnlyRunsThatDidNotWork) {
+  NodeAction action = fake("cam0");
+  action.respawn = true;
+  action.respawn_max_retries = 1;
+  std::int64_t since_ns = 0;
+  std::uint64_t killed = 0;
+  run({action}, [&] {
+    const NodeReport report = supervisor_->report().front();
+    if (report.restarts != killed || report.phase != Phase::kActive) return;
+    if (since_ns == 0) since_ns = monotonic_ns();
+    if (killed == 3) return stop_when_active();
+    if (monotonic_ns() - since_ns < 1'200'000'000) return;  // it works for a while
+    since_ns = 0;
+    ++killed;
+    kill(report.pid, SIGKILL);
+  });
+  EXPECT_EQ(node("cam0").restarts, 3u);
+  EXPECT_EQ(error_, "");
+}
+
+TEST_F(SupervisorTest, ANodeThatDiesWhileTheOthersDrainDoesNotHoldUpTheEnd) {
+  bool killed = false;
+  std::uint64_t frames = 1'000'000;
+  in_flight_ = [&] { return killed ? 0 : --frames; };  // drains until the receiver is dead
+  NodeAction sink = fake("sink");
+  sink.respawn = true;
+  run({fake("camera", {}, {"sink"}), sink}, [&] {
+    stop_when_active();
+    const std::vector<NodeReport> nodes = supervisor_->report();
+    if (!killed && nodes[0].phase == Phase::kStopped) killed = kill(nodes[1].pid, SIGKILL) == 0;
+  });
+  EXPECT_TRUE(killed);
+  EXPECT_EQ(node("sink").phase, Phase::kStopped);
+  EXPECT_EQ(node("sink").restarts, 0u);
 }
 
 TEST_F(SupervisorTest, GoesOnWithoutOneCameraButNotWithoutTheDetector) {

@@ -96,7 +96,7 @@ TEST_F(PagesTest, LiveTableShowsEveryFigure) {
 TEST_F(PagesTest, TheReportAddsUpForEveryCamera) {
   const std::string text =
       report_json(take_snapshot(*domain_, true),
-                  {{"cam0", Phase::kStopped, 0, 0}, {"detector", Phase::kStopped, 0, 2}});
+                  {{"cam0", Phase::kStopped, 0, 0}, {"detector", Phase::kStopped, 0, 2}}, 7);
   const auto report = nlohmann::json::parse(text);
   const auto& camera = report["cameras"]["cam0"];
   std::uint64_t dropped = 0;
@@ -117,6 +117,7 @@ TEST_F(PagesTest, TheReportAddsUpForEveryCamera) {
   EXPECT_NEAR(report["detector"]["engine_ms"]["p99"].get<double>(), 8.0, 8.0 / 32);
   EXPECT_EQ(report["bytes_copied_per_frame"], 50.0);
   EXPECT_EQ(report["restarts"]["detector"], 2);
+  EXPECT_EQ(report["dropped_log_lines"], 7);
 }
 
 TEST_F(PagesTest, SummaryNamesTheCommonestClassFirst) {
@@ -246,22 +247,6 @@ TEST(Preflight, TellsTheSizeNeededAndTheSizeFree) {
   EXPECT_EQ(result.error().code, ErrorCode::kExhausted);
   EXPECT_THAT(result.error().message,
               AllOf(HasSubstr("free; the nodes need 1073741824.0 GiB"), HasSubstr("cam0 1.0 MiB")));
-}
-
-TEST(WriteAtomically, ReplacesTheFileAndLeavesNothingElse) {
-  const IsolatedDomain domain;
-  const auto folder = domain.root() / "out";
-  std::filesystem::create_directories(folder);
-  ASSERT_TRUE(write_atomically(folder / "a.json", "old"));
-  ASSERT_TRUE(write_atomically(folder / "a.json", "new"));
-  std::ifstream stream(folder / "a.json");
-  std::stringstream text;
-  text << stream.rdbuf();
-  EXPECT_EQ(text.str(), "new");
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
-  const auto failed = write_atomically(folder / "none" / "a.json", "x");
-  ASSERT_FALSE(failed);
-  EXPECT_THAT(failed.error().message, HasSubstr("none/a.json: No such file"));
 }
 
 }  // namespace
