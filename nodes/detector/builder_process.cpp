@@ -4,9 +4,11 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string_view>
 
 #include <fcntl.h>
@@ -16,6 +18,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "nodes/base/text.hpp"
 
 extern char** environ;
 
@@ -27,6 +31,8 @@ constexpr int kNice = 10;
 constexpr std::size_t kMaxLine = 1024;
 constexpr std::size_t kMaxOutput = 1 << 20;
 constexpr int kPollMs = 50;
+constexpr int kClosedPollMs = 5;  // nothing to wait for but its end
+constexpr std::chrono::milliseconds kProgressInterval{100};
 
 struct Pipe {
   std::array<int, 2> ends{-1, -1};
@@ -37,6 +43,13 @@ struct Pipe {
   }
   void close_writer() { ::close(std::exchange(ends[1], -1)); }
 };
+
+tl::unexpected<Error> cannot_start(const std::string& program, int error) {
+  const bool exhausted =
+      error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN || error == ENOBUFS;
+  return fail(exhausted ? ErrorCode::kExhausted : ErrorCode::kInternal,
+              fmt::format("cannot start {}: {}", program, std::strerror(error)));
+}
 
 Result<pid_t> spawn(std::vector<std::string>& command, int output, int errors) {
   std::vector<char*> argv;
@@ -63,15 +76,13 @@ Result<pid_t> spawn(std::vector<std::string>& command, int output, int errors) {
   const int error = ::posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (error != 0) {
-    return fail(ErrorCode::kInternal,
-                fmt::format("cannot start {}: {}", command[0], std::strerror(error)));
-  }
+  if (error != 0) return cannot_start(command[0], error);
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(child), kNice);  // at worst it runs at ours
   return child;
 }
 
-// Cuts what the child prints into lines and keeps the last one that is no progress report.
+// Cuts what the child prints into lines and keeps the last one that is no progress report. However
+// fast it prints, progress is told a few times a second, the newest each time.
 class Listener {
  public:
   explicit Listener(const engine::Progress& progress) : progress_(progress) {}
@@ -84,6 +95,17 @@ class Listener {
         line_ += c;
       }
     }
+  }
+  void tell_progress() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - told_ < kProgressInterval) return;
+    if (tell_last_progress()) told_ = now;
+  }
+  bool tell_last_progress() {
+    if (!percent_) return false;
+    if (progress_) progress_(stage_, *percent_ / 100.0);
+    percent_.reset();
+    return true;
   }
   const std::string& last_words() {
     if (!line_.empty()) take_line();
@@ -100,9 +122,10 @@ class Listener {
         std::from_chars(line.data() + start, line.data() + line.size(), percent);
     const std::string_view rest(end, static_cast<std::size_t>(line.data() + line.size() - end));
     if (error == std::errc() && percent >= 0 && percent <= 100 && rest.starts_with(" % ")) {
-      if (progress_) progress_(rest.substr(3), percent / 100.0);
+      percent_ = percent;
+      stage_ = one_line(rest.substr(3));
     } else if (!line.empty()) {
-      last_words_ = line;
+      last_words_ = one_line(line);
     }
     line_.clear();
   }
@@ -110,18 +133,60 @@ class Listener {
   const engine::Progress& progress_;
   std::string line_;
   std::string last_words_;
+  std::string stage_;
+  std::optional<int> percent_;  // reported by the child and not told yet
+  std::chrono::steady_clock::time_point told_;
 };
 
-// Until the child has closed both its ends; false if `keep_going` said so first.
-bool listen(int output, int errors, const std::function<bool()>& keep_going, std::string& text,
-            Listener& listener) {
+// A started builder. What it started is of its process group and ends with it.
+class Child {
+ public:
+  explicit Child(pid_t pid) : pid_(pid) {}
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    if (pid_ > 0) wait();
+  }
+
+  bool has_ended() const {
+    siginfo_t info{};
+    // It stays a zombie, so that its process group's number is nobody else's yet.
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid == pid_;
+  }
+  // Kills whatever is left of it. The cache survives that at any moment.
+  int wait() {
+    ::kill(-pid_, SIGKILL);
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+    return status;
+  }
+
+ private:
+  pid_t pid_;
+};
+
+// Until the child has ended and all that it wrote is read; false if `keep_going` said so first. A
+// pipe that was closed early, or that a process of another group keeps open, decides nothing.
+bool listen(const Child& child, int output, int errors, const std::function<bool()>& keep_going,
+            std::string& text, Listener& listener) {
   std::array<pollfd, 2> watched{{{output, POLLIN, 0}, {errors, POLLIN, 0}}};
   std::array<char, 4096> buffer;
-  while (watched[0].fd >= 0 || watched[1].fd >= 0) {
+  std::size_t late = 0;  // bytes after its end
+  for (;;) {
     if (!keep_going()) return false;
-    if (::poll(watched.data(), watched.size(), kPollMs) <= 0) continue;
+    const bool over = child.has_ended();
+    const bool closed = watched[0].fd < 0 && watched[1].fd < 0;
+    const int ready = ::poll(watched.data(), watched.size(),
+                             over     ? 0
+                             : closed ? kClosedPollMs
+                                      : kPollMs);
+    listener.tell_progress();
+    if (over && (ready <= 0 || late > kMaxOutput)) return true;
     for (pollfd& end : watched) {
-      if (end.fd < 0 || end.revents == 0) continue;
+      if (ready <= 0 || end.fd < 0 || end.revents == 0) continue;
       const ssize_t got = ::read(end.fd, buffer.data(), buffer.size());
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) {
@@ -129,6 +194,7 @@ bool listen(int output, int errors, const std::function<bool()>& keep_going, std
         continue;
       }
       const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
+      if (over) late += bytes.size();
       if (&end == &watched[1]) {
         listener.add(bytes);
       } else if (text.size() < kMaxOutput) {
@@ -136,7 +202,6 @@ bool listen(int output, int errors, const std::function<bool()>& keep_going, std
       }
     }
   }
-  return true;
 }
 
 std::string describe(int status) {
@@ -160,21 +225,19 @@ Result<std::string> run_builder(std::vector<std::string> command,
   Pipe output;
   Pipe errors;
   for (Pipe* pipe : {&output, &errors}) {
-    if (::pipe2(pipe->ends.data(), O_CLOEXEC) != 0) return fail_errno(ErrorCode::kInternal, "pipe");
+    if (::pipe2(pipe->ends.data(), O_CLOEXEC) != 0) return cannot_start(command[0], errno);
   }
-  FOVEA_ASSIGN(const pid_t child, spawn(command, output.ends[1], errors.ends[1]));
+  FOVEA_ASSIGN(const pid_t pid, spawn(command, output.ends[1], errors.ends[1]));
+  Child child(pid);
   output.close_writer();
   errors.close_writer();
   std::string text;
   Listener listener(progress);
-  const bool ended = listen(output.ends[0], errors.ends[0], keep_going, text, listener);
-  // The cache survives a kill at any moment, so there is nothing to wait for.
-  if (!ended) ::kill(-child, SIGKILL);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return fail_errno(ErrorCode::kInternal, "waitpid");
+  if (!listen(child, output.ends[0], errors.ends[0], keep_going, text, listener)) {
+    return fail(ErrorCode::kUnavailable, "the builder was stopped");
   }
-  if (!ended) return fail(ErrorCode::kUnavailable, "the builder was stopped");
+  listener.tell_last_progress();
+  const int status = child.wait();
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
   const std::string& words = listener.last_words();
   return fail(ErrorCode::kUnavailable, fmt::format("the builder {}{}{}", describe(status),

@@ -16,11 +16,11 @@ namespace fovea {
 std::filesystem::path builder_executable();
 
 // Runs `command` at low priority until it ends, and returns what it wrote to standard output.
-// `keep_going` is called several times a second; false kills it with everything it started. Blocks
-// the calling thread. Lines on its standard error that begin with a percentage, as `fovea-engine
-// build` prints them, call `progress`.
-// Errors: kUnavailable with what happened to it and its last other line; kInternal if it cannot be
-// started.
+// `keep_going` is called several times a second; false kills it. What it started ends with it.
+// Blocks the calling thread. Lines on its standard error that begin with a percentage, as
+// `fovea-engine build` prints them, call `progress`, a few times a second at most.
+// Errors: kUnavailable with what happened to it and its last other line; kExhausted (descriptors,
+// memory, processes) or kInternal if it cannot be started.
 Result<std::string> run_builder(std::vector<std::string> command,
                                 const std::function<bool()>& keep_going,
                                 const engine::Progress& progress);

@@ -74,14 +74,15 @@ class DetectorNode final : public Node {
   }
 
   Result<> on_configure() override {
-    FOVEA_TRY(load());
+    for (const std::string& camera : cameras_) FOVEA_TRY(check_name("camera", camera));
+    auto acquired = std::make_unique<Acquired>();
+    FOVEA_TRY(load(*acquired));
     FOVEA_ASSIGN(auto info,
                  Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
                                                     {.durability = Durability::kTransientLocal}));
-    model_info_.emplace(std::move(info));
+    acquired->model_info.emplace(std::move(info));
     const QoS qos{.reliability = to_reliability(reliability_)};
     for (const std::string& camera : cameras_) {
-      FOVEA_TRY(check_name("camera", camera));
       auto stream = std::make_unique<Stream>(metrics(), camera);
       FOVEA_ASSIGN(auto heads,
                    Publisher<msgs::TensorArray>::create(
@@ -91,24 +92,25 @@ class DetectorNode final : public Node {
       FOVEA_ASSIGN(auto tensors, Subscription<msgs::Tensor>::create(domain(), camera + "/tensor",
                                                                     qos, &stream->ledger));
       stream->tensors.emplace(std::move(tensors));
-      streams_.push_back(std::move(stream));
+      acquired->streams.push_back(std::move(stream));
     }
+    acquired_ = std::move(acquired);
     return {};
   }
 
   Result<> on_activate() override {
-    batcher_.emplace(streams_.size(),
+    batcher_.emplace(acquired_->streams.size(),
                      BatchPolicy{.max_batch = static_cast<std::size_t>(max_batch_),
                                  .max_delay = std::chrono::nanoseconds(
                                      static_cast<std::int64_t>(max_delay_ms_ * 1e6))});
-    for (std::size_t i = 0; i < streams_.size(); ++i) {
+    for (std::size_t i = 0; i < acquired_->streams.size(); ++i) {
       registrations_.push_back(
-          spin(*streams_[i]->tensors,
+          spin(*acquired_->streams[i]->tensors,
                [this, i](Received<msgs::Tensor>&& tensor) { queue(i, std::move(tensor)); }));
     }
-    model_info_->publish(model_description_);
-    registrations_.push_back(executor().add_socket(model_info_->socket(), [this] {
-      model_info_->subscription_count();  // serves late subscribers
+    acquired_->model_info->publish(acquired_->model_description);
+    registrations_.push_back(executor().add_socket(acquired_->model_info->socket(), [this] {
+      acquired_->model_info->subscription_count();  // serves late subscribers
     }));
     inference_ = std::thread([this] { infer(); });
     return {};
@@ -117,9 +119,10 @@ class DetectorNode final : public Node {
   Result<> on_deactivate() override {
     for (Executor::Id id : registrations_) executor().remove(id);
     registrations_.clear();
-    for (std::size_t i = 0; i < streams_.size(); ++i) {  // what already arrived still leaves
-      streams_[i]->tensors->drain();
-      while (auto tensor = streams_[i]->tensors->take()) queue(i, std::move(*tensor));
+    for (std::size_t i = 0; i < acquired_->streams.size();
+         ++i) {  // what already arrived still leaves
+      acquired_->streams[i]->tensors->drain();
+      while (auto tensor = acquired_->streams[i]->tensors->take()) queue(i, std::move(*tensor));
     }
     batcher_->close();
     inference_.join();
@@ -128,11 +131,7 @@ class DetectorNode final : public Node {
   }
 
   Result<> on_cleanup() override {
-    streams_.clear();
-    model_info_.reset();
-    server_.reset();
-    engine_label_.clear();
-    refusal_.clear();
+    acquired_.reset();
     return {};
   }
 
@@ -151,8 +150,25 @@ class DetectorNode final : public Node {
   };
   using Frame = Received<msgs::Tensor>;
 
+  // What on_configure() acquires and on_cleanup() gives back, as one.
+  struct Acquired {
+    std::vector<std::unique_ptr<Stream>> streams;
+    std::optional<Publisher<msgs::ModelInfo>> model_info;
+    msgs::ModelInfo model_description;
+    std::size_t slot_bytes = 0;
+    msgs::TensorArray heads_message;  // the parts that are the same for every frame
+    Histogram* engine_us = nullptr;
+    std::vector<Counter*> batches;  // by size - 1
+    std::unique_ptr<EngineServer> server;
+  };
+
   // The engine, and what every frame's message has in common.
-  Result<> load() {
+  Result<> load(Acquired& acquired) {
+    {
+      const std::lock_guard lock(status_mutex_);
+      engine_label_.clear();
+      refusal_.clear();
+    }
     if ((precision_ == "int8" || precision_ == "best") && calibration_.empty()) {
       return fail(
           ErrorCode::kInvalidArgument,
@@ -185,7 +201,7 @@ class DetectorNode final : public Node {
                    : build_ == "beside" ? BuildMode::kBeside
                                         : BuildMode::kAuto;
     FOVEA_ASSIGN(
-        server_,
+        acquired.server,
         EngineServer::start(
             std::move(request),
             {.progress = [this](const BuildProgress& progress) { show_progress(progress); },
@@ -201,31 +217,37 @@ class DetectorNode final : public Node {
                  [this] {
                    beat();
                    return !Executor::stop_signalled();
-                 }}));
-    engine_us_ = &metrics().histogram("engine_us");
-    batches_.clear();
+                 },
+             .accept = [this](const engine::EngineInfo& info) -> Result<> {
+               FOVEA_TRY(describe(info));
+               return {};
+             }}));
+    acquired.engine_us = &metrics().histogram("engine_us");
     for (std::int64_t size = 1; size <= max_batch_; ++size) {
-      batches_.push_back(&metrics().counter("batches", "", std::to_string(size)));
+      acquired.batches.push_back(&metrics().counter("batches", "", std::to_string(size)));
     }
-    const engine::EngineInfo& info = server_->info();
-    auto description = describe_model(info, model_id(info));
-    if (!description) return fail(description.error().with_context(model_));
-    model_description_ = *description;
-    heads_message_ = {};
-    heads_message_.model_id = model_description_.model_id;
-    slot_bytes_ = 0;
+    const engine::EngineInfo& info = acquired.server->info();
+    FOVEA_ASSIGN(acquired.model_description, describe(info));
+    acquired.heads_message.model_id = acquired.model_description.model_id;
     for (const engine::TensorSpec& output : info.outputs) {
       msgs::TensorView view;
       view.name = std::string_view(output.name);
       view.dtype = msgs::DataType::kFloat32;
       view.rank = static_cast<std::uint32_t>(output.dims.size());
       std::copy(output.dims.begin(), output.dims.end(), view.dims.begin());
-      view.offset = slot_bytes_;
+      view.offset = acquired.slot_bytes;
       view.bytes = output.bytes;
-      slot_bytes_ += aligned(output.bytes);
-      heads_message_.tensors.push_back(view);
+      acquired.slot_bytes += aligned(output.bytes);
+      acquired.heads_message.tensors.push_back(view);
     }
     return {};
+  }
+
+  // Errors: for a model whose maps no postprocess could decode.
+  Result<msgs::ModelInfo> describe(const engine::EngineInfo& info) const {
+    auto description = describe_model(info, model_id(info));
+    if (!description) return fail(description.error().with_context(model_));
+    return description;
   }
 
   // While nothing is served yet, or from the thread that waits for a builder process.
@@ -274,10 +296,10 @@ class DetectorNode final : public Node {
 
   // The executor's thread. Covers the engine's status while any stream's tensors are refused.
   void show_refusals() {
-    const auto refused = std::find_if(streams_.begin(), streams_.end(),
+    const auto refused = std::find_if(acquired_->streams.begin(), acquired_->streams.end(),
                                       [](const auto& s) { return !s->last_error.empty(); });
     const std::lock_guard lock(status_mutex_);
-    if (refused == streams_.end()) {
+    if (refused == acquired_->streams.end()) {
       refusal_.clear();
       set_status(engine_level_, engine_status_);
     } else {
@@ -287,7 +309,7 @@ class DetectorNode final : public Node {
   }
 
   void queue(std::size_t index, Frame&& frame) {
-    Stream& stream = *streams_[index];
+    Stream& stream = *acquired_->streams[index];
     if (auto problem = mismatch(frame); !problem.empty()) {
       stream.ledger.drop(DropReason::kError);
       if (std::exchange(stream.last_error, problem) != problem) {
@@ -310,7 +332,7 @@ class DetectorNode final : public Node {
 
   // Why the engine cannot take this tensor; empty if it can.
   std::string mismatch(const Frame& frame) const {
-    const engine::TensorSpec& input = server_->info().input;
+    const engine::TensorSpec& input = acquired_->server->info().input;
     const msgs::Tensor& tensor = frame.message;
     if (tensor.dtype != msgs::DataType::kUint8) {
       return fmt::format("dtype is {}; it must be uint8", msgs::enum_name(tensor.dtype));
@@ -335,7 +357,7 @@ class DetectorNode final : public Node {
     std::vector<Batcher<Frame>::Entry> batch;
     std::vector<WritableBuffer> slots;
     std::vector<engine::BatchItem> items;
-    const std::size_t outputs = server_->info().outputs.size();
+    const std::size_t outputs = acquired_->server->info().outputs.size();
     std::vector<void*> pointers(batcher_->max_batch() * outputs);
     batch.reserve(batcher_->max_batch());
     slots.reserve(batcher_->max_batch());
@@ -344,34 +366,35 @@ class DetectorNode final : public Node {
       slots.clear();
       items.clear();
       std::erase_if(batch, [&](Batcher<Frame>::Entry& entry) {
-        Stream& stream = *streams_[entry.camera];
+        Stream& stream = *acquired_->streams[entry.camera];
         if (reliability_ == "reliable" && !std::exchange(stream.awaited_reader, true)) {
           wait_for_subscription(*stream.heads, kReaderTimeout, [] { return false; });
         }
-        auto slot = stream.heads->loan(slot_bytes_);
+        auto slot = stream.heads->loan(acquired_->slot_bytes);
         if (!slot) return true;  // the publisher has counted it
         void** first = pointers.data() + items.size() * outputs;
         for (std::size_t i = 0; i < outputs; ++i)
-          first[i] = slot->data().data() + heads_message_.tensors[i].offset;
+          first[i] = slot->data().data() + acquired_->heads_message.tensors[i].offset;
         items.push_back({.input = entry.frame.buffer.data().data(), .outputs = {first, outputs}});
         slots.push_back(std::move(*slot));
         return false;
       });
       if (batch.empty()) continue;
       const std::int64_t started = monotonic_ns();
-      const Result<> executed = server_->execute(items);
+      const Result<> executed = acquired_->server->execute(items);
       const std::int64_t finished = monotonic_ns();
       if (!executed) {
         log_error("inference failed: {}", executed.error().message);
         set_engine_status(msgs::DiagnosticLevel::kError, executed.error().message);
-        for (auto& entry : batch) streams_[entry.camera]->ledger.drop(DropReason::kError);
+        for (auto& entry : batch) acquired_->streams[entry.camera]->ledger.drop(DropReason::kError);
         batch.clear();
         continue;
       }
-      engine_us_->record(static_cast<std::uint64_t>((finished - started) / 1000));
-      ++*batches_[items.size() - 1];
+      acquired_->engine_us->record(static_cast<std::uint64_t>((finished - started) / 1000));
+      ++*acquired_->batches[items.size() - 1];
       for (std::size_t i = 0; i < batch.size(); ++i) {
-        publish(*streams_[batch[i].camera], batch[i].frame, std::move(slots[i]), started, finished);
+        publish(*acquired_->streams[batch[i].camera], batch[i].frame, std::move(slots[i]), started,
+                finished);
       }
       batch.clear();  // gives the tensors' slots back
     }
@@ -379,13 +402,13 @@ class DetectorNode final : public Node {
 
   void publish(Stream& stream, Frame& frame, WritableBuffer&& slot, std::int64_t started,
                std::int64_t inferred) {
-    heads_message_.header = frame.message.header;
-    heads_message_.header.stages.inference_started = started;
-    heads_message_.header.stages.inferred = inferred;
-    heads_message_.letterbox = frame.message.letterbox;
+    acquired_->heads_message.header = frame.message.header;
+    acquired_->heads_message.header.stages.inference_started = started;
+    acquired_->heads_message.header.stages.inferred = inferred;
+    acquired_->heads_message.letterbox = frame.message.letterbox;
     stream.latency_us.record(static_cast<std::uint64_t>(
         std::max<std::int64_t>(inferred - frame.message.header.stages.preprocessed, 0) / 1000));
-    stream.heads->publish(heads_message_, std::move(slot), slot_bytes_);
+    stream.heads->publish(acquired_->heads_message, std::move(slot), acquired_->slot_bytes);
   }
 
   std::vector<std::string> cameras_;
@@ -405,22 +428,14 @@ class DetectorNode final : public Node {
   bool keep_output0_ = false;
   std::string reliability_ = "best_effort";
 
-  std::unique_ptr<EngineServer> server_;
+  // What the server's events touch is declared before its owner, `acquired_`, and so outlives it.
   std::string engine_label_;  // "cpu/fp32"; set before the inference thread runs, then its own
-  msgs::ModelInfo model_description_;
-  std::size_t slot_bytes_ = 0;
-  msgs::TensorArray heads_message_;  // the parts that are the same for every frame
-
-  Histogram* engine_us_ = nullptr;
-  std::vector<Counter*> batches_;  // by size - 1
-
   std::mutex status_mutex_;
   msgs::DiagnosticLevel engine_level_ = msgs::DiagnosticLevel::kOk;  // guarded by status_mutex_
   std::string engine_status_;                                        // guarded by status_mutex_
   std::string refusal_;  // guarded by status_mutex_; empty if every stream is served
 
-  std::vector<std::unique_ptr<Stream>> streams_;
-  std::optional<Publisher<msgs::ModelInfo>> model_info_;
+  std::unique_ptr<Acquired> acquired_;  // null unless configured
   std::optional<Batcher<Frame>> batcher_;
   std::vector<Executor::Id> registrations_;
   std::thread inference_;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 #include <new>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -112,7 +113,14 @@ BuilderReport parse_report(const std::string& text) {
 }  // namespace
 
 EngineServer::EngineServer(ServeRequest request, ServerEvents events)
-    : request_(std::move(request)), cache_(request_.cache_dir), events_(std::move(events)) {}
+    : request_(std::move(request)),
+      cache_(request_.cache_dir,
+             [this](const auto& model, const auto& config,
+                    const auto& progress) -> Result<engine::Plan> {
+               FOVEA_TRY(check_model());
+               return engine::build_plan(model, config, progress);
+             }),
+      events_(std::move(events)) {}
 
 EngineServer::~EngineServer() {
   stopping_ = true;
@@ -131,21 +139,28 @@ Result<> EngineServer::load() {
   const bool beside = request_.mode == BuildMode::kBeside ||
                       (request_.mode == BuildMode::kAuto && takes_long(request_));
   if (!beside && needs_no_pictures(request_)) return load_at_once();
+  if (!needs_no_pictures(request_)) FOVEA_TRY(check_model());
   if (!beside) {  // what calibrates and measures lives in the builder
     FOVEA_ASSIGN(Serving serving, build_elsewhere(How::kWait));
-    serve_first_from_builder(std::move(serving));
-    return {};
+    return serve_first_from_builder(std::move(serving));
   }
   if (needs_no_pictures(request_)) {
     FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_.plan));
     if (wanted.cached) return load_at_once();
   } else if (auto serving = build_elsewhere(How::kCachedOnly)) {
-    serve_first_from_builder(std::move(*serving));
-    return {};
+    return serve_first_from_builder(std::move(*serving));
   }
   const bool quick = request_.mode == BuildMode::kAuto && !needs_no_pictures(request_) &&
                      !calibrates(request_) && request_.verify.empty();
   return quick ? load_untuned_elsewhere() : load_untuned();
+}
+
+Result<> EngineServer::check_model() const {
+  if (!events_.accept) return {};
+  engine::BuilderConfig config = request_.plan.config;
+  if (!needs_no_pictures(request_)) config.precision = "fp32";
+  FOVEA_ASSIGN(const engine::EngineInfo info, engine::preview_engine(request_.plan.model, config));
+  return events_.accept(info);
 }
 
 Result<> EngineServer::load_at_once() {
@@ -172,8 +187,7 @@ Result<> EngineServer::load_at_once() {
   FOVEA_ASSIGN(Serving serving, make_ready(cached.plan, progress));
   serving.seconds = cached.seconds;
   serving.cached = cached.hit;
-  serve_first(std::move(serving));
-  return {};
+  return serve_first(std::move(serving));
 }
 
 Result<> EngineServer::load_untuned() {
@@ -187,7 +201,7 @@ Result<> EngineServer::load_untuned() {
   FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.plan.model, untuned, progress));
   FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));
   serving.seconds = seconds_since(start);
-  serve_first(std::move(serving));
+  FOVEA_TRY(serve_first(std::move(serving)));
   tune_beside();
   return {};
 }
@@ -195,7 +209,7 @@ Result<> EngineServer::load_untuned() {
 // Of the wanted precision, which takes no longer than another one's.
 Result<> EngineServer::load_untuned_elsewhere() {
   FOVEA_ASSIGN(Serving serving, build_elsewhere(How::kWaitUntuned));
-  serve_first_from_builder(std::move(serving));
+  FOVEA_TRY(serve_first_from_builder(std::move(serving)));
   tune_beside();
   return {};
 }
@@ -203,19 +217,30 @@ Result<> EngineServer::load_untuned_elsewhere() {
 void EngineServer::tune_beside() {
   events_.information(fmt::format("an untuned {} engine serves until the {} one is ready",
                                   info_.precision, request_.plan.config.precision));
-  builder_ = std::thread([this] { replace_when_built(); });
+  try {
+    builder_ = std::thread([this] { replace_when_built(); });
+  } catch (const std::system_error& error) {  // what there is serves on
+    warn_of_no_engine(fmt::format("cannot start a thread: {}", error.what()));
+  }
 }
 
-void EngineServer::serve_first_from_builder(Serving serving) {
+void EngineServer::warn_of_no_engine(std::string_view reason) const {
+  events_.warning(fmt::format("no {} engine, the untuned one serves on: {}",
+                              request_.plan.config.precision, reason));
+}
+
+Result<> EngineServer::serve_first_from_builder(Serving serving) {
   events_.information(fmt::format("{} plan {} in {:.1f} s", serving.engine->info().precision,
                                   serving.cached ? "from the cache" : "built", serving.seconds));
-  serve_first(std::move(serving));
+  return serve_first(std::move(serving));
 }
 
-void EngineServer::serve_first(Serving serving) {
+Result<> EngineServer::serve_first(Serving serving) {
+  if (events_.accept) FOVEA_TRY(events_.accept(serving.engine->info()));
   serving_ = std::move(serving);
   info_ = serving_.engine->info();
   events_.serving(info_, serving_.cached, serving_.seconds);
+  return {};
 }
 
 Result<EngineServer::Serving> EngineServer::make_ready(const engine::Plan& plan,
@@ -280,9 +305,7 @@ void EngineServer::replace_when_built() {
     next = fail(ErrorCode::kInternal, "its inputs or outputs differ from those that are served");
   }
   if (!next) {
-    events_.warning(fmt::format("no {} engine, the untuned one serves on: {}",
-                                request_.plan.config.precision, next.error().message));
-    return;
+    return warn_of_no_engine(next.error().message);
   }
   const std::lock_guard lock(mutex_);
   next_ = std::move(*next);

@@ -41,6 +41,9 @@ struct ServerEvents {
   // What serves from now on, at first and after a swap; `seconds` went into loading or building it.
   std::function<void(const engine::EngineInfo&, bool cached, double seconds)> serving;
   std::function<bool()> keep_going;  // called several times a second by start(); false ends it
+  // Whether the caller can do with engines of this model; asked before anything is built elsewhere
+  // or tuned, so that a refused model costs nobody a build. Its error is start()'s. Empty = yes.
+  std::function<Result<>(const engine::EngineInfo&)> accept = {};
 };
 
 struct ServeRequest {
@@ -55,7 +58,8 @@ struct ServeRequest {
 
 class EngineServer {
  public:
-  // Returns when frames can be served, every batch size warmed up. All events must be set.
+  // Returns when frames can be served, every batch size warmed up. All events but `accept` must be
+  // set; none is called any more once start() has failed or the server is gone.
   // Errors: the model's and the engine's own, never the cache's; the builder's in mode kWait.
   static Result<std::unique_ptr<EngineServer>> start(ServeRequest request, ServerEvents events);
   // Kills a running builder.
@@ -79,14 +83,16 @@ class EngineServer {
 
   EngineServer(ServeRequest request, ServerEvents events);
   Result<> load();
+  Result<> check_model() const;
   Result<> load_at_once();
   Result<> load_untuned();
   Result<> load_untuned_elsewhere();
   void tune_beside();
+  void warn_of_no_engine(std::string_view reason) const;
   Result<Serving> make_ready(const engine::Plan& plan, const engine::Progress& progress) const;
   Result<> warm_up(const Serving& serving, const engine::Progress& progress) const;
-  void serve_first(Serving serving);
-  void serve_first_from_builder(Serving serving);
+  Result<> serve_first(Serving serving);
+  Result<> serve_first_from_builder(Serving serving);
   enum class How { kWait, kWaitUntuned, kBeside, kCachedOnly };
   Result<Serving> build_elsewhere(How how);
   void replace_when_built();

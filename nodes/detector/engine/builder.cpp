@@ -130,7 +130,31 @@ Result<Checked> check(const Plan& plan, const Dims& size = {}) {
   return Checked{provider, std::move(network), std::move(*info)};
 }
 
+// As `config` asks.
+Result<NetworkDefinition> lowered(const std::filesystem::path& model, NetworkDefinition network,
+                                  const BuilderConfig& config) {
+  auto result = lower(std::move(network), {.keep_output0 = config.keep_output0,
+                                           .input_height = config.input_height,
+                                           .input_width = config.input_width,
+                                           .profile = config.profile,
+                                           .adopt_quantization = config.adopt_quantization ||
+                                                                 config.precision == "int8"});
+  if (!result) return fail(result.error().with_context(model.string()));
+  return result;
+}
+
 }  // namespace
+
+Result<EngineInfo> preview_engine(const std::filesystem::path& model, const BuilderConfig& config) {
+  FOVEA_TRY(check(config));
+  FOVEA_ASSIGN(NetworkDefinition network, parse_onnx(model));
+  FOVEA_ASSIGN(network, lowered(model, std::move(network), config));
+  EngineOptions options{.max_batch = config.max_batch, .threads = config.threads};
+  FOVEA_ASSIGN(options.model_hash, hash_model(model));
+  auto info = describe_engine(network, config.provider, options);
+  if (!info) return fail(info.error().with_context(model.string()));
+  return info;
+}
 
 Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
                         const Progress& progress) {
@@ -148,14 +172,7 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
   report("parse", 0.1);
   FOVEA_ASSIGN(NetworkDefinition network, parse_onnx(model));
   report("lower", 0.2);
-  auto lowered = lower(std::move(network), {.keep_output0 = config.keep_output0,
-                                            .input_height = config.input_height,
-                                            .input_width = config.input_width,
-                                            .profile = config.profile,
-                                            .adopt_quantization = config.adopt_quantization ||
-                                                                  config.precision == "int8"});
-  if (!lowered) return fail(lowered.error().with_context(model.string()));
-  plan.network = std::move(*lowered);
+  FOVEA_ASSIGN(plan.network, lowered(model, std::move(network), config));
   if (config.precision == "int8") {
     if (config.calibration->model_hash != plan.model_hash) {
       return fail(ErrorCode::kInvalidArgument,

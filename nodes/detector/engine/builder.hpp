@@ -43,6 +43,11 @@ inline constexpr std::int32_t kMaxThreads = 256;
 Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
                         const Progress& progress = {});
 
+// Bindings, head and names of what build_plan() would make of the model, in the time that parsing
+// and lowering it take. Errors: those of parse_onnx() and the passes;
+// kInvalidArgument for the configuration.
+Result<EngineInfo> preview_engine(const std::filesystem::path& model, const BuilderConfig& config);
+
 // Whether tune_plan() would measure anything: not at level 0, nor for a provider without tactics.
 bool can_be_tuned(const BuilderConfig& config);
 
