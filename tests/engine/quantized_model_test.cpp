@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include <gmock/gmock.h>
 
@@ -251,6 +252,100 @@ TEST(QuantizedModel, RangesThatTheModelLacksAreAskedFor) {
     return std::abs(grid.scale - 0.02F) < 1e-6F;
   }));
   EXPECT_TRUE(adopted->quantization.layers[1].pre_activation);
+}
+
+// As ONNX Runtime's static quantiser writes them: the bias' scale is [1] or [C], its zero point has
+// whatever rank, or is absent; scales of activations are [] or [1].
+TEST(QuantizedModel, OneScaleIsPerTensorWhateverItsRankAndThatOfItsZeroPoint) {
+  const Dims scalar;
+  const Dims vector{1};
+  const Dims matrix{1, 1};
+  struct Ranks {
+    Dims scale;
+    std::optional<Dims> zero;
+  };
+  const std::vector<Ranks> of_one = {{scalar, scalar}, {scalar, vector},       {vector, scalar},
+                                     {vector, vector}, {vector, std::nullopt}, {matrix, scalar},
+                                     {scalar, matrix}};
+  std::vector<Ranks> of_bias = of_one;
+  of_bias.push_back({Dims{2}, scalar});
+  of_bias.push_back({Dims{2}, vector});
+  of_bias.push_back({Dims{2}, Dims{2}});
+  of_bias.push_back({Dims{2}, std::nullopt});
+  for (std::size_t i = 0; i < of_bias.size(); ++i) {
+    const Ranks& activation = of_one[i % of_one.size()];
+    const Ranks& bias = of_bias[i];
+    SCOPED_TRACE(i);
+    OnnxWriter w(17);
+    w.input("images", {1, 3, 8, 8});
+    const auto grid = [&](const std::string& name, const Ranks& ranks, double scale, OnnxType type,
+                          double zero) {
+      w.floats(name + "_s", ranks.scale,
+               std::vector<double>(static_cast<std::size_t>(volume(ranks.scale)), scale));
+      std::vector<std::string> inputs{name + "_s"};
+      if (ranks.zero) {
+        const auto count = static_cast<std::size_t>(volume(*ranks.zero));
+        w.initializer({name + "_z", type, *ranks.zero, std::vector<double>(count, zero)});
+        inputs.push_back(name + "_z");
+      }
+      return inputs;
+    };
+    const auto apply = [&](const std::string& op, const std::string& from, const std::string& to,
+                           std::vector<std::string> inputs, std::int64_t axis) {
+      inputs.insert(inputs.begin(), from);
+      w.node(op, inputs, {to}, {{"axis", axis}});
+    };
+    const auto in = grid("in", activation, 1.0 / 255, OnnxType::kUint8, 0);
+    apply("QuantizeLinear", "images", "q", in, 1);
+    apply("DequantizeLinear", "q", "dq", in, 1);
+    std::vector<double> weights;
+    for (int k = 0; k < 6; ++k) weights.push_back(k * 37 % 255 - 127);
+    w.initializer({"w_q", OnnxType::kInt8, {2, 3, 1, 1}, weights});
+    apply("DequantizeLinear", "w_q", "w", grid("w", {{2}, Dims{2}}, 0.02, OnnxType::kInt8, 0), 0);
+    w.initializer({"b_q", OnnxType::kInt32, {2}, {100, -300}});
+    apply("DequantizeLinear", "b_q", "b", grid("b", bias, 0.01, OnnxType::kInt32, 0), 0);
+    w.node("Conv", {"dq", "w", "b"}, {"conv"}, {{"kernel_shape", Ints{1, 1}}}, "conv");
+    const auto out = grid("out", activation, 0.125, OnnxType::kUint8, 0);
+    apply("QuantizeLinear", "conv", "conv_q", out, 1);
+    apply("DequantizeLinear", "conv_q", "y", out, 1);
+    w.output("y");
+
+    const auto network = parse_onnx(w.bytes(), "");
+    ASSERT_TRUE(network) << network.error().message;
+    const auto lowered = lower(*network);
+    ASSERT_TRUE(lowered) << lowered.error().message;
+    const auto outputs = reference::evaluate(*lowered, {{"images", picture()}});
+    ASSERT_TRUE(outputs) << outputs.error().message;
+    const float* y = outputs->begin()->second.data<float>();
+    const Constant pixels = picture();
+    for (int p = 0; p < 128; ++p) {
+      const std::uint8_t* rgb = pixels.data<std::uint8_t>() + 3 * (p % 64);
+      double sum = p < 64 ? 1.0 : -3.0;
+      for (std::size_t c = 0; c < 3; ++c) {
+        sum += weights[static_cast<std::size_t>(p / 64) * 3 + c] * 0.02 * rgb[c] / 255.0;
+      }
+      const double codes = std::clamp(sum / 0.125, 0.0, 255.0);
+      EXPECT_NEAR(y[p] / 0.125, codes, 0.51);
+    }
+
+    const auto adopted = lower(*network, {.adopt_quantization = true});
+    ASSERT_TRUE(adopted) << adopted.error().message;
+    EXPECT_EQ(adopted->layers.size(), 2U) << "picture and convolution";
+    EXPECT_EQ(adopted->own_grids.at("y"), (QuantizationGrid{0.125F, 0}));
+  }
+}
+
+TEST(QuantizedModel, ScalesAndZeroPointsThatContradictEachOtherAreRefused) {
+  OnnxWriter w(17);
+  w.input("images", {1, 3, 8, 8});
+  w.floats("s", {}, {1}).initializer({"z", OnnxType::kUint8, {3}, {0, 0, 0}});
+  w.node("QuantizeLinear", {"images", "s", "z"}, {"q"}).node("DequantizeLinear", {"q", "s"}, {"y"});
+  w.output("y");
+  const auto network = parse_onnx(w.bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto lowered = lower(*network);
+  ASSERT_FALSE(lowered);
+  EXPECT_THAT(lowered.error().message, testing::HasSubstr("the zero point [3]"));
 }
 
 TEST(QuantizedModel, RefusesCodesItCannotKeep) {

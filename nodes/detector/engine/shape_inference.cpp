@@ -221,7 +221,8 @@ Result<Infos> infer_gemm(const Layer& layer, const Inputs& in) {
   return one(DataType::kFloat32, dims);
 }
 
-// QuantizeLinear and back: one scale and zero point, or one per extent of `axis`.
+// QuantizeLinear and back: one scale and zero point, or one per extent of `axis`. One element is
+// for all, whatever its rank: exporters write [], [1] and both side by side.
 Result<Infos> infer_grid(const Layer& layer, const Inputs& in, DataType from, DataType to) {
   FOVEA_TRY(in.require(2));
   FOVEA_TRY(in.require_type(0, from));
@@ -229,14 +230,14 @@ Result<Infos> infer_grid(const Layer& layer, const Inputs& in, DataType from, Da
   FOVEA_TRY(in.require_type(2, DataType::kInt64));
   const Dims& dims = in[0].dims;
   const Dims& scale = in[1].dims;
-  if (in.get(2) != nullptr && in[2].dims != scale) {
+  if (in.get(2) != nullptr && volume(in[2].dims) != 1 && in[2].dims != scale) {
     return invalid(fmt::format("the scale is {} but the zero point {}", to_string(scale),
                                to_string(in[2].dims)));
   }
-  if (scale.size() > 1) {
-    return invalid(fmt::format("the scale is {}; it must have one axis", to_string(scale)));
-  }
   if (volume(scale) != 1) {
+    if (scale.size() > 1) {
+      return invalid(fmt::format("the scale is {}; it must have one axis", to_string(scale)));
+    }
     const auto rank = static_cast<std::int64_t>(dims.size());
     std::int64_t axis = layer.int_attribute("axis", 1);
     if (axis < 0) axis += rank;

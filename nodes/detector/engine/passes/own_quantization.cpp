@@ -1,6 +1,7 @@
 // Models that were quantised elsewhere say where they round. For int8 only the ranges matter: the
 // layers that round would keep convolutions, activations and the detect head apart.
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -62,6 +63,7 @@ Result<PassOutcome> adopt_quantization(NetworkDefinition& network, const Lowerin
   if (!options.adopt_quantization) return outcome;
   const GraphIndex index(network);
   std::vector<bool> removed(network.layers.size(), false);
+  std::map<ValueId, QuantizationGrid> grids;
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
     if (layer.op != OpType::kQuantizeLinear || network.value(layer.inputs[0]).constant ||
@@ -73,20 +75,27 @@ Result<PassOutcome> adopt_quantization(NetworkDefinition& network, const Lowerin
     const auto undoes = [&](std::size_t reader) {
       const Layer& back = network.layers[reader];
       return back.op == OpType::kDequantizeLinear && back.inputs[0] == layer.outputs[0] &&
-             codes_of(network, back) == codes_of(network, layer) &&
-             !index.is_output(back.outputs[0]);
+             codes_of(network, back) == codes_of(network, layer);
     };
     if (!grid || !std::all_of(readers.begin(), readers.end(), undoes)) continue;
+    // An output takes over the value's name, which the value must be free to give up.
+    const auto outputs = std::count_if(readers.begin(), readers.end(), [&](std::size_t reader) {
+      return index.is_output(network.layers[reader].outputs[0]);
+    });
+    const bool taken = !index.producer(layer.inputs[0]) ||
+                       std::find(network.outputs.begin(), network.outputs.end(), layer.inputs[0]) !=
+                           network.outputs.end();
+    if (outputs > (taken ? 0 : 1)) continue;
     for (const std::size_t reader : readers) {
       replace_value(network, network.layers[reader].outputs[0], layer.inputs[0]);
       removed[reader] = true;
     }
     removed[i] = true;
     ++outcome.changes;
-    const auto [known, is_new] =
-        network.own_grids.emplace(network.value(layer.inputs[0]).name, *grid);
+    const auto [known, is_new] = grids.emplace(layer.inputs[0], *grid);
     if (!is_new) known->second = QuantizationGrid::covering(known->second, *grid);
   }
+  for (const auto& [id, grid] : grids) network.own_grids.emplace(network.value(id).name, grid);
   remove_layers(network, removed);
   return outcome;
 }

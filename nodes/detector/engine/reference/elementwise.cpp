@@ -61,6 +61,7 @@ Kernel map_grid(const Operands& operands, Function function) {
   const Tensor* zero = operands.input(2);
   Tensor* y = operands.outputs[0];
   const std::int64_t grids = scale->size();
+  const bool one_zero = zero != nullptr && zero->size() == 1;
   std::int64_t run = 1;  // elements in a row that share a grid
   if (grids != 1) {
     const auto rank = static_cast<std::int64_t>(x->dims.size());
@@ -73,7 +74,7 @@ Kernel map_grid(const Operands& operands, Function function) {
     for (std::int64_t i = 0; i < size; ++i) {
       const std::int64_t grid = i / run % grids;
       y->data<Out>()[i] = function(x->data<In>()[i], scale->data<float>()[grid],
-                                   zero == nullptr ? 0 : zero->data<std::int64_t>()[grid]);
+                                   zero == nullptr ? 0 : zero->data<std::int64_t>()[one_zero ? 0 : grid]);
     }
     return {};
   };
