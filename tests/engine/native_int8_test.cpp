@@ -8,7 +8,7 @@
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
-#include "nodes/detector/engine/cpu/native/native_engine.hpp"
+#include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
@@ -288,7 +288,7 @@ TEST_F(NativeInt8, RandomNetworksEqualTheSimulationBitByBit) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const NetworkDefinition network = quantised(random_detector(seed));
     for (const std::int32_t threads : {1, 2}) {
-      auto engine = native::load(network, info_of(network, threads));
+      auto engine = cpu::native::load(network, info_of(network, threads));
       ASSERT_TRUE(engine) << engine.error().message;
       EXPECT_TRUE((*engine)->declined().empty());
       const auto pixels = picture((*engine)->info(), 100 + seed);
@@ -341,7 +341,7 @@ TEST_F(NativeInt8, MixedPrecisionsAgreeWithTheReference) {
       auto reference = load_reference_engine(network, info_of(network));
       ASSERT_TRUE(reference) << reference.error().message;
       auto engine =
-          native::load(network, info_of(network, 2), {.features = half_features(seed == 1)});
+          cpu::native::load(network, info_of(network, 2), {.features = half_features(seed == 1)});
       ASSERT_TRUE(engine) << engine.error().message;
       const auto pixels = picture((*engine)->info(), 7);
       const Outputs want = run_engine(**reference, {pixels})[0];
@@ -356,12 +356,12 @@ TEST_F(NativeInt8, HalfPrecisionEverywhereStoresHalfPrecision) {
   ASSERT_TRUE(infer_shapes(network, 1));
   auto reference = load_reference_engine(network, info_of(network));
   ASSERT_TRUE(reference);
-  auto f32 = native::load(network, info_of(network, 2));
+  auto f32 = cpu::native::load(network, info_of(network, 2));
   ASSERT_TRUE(f32) << f32.error().message;
   network.quantization.values.resize(network.values.size());
   network.quantization.layers.resize(network.layers.size());
   for (LayerQuantization& layer : network.quantization.layers) layer.precision = Precision::kFp16;
-  auto engine = native::load(network, info_of(network, 2), {.features = half_features(true)});
+  auto engine = cpu::native::load(network, info_of(network, 2), {.features = half_features(true)});
   ASSERT_TRUE(engine) << engine.error().message;
   EXPECT_LT((*engine)->context_bytes(), (*f32)->context_bytes());
   EXPECT_EQ((*engine)->layers().size(), (*f32)->layers().size());
@@ -383,13 +383,13 @@ TEST_F(NativeInt8, HalfPrecisionPlanSaysWhereItRunsInF32) {
   ASSERT_TRUE(infer_shapes(plan.network, 1));
   const auto info = describe_engine(plan.network, "cpu", {.precision = "fp16"});
   ASSERT_TRUE(info) << info.error().message;
-  const auto with = native::load(plan.network, *info, {.features = half_features(true)});
+  const auto with = cpu::native::load(plan.network, *info, {.features = half_features(true)});
   ASSERT_TRUE(with) << with.error().message;
   EXPECT_EQ((*with)->info().precision, "fp16");
   EXPECT_TRUE((*with)->declined().empty());
   kernels::CpuFeatures features = half_features(false);
   features.avx512_fp16 = false;
-  const auto without = native::load(plan.network, *info, {.features = features});
+  const auto without = cpu::native::load(plan.network, *info, {.features = features});
   ASSERT_TRUE(without) << without.error().message;
   EXPECT_EQ((*without)->info().precision, "fp32");
   ASSERT_EQ((*without)->declined().size(), 1U);
@@ -417,7 +417,7 @@ TEST_F(NativeInt8, OddOperatorsFallBackToTheReference) {
   const NetworkDefinition network = quantised(n.finish({transposed, head}, /*dfl=*/false));
   auto reference = load_reference_engine(network, info_of(network));
   ASSERT_TRUE(reference);
-  auto engine = native::load(network, info_of(network));
+  auto engine = cpu::native::load(network, info_of(network));
   ASSERT_TRUE(engine) << engine.error().message;
   EXPECT_EQ((*engine)->declined().size(), 2U);
   const auto pixels = picture((*engine)->info(), 7);
@@ -444,7 +444,7 @@ TEST(CpuProviderInt8, LoadsOnEveryCpu) {
 
 TEST_F(NativeInt8, ExecutionAllocatesNothing) {
   const NetworkDefinition network = quantised(random_detector(1));
-  auto engine = native::load(network, info_of(network, 2));
+  auto engine = cpu::native::load(network, info_of(network, 2));
   ASSERT_TRUE(engine);
   auto context = (*engine)->create_execution_context();
   ASSERT_TRUE(context);
@@ -494,7 +494,7 @@ TEST_F(NativeInt8, DemoModel) {
   ASSERT_TRUE(infer_shapes(network, 1));
   auto reference = load_reference_engine(network, info_of(network));
   ASSERT_TRUE(reference);
-  auto f32 = native::load(network, info_of(network, 2));
+  auto f32 = cpu::native::load(network, info_of(network, 2));
   ASSERT_TRUE(f32) << f32.error().message;
   const auto side = info_of(network).input.dims;
   const auto pixels = scene(side[0], side[1], 99);
@@ -512,7 +512,7 @@ TEST_F(NativeInt8, DemoModel) {
   ASSERT_TRUE(table) << table.error().message;
   ASSERT_TRUE(quantize(*lowered, *table));
   ASSERT_TRUE(infer_shapes(*lowered, 1));
-  auto int8 = native::load(*lowered, info_of(*lowered, 2));
+  auto int8 = cpu::native::load(*lowered, info_of(*lowered, 2));
   ASSERT_TRUE(int8) << int8.error().message;
   EXPECT_TRUE((*int8)->declined().empty());
   const Outputs got = run_engine(**int8, {pixels}, 2)[0];

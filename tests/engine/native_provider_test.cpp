@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/cpu/native/native_engine.hpp"
+#include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
@@ -46,7 +46,7 @@ NetworkDefinition shaped(NetworkDefinition network) {
 
 std::shared_ptr<const CpuEngine> load(const NetworkDefinition& network, std::int32_t threads = 1,
                                       std::int32_t max_batch = 1) {
-  auto engine = native::load(network, info_of(network, threads, max_batch));
+  auto engine = cpu::native::load(network, info_of(network, threads, max_batch));
   EXPECT_TRUE(engine) << engine.error().message;
   return engine ? *engine : nullptr;
 }
@@ -251,7 +251,7 @@ TEST_F(NativeProvider, DeclinesGroupedConvolutionsAndNamesThem) {
   const ValueId x = n.stem(24);
   const NetworkDefinition network =
       shaped(n.finish({n.conv(x, {.in = 24, .out = 24, .kernel = 3, .groups = 3})}));
-  const auto declined = native::load(network, info_of(network));
+  const auto declined = cpu::native::load(network, info_of(network));
   ASSERT_FALSE(declined);
   EXPECT_EQ(declined.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(declined.error().message.find("Conv_2"), std::string::npos) << declined.error().message;
@@ -265,7 +265,7 @@ TEST_F(NativeProvider, DeclinesGroupedConvolutionsAndNamesThem) {
 }
 
 TEST(TensorSteps, CommonExtentsCutBothShapes) {
-  using native::common_extents;
+  using cpu::native::common_extents;
   EXPECT_EQ(common_extents({1, 2, 64, 12}, {1, 128, 3, 4}), (Dims{2, 64, 3, 4}));
   EXPECT_EQ(common_extents({6}, {3, 1, 2}), (Dims{3, 2}));
   EXPECT_EQ(common_extents({2, 3, 4}, {24}), (Dims{2, 3, 4}));
@@ -279,7 +279,7 @@ TEST_F(NativeProvider, TacticOfALayerCanBeForced) {
   const Outputs want = run_engine(*load(network), pictures(1))[0];
   const std::string layer = "Conv_2";
   auto forced =
-      native::load(network, info_of(network), {.tactics = {{layer, "avx512/1x16/weights"}}});
+      cpu::native::load(network, info_of(network), {.tactics = {{layer, "avx512/1x16/weights"}}});
   ASSERT_TRUE(forced) << forced.error().message;
   std::size_t found = 0;
   for (const LayerReport& report : (*forced)->layers()) {

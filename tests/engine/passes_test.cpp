@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "nodes/detector/engine/passes/memory_plan.hpp"
+#include "nodes/detector/engine/program/memory_plan.hpp"
 #include "tests/engine/graph_maker.hpp"
 
 namespace fovea::engine::test {

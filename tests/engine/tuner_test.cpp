@@ -15,7 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/cpu/native/native_engine.hpp"
+#include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/timing_cache.hpp"
 #include "tests/engine/run_engine.hpp"
@@ -59,12 +59,12 @@ std::string tactic_that_runs(const CpuEngine& engine, const std::string& layer) 
 // Of every convolution the tactic that its kernel guesses second best.
 LayerTactics second_guesses(const Plan& plan) {
   LayerTactics tactics;
-  native::CompileOptions options;
-  options.on_convolution = [&](const native::ConvolutionSite& site) -> Result<> {
+  cpu::native::CompileOptions options;
+  options.on_convolution = [&](const cpu::native::ConvolutionSite& site) -> Result<> {
     tactics[site.layer] = kernels::enumerate_tactics(site.spec).names[1];
     return {};
   };
-  EXPECT_TRUE(native::compile(plan.network, options));
+  EXPECT_TRUE(cpu::native::compile(plan.network, options));
   return tactics;
 }
 
@@ -380,19 +380,19 @@ TEST_F(Tuner, KernelsThatComputeWronglyAreNamedAndNeverChosen) {
   for (const auto& fault : faults) {
     SCOPED_TRACE(fault.words);
     std::map<std::string, std::string> good;  // by signature
-    const native::KernelFactory make = [&](const kernels::ConvolutionSpec& spec,
+    const cpu::native::KernelFactory make = [&](const kernels::ConvolutionSpec& spec,
                                            std::string_view tactic,
                                            const kernels::CpuFeatures& features)
         -> Result<std::unique_ptr<const kernels::Kernel>> {
       FOVEA_ASSIGN(auto kernel, kernels::create_convolution(spec, tactic, features));
-      good[native::signature_of(spec)] = kernels::enumerate_tactics(spec, features).names[1];
-      if (tactic == good[native::signature_of(spec)]) return kernel;
+      good[cpu::native::signature_of(spec)] = kernels::enumerate_tactics(spec, features).names[1];
+      if (tactic == good[cpu::native::signature_of(spec)]) return kernel;
       return std::unique_ptr<const kernels::Kernel>(
           std::make_unique<Faulty>(std::move(kernel), spec, fault.fault));
     };
     TuningReport report;
     const auto tactics =
-        native::tune(plan.network, *info, {.level = 2, .cache = cache()}, {}, report, make);
+        cpu::native::tune(plan.network, *info, {.level = 2, .cache = cache()}, {}, report, make);
     ASSERT_TRUE(tactics) << tactics.error().message;
     ASSERT_EQ(tactics->size(), 6U);
     for (const auto& [layer, tactic] : *tactics) {
@@ -416,16 +416,16 @@ TEST(Signature, NamesLayoutAndShapeButNotNumbers) {
   spec.in_height = spec.out_height = spec.in_width = spec.out_width = 4;
   spec.source = {DataType::kFloat32, 8, 32, {}};
   spec.destinations = {{.surface = {DataType::kFloat32, 8, 32, {}}, .channels = 8}};
-  const std::string plain = native::signature_of(spec);
+  const std::string plain = cpu::native::signature_of(spec);
   kernels::ConvolutionSpec other = spec;
   const std::vector<float> bias(8, 1.0F);
   other.bias = bias;
   other.source.grid.scale = 3;
-  EXPECT_EQ(native::signature_of(other), plain);
+  EXPECT_EQ(cpu::native::signature_of(other), plain);
   const auto differs = [&](auto change) {
     kernels::ConvolutionSpec changed = spec;
     change(changed);
-    return native::signature_of(changed) != plain;
+    return cpu::native::signature_of(changed) != plain;
   };
   using Spec = kernels::ConvolutionSpec;
   EXPECT_TRUE(differs([](Spec& s) { s.compute = DataType::kFloat16; }));

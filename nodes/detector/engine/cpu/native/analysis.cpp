@@ -8,7 +8,7 @@
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/quantization.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 namespace {
 
@@ -222,4 +222,4 @@ void Analysis::find_layer_uses(std::size_t i) {
   }
 }
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

@@ -11,7 +11,7 @@
 #include "nodes/detector/engine/network.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 enum class Path {
   kKnown,
@@ -87,4 +87,4 @@ class Analysis {
   std::vector<std::vector<Extra>> extras_;
 };
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

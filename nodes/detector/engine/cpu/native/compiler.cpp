@@ -18,10 +18,9 @@
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/geometry.hpp"
-#include "nodes/detector/engine/passes/memory_plan.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 namespace {
 
@@ -47,8 +46,7 @@ class Compiler {
     if (!refused_.empty()) {
       return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(refused_, "; ")));
     }
-    program_.buffers = storage_.take_buffers();
-    plan_arena();
+    place_buffers(program_, storage_.take_buffers());
     return std::move(program_);
   }
 
@@ -349,7 +347,7 @@ class Compiler {
     Step step;
     step.layer = layer.name;
     step.implementation = "reference";
-    FOVEA_ASSIGN(step.fallback, make_fallback(network_, layer, known_, storage_));
+    FOVEA_ASSIGN(step.operation, make_fallback(network_, layer, known_, storage_));
     const auto read = [&](ValueId id) {
       if (id != kNoValue && known_[index(id)] == nullptr) {
         step.sources.push_back(storage_.home(id).location);
@@ -394,48 +392,6 @@ class Compiler {
     return {};
   }
 
-  void plan_arena() {
-    std::vector<BufferRequest> requests;
-    for (const Buffer& buffer : program_.buffers) {
-      requests.push_back({static_cast<std::size_t>(buffer.bytes), {1, 0}});
-    }
-    std::vector<std::size_t> first_write(requests.size(), program_.steps.size());
-    for (std::size_t step = 0; step < program_.steps.size(); ++step) {
-      for (const auto* ends : {&program_.steps[step].sources, &program_.steps[step].destinations}) {
-        for (const Location& location : *ends) {
-          if (location.where != Location::Where::kArena) continue;
-          const auto buffer = static_cast<std::size_t>(location.index);
-          Lifetime& life = requests[buffer].lifetime;
-          if (life.first > life.last) life.first = step;  // steps come in order
-          life.last = step;
-          first_write[buffer] = std::min(first_write[buffer], step);
-        }
-      }
-    }
-    for (BufferRequest& request : requests) {
-      if (request.lifetime.first > request.lifetime.last) request.bytes = 0;
-    }
-    MemoryPlan plan = plan_memory(requests);
-    program_.offsets = std::move(plan.offsets);
-    program_.arena_bytes = plan.total;
-    // A border that shares its memory has to be written on every run.
-    for (std::size_t a = 0; a < requests.size(); ++a) {
-      if (requests[a].bytes == 0 || program_.buffers[a].rows == 0) continue;
-      bool shared = false;
-      for (std::size_t b = 0; b < requests.size() && !shared; ++b) {
-        shared = a != b && requests[b].bytes > 0 &&
-                 program_.offsets[a] < program_.offsets[b] + requests[b].bytes &&
-                 program_.offsets[b] < program_.offsets[a] + requests[a].bytes;
-      }
-      const auto buffer = static_cast<std::int32_t>(a);
-      if (shared) {
-        program_.steps[first_write[a]].borders.push_back(buffer);
-      } else {
-        program_.borders.push_back(buffer);
-      }
-    }
-  }
-
   const NetworkDefinition& network_;
   const KnownValues& known_;
   const CompileOptions& options_;
@@ -454,4 +410,4 @@ Result<Program> compile(NetworkDefinition network, const CompileOptions& options
   return Compiler(network, known, options).run();
 }
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

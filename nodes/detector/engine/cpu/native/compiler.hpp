@@ -8,11 +8,11 @@
 
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
-#include "nodes/detector/engine/cpu/native/program.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/network.hpp"
 #include "nodes/detector/engine/tuning.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 // A convolution that is about to become step `step` of the program. For the call only.
 struct ConvolutionSite {
@@ -37,4 +37,4 @@ struct CompileOptions {
 // quantised network accepts grouped ones, as 8 bits elsewhere pay for them.
 Result<Program> compile(NetworkDefinition network, const CompileOptions& options = {});
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

@@ -11,7 +11,7 @@
 
 #include "nodes/detector/engine/cpu/kernels/half.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 namespace {
 
@@ -395,4 +395,4 @@ Result<TimedConvolution> time_tactics(const ConvolutionSpec& spec,
   return result;
 }
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

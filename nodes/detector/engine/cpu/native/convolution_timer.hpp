@@ -14,7 +14,7 @@
 #include "nodes/detector/engine/cpu/thread_pool.hpp"
 #include "nodes/detector/engine/timing_cache.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 using KernelFactory = std::function<Result<std::unique_ptr<const kernels::Kernel>>(
     const kernels::ConvolutionSpec&, std::string_view tactic, const kernels::CpuFeatures&)>;
@@ -35,4 +35,4 @@ Result<TimedConvolution> time_tactics(const kernels::ConvolutionSpec& spec,
                                       const kernels::CpuFeatures& features, cpu::ThreadPool& pool,
                                       const KernelFactory& make);
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

@@ -4,15 +4,15 @@
 #include <memory>
 #include <vector>
 
-#include "nodes/detector/engine/cpu/native/program.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 // Sources are the layer's inputs and residual that are not `known`, destinations its outputs.
 // Errors: what the reference refuses.
-Result<std::unique_ptr<const FallbackFactory>> make_fallback(const NetworkDefinition& network,
+Result<std::unique_ptr<const OperationFactory>> make_fallback(const NetworkDefinition& network,
                                                              const Layer& layer,
                                                              const KnownValues& known,
                                                              Storage& storage);
@@ -21,4 +21,4 @@ Result<std::unique_ptr<const FallbackFactory>> make_fallback(const NetworkDefini
 std::unique_ptr<const kernels::Kernel> make_planar_copy(const Value& value, bool picture,
                                                         const kernels::Surface& from);
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

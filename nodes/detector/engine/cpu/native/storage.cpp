@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "nodes/detector/engine/quantization.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 namespace {
 
@@ -29,21 +28,6 @@ std::size_t slot(DataType type) {
 }
 
 }  // namespace
-
-void fill_border(const Buffer& buffer, std::byte* memory) {
-  if (buffer.rows == 0) return;
-  const auto fill = [&](std::int64_t from, std::int64_t end) {
-    std::memset(memory + from, buffer.border, static_cast<std::size_t>(end - from));
-  };
-  fill(0, buffer.first_row);
-  if (buffer.row_bytes < buffer.row_stride) {
-    for (std::int64_t y = 0; y < buffer.rows; ++y) {
-      const std::int64_t row = buffer.first_row + y * buffer.row_stride;
-      fill(row + buffer.row_bytes, row + buffer.row_stride);
-    }
-  }
-  fill(buffer.first_row + buffer.rows * buffer.row_stride, buffer.bytes);
-}
 
 Storage::Storage(const NetworkDefinition& network, bool half)
     : network_(network),
@@ -172,7 +156,7 @@ Home Storage::home(ValueId id, DataType as) {
     return {{Location::Where::kArena, place.buffer, 0}, {}};
   }
   const bool own = as == type(id);
-  const auto position = own ? placement_.find(id) : cpu::Placement::Position{id, 0};
+  const auto position = own ? placement_.find(id) : Placement::Position{id, 0};
   const Dims& dims = network_.value(id).dims;
   const std::int64_t channels = own ? placement_.blocks(position.root) : dims[1];
   const std::int64_t element = kernels::element_bytes(as);
@@ -192,4 +176,4 @@ Home Storage::part(Home home, std::int64_t channel) {
   return home;
 }
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

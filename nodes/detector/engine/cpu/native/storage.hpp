@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "nodes/detector/engine/cpu/kernels/movement.hpp"
-#include "nodes/detector/engine/cpu/native/program.hpp"
-#include "nodes/detector/engine/cpu/placement.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
+#include "nodes/detector/engine/program/placement.hpp"
 #include "nodes/detector/engine/network.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 // A picture in memory, or plain row-major bytes.
 struct Home {
@@ -65,10 +65,10 @@ class Storage {
   ValueId image_ = kNoValue;
   std::vector<DataType> types_;
   std::vector<bool> plain_;  // no picture in spite of its axes
-  cpu::Placement placement_;
+  Placement placement_;
   std::vector<Place> own_;                       // by root
   std::vector<std::array<Place, 3>> converted_;  // by value; f32, f16, u8
   std::vector<Buffer> buffers_;
 };
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

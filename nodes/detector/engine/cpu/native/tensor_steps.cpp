@@ -9,7 +9,7 @@
 
 #include "nodes/detector/engine/geometry.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 namespace {
 
@@ -375,4 +375,4 @@ Result<> TensorSteps::emit_slice(const Layer& layer) {
   return {};
 }
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

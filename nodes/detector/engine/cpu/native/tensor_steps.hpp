@@ -9,12 +9,12 @@
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/cpu/kernels/tensor.hpp"
-#include "nodes/detector/engine/cpu/native/program.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/network.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 // The strides with which `extents` at `strides` can be read as `to`, an equal number of elements in
 // the same order; nullopt if the memory does not allow it.
@@ -76,4 +76,4 @@ class TensorSteps {
   std::map<ValueId, View> views_;  // of what lies in another value's home
 };
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

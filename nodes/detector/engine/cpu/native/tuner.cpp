@@ -12,11 +12,11 @@
 
 #include <fmt/format.h>
 
-#include "nodes/detector/engine/cpu/native/context.hpp"
+#include "nodes/detector/engine/cpu/program/context.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 #include "nodes/detector/engine/shape_inference.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 namespace {
 
@@ -362,7 +362,7 @@ class Tuner {
 
   // Every run has another mix of finalists, each as often as the others: so one run samples all
   // layers at once, and neighbours that disturb each other even out.
-  Result<> sample(NativeContext& context, const Bindings& bindings, Rivals& rivals) {
+  Result<> sample(ProgramContext& context, const Bindings& bindings, Rivals& rivals) {
     std::vector<std::chrono::nanoseconds> times(steps_);
     std::vector<std::vector<std::size_t>> order(rivals.size());
     std::mt19937 random(1);
@@ -414,7 +414,7 @@ class Tuner {
     return choice;
   }
 
-  void take(NativeContext& context, const Rivals& rivals, const Choice& choice) const {
+  void take(ProgramContext& context, const Rivals& rivals, const Choice& choice) const {
     for (std::size_t i = 0; i < rivals.size(); ++i) {
       for (const Rival& rival : rivals[i]) {
         if (rival.tactic == choice[i]) context.replace(sites_[i].step, *rival.kernel);
@@ -427,7 +427,7 @@ class Tuner {
   Result<> time_inside(const Program& program, Choice& choice) {
     FOVEA_ASSIGN(Rivals rivals, make_rivals());
     steps_ = program.steps.size();
-    FOVEA_ASSIGN(const auto context, NativeContext::create(program, info_));
+    FOVEA_ASSIGN(const auto context, ProgramContext::create(program, info_));
     Bindings bindings(info_);
     FOVEA_TRY(sample(*context, bindings, rivals));
 
@@ -509,4 +509,4 @@ Result<LayerTactics> tune(const NetworkDefinition& lowered, const EngineInfo& in
   return Tuner(lowered, info, config, progress, report, make).run();
 }
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

@@ -14,7 +14,7 @@
 #include "nodes/detector/engine/cpu/native/convolution_timer.hpp"
 #include "nodes/detector/engine/engine.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
 // Tactics of every convolution that has a choice. From the timing cache if it knows them all.
 // Nothing but a smaller effect comes from a CPU or network that our kernels do not serve, a timing
@@ -27,4 +27,4 @@ Result<LayerTactics> tune(const NetworkDefinition& lowered, const EngineInfo& in
                           TuningReport& report,
                           const KernelFactory& make = kernels::create_convolution);
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

@@ -1,5 +1,4 @@
-// See memory_plan.hpp.
-#include "nodes/detector/engine/passes/memory_plan.hpp"
+#include "nodes/detector/engine/program/memory_plan.hpp"
 
 #include <algorithm>
 #include <numeric>

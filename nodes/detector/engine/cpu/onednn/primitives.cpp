@@ -1,6 +1,6 @@
-// oneDNN 2.6 primitives behind Kernel. Its C++ wrappers throw; nothing of that leaves this file.
+// oneDNN 2.6 primitives as operations. Its C++ wrappers throw; nothing of that leaves this file.
 // execute() goes through the C interface, whose argument list can be prepared once.
-#include "nodes/detector/engine/cpu/onednn.hpp"
+#include "nodes/detector/engine/cpu/onednn/primitives.hpp"
 
 #include <cstdlib>
 #include <cstring>
@@ -13,8 +13,9 @@
 
 #include <dnnl.hpp>
 #include <fmt/core.h>
+#include <omp.h>
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 namespace {
 
@@ -64,17 +65,26 @@ Result<> force_isa(std::string_view name) {
 
 Tag blocked_tag(std::int64_t block) { return block == 16 ? Tag::nChw16c : Tag::nChw8c; }
 
-// One primitive bound to memory: everything that a call needs, prepared.
-class BoundPrimitive {
+memory at(const memory::desc& desc, void* address) { return memory(desc, cpu_engine(), address); }
+
+// One primitive bound to one context's memory: everything that a call needs, prepared.
+class BoundPrimitive final : public Operation {
  public:
-  BoundPrimitive(dnnl::primitive primitive, Arguments arguments)
-      : primitive_(std::move(primitive)), arguments_(std::move(arguments)), stream_(cpu_engine()) {
+  BoundPrimitive(dnnl::primitive primitive, Arguments arguments, int threads)
+      : primitive_(std::move(primitive)),
+        arguments_(std::move(arguments)),
+        stream_(cpu_engine()),
+        threads_(threads) {
     for (const auto& [index, tensor] : arguments_) raw_.push_back({index, tensor.get()});
   }
-  bool run() const {
-    return dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(raw_.size()),
-                                  raw_.data()) == dnnl_success &&
-           dnnl_stream_wait(stream_.get()) == dnnl_success;
+  Result<> run(const kernels::Arguments& /*arguments*/) override {
+    omp_set_num_threads(threads_);  // of this thread; another one may run another engine
+    const bool good =
+        dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(raw_.size()),
+                               raw_.data()) == dnnl_success &&
+        dnnl_stream_wait(stream_.get()) == dnnl_success;
+    if (good) return {};
+    return fail(ErrorCode::kInternal, "oneDNN failed");
   }
 
  private:
@@ -82,15 +92,36 @@ class BoundPrimitive {
   Arguments arguments_;
   dnnl::stream stream_;
   std::vector<dnnl_exec_arg_t> raw_;
+  int threads_;
 };
 
-Runner bind_primitive(const dnnl::primitive& primitive, Arguments arguments) {
-  return [bound = std::make_shared<const BoundPrimitive>(primitive, std::move(arguments))] {
-    return bound->run();
-  };
-}
+// A primitive, its packed constants, and what its tensors look like.
+struct PrimitiveFactory final : public OperationFactory {
+  dnnl::primitive primitive;
+  Arguments constants;
+  memory::desc source;
+  memory::desc target;
+  memory::desc scratchpad;
+  int residual_argument = 0;  // 0 = has none
 
-memory at(const memory::desc& desc, void* address) { return memory(desc, cpu_engine(), address); }
+  std::size_t scratch_bytes() const override { return scratchpad.get_size(); }
+
+  // All of its tensors lie in the arena, so their addresses are known now.
+  Result<std::unique_ptr<Operation>> create(int threads,
+                                            const kernels::Arguments& fixed) const override {
+    const auto read = [&](std::size_t i) { return const_cast<void*>(fixed.sources[i]); };
+    try {
+      Arguments arguments = constants;
+      arguments.emplace_back(DNNL_ARG_SRC, at(source, read(0)));
+      arguments.emplace_back(DNNL_ARG_DST, at(target, fixed.destinations[0]));
+      arguments.emplace_back(DNNL_ARG_SCRATCHPAD, at(scratchpad, fixed.scratch));
+      if (residual_argument != 0) arguments.emplace_back(residual_argument, at(target, read(1)));
+      return std::make_unique<BoundPrimitive>(primitive, std::move(arguments), threads);
+    } catch (const dnnl::error& error) {
+      return fail(ErrorCode::kExhausted, error.what());
+    }
+  }
+};
 
 bool is_reference(std::string_view implementation) {
   return implementation.find("ref") != std::string_view::npos;
@@ -162,7 +193,7 @@ void append_activation(dnnl::post_ops& post, Activation activation, float alpha)
   }
 }
 
-Result<Kernel> convolution(const ConvolutionSpec& spec, std::int64_t block) {
+Result<Primitive> convolution(const ConvolutionSpec& spec, std::int64_t block) {
   const auto& [y, x] = spec.window;
   const std::int64_t in = spec.source.physical();
   const std::int64_t out = spec.target.physical();
@@ -196,29 +227,22 @@ Result<Kernel> convolution(const ConvolutionSpec& spec, std::int64_t block) {
 
   std::vector<float> weight_values = spread_weights(spec);
   std::vector<float> bias_values = spread_bias(spec);
-  Kernel kernel;
-  kernel.implementation = "onednn " + implementation;
-  kernel.scratchpad_bytes = chosen.scratchpad_desc().get_size();
-  kernel.bind = [primitive = Forward(chosen), source, target, scratchpad = chosen.scratchpad_desc(),
-                 weights = packed(weight_values, plain_weights, chosen.weights_desc()),
-                 offsets = packed(bias_values, bias, bias), residual = spec.residual,
-                 residual_index](const Frame& frame, std::span<const Location> inputs,
-                                 Location output) {
-    Arguments arguments = {{DNNL_ARG_SRC, at(source, frame.at(inputs[0]))},
-                           {DNNL_ARG_WEIGHTS, weights},
-                           {DNNL_ARG_BIAS, offsets},
-                           {DNNL_ARG_DST, at(target, frame.at(output))},
-                           {DNNL_ARG_SCRATCHPAD, at(scratchpad, frame.scratchpad)}};
-    if (residual) {
-      arguments.emplace_back(DNNL_ARG_ATTR_MULTIPLE_POST_OP(residual_index) | DNNL_ARG_SRC_1,
-                             at(target, frame.at(inputs[1])));
-    }
-    return bind_primitive(primitive, std::move(arguments));
-  };
-  return kernel;
+  auto factory = std::make_shared<PrimitiveFactory>();
+  factory->primitive = Forward(chosen);
+  factory->constants = {
+      {DNNL_ARG_WEIGHTS, packed(weight_values, plain_weights, chosen.weights_desc())},
+      {DNNL_ARG_BIAS, packed(bias_values, bias, bias)}};
+  factory->source = source;
+  factory->target = target;
+  factory->scratchpad = chosen.scratchpad_desc();
+  if (spec.residual) {
+    factory->residual_argument =
+        DNNL_ARG_ATTR_MULTIPLE_POST_OP(residual_index) | DNNL_ARG_SRC_1;
+  }
+  return Primitive{"onednn " + implementation, std::move(factory)};
 }
 
-Result<Kernel> max_pool(const Window& window, std::int64_t channels, std::int64_t block) {
+Result<Primitive> max_pool(const Window& window, std::int64_t channels, std::int64_t block) {
   const auto& [y, x] = window;
   if (y.dilation != 1 || x.dilation != 1) return declined("dilated pooling is not used");
   const memory::desc source({1, channels, y.input, x.input}, DnnlType::f32, blocked_tag(block));
@@ -233,17 +257,12 @@ Result<Kernel> max_pool(const Window& window, std::int64_t channels, std::int64_
       attributes, cpu_engine());
   const std::string implementation = chosen.impl_info_str();
   if (is_reference(implementation)) return declined(fmt::format("only {} does it", implementation));
-  Kernel kernel;
-  kernel.implementation = "onednn " + implementation;
-  kernel.scratchpad_bytes = chosen.scratchpad_desc().get_size();
-  kernel.bind = [primitive = Forward(chosen), source, target,
-                 scratchpad = chosen.scratchpad_desc()](
-                    const Frame& frame, std::span<const Location> inputs, Location output) {
-    return bind_primitive(primitive, {{DNNL_ARG_SRC, at(source, frame.at(inputs[0]))},
-                                      {DNNL_ARG_DST, at(target, frame.at(output))},
-                                      {DNNL_ARG_SCRATCHPAD, at(scratchpad, frame.scratchpad)}});
-  };
-  return kernel;
+  auto factory = std::make_shared<PrimitiveFactory>();
+  factory->primitive = Forward(chosen);
+  factory->source = source;
+  factory->target = target;
+  factory->scratchpad = chosen.scratchpad_desc();
+  return Primitive{"onednn " + implementation, std::move(factory)};
 }
 
 }  // namespace
@@ -266,7 +285,7 @@ std::string library_version() {
                      isa_name());
 }
 
-Result<Kernel> make_convolution(const ConvolutionSpec& spec, std::int64_t block) {
+Result<Primitive> make_convolution(const ConvolutionSpec& spec, std::int64_t block) {
   try {
     return convolution(spec, block);
   } catch (const dnnl::error& error) {
@@ -274,7 +293,7 @@ Result<Kernel> make_convolution(const ConvolutionSpec& spec, std::int64_t block)
   }
 }
 
-Result<Kernel> make_max_pool(const Window& window, std::int64_t physical_channels,
+Result<Primitive> make_max_pool(const Window& window, std::int64_t physical_channels,
                              std::int64_t block) {
   try {
     return max_pool(window, physical_channels, block);
@@ -283,4 +302,4 @@ Result<Kernel> make_max_pool(const Window& window, std::int64_t physical_channel
   }
 }
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 // u8 [pixels, 3] -> f32 [3, pixels].
 void image_to_planar(const std::uint8_t* image, float* planar, std::int64_t pixels);
@@ -36,4 +36,4 @@ void resize_nearest(const float* from, float* to, std::int64_t blocks, std::int6
 // to = a + b, `count` elements.
 void add(const float* a, const float* b, float* to, std::int64_t count);
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

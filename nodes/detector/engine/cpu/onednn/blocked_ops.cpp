@@ -1,10 +1,10 @@
 // Memory-bound loops: one pass each, innermost over a block, split over threads by block or row.
-#include "nodes/detector/engine/cpu/blocked_ops.hpp"
+#include "nodes/detector/engine/cpu/onednn/blocked_ops.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 namespace {
 
@@ -150,4 +150,4 @@ void add(const float* a, const float* b, float* to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = a[i] + b[i];
 }
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

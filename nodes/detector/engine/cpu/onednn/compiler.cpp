@@ -1,5 +1,5 @@
 // Addresses and steps. Choosing is choice.cpp's part, sharing between tensors placement.cpp's.
-#include "nodes/detector/engine/cpu/compiler.hpp"
+#include "nodes/detector/engine/cpu/onednn/compiler.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -7,14 +7,15 @@
 #include <optional>
 #include <utility>
 
-#include "nodes/detector/engine/cpu/blocked_ops.hpp"
-#include "nodes/detector/engine/cpu/choice.hpp"
-#include "nodes/detector/engine/cpu/placement.hpp"
-#include "nodes/detector/engine/passes/memory_plan.hpp"
-#include "nodes/detector/engine/provider.hpp"
-#include "nodes/detector/engine/reference/operators.hpp"
+#include <omp.h>
 
-namespace fovea::engine::cpu {
+#include "nodes/detector/engine/cpu/onednn/blocked_ops.hpp"
+#include "nodes/detector/engine/cpu/onednn/choice.hpp"
+#include "nodes/detector/engine/cpu/program/reference_operation.hpp"
+#include "nodes/detector/engine/program/placement.hpp"
+#include "nodes/detector/engine/provider.hpp"
+
+namespace fovea::engine::cpu::onednn {
 
 namespace {
 
@@ -24,23 +25,40 @@ std::size_t bytes_of(const Value& value) {
 
 std::int64_t pixels_of(const Dims& dims) { return dims[2] * dims[3]; }
 
-// Buffers whose steps do not overlap share addresses.
-void plan_arena(Program& program) {
-  constexpr Lifetime kNever{1, 0};
-  std::vector<BufferRequest> requests;
-  for (const std::size_t bytes : program.buffer_bytes) requests.push_back({bytes, kNever});
-  for (std::size_t step = 0; step < program.steps.size(); ++step) {
-    for (const auto* buffers : {&program.steps[step].reads, &program.steps[step].writes}) {
-      for (const std::int32_t buffer : *buffers) {
-        Lifetime& life = requests[static_cast<std::size_t>(buffer)].lifetime;
-        if (life.first > life.last) life.first = step;  // steps come in order
-        life.last = step;
-      }
-    }
+// A loop of ours as an operation. It runs on OpenMP's threads, as the library beside it does.
+template <class Body>
+class Loop final : public Operation {
+ public:
+  Loop(std::shared_ptr<const Body> body, int threads) : body_(std::move(body)), threads_(threads) {}
+  Result<> run(const kernels::Arguments& arguments) override {
+    omp_set_num_threads(threads_);
+    (*body_)(arguments);
+    return {};
   }
-  MemoryPlan plan = plan_memory(requests);
-  program.buffer_offsets = std::move(plan.offsets);
-  program.arena_bytes = plan.total;
+
+ private:
+  std::shared_ptr<const Body> body_;
+  int threads_;
+};
+
+template <class Body>
+class LoopFactory final : public OperationFactory {
+ public:
+  explicit LoopFactory(Body body) : body_(std::make_shared<const Body>(std::move(body))) {}
+  Result<std::unique_ptr<Operation>> create(int threads,
+                                            const kernels::Arguments& /*fixed*/) const override {
+    return std::make_unique<Loop<Body>>(body_, threads);
+  }
+
+ private:
+  std::shared_ptr<const Body> body_;
+};
+
+const float* read(const kernels::Arguments& arguments, std::size_t i = 0) {
+  return static_cast<const float*>(arguments.sources[i]);
+}
+float* write(const kernels::Arguments& arguments) {
+  return static_cast<float*>(arguments.destinations[0]);
 }
 
 class Compiler {
@@ -65,7 +83,7 @@ class Compiler {
       FOVEA_TRY(emit(layer, i));
     }
     for (std::size_t i = 0; i < network_.outputs.size(); ++i) emit_output(i);
-    plan_arena(program_);
+    place_buffers(program_, std::move(buffers_));
     return std::move(program_);
   }
 
@@ -108,8 +126,10 @@ class Compiler {
   }
 
   std::int32_t new_buffer(std::size_t bytes) {
-    program_.buffer_bytes.push_back(bytes);
-    return static_cast<std::int32_t>(program_.buffer_bytes.size() - 1);
+    Buffer buffer;
+    buffer.bytes = static_cast<std::int64_t>(bytes);
+    buffers_.push_back(buffer);
+    return static_cast<std::int32_t>(buffers_.size() - 1);
   }
 
   // Where the blocked form of a value lies, whether or not it is written yet.
@@ -120,33 +140,35 @@ class Compiler {
       buffer =
           new_buffer(static_cast<std::size_t>(placement_.blocks(position.root)) * block_bytes(id));
     }
-    return {buffer, static_cast<std::size_t>(position.block) * block_bytes(id)};
+    return {Location::Where::kArena, buffer,
+            position.block * static_cast<std::int64_t>(block_bytes(id))};
   }
   Location planar_address(ValueId id) {
     auto& location = planar_[static_cast<std::size_t>(id)];
-    if (!location) location = Location{new_buffer(bytes_of(network_.value(id))), 0};
+    if (!location)
+      location = Location{Location::Where::kArena, new_buffer(bytes_of(network_.value(id))), 0};
     return *location;
   }
 
-  void add_step(std::string layer, std::string implementation, std::vector<Location> reads,
-                std::vector<Location> writes, std::function<Runner(const Frame&)> bind) {
-    Step step{std::move(layer), std::move(implementation), {}, {}, std::move(bind)};
-    for (const Location& location : reads) step.reads.push_back(location.buffer);
-    for (const Location& location : writes) step.writes.push_back(location.buffer);
+  void add_step(std::string layer, std::string implementation,
+                std::shared_ptr<const OperationFactory> operation, std::vector<Location> sources,
+                std::vector<Location> destinations) {
+    Step step;
+    step.layer = std::move(layer);
+    step.implementation = std::move(implementation);
+    step.operation = std::move(operation);
+    step.sources = std::move(sources);
+    step.destinations = std::move(destinations);
     program_.steps.push_back(std::move(step));
   }
 
-  // A step that runs `body(frame)` on the frame it is bound to.
+  // A step that runs `body(arguments)`.
   template <class Body>
-  void add_loop(std::string layer, std::string implementation, std::vector<Location> reads,
-                std::vector<Location> writes, Body body) {
-    add_step(std::move(layer), std::move(implementation), std::move(reads), std::move(writes),
-             [body = std::make_shared<const Body>(std::move(body))](const Frame& frame) -> Runner {
-               return [body, &frame] {
-                 (*body)(frame);
-                 return true;
-               };
-             });
+  void add_loop(std::string layer, std::string implementation, std::vector<Location> sources,
+                Location destination, Body body) {
+    add_step(std::move(layer), std::move(implementation),
+             std::make_shared<const LoopFactory<Body>>(std::move(body)), std::move(sources),
+             {destination});
   }
 
   void mark_blocked(ValueId id) { blocked_[static_cast<std::size_t>(id)] = true; }
@@ -156,10 +178,10 @@ class Compiler {
     const Location to = blocked_address(id);
     if (blocked_[static_cast<std::size_t>(id)]) return to;
     const Location from = use_planar(id);
-    add_loop(network_.value(id).name, "planar to blocked", {from}, {to},
-             [from, to, layout = form(id).layout, pixels = pixels_of(dims(id)),
-              block = block_](const Frame& frame) {
-               planar_to_blocked(frame.at(from), frame.at(to), layout.logical, pixels, block);
+    add_loop(network_.value(id).name, "planar to blocked", {from}, to,
+             [layout = form(id).layout, pixels = pixels_of(dims(id)),
+              block = block_](const kernels::Arguments& arguments) {
+               planar_to_blocked(read(arguments), write(arguments), layout.logical, pixels, block);
              });
     mark_blocked(id);
     return to;
@@ -172,19 +194,22 @@ class Compiler {
     const Location to = planar_address(id);
     const std::size_t bytes = bytes_of(value);
     if (value.constant) {
-      add_loop(value.name, "copy", {}, {to},
-               [to, constant = value.constant, bytes](const Frame& frame) {
-                 std::memcpy(frame.at(to), constant->bytes.data(), bytes);
+      add_loop(value.name, "copy", {}, to,
+               [constant = value.constant, bytes](const kernels::Arguments& arguments) {
+                 std::memcpy(write(arguments), constant->bytes.data(), bytes);
                });
     } else if (!blocked_[static_cast<std::size_t>(id)]) {  // nobody wrote it: the network's input
-      add_loop(value.name, "copy", {}, {to},
-               [to, bytes](const Frame& frame) { std::memcpy(frame.at(to), frame.input, bytes); });
+      add_loop(value.name, "copy", {{Location::Where::kInput, 0, 0}}, to,
+               [bytes](const kernels::Arguments& arguments) {
+                 std::memcpy(write(arguments), arguments.sources[0], bytes);
+               });
     } else {
       const Location from = blocked_address(id);
-      add_loop(value.name, "blocked to planar", {from}, {to},
-               [from, to, layout = form(id).layout, pixels = pixels_of(value.dims),
-                block = block_](const Frame& frame) {
-                 blocked_to_planar(frame.at(from), frame.at(to), layout.logical, pixels, block);
+      add_loop(value.name, "blocked to planar", {from}, to,
+               [layout = form(id).layout, pixels = pixels_of(value.dims),
+                block = block_](const kernels::Arguments& arguments) {
+                 blocked_to_planar(read(arguments), write(arguments), layout.logical, pixels,
+                                   block);
                });
     }
     return to;
@@ -220,9 +245,10 @@ class Compiler {
   void emit_image(const Layer& layer) {
     const ValueId output = layer.outputs[0];
     const Location to = planar_address(output);
-    add_loop(layer.name, "u8 to planar f32", {}, {to},
-             [to, pixels = pixels_of(dims(output))](const Frame& frame) {
-               image_to_planar(static_cast<const std::uint8_t*>(frame.input), frame.at(to), pixels);
+    add_loop(layer.name, "u8 to planar f32", {{Location::Where::kInput, 0, 0}}, to,
+             [pixels = pixels_of(dims(output))](const kernels::Arguments& arguments) {
+               image_to_planar(static_cast<const std::uint8_t*>(arguments.sources[0]),
+                               write(arguments), pixels);
              });
   }
 
@@ -233,11 +259,8 @@ class Compiler {
       inputs.push_back(planar ? use_planar(choice.inputs[i]) : use_blocked(choice.inputs[i]));
     }
     const Location output = blocked_address(layer.outputs[0]);
-    program_.scratchpad_bytes = std::max(program_.scratchpad_bytes, choice.kernel.scratchpad_bytes);
-    add_step(layer.name, choice.kernel.implementation, inputs, {output},
-             [bind = choice.kernel.bind, inputs, output](const Frame& frame) {
-               return bind(frame, inputs, output);
-             });
+    add_step(layer.name, choice.kernel.implementation, choice.kernel.operation, std::move(inputs),
+             {output});
     mark_blocked(layer.outputs[0]);
   }
 
@@ -245,12 +268,13 @@ class Compiler {
     const ValueId input = layer.inputs[0];
     const Location from = use_blocked(input);
     const Location to = blocked_address(layer.outputs[0]);
-    add_loop(layer.name, "nearest", {from}, {to},
-             [from, to, rows = choice.rows, columns = choice.columns, blocks = blocks(input),
-              block = block_, height = dims(input)[2], width = dims(input)[3]](const Frame& frame) {
-               resize_nearest(frame.at(from), frame.at(to), blocks, block, height, width, rows,
-                              columns);
-             });
+    add_loop(
+        layer.name, "nearest", {from}, to,
+        [rows = choice.rows, columns = choice.columns, blocks = blocks(input), block = block_,
+         height = dims(input)[2], width = dims(input)[3]](const kernels::Arguments& arguments) {
+          resize_nearest(read(arguments), write(arguments), blocks, block, height, width, rows,
+                         columns);
+        });
     mark_blocked(layer.outputs[0]);
   }
 
@@ -260,8 +284,8 @@ class Compiler {
     const Location to = blocked_address(layer.outputs[0]);
     const std::int64_t count =
         blocks(layer.outputs[0]) * block_ * pixels_of(dims(layer.outputs[0]));
-    add_loop(layer.name, "add", {a, b}, {to}, [a, b, to, count](const Frame& frame) {
-      add(frame.at(a), frame.at(b), frame.at(to), count);
+    add_loop(layer.name, "add", {a, b}, to, [count](const kernels::Arguments& arguments) {
+      onednn::add(read(arguments, 0), read(arguments, 1), write(arguments), count);
     });
     mark_blocked(layer.outputs[0]);
   }
@@ -282,9 +306,9 @@ class Compiler {
       source.push_back(channel < 0 ? -1 : position[static_cast<std::size_t>(first + channel)]);
     }
     const Location start = use_blocked(from);
-    add_loop(name, "copy channels", {start}, {to},
-             [start, to, source, pixels, block = block_](const Frame& frame) {
-               gather_channels(frame.at(start), frame.at(to), source, pixels, block);
+    add_loop(name, "copy channels", {start}, to,
+             [source, pixels, block = block_](const kernels::Arguments& arguments) {
+               gather_channels(read(arguments), write(arguments), source, pixels, block);
              });
   }
 
@@ -317,19 +341,43 @@ class Compiler {
     }
   }
 
-  // The oracle's kernel on tensors of the context's own, copied in and out: slow, but runs
-  // everything.
-  Result<> emit_reference(const Layer& layer);
+  // Slow, but runs everything.
+  Result<> emit_reference(const Layer& layer) {
+    const auto link = [&](ValueId id) {
+      const Value& value = network_.value(id);
+      return ReferenceLink{value.constant, value.dtype, value.dims, {}};
+    };
+    std::vector<ValueId> ids = layer.inputs;
+    if (layer.residual != kNoValue) ids.push_back(layer.residual);
+    std::vector<std::optional<ReferenceLink>> inputs;
+    std::vector<Location> sources;
+    for (const ValueId id : ids) {
+      inputs.push_back(id == kNoValue ? std::nullopt : std::optional(link(id)));
+      if (inputs.back() && !inputs.back()->known) sources.push_back(use_planar(id));
+    }
+    std::vector<ReferenceLink> outputs;
+    std::vector<Location> destinations;
+    for (const ValueId id : layer.outputs) {
+      outputs.push_back(link(id));
+      destinations.push_back(planar_address(id));
+    }
+    FOVEA_ASSIGN(auto operation,
+                 make_reference_operation(layer, std::move(inputs), std::move(outputs)));
+    add_step(layer.name, "reference", std::move(operation), std::move(sources),
+             std::move(destinations));
+    return {};
+  }
 
   void emit_output(std::size_t index) {
+    const Location to{Location::Where::kOutput, static_cast<std::int32_t>(index), 0};
     const ValueId id = network_.outputs[index];
     const Value& value = network_.value(id);
     // Maps of a detect head leave as [H, W, C]; everything else as it is.
     if (!outputs_channels_last(network_.head) || value.dims.size() != 4) {
       const Location from = use_planar(id);
-      add_loop(value.name, "copy", {from}, {},
-               [from, index, bytes = bytes_of(value)](const Frame& frame) {
-                 std::memcpy(frame.outputs[index], frame.at(from), bytes);
+      add_loop(value.name, "copy", {from}, to,
+               [bytes = bytes_of(value)](const kernels::Arguments& arguments) {
+                 std::memcpy(write(arguments), read(arguments), bytes);
                });
       return;
     }
@@ -337,18 +385,17 @@ class Compiler {
     const std::int64_t channels = value.dims[1];
     if (blocked_[static_cast<std::size_t>(id)]) {
       const Location from = blocked_address(id);
-      add_loop(value.name, "blocked to [H, W, C]", {from}, {},
-               [from, index, pixels, channels, block = block_,
-                layout = form(id).layout](const Frame& frame) {
-                 blocked_to_interleaved(frame.at(from), static_cast<float*>(frame.outputs[index]),
-                                        layout.logical, pixels, block, channels);
+      add_loop(value.name, "blocked to [H, W, C]", {from}, to,
+               [pixels, channels, block = block_,
+                layout = form(id).layout](const kernels::Arguments& arguments) {
+                 blocked_to_interleaved(read(arguments), write(arguments), layout.logical, pixels,
+                                        block, channels);
                });
     } else {
       const Location from = use_planar(id);
-      add_loop(value.name, "planar to [H, W, C]", {from}, {},
-               [from, index, pixels, channels](const Frame& frame) {
-                 planar_to_interleaved(frame.at(from), static_cast<float*>(frame.outputs[index]),
-                                       pixels, channels);
+      add_loop(value.name, "planar to [H, W, C]", {from}, to,
+               [pixels, channels](const kernels::Arguments& arguments) {
+                 planar_to_interleaved(read(arguments), write(arguments), pixels, channels);
                });
     }
   }
@@ -361,87 +408,9 @@ class Compiler {
   std::vector<bool> blocked_;                    // per value: its blocked form is written
   std::vector<std::optional<Location>> planar_;  // per value: its planar form, written
   std::vector<std::int32_t> root_buffers_;
+  std::vector<Buffer> buffers_;
   Program program_;
 };
-
-// One context's copy of a layer that runs on the reference operator.
-struct ReferenceLayer {
-  struct Link {
-    reference::Tensor tensor;
-    Location location;
-    bool in_arena = false;  // otherwise a constant
-  };
-  Layer layer;
-  std::vector<Link> inputs;  // by layer.inputs, then the residual
-  std::vector<Link> outputs;
-  reference::Kernel kernel;
-
-  Result<> prepare() {
-    reference::Operands operands;
-    operands.layer = &layer;
-    for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
-      operands.inputs.push_back(layer.inputs[i] == kNoValue ? nullptr : &inputs[i].tensor);
-    }
-    for (Link& output : outputs) operands.outputs.push_back(&output.tensor);
-    if (layer.residual != kNoValue) operands.residual = &inputs.back().tensor;
-    FOVEA_ASSIGN(kernel, reference::prepare(operands));
-    return {};
-  }
-
-  bool run(const Frame& frame) {
-    for (Link& input : inputs) {
-      if (!input.in_arena) continue;
-      std::memcpy(input.tensor.bytes.data(), frame.at<std::byte>(input.location),
-                  input.tensor.bytes.size());
-    }
-    if (!kernel()) return false;
-    for (const Link& output : outputs) {
-      std::memcpy(frame.at<std::byte>(output.location), output.tensor.bytes.data(),
-                  output.tensor.bytes.size());
-    }
-    return true;
-  }
-};
-
-Result<> Compiler::emit_reference(const Layer& layer) {
-  ReferenceLayer prototype;
-  prototype.layer = layer;
-  std::vector<Location> reads;
-  std::vector<Location> writes;
-  std::vector<ValueId> inputs = layer.inputs;
-  if (layer.residual != kNoValue) inputs.push_back(layer.residual);
-  for (const ValueId id : inputs) {
-    ReferenceLayer::Link link;
-    if (id != kNoValue && network_.value(id).constant) {
-      link.tensor = *network_.value(id).constant;
-    } else if (id != kNoValue) {
-      link.location = use_planar(id);
-      link.in_arena = true;
-      link.tensor = Constant::make(network_.value(id).dtype, dims(id));
-      reads.push_back(link.location);
-    }
-    prototype.inputs.push_back(std::move(link));
-  }
-  for (const ValueId id : layer.outputs) {
-    ReferenceLayer::Link link;
-    link.location = planar_address(id);
-    link.in_arena = true;
-    link.tensor = Constant::make(network_.value(id).dtype, dims(id));
-    writes.push_back(link.location);
-    prototype.outputs.push_back(std::move(link));
-  }
-  {
-    ReferenceLayer trial =
-        prototype;  // a layer that cannot be prepared must be refused now, not when bound
-    if (auto ready = trial.prepare(); !ready) return fail(ready.error().with_context(layer.name));
-  }
-  add_step(layer.name, "reference", reads, writes, [prototype](const Frame& frame) -> Runner {
-    auto bound = std::make_shared<ReferenceLayer>(prototype);
-    if (!bound->prepare()) return [] { return false; };
-    return [bound, &frame] { return bound->run(frame); };
-  });
-  return {};
-}
 
 }  // namespace
 
@@ -449,4 +418,4 @@ Result<Program> compile(const NetworkDefinition& network, std::int64_t block) {
   return Compiler(network, block).run();
 }
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 struct ChannelLayout {
   std::vector<std::int32_t>
@@ -35,4 +35,4 @@ struct ChannelLayout {
              std::int64_t& start) const;
 };
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

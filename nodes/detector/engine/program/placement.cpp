@@ -2,9 +2,9 @@
 // which is what makes sharing safe: a tensor moves into a Concat only if the whole buffer it lies
 // in fits there and everything else that the Concat wants at that place is part of the same buffer,
 // at the same offset.
-#include "nodes/detector/engine/cpu/placement.hpp"
+#include "nodes/detector/engine/program/placement.hpp"
 
-namespace fovea::engine::cpu {
+namespace fovea::engine {
 
 void Placement::add(std::int32_t tensor, std::int64_t blocks) { node(tensor).blocks = blocks; }
 
@@ -53,4 +53,4 @@ std::vector<bool> Placement::concat(std::int32_t whole, std::span<const std::int
   return in_place;
 }
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine

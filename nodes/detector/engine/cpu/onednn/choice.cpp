@@ -1,6 +1,6 @@
 // The ordered lists of implementations. Each try_ function either fills the choice and the forms of
 // the layer's outputs, or says why not.
-#include "nodes/detector/engine/cpu/choice.hpp"
+#include "nodes/detector/engine/cpu/onednn/choice.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +9,7 @@
 
 #include "nodes/detector/engine/geometry.hpp"
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 namespace {
 
@@ -313,4 +313,4 @@ Choices choose(const NetworkDefinition& network, std::int64_t block) {
   return Chooser(network, block).run();
 }
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

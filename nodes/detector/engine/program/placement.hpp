@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-namespace fovea::engine::cpu {
+namespace fovea::engine {
 
 class Placement {
  public:
@@ -43,4 +43,4 @@ class Placement {
   std::vector<Node> nodes_;
 };
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine

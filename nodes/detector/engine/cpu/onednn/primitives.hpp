@@ -3,26 +3,23 @@
 // is declined.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <span>
+#include <memory>
 #include <string>
 
-#include "nodes/detector/engine/cpu/channel_layout.hpp"
-#include "nodes/detector/engine/cpu/program.hpp"
+#include "nodes/detector/engine/cpu/onednn/channel_layout.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/geometry.hpp"
 #include "nodes/detector/engine/network.hpp"
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 // One operator with fixed shapes and packed weights, independent of where its tensors lie.
 // Immutable.
-struct Kernel {
+struct Primitive {
   std::string implementation;
-  std::size_t scratchpad_bytes = 0;
-  // `inputs` in the layer's order without its constants, the residual last.
-  std::function<Runner(const Frame&, std::span<const Location> inputs, Location output)> bind;
+  // Sources in the layer's order without its constants, the residual last; one destination.
+  std::shared_ptr<const OperationFactory> operation;
 };
 
 // Picks the instruction set once per process: the best that CPU has, or what FOVEA_ISA asks for
@@ -47,8 +44,8 @@ struct ConvolutionSpec {
 };
 
 // Errors: kUnsupported with the reason for declining.
-Result<Kernel> make_convolution(const ConvolutionSpec& spec, std::int64_t block);
-Result<Kernel> make_max_pool(const Window& window, std::int64_t physical_channels,
+Result<Primitive> make_convolution(const ConvolutionSpec& spec, std::int64_t block);
+Result<Primitive> make_max_pool(const Window& window, std::int64_t physical_channels,
                              std::int64_t block);
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

@@ -1,5 +1,4 @@
-// See context.hpp.
-#include "nodes/detector/engine/cpu/native/context.hpp"
+#include "nodes/detector/engine/cpu/program/context.hpp"
 
 #include <algorithm>
 #include <new>
@@ -8,7 +7,7 @@
 
 #include "nodes/detector/engine/provider.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu {
 
 namespace {
 
@@ -16,22 +15,22 @@ constexpr std::size_t kAlignment = 64;
 
 }  // namespace
 
-void NativeContext::AlignedDelete::operator()(std::byte* memory) const {
+void ProgramContext::AlignedDelete::operator()(std::byte* memory) const {
   ::operator delete[](memory, std::align_val_t{kAlignment});
 }
 
-NativeContext::AlignedMemory NativeContext::allocate(std::size_t bytes) {
+ProgramContext::AlignedMemory ProgramContext::allocate(std::size_t bytes) {
   return AlignedMemory(static_cast<std::byte*>(
       ::operator new[](std::max<std::size_t>(bytes, 1), std::align_val_t{kAlignment})));
 }
 
-NativeContext::NativeContext(const Program& program, const EngineInfo& info)
-    : program_(program), info_(info), arena_(allocate(program.arena_bytes)) {}
+ProgramContext::ProgramContext(const Program& program, const EngineInfo& info)
+    : program_(program), info_(info), arena_(allocate(program.arena.bytes)) {}
 
-Result<std::unique_ptr<NativeContext>> NativeContext::create(const Program& program,
-                                                             const EngineInfo& info) {
+Result<std::unique_ptr<ProgramContext>> ProgramContext::create(const Program& program,
+                                                               const EngineInfo& info) {
   try {
-    auto context = std::unique_ptr<NativeContext>(new NativeContext(program, info));
+    auto context = std::unique_ptr<ProgramContext>(new ProgramContext(program, info));
     FOVEA_TRY(context->prepare());
     return context;
   } catch (const std::bad_alloc&) {
@@ -39,16 +38,15 @@ Result<std::unique_ptr<NativeContext>> NativeContext::create(const Program& prog
   }
 }
 
-Result<> NativeContext::prepare() {
-  FOVEA_ASSIGN(pool_, cpu::ThreadPool::create({.threads = info_.threads}));
+Result<> ProgramContext::prepare() {
+  FOVEA_ASSIGN(pool_, ThreadPool::create({.threads = pool_threads()}));
+  scratch_bytes_ = scratch_bytes(program_, info_.threads);
+  scratch_ = allocate(scratch_bytes_);
   bound_.resize(program_.steps.size());
   for (std::size_t i = 0; i < bound_.size(); ++i) {
     const Step& step = program_.steps[i];
     Bound& bound = bound_[i];
     bound.kernel = step.kernel.get();
-    if (bound.kernel != nullptr) {
-      scratch_bytes_ = std::max(scratch_bytes_, bound.kernel->scratch_bytes(info_.threads));
-    }
     bound.sources.resize(step.sources.size());
     bound.destinations.resize(step.destinations.size());
     for (std::size_t k = 0; k < step.sources.size(); ++k) {
@@ -62,16 +60,23 @@ Result<> NativeContext::prepare() {
         outside_destinations_.push_back({&bound.destinations[k], to});
       }
     }
-    if (step.fallback) {
-      FOVEA_ASSIGN(bound.fallback, step.fallback->create());
+    if (step.operation) {
+      const kernels::Arguments fixed{bound.sources, bound.destinations, scratch_.get()};
+      FOVEA_ASSIGN(bound.operation, step.operation->create(info_.threads, fixed));
     }
   }
-  scratch_ = allocate(scratch_bytes_);
-  for (const std::int32_t buffer : program_.borders) fill(buffer);
+  for (const std::int32_t buffer : program_.arena.borders) fill(buffer);
   return {};
 }
 
-void NativeContext::replace(std::size_t step, const kernels::Kernel& kernel) {
+// A library's operations bring their own threads.
+int ProgramContext::pool_threads() const {
+  const bool has_kernels = std::any_of(program_.steps.begin(), program_.steps.end(),
+                                       [](const Step& step) { return step.kernel != nullptr; });
+  return has_kernels ? info_.threads : 1;
+}
+
+void ProgramContext::replace(std::size_t step, const kernels::Kernel& kernel) {
   bound_[step].kernel = &kernel;
   const std::size_t bytes = kernel.scratch_bytes(info_.threads);
   if (bytes <= scratch_bytes_) return;
@@ -79,7 +84,7 @@ void NativeContext::replace(std::size_t step, const kernels::Kernel& kernel) {
   scratch_bytes_ = bytes;
 }
 
-Result<> NativeContext::execute(std::span<const BatchItem> batch) {
+Result<> ProgramContext::execute(std::span<const BatchItem> batch) {
   FOVEA_TRY(check_batch(batch, info_));
   for (const BatchItem& item : batch) {
     for (const auto& [slot, location] : outside_sources_) {
@@ -94,18 +99,18 @@ Result<> NativeContext::execute(std::span<const BatchItem> batch) {
   return {};
 }
 
-bool NativeContext::record_layer_times(std::span<std::chrono::nanoseconds> times) {
+bool ProgramContext::record_layer_times(std::span<std::chrono::nanoseconds> times) {
   if (!times.empty() && times.size() != program_.steps.size()) return false;
   times_ = times;
   return true;
 }
 
-std::byte* NativeContext::address(const Location& location) const {
-  return arena_.get() + program_.offsets[static_cast<std::size_t>(location.index)] +
+std::byte* ProgramContext::address(const Location& location) const {
+  return arena_.get() + program_.arena.offsets[static_cast<std::size_t>(location.index)] +
          location.offset;
 }
 
-void NativeContext::bind(const Location& from, const void** slot) {
+void ProgramContext::bind(const Location& from, const void** slot) {
   if (from.where == Location::Where::kArena) {
     *slot = address(from);
   } else {
@@ -113,31 +118,31 @@ void NativeContext::bind(const Location& from, const void** slot) {
   }
 }
 
-void NativeContext::fill(std::int32_t buffer) {
+void ProgramContext::fill(std::int32_t buffer) {
   const auto index = static_cast<std::size_t>(buffer);
-  fill_border(program_.buffers[index], arena_.get() + program_.offsets[index]);
+  fill_border(program_.arena.buffers[index], arena_.get() + program_.arena.offsets[index]);
 }
 
-Result<> NativeContext::run_step(std::size_t i) {
+Result<> ProgramContext::run_step(std::size_t i) {
   const Step& step = program_.steps[i];
-  for (const std::int32_t buffer : step.borders) fill(buffer);
+  for (const std::int32_t buffer : step.refills) fill(buffer);
   Bound& bound = bound_[i];
   const kernels::Arguments arguments{bound.sources, bound.destinations, scratch_.get()};
   if (bound.kernel != nullptr) {
     bound.kernel->run(arguments, *pool_);
     return {};
   }
-  auto ran = bound.fallback->run(arguments);
+  auto ran = bound.operation->run(arguments);
   if (!ran) return fail(ran.error().with_context(fmt::format("layer '{}'", step.layer)));
   return {};
 }
 
-Result<> NativeContext::run_steps() {
+Result<> ProgramContext::run_steps() {
   for (std::size_t i = 0; i < bound_.size(); ++i) FOVEA_TRY(run_step(i));
   return {};
 }
 
-Result<> NativeContext::run_and_time_steps() {
+Result<> ProgramContext::run_and_time_steps() {
   auto then = std::chrono::steady_clock::now();
   for (std::size_t i = 0; i < bound_.size(); ++i) {
     FOVEA_TRY(run_step(i));
@@ -147,4 +152,4 @@ Result<> NativeContext::run_and_time_steps() {
   return {};
 }
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "nodes/detector/engine/cpu/channel_layout.hpp"
-#include "nodes/detector/engine/cpu/onednn.hpp"
+#include "nodes/detector/engine/cpu/onednn/channel_layout.hpp"
+#include "nodes/detector/engine/cpu/onednn/primitives.hpp"
 #include "nodes/detector/engine/network.hpp"
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 struct Choice {
   enum class Path : std::uint8_t {
@@ -22,7 +22,7 @@ struct Choice {
     kReference,  // planar
   };
   Path path = Path::kReference;
-  Kernel kernel;                      // kKernel
+  Primitive kernel;                   // kKernel
   bool planar_source = false;         // kKernel: inputs[0] is read as planar
   std::vector<ValueId> inputs;        // computed ones, the residual last
   std::vector<std::int32_t> rows;     // kResize
@@ -44,4 +44,4 @@ struct Choices {
 // Chooses for every layer and settles every value's form. REQUIRES: what compile() requires.
 Choices choose(const NetworkDefinition& network, std::int64_t block);
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

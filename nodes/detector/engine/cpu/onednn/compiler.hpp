@@ -4,13 +4,13 @@
 // memory by lifetime.
 #pragma once
 
-#include "nodes/detector/engine/cpu/program.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/network.hpp"
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 // REQUIRES: network.validate(), shapes inferred for one item. `block` is
 // select_instruction_set()'s. Errors: kUnsupported, naming the layer that nothing can run and why.
 Result<Program> compile(const NetworkDefinition& network, std::int64_t block);
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

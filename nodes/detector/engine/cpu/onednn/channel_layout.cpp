@@ -1,9 +1,9 @@
 // Bookkeeping of padded channels; see the header for why.
-#include "nodes/detector/engine/cpu/channel_layout.hpp"
+#include "nodes/detector/engine/cpu/onednn/channel_layout.hpp"
 
 #include <algorithm>
 
-namespace fovea::engine::cpu {
+namespace fovea::engine::cpu::onednn {
 
 ChannelLayout ChannelLayout::padded(std::span<const std::int64_t> sizes, std::int64_t block) {
   ChannelLayout layout;
@@ -53,4 +53,4 @@ bool ChannelLayout::slice(std::int64_t first, std::int64_t count, std::int64_t b
   return found == count;
 }
 
-}  // namespace fovea::engine::cpu
+}  // namespace fovea::engine::cpu::onednn

@@ -11,17 +11,17 @@
 #include <utility>
 #include <vector>
 
-#include "nodes/detector/engine/cpu/native/program.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/cpu/thread_pool.hpp"
 #include "nodes/detector/engine/engine.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu {
 
-class NativeContext final : public ExecutionContext {
+class ProgramContext final : public ExecutionContext {
  public:
   // Both must outlive it. Errors: kExhausted.
-  static Result<std::unique_ptr<NativeContext>> create(const Program& program,
-                                                       const EngineInfo& info);
+  static Result<std::unique_ptr<ProgramContext>> create(const Program& program,
+                                                        const EngineInfo& info);
 
   const EngineInfo& info() const override { return info_; }
   Result<> execute(std::span<const BatchItem> batch) override;
@@ -40,12 +40,13 @@ class NativeContext final : public ExecutionContext {
     const kernels::Kernel* kernel = nullptr;
     std::vector<const void*> sources;
     std::vector<void*> destinations;
-    std::unique_ptr<Fallback> fallback;
+    std::unique_ptr<Operation> operation;
   };
 
-  NativeContext(const Program& program, const EngineInfo& info);
+  ProgramContext(const Program& program, const EngineInfo& info);
   static AlignedMemory allocate(std::size_t bytes);
   Result<> prepare();
+  int pool_threads() const;
   std::byte* address(const Location& location) const;
   void bind(const Location& from, const void** slot);
   void fill(std::int32_t buffer);
@@ -58,11 +59,11 @@ class NativeContext final : public ExecutionContext {
   AlignedMemory arena_;
   AlignedMemory scratch_;
   std::size_t scratch_bytes_ = 0;
-  std::unique_ptr<cpu::ThreadPool> pool_;
+  std::unique_ptr<ThreadPool> pool_;
   std::vector<Bound> bound_;
   std::vector<std::pair<const void**, Location>> outside_sources_;
   std::vector<std::pair<void**, Location>> outside_destinations_;
   std::span<std::chrono::nanoseconds> times_;
 };
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu

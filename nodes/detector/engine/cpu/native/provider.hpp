@@ -1,13 +1,13 @@
-// Engine over our own kernels: a compiled program, and contexts with an arena and threads each.
+// Engines over our own kernels.
 #pragma once
 
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/cpu/native/compiler.hpp"
 
-namespace fovea::engine::native {
+namespace fovea::engine::cpu::native {
 
-// Errors: those of compile().
+// Errors: those of compile(); kUnsupported without AVX-512.
 Result<std::shared_ptr<const CpuEngine>> load(const NetworkDefinition& lowered, EngineInfo info,
                                               const CompileOptions& options = {});
 
-}  // namespace fovea::engine::native
+}  // namespace fovea::engine::cpu::native

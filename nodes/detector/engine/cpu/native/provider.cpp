@@ -1,0 +1,27 @@
+#include "nodes/detector/engine/cpu/native/provider.hpp"
+
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "nodes/detector/engine/cpu/program/engine.hpp"
+
+namespace fovea::engine::cpu::native {
+
+Result<std::shared_ptr<const CpuEngine>> load(const NetworkDefinition& lowered, EngineInfo info,
+                                              const CompileOptions& options) {
+  if (!options.features.avx512) {
+    return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX-512");
+  }
+  FOVEA_ASSIGN(Program program, compile(lowered, options));
+  if (info.precision == "fp16" && !options.features.avx512_fp16 &&
+      !options.features.emulated_fp16) {
+    info.precision = "fp32";  // what will run
+    program.declined.push_back(
+        fmt::format("fp16 runs as fp32: needs avx512_fp16, the CPU or FOVEA_ISA has: {}",
+                    kernels::to_string(options.features)));
+  }
+  return make_engine(std::move(program), std::move(info));
+}
+
+}  // namespace fovea::engine::cpu::native
