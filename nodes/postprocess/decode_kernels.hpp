@@ -35,13 +35,15 @@ struct Query {
 struct Kernels {
   // Numbers of the rows of values [rows, columns] that have an element above its column's
   // threshold. `thresholds` has padded(columns) elements, the last ones infinite. Returns how many;
-  // `found` has room for `rows`.
+  // `found` has room for `rows`. Clears `finite` if a value is NaN or infinite.
   std::size_t (*find_rows)(const float* values, std::size_t rows, std::size_t columns,
-                           const float* thresholds, std::uint32_t* found);
+                           const float* thresholds, std::uint32_t* found, bool& finite);
   // Numbers in 0..count-1 of the columns of values [rows, count] that have an element above its
-  // row's threshold; rows are `stride` elements apart. REQUIRES: count <= kColumnBlock.
+  // row's threshold; rows are `stride` elements apart. Clears `finite` if a value is NaN or
+  // infinite. REQUIRES: count <= kColumnBlock.
   std::size_t (*find_columns)(const float* values, std::size_t rows, std::size_t stride,
-                              std::size_t count, const float* thresholds, std::uint32_t* found);
+                              std::size_t count, const float* thresholds, std::uint32_t* found,
+                              bool& finite);
   // Mean of 0..bins-1 weighted by softmax(logits): a distance in cells.
   float (*expected_bin)(const float* logits, std::size_t bins);
   // Whether a kept box of the query's class overlaps it with intersection > threshold * union.

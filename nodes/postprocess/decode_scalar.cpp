@@ -8,23 +8,30 @@ namespace fovea::decode_kernels {
 namespace {
 
 std::size_t find_rows(const float* values, std::size_t rows, std::size_t columns,
-                      const float* thresholds, std::uint32_t* found) {
+                      const float* thresholds, std::uint32_t* found, bool& finite) {
   std::size_t count = 0;
   for (std::size_t row = 0; row < rows; ++row) {
     const float* scores = values + row * columns;
     bool above = false;
-    for (std::size_t c = 0; c < columns && !above; ++c) above = scores[c] > thresholds[c];
+    for (std::size_t c = 0; c < columns; ++c) {
+      above = above || scores[c] > thresholds[c];
+      finite = finite && std::isfinite(scores[c]);
+    }
     if (above) found[count++] = static_cast<std::uint32_t>(row);
   }
   return count;
 }
 
 std::size_t find_columns(const float* values, std::size_t rows, std::size_t stride,
-                         std::size_t count, const float* thresholds, std::uint32_t* found) {
+                         std::size_t count, const float* thresholds, std::uint32_t* found,
+                         bool& finite) {
   std::array<bool, kColumnBlock> above{};
   for (std::size_t row = 0; row < rows; ++row) {
     const float* scores = values + row * stride;
-    for (std::size_t i = 0; i < count; ++i) above[i] = above[i] || scores[i] > thresholds[row];
+    for (std::size_t i = 0; i < count; ++i) {
+      above[i] = above[i] || scores[i] > thresholds[row];
+      finite = finite && std::isfinite(scores[i]);
+    }
   }
   std::size_t found_count = 0;
   for (std::size_t i = 0; i < count; ++i) {

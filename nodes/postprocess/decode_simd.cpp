@@ -1,5 +1,7 @@
 // The kernels with Highway, compiled once per instruction set and chosen at run time.
 
+#include <cmath>
+
 #include "nodes/postprocess/decode_kernels.hpp"
 #include "nodes/runtime/simd_target.hpp"
 
@@ -27,9 +29,11 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Comparing before reducing, and never taking a maximum, makes NaN harmless: it is above nothing
 // and hides nothing.
 std::size_t find_rows(const float* values, std::size_t rows, std::size_t columns,
-                      const float* thresholds, std::uint32_t* found) {
+                      const float* thresholds, std::uint32_t* found, bool& finite) {
   const hn::CappedTag<float, kPad> d;
   const std::size_t lanes = hn::Lanes(d);
+  const auto zero = hn::Zero(d);
+  auto not_finite = zero;  // 0 * x is NaN for NaN and infinity, and stays
   const std::size_t whole = (columns + lanes - 1) / lanes * lanes;
   std::size_t count = 0;
   std::size_t row = 0;
@@ -37,37 +41,49 @@ std::size_t find_rows(const float* values, std::size_t rows, std::size_t columns
   // rows have no next one.
   for (; row * columns + whole <= rows * columns; ++row) {
     const float* scores = values + row * columns;
-    auto above = hn::Gt(hn::LoadU(d, scores), hn::LoadU(d, thresholds));
+    const auto first = hn::LoadU(d, scores);
+    auto above = hn::Gt(first, hn::LoadU(d, thresholds));
+    not_finite = hn::MulAdd(first, zero, not_finite);
     for (std::size_t c = lanes; c < columns; c += lanes) {
-      above = hn::Or(above, hn::Gt(hn::LoadU(d, scores + c), hn::LoadU(d, thresholds + c)));
+      const auto next = hn::LoadU(d, scores + c);
+      above = hn::Or(above, hn::Gt(next, hn::LoadU(d, thresholds + c)));
+      not_finite = hn::MulAdd(next, zero, not_finite);
     }
     found[count] = static_cast<std::uint32_t>(row);
     count += hn::AllFalse(d, above) ? 0 : 1;
   }
   const std::size_t last = scalar_kernels().find_rows(values + row * columns, rows - row, columns,
-                                                      thresholds, found + count);
+                                                      thresholds, found + count, finite);
   for (std::size_t i = 0; i < last; ++i) found[count + i] += static_cast<std::uint32_t>(row);
+  finite = finite && hn::AllTrue(d, hn::Eq(not_finite, zero));
   return count + last;
 }
 
 std::size_t find_columns(const float* values, std::size_t rows, std::size_t stride,
-                         std::size_t count, const float* thresholds, std::uint32_t* found) {
+                         std::size_t count, const float* thresholds, std::uint32_t* found,
+                         bool& finite) {
   const hn::CappedTag<float, kPad> d;
   const std::size_t lanes = hn::Lanes(d);
   const std::size_t whole = count / lanes * lanes;
+  const auto zero = hn::Zero(d);
+  auto not_finite = zero;
   alignas(64) std::array<float, kColumnBlock> above{};
   for (std::size_t row = 0; row < rows; ++row) {
     const float* scores = values + row * stride;
     const auto threshold = hn::Set(d, thresholds[row]);
     const auto one = hn::Set(d, 1.0f);
     for (std::size_t i = 0; i < whole; i += lanes) {
-      const auto passes = hn::Gt(hn::LoadU(d, scores + i), threshold);
+      const auto score = hn::LoadU(d, scores + i);
+      const auto passes = hn::Gt(score, threshold);
+      not_finite = hn::MulAdd(score, zero, not_finite);
       hn::Store(hn::IfThenElse(passes, one, hn::Load(d, above.data() + i)), d, above.data() + i);
     }
     for (std::size_t i = whole; i < count; ++i) {
       if (scores[i] > thresholds[row]) above[i] = 1;
+      finite = finite && std::isfinite(scores[i]);
     }
   }
+  finite = finite && hn::AllTrue(d, hn::Eq(not_finite, zero));
   std::size_t found_count = 0;
   for (std::size_t i = 0; i < count; ++i) {
     found[found_count] = static_cast<std::uint32_t>(i);

@@ -1,5 +1,6 @@
 // Raw head maps in, detections out: `<camera>/heads` -> `<camera>/detections` for every camera. The
 // end of the pipeline, so it also measures each frame's latency from capture to publication.
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,8 +10,8 @@
 #include "msgs/detection.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
-#include "nodes/postprocess/postprocessor.hpp"
 #include "nodes/base/clock.hpp"
+#include "nodes/postprocess/postprocessor.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 #include "nodes/runtime/reliability.hpp"
@@ -105,17 +106,20 @@ class PostprocessNode final : public Node {
         : camera(name),
           ledger(page, name),
           latency_us(page.histogram("latency_us", name)),
-          postprocess_us(page.histogram("postprocess_us", name)) {}
+          postprocess_us(page.histogram("postprocess_us", name)),
+          frames_not_finite(page.counter("frames_not_finite", name)) {}
 
     std::string camera;
     StageLedger ledger;
     Histogram& latency_us;      // capture to publication
     Histogram& postprocess_us;  // inference to publication
+    Counter& frames_not_finite;  // NaN or infinity among the model's outputs
     std::optional<Subscription<msgs::TensorArray>> heads;
     std::optional<Publisher<msgs::Detection2DArray>> detections;
     std::vector<Counter*> per_class;  // by class id
     bool awaited_reader = false;
-    std::string last_error;  // so that a lasting fault is logged once
+    std::string trouble;      // of frames that come now; empty if they are good
+    bool not_finite = false;  // trouble is of that kind: its numbers vary, and it is logged once
   };
 
   void set_model(const msgs::ModelInfo& info) {
@@ -132,7 +136,32 @@ class PostprocessNode final : public Node {
         stream->per_class.push_back(&metrics().counter("detections", stream->camera, name.view()));
       }
     }
-    set_status(msgs::DiagnosticLevel::kOk, "");
+    show_trouble();
+  }
+
+  // Of the first camera that has any; a good frame of it clears it.
+  void show_trouble() {
+    if (!postprocessor_) return;  // what is wrong with the model is shown
+    const auto troubled = std::find_if(streams_.begin(), streams_.end(),
+                                       [](const auto& s) { return !s->trouble.empty(); });
+    if (troubled == streams_.end()) return set_status(msgs::DiagnosticLevel::kOk, "");
+    set_status(
+        (*troubled)->not_finite ? msgs::DiagnosticLevel::kWarn : msgs::DiagnosticLevel::kError,
+        fmt::format("{}/heads: {}", (*troubled)->camera, (*troubled)->trouble));
+  }
+
+  // What is wrong with the frames that come now, logged when it begins; empty = nothing any more.
+  void set_trouble(Stream& stream, const std::string& trouble, bool not_finite, std::uint64_t seq) {
+    const bool same = not_finite ? stream.not_finite : trouble == stream.trouble;
+    if (same) return;
+    if (trouble.empty()) {
+      log_info("{}/heads: frame {} is good again", stream.camera, seq);
+    } else {
+      log_warning("{}/heads: from frame {} on: {}", stream.camera, seq, trouble);
+    }
+    stream.trouble = trouble;
+    stream.not_finite = not_finite;
+    show_trouble();
   }
 
   void process(Stream& stream, Received<msgs::TensorArray>& heads) {
@@ -143,11 +172,22 @@ class PostprocessNode final : public Node {
             : Result<>(fail(ErrorCode::kUnavailable, "the detector's model_info is not here yet"));
     if (!run) {
       stream.ledger.drop(DropReason::kError);
-      if (std::exchange(stream.last_error, run.error().message) != run.error().message) {
-        log_warning("{}/heads: frame {} refused: {}", stream.camera, heads.message.header.seq,
-                    run.error().message);
-      }
+      const bool not_finite = run.error().code == ErrorCode::kCorrupt;
+      if (not_finite) ++stream.frames_not_finite;
+      set_trouble(stream, "frames are refused: " + run.error().message, not_finite,
+                  heads.message.header.seq);
       return;
+    }
+    const NotFinite& broken = postprocessor_->not_finite();
+    if (broken.any()) {
+      ++stream.frames_not_finite;
+      set_trouble(stream,
+                  fmt::format("the model gives NaN or infinity as scores of {} anchors and for {} "
+                              "boxes, which are left out",
+                              broken.scores, broken.boxes),
+                  true, heads.message.header.seq);
+    } else {
+      set_trouble(stream, "", false, heads.message.header.seq);
     }
     heads.buffer = {};  // the detector may have its slot back
     for (const msgs::Detection2D& detection : result_.detections) {

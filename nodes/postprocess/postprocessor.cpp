@@ -1,28 +1,14 @@
 // Checks of a whole message, and the way back from network to source pixels.
 #include "nodes/postprocess/postprocessor.hpp"
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "nodes/postprocess/source_box.hpp"
+
 namespace fovea {
-namespace {
-
-// Clipped to the source image; empty if the box lies wholly in the padding.
-msgs::BoundingBox2D to_source(const Candidate& box, const msgs::LetterboxTransform& transform) {
-  const auto width = static_cast<float>(transform.source_width);
-  const auto height = static_cast<float>(transform.source_height);
-  const float x1 = std::clamp(transform.source_x(box.x1), 0.0f, width);
-  const float y1 = std::clamp(transform.source_y(box.y1), 0.0f, height);
-  const float x2 = std::clamp(transform.source_x(box.x2), 0.0f, width);
-  const float y2 = std::clamp(transform.source_y(box.y2), 0.0f, height);
-  return {
-      .center_x = (x1 + x2) / 2, .center_y = (y1 + y2) / 2, .size_x = x2 - x1, .size_y = y2 - y1};
-}
-
-}  // namespace
 
 Postprocessor::Postprocessor(YoloDecoder decoder, bool force_scalar)
     : decoder_(std::move(decoder)), suppression_(force_scalar) {}
@@ -56,17 +42,22 @@ Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
                             transform.pad_top, transform.network_width, transform.network_height,
                             decoder_.network_width(), decoder_.network_height()));
   }
-  FOVEA_TRY(decoder_.decode(tensors, candidates_));
+  FOVEA_TRY(decoder_.decode(tensors, candidates_, &transform));
+  const NotFinite& broken = decoder_.not_finite();
+  if (broken.scores == decoder_.anchor_count() || (candidates_.empty() && broken.boxes > 0)) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("the model's outputs are not finite: NaN or infinity in the scores of "
+                            "{} of {} anchors and in {} boxes",
+                            broken.scores, decoder_.anchor_count(), broken.boxes));
+  }
 
   out.source_width = transform.source_width;
   out.source_height = transform.source_height;
   out.detections.clear();
   for (const std::uint32_t number : suppression_.run(candidates_, options_)) {
     const Candidate& candidate = candidates_[number];
-    const msgs::BoundingBox2D bbox = to_source(candidate, transform);
-    if (bbox.size_x <= 0 || bbox.size_y <= 0) continue;
     out.detections.push_back(
-        {.bbox = bbox,
+        {.bbox = to_source(candidate.x1, candidate.y1, candidate.x2, candidate.y2, transform),
          .hypothesis = {.class_id = candidate.class_id, .score = candidate.score},
          .class_name = class_names_[candidate.class_id]});
   }

@@ -30,8 +30,9 @@ class Postprocessor {
   const PostprocessOptions& options() const { return options_; }
 
   // Replaces source size and detections of `out`, best first; leaves its header alone. Boxes are
-  // clipped to the source image, and those that lie wholly in the padding are left out. Errors:
-  // kInvalidArgument if a tensor or the transform does not fit the model.
+  // clipped to the source image; those that lie wholly in the padding are left out before anything
+  // is counted or suppressed. Errors: kInvalidArgument if a tensor or the transform does not fit
+  // the model; kCorrupt if nothing in the tensors is a finite number.
   Result<> run(std::span<const HeadTensor> tensors, const msgs::LetterboxTransform& transform,
                msgs::Detection2DArray& out);
 
@@ -39,6 +40,9 @@ class Postprocessor {
   // safe. Errors: also for another model's id or a tensor outside `slot`.
   Result<> run(const msgs::TensorArray& message, std::span<const std::byte> slot,
                msgs::Detection2DArray& out);
+
+  // What in the last run's tensors was NaN or infinite and therefore left out.
+  const NotFinite& not_finite() const { return decoder_.not_finite(); }
 
  private:
   Postprocessor(YoloDecoder decoder, bool force_scalar);

@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "nodes/postprocess/decode_kernels.hpp"
+#include "nodes/postprocess/source_box.hpp"
 
 namespace fovea {
 namespace {
@@ -30,6 +31,21 @@ float sigmoid(float logit) { return 1.0f / (1.0f + std::exp(-logit)); }
 
 // Infinite at the ends, which makes 0 pass everything and 1 nothing.
 float logit(float score) { return std::log(score / (1.0f - score)); }
+
+// Of `rows` rows of scores, each of `columns` elements that are `step` apart; rows are `stride`
+// apart.
+std::uint32_t count_not_finite(const float* scores, std::size_t rows, std::size_t stride,
+                               std::size_t columns, std::size_t step) {
+  std::uint32_t count = 0;
+  for (std::size_t row = 0; row < rows; ++row) {
+    bool finite = true;
+    for (std::size_t c = 0; c < columns; ++c) {
+      finite = finite && std::isfinite(scores[row * stride + c * step]);
+    }
+    count += finite ? 0 : 1;
+  }
+  return count;
+}
 
 Result<> check_unit(std::string_view key, float value) {
   if (value >= 0 && value <= 1) return {};
@@ -206,17 +222,45 @@ bool YoloDecoder::better(const Hit& a, const Hit& b) {
 void YoloDecoder::add(Hit hit) {
   // Hits come in the order of anchors and classes, so one that only equals the cutoff comes too
   // late.
-  if (!(hit.key > cutoff_)) return;
+  if (!(hit.key > cutoff_) || !std::isfinite(hit.key)) return;
   hits_.push_back(hit);
   if (hits_.size() == 2 * max_candidates_) keep_best();
 }
 
+bool YoloDecoder::useful(const Box& box) {
+  if (!std::isfinite(box.x1) || !std::isfinite(box.y1) || !std::isfinite(box.x2) ||
+      !std::isfinite(box.y2)) {
+    ++not_finite_.boxes;
+    return false;
+  }
+  if (box.x2 <= box.x1 || box.y2 <= box.y1) return false;
+  if (visible_ == nullptr) return true;
+  const msgs::BoundingBox2D clipped = to_source(box.x1, box.y1, box.x2, box.y2, *visible_);
+  return clipped.size_x > 0 && clipped.size_y > 0;
+}
+
+void YoloDecoder::drop_useless() {
+  std::uint32_t anchor = anchor_count_;  // hits of one anchor follow each other
+  bool keep = false;
+  const auto useless = [&](const Hit& hit) {
+    if (hit.anchor != anchor) keep = useful(box_of(anchor = hit.anchor));
+    return !keep;
+  };
+  hits_.erase(
+      std::remove_if(hits_.begin() + static_cast<std::ptrdiff_t>(useful_), hits_.end(), useless),
+      hits_.end());
+  useful_ = hits_.size();
+}
+
+// Boxes that nobody will see must not take the places of others, so they go first.
 void YoloDecoder::keep_best() {
+  drop_useless();
   if (hits_.size() <= max_candidates_) return;
   const auto last = hits_.begin() + static_cast<std::ptrdiff_t>(max_candidates_) - 1;
   std::nth_element(hits_.begin(), last, hits_.end(), better);
   cutoff_ = last->key;
   hits_.resize(max_candidates_);
+  useful_ = hits_.size();
 }
 
 void YoloDecoder::add_anchor(std::uint32_t anchor, const float* scores, std::size_t stride,
@@ -238,9 +282,13 @@ void YoloDecoder::collect_dfl() {
   for (std::size_t i = 0; i < levels_.size(); ++i) {
     const float* logits = maps_[2 * i + 1];
     const std::size_t cells = std::size_t{levels_[i].width} * levels_[i].height;
+    bool finite = true;
     const std::size_t found =
         kernels_for(force_scalar_)
-            .find_rows(logits, cells, class_count_, thresholds_.data(), rows_.data());
+            .find_rows(logits, cells, class_count_, thresholds_.data(), rows_.data(), finite);
+    if (!finite) {
+      not_finite_.scores += count_not_finite(logits, cells, class_count_, class_count_, 1);
+    }
     for (std::size_t k = 0; k < found; ++k) {
       add_anchor(levels_[i].first_anchor + rows_[k], logits + std::size_t{rows_[k]} * class_count_,
                  1, 1.0f);
@@ -253,9 +301,13 @@ void YoloDecoder::collect_decoded() {
   for (std::uint32_t begin = 0; begin < anchor_count_; begin += decode_kernels::kColumnBlock) {
     const std::size_t count =
         std::min<std::size_t>(anchor_count_ - begin, decode_kernels::kColumnBlock);
+    bool finite = true;
     const std::size_t found = kernels_for(force_scalar_)
                                   .find_columns(scores + begin, class_count_, anchor_count_, count,
-                                                thresholds_.data(), rows_.data());
+                                                thresholds_.data(), rows_.data(), finite);
+    if (!finite) {
+      not_finite_.scores += count_not_finite(scores + begin, count, 1, class_count_, anchor_count_);
+    }
     for (std::size_t k = 0; k < found; ++k) {
       add_anchor(begin + rows_[k], scores + begin + rows_[k], anchor_count_, 1.0f);
     }
@@ -266,8 +318,14 @@ void YoloDecoder::collect_decoded_objectness() {
   const std::size_t values = 5 + std::size_t{class_count_};
   for (std::uint32_t anchor = 0; anchor < anchor_count_; ++anchor) {
     const float* row = maps_[0] + anchor * values;
+    if (!std::isfinite(row[4])) {
+      ++not_finite_.scores;
+      continue;
+    }
     // A class score is at most 1, so the product cannot pass where the objectness alone does not.
-    if (row[4] > lowest_threshold_) add_anchor(anchor, row + 5, 1, row[4]);
+    if (!(row[4] > lowest_threshold_)) continue;
+    not_finite_.scores += count_not_finite(row + 5, 1, 0, class_count_, 1);
+    add_anchor(anchor, row + 5, 1, row[4]);
   }
 }
 
@@ -300,10 +358,14 @@ YoloDecoder::Box YoloDecoder::box_of(std::uint32_t anchor) const {
 }
 
 Result<> YoloDecoder::decode(std::span<const HeadTensor> tensors,
-                             std::vector<Candidate>& candidates) {
+                             std::vector<Candidate>& candidates,
+                             const msgs::LetterboxTransform* visible) {
   candidates.clear();
+  not_finite_ = {};
+  visible_ = visible;
   FOVEA_TRY(bind(tensors));
   hits_.clear();
+  useful_ = 0;
   cutoff_ = -Limits::infinity();
   switch (head_) {
     case HeadKind::kDfl:
@@ -325,9 +387,6 @@ Result<> YoloDecoder::decode(std::span<const HeadTensor> tensors,
   std::uint32_t box_anchor = anchor_count_;
   for (const Hit& hit : hits_) {
     if (hit.anchor != box_anchor) box = box_of(box_anchor = hit.anchor);
-    const bool finite = std::isfinite(box.x1) && std::isfinite(box.y1) && std::isfinite(box.x2) &&
-                        std::isfinite(box.y2);
-    if (!finite || box.x2 <= box.x1 || box.y2 <= box.y1) continue;
     const float score = head_ == HeadKind::kDfl ? sigmoid(hit.key) : std::min(hit.key, 1.0f);
     candidates.push_back({box.x1, box.y1, box.x2, box.y2, score, hit.class_id});
   }

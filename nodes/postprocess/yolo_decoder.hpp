@@ -37,6 +37,14 @@ struct Candidate {
   bool operator==(const Candidate&) const = default;
 };
 
+// Anchors whose numbers are no numbers: what a broken model or an overflow gives.
+struct NotFinite {
+  std::uint32_t scores = 0;  // with a NaN or infinity among their class scores or as objectness
+  std::uint32_t boxes = 0;   // above a threshold, but without a finite box
+
+  bool any() const { return scores != 0 || boxes != 0; }
+};
+
 // Thread safety: one thread at a time. `decode` allocates nothing once set_options has returned,
 // provided that `candidates` has room for max_candidates.
 class YoloDecoder {
@@ -51,9 +59,16 @@ class YoloDecoder {
   // Replaces `candidates` by all boxes whose class score is above its threshold, in the order of
   // anchors, then classes; the best max_candidates of them if there are more (equal scores: the
   // earlier ones). Without multi_label an anchor makes one candidate: the best of its classes that
-  // pass. Boxes that are empty or not finite are left out; scores that are NaN never pass. Errors:
-  // kInvalidArgument if tensors are missing, surplus or not of the model's shape.
-  Result<> decode(std::span<const HeadTensor> tensors, std::vector<Candidate>& candidates);
+  // pass. Boxes that are empty or not finite are left out before anything is counted, with
+  // `visible` also those that lie wholly outside its source picture; scores that are NaN or
+  // infinite never pass. Errors: kInvalidArgument if tensors are missing, surplus or not of the
+  // model's shape.
+  Result<> decode(std::span<const HeadTensor> tensors, std::vector<Candidate>& candidates,
+                  const msgs::LetterboxTransform* visible = nullptr);
+
+  // Of the last decode.
+  const NotFinite& not_finite() const { return not_finite_; }
+  std::uint32_t anchor_count() const { return anchor_count_; }
 
   std::uint32_t class_count() const { return class_count_; }
   std::uint32_t network_width() const { return network_width_; }
@@ -88,6 +103,9 @@ class YoloDecoder {
   void add_anchor(std::uint32_t anchor, const float* scores, std::size_t stride, float factor);
   void add(Hit hit);
   void keep_best();
+  // Takes out the hits since the last call whose boxes are of no use.
+  void drop_useless();
+  bool useful(const Box& box);
   Box box_of(std::uint32_t anchor) const;
   static bool better(const Hit& a, const Hit& b);
 
@@ -109,8 +127,11 @@ class YoloDecoder {
   // One frame: where its tensors lie and what passed so far.
   std::vector<const float*> maps_;  // as tensor_names_
   std::uint32_t anchor_count_ = 0;
+  const msgs::LetterboxTransform* visible_ = nullptr;
+  NotFinite not_finite_;
   std::vector<std::uint32_t> rows_;  // scratch of the search
   std::vector<Hit> hits_;            // never more than 2 * max_candidates_
+  std::size_t useful_ = 0;           // so many of them, the first ones, have useful boxes
   float cutoff_ = 0;                 // once hits were dropped: a later one must be better than this
 };
 

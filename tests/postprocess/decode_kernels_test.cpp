@@ -30,6 +30,10 @@ float odd_value(std::mt19937& random) {
   }
 }
 
+bool all_finite(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
 std::vector<float> make_thresholds(std::size_t classes, std::mt19937& random) {
   std::vector<float> thresholds(padded(classes), kInfinity);
   for (std::size_t c = 0; c < classes; ++c) thresholds[c] = random() % 2 == 0 ? 2.5f : 4.0f;
@@ -45,12 +49,16 @@ TEST(DecodeKernels, EveryIsaFindsTheSameRows) {
       for (float& value : values) value = odd_value(random);
       const auto thresholds = make_thresholds(columns, random);
       std::vector<std::uint32_t> expected(rows);
+      bool finite = true;
       expected.resize(scalar_kernels().find_rows(values.data(), rows, columns, thresholds.data(),
-                                                 expected.data()));
+                                                 expected.data(), finite));
+      ASSERT_EQ(finite, all_finite(values));
       for (const NamedKernels& candidate : all_kernels()) {
         std::vector<std::uint32_t> got(rows);
+        bool got_finite = true;
         got.resize(candidate.kernels->find_rows(values.data(), rows, columns, thresholds.data(),
-                                                got.data()));
+                                                got.data(), got_finite));
+        ASSERT_EQ(got_finite, finite) << candidate.name;
         ASSERT_EQ(got, expected) << candidate.name << " [" << rows << ", " << columns << "]";
       }
     }
@@ -66,13 +74,42 @@ TEST(DecodeKernels, EveryIsaFindsTheSameColumns) {
       std::vector<float> values((rows - 1) * stride + count);
       for (float& value : values) value = odd_value(random);
       std::vector<std::uint32_t> expected(count);
+      bool finite = true;
       expected.resize(scalar_kernels().find_columns(values.data(), rows, stride, count,
-                                                    thresholds.data(), expected.data()));
+                                                    thresholds.data(), expected.data(), finite));
+      if (stride == count) {
+        ASSERT_EQ(finite, all_finite(values));
+      }
       for (const NamedKernels& candidate : all_kernels()) {
         std::vector<std::uint32_t> got(count);
+        bool got_finite = true;
         got.resize(candidate.kernels->find_columns(values.data(), rows, stride, count,
-                                                   thresholds.data(), got.data()));
+                                                   thresholds.data(), got.data(), got_finite));
+        ASSERT_EQ(got_finite, finite) << candidate.name;
         ASSERT_EQ(got, expected) << candidate.name << " [" << rows << ", " << count << "]";
+      }
+    }
+  }
+}
+
+TEST(DecodeKernels, OneValueThatIsNotFiniteIsSeenWhereverItIs) {
+  for (const std::size_t columns : {1, 3, 16, 80}) {
+    constexpr std::size_t kRows = 5;
+    const std::vector<float> thresholds(padded(columns), kInfinity);
+    std::vector<std::uint32_t> found(kColumnBlock);
+    for (std::size_t at = 0; at < kRows * columns; ++at) {
+      for (const float broken : {kNan, kInfinity, -kInfinity}) {
+        std::vector<float> values(kRows * columns, 1.0f);
+        values[at] = broken;
+        for (const NamedKernels& kernels : all_kernels()) {
+          bool by_rows = true;
+          kernels.kernels->find_rows(values.data(), kRows, columns, thresholds.data(), found.data(),
+                                     by_rows);
+          bool by_columns = true;
+          kernels.kernels->find_columns(values.data(), kRows, columns, columns, thresholds.data(),
+                                        found.data(), by_columns);
+          ASSERT_FALSE(by_rows || by_columns) << kernels.name << " " << at << " of " << columns;
+        }
       }
     }
   }

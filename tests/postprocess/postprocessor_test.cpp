@@ -1,7 +1,9 @@
 // From a message to detections in source pixels, and messages that lie.
 #include "nodes/postprocess/postprocessor.hpp"
 
+#include <array>
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -145,6 +147,100 @@ TEST(Postprocessor, IsBoundedWhenEverythingIsAboveTheThreshold) {
       ASSERT_GE(out.detections[i - 1].hypothesis.score, out.detections[i].hypothesis.score);
     }
   }
+}
+
+// 120 boxes of high scores in the border above the picture, one of a low score inside it.
+TEST(Postprocessor, BoxesInTheBorderTakeNoPlaceOfMaxDetectionsOrMaxCandidates) {
+  for (const HeadKind kind : {HeadKind::kDecoded, HeadKind::kDecodedObjectness}) {
+    const auto model = make_model(kind, 2);
+    Head head = make_head(model);
+    const auto set = [&](std::size_t anchor, std::array<float, 4> box, float score) {
+      if (kind == HeadKind::kDecoded) {
+        put(head, anchor, box, 1, score);
+        return;
+      }
+      float* row = head.maps[0].values.data() + anchor * 7;
+      std::copy(box.begin(), box.end(), row);
+      row[4] = 1;
+      row[6] = score;
+    };
+    for (std::size_t i = 0; i < 120; ++i) {
+      set(i, {static_cast<float>(i), 8, 0.5f, 20}, 0.9f);  // ends at 18; the picture begins at 20
+    }
+    set(500, {80, 80, 40, 20}, 0.4f);
+    for (const bool multi_label : {false, true}) {
+      PostprocessOptions options;
+      options.max_detections = 100;
+      options.max_candidates = 10;
+      options.multi_label = multi_label;
+      Postprocessor postprocessor = make(model, options);
+      msgs::Detection2DArray out;
+      ASSERT_TRUE(postprocessor.run(head.tensors(), kTransform, out));
+      ASSERT_EQ(out.detections.size(), 1u);
+      EXPECT_EQ(out.detections[0].hypothesis.score, 0.4f);
+    }
+  }
+}
+
+// The one in the border is the better one and overlaps it, but nobody would see it.
+TEST(Postprocessor, ABoxInTheBorderSuppressesNoneInThePicture) {
+  const auto model = make_model(HeadKind::kDecoded, 2);
+  Head head = make_head(model);
+  put(head, 1, {80, 10, 40, 20}, 1, 0.9f);
+  put(head, 2, {80, 11, 40, 20}, 1, 0.5f);  // a pixel of it is in the picture
+  Postprocessor postprocessor = make(model);
+  msgs::Detection2DArray out;
+  ASSERT_TRUE(postprocessor.run(head.tensors(), kTransform, out));
+  ASSERT_EQ(out.detections.size(), 1u);
+  EXPECT_EQ(out.detections[0].hypothesis.score, 0.5f);
+}
+
+TEST(Postprocessor, AModelThatGivesOnlyNanIsAnErrorAndNoEmptyScene) {
+  for (const HeadKind kind : {HeadKind::kDfl, HeadKind::kDecoded, HeadKind::kDecodedObjectness}) {
+    const auto model = make_model(kind, 3);
+    for (const float broken :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      Head head = make_head(model);
+      for (Head::Map& map : head.maps) std::fill(map.values.begin(), map.values.end(), broken);
+      Postprocessor postprocessor = make(model);
+      msgs::Detection2DArray out;
+      const auto result = postprocessor.run(head.tensors(), kTransform, out);
+      ASSERT_FALSE(result);
+      EXPECT_EQ(result.error().code, ErrorCode::kCorrupt);
+      EXPECT_NE(result.error().message.find("not finite"), std::string::npos);
+      const Head good = make_head(model);
+      ASSERT_TRUE(postprocessor.run(good.tensors(), kTransform, out));
+      EXPECT_FALSE(postprocessor.not_finite().any());
+    }
+  }
+}
+
+TEST(Postprocessor, NanInSomeRowsIsCountedAndTheOthersAreFound) {
+  const auto model = make_model(HeadKind::kDecoded, 3);
+  Head head = make_head(model);
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  put(head, 5, {80, 80, 40, 20}, 1, 0.6f);
+  put(head, 7, {80, 80, 40, 20}, 1, kNan);
+  put(head, 9, {80, 80, 40, 20}, 2, std::numeric_limits<float>::infinity());
+  put(head, 11, {kNan, 80, 40, 20}, 1, 0.8f);
+  Postprocessor postprocessor = make(model);
+  msgs::Detection2DArray out;
+  ASSERT_TRUE(postprocessor.run(head.tensors(), kTransform, out));
+  ASSERT_EQ(out.detections.size(), 1u);
+  EXPECT_EQ(out.detections[0].hypothesis.score, 0.6f);
+  EXPECT_EQ(postprocessor.not_finite().scores, 2u);
+  EXPECT_EQ(postprocessor.not_finite().boxes, 1u);
+}
+
+TEST(Postprocessor, BoxesThatAreAllNanAreAnError) {
+  const auto model = make_model(HeadKind::kDecoded, 3);
+  Head head = make_head(model);
+  put(head, 5, {80, std::numeric_limits<float>::quiet_NaN(), 40, 20}, 1, 0.6f);
+  Postprocessor postprocessor = make(model);
+  msgs::Detection2DArray out;
+  const auto result = postprocessor.run(head.tensors(), kTransform, out);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::kCorrupt);
 }
 
 TEST(Postprocessor, OptionsChangeBetweenFramesAndBadOnesChangeNothing) {

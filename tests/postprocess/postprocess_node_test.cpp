@@ -1,0 +1,164 @@
+// The process around decoder and suppression, when the model gives what is no number. Real process;
+// the test plays the detector.
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "msgs/detection.hpp"
+#include "msgs/model_info.hpp"
+#include "msgs/tensor.hpp"
+#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/pubsub.hpp"
+#include "tests/support/child.hpp"
+#include "tests/support/test_domain.hpp"
+
+namespace fovea {
+namespace {
+
+using test::Child;
+using test::eventually;
+
+constexpr std::int64_t kAnchors = 8;
+constexpr std::int64_t kFields = 6;  // cx, cy, w, h, objectness, one class
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+class PostprocessNode : public ::testing::Test {
+ protected:
+  PostprocessNode() {
+    msgs::ModelInfo info;
+    info.model_id = 42;
+    info.head = msgs::HeadKind::kDecodedObjectness;
+    info.network_width = info.network_height = 64;
+    info.class_names.push_back(std::string_view("gate"));
+    info_.publish(info);
+  }
+
+  void start() {
+    node_ =
+        std::make_unique<Child>(domain_.root(), FOVEA_BIN_DIR "/fovea-postprocess",
+                                std::vector<std::string>{"--domain", "test", "--cameras", "cam"});
+    ASSERT_TRUE(eventually([&] {
+      info_.subscription_count();  // serves late subscribers
+      return heads_.subscription_count() > 0 && status().empty() &&
+             level() == msgs::DiagnosticLevel::kOk;
+    })) << node_->err();
+    ASSERT_TRUE(eventually([&] {  // until its detections get here
+      send(0);
+      detections_.drain();
+      return detections_.take().has_value();
+    })) << node_->err();
+    errors_ = metric("frames_dropped", "error");
+  }
+  // Every anchor is one object of score 1, except that the first `broken` ones have a NaN in it.
+  void send(std::int64_t broken) {
+    std::vector<float> rows;
+    for (std::int64_t i = 0; i < kAnchors; ++i) {
+      const float score = i < broken ? kNan : 1.0f;
+      rows.insert(rows.end(), {4.0f + 8.0f * static_cast<float>(i), 30, 6, 6, score, 1});
+    }
+    const std::size_t bytes = rows.size() * sizeof(float);
+    auto slot = heads_.loan(bytes);
+    ASSERT_TRUE(slot);
+    std::memcpy(slot->data().data(), rows.data(), bytes);
+    msgs::TensorView view;
+    view.name = "output0";
+    view.rank = 2;
+    view.dims[0] = kAnchors;
+    view.dims[1] = kFields;
+    view.bytes = bytes;
+    msgs::TensorArray array;
+    array.model_id = 42;
+    array.header.seq = ++sent_;
+    array.letterbox = {64, 64, 64, 64, 64, 64, 0, 0};
+    array.tensors.push_back(view);
+    heads_.publish(array, *std::move(slot), bytes);
+  }
+  std::size_t found() {
+    std::optional<Received<msgs::Detection2DArray>> got;
+    EXPECT_TRUE(eventually([&] {
+      detections_.drain();
+      got = detections_.take();
+      return got && got->message.header.seq == sent_;
+    }));
+    return got ? got->message.detections.size() : 0;
+  }
+  std::uint64_t metric(const char* name, const char* label = "") const {
+    const auto reader = MetricsReader::open(*domain_, "postprocess");
+    return reader ? (*reader)->value(name, "cam", label) : 0;
+  }
+  std::string status() const {
+    const auto reader = MetricsReader::open(*domain_, "postprocess");
+    return reader ? (*reader)->status() : "";
+  }
+  std::optional<msgs::DiagnosticLevel> level() const {
+    const auto reader = MetricsReader::open(*domain_, "postprocess");
+    return reader ? std::optional((*reader)->level()) : std::nullopt;
+  }
+  std::size_t warnings() const {
+    std::size_t count = 0;
+    const std::string text = node_->err();
+    for (std::size_t at = text.find("from frame"); at != std::string::npos;
+         at = text.find("from frame", at + 1)) {
+      ++count;
+    }
+    return count;
+  }
+
+  test::TestDomain domain_;
+  Publisher<msgs::ModelInfo> info_ = *Publisher<msgs::ModelInfo>::create(
+      *domain_, "detector/model_info", {.durability = Durability::kTransientLocal});
+  Publisher<msgs::TensorArray> heads_ =
+      *Publisher<msgs::TensorArray>::create(*domain_, "cam/heads");
+  Subscription<msgs::Detection2DArray> detections_ =
+      *Subscription<msgs::Detection2DArray>::create(*domain_, "cam/detections");
+  std::unique_ptr<Child> node_;
+  std::uint64_t sent_ = 0;
+  std::uint64_t errors_ = 0;  // before the test's own frames
+};
+
+TEST_F(PostprocessNode, FramesOfOnlyNanAreErrorsSaidOnceAndClearedByAGoodOne) {
+  start();
+  for (std::uint64_t i = 1; i <= 3; ++i) {
+    send(kAnchors);
+    ASSERT_TRUE(eventually([&] { return metric("frames_dropped", "error") == errors_ + i; }));
+  }
+  EXPECT_EQ(metric("frames_not_finite"), 3u);
+  EXPECT_EQ(level(), msgs::DiagnosticLevel::kWarn);
+  EXPECT_NE(status().find("cam/heads: frames are refused: the model's outputs are not finite"),
+            std::string::npos)
+      << status();
+  send(0);
+  EXPECT_EQ(found(), 8u);
+  EXPECT_TRUE(eventually([&] { return level() == msgs::DiagnosticLevel::kOk; })) << status();
+  node_->send(SIGINT);
+  EXPECT_EQ(node_->wait(), 0) << node_->err();
+  EXPECT_EQ(warnings(), 1u) << node_->err();
+  EXPECT_EQ(metric("frames_in"), metric("frames_out") + metric("frames_dropped", "error"));
+}
+
+TEST_F(PostprocessNode, NanInSomeRowsIsCountedAndSaidOnceWhileTheOthersAreDelivered) {
+  start();
+  for (int i = 0; i < 3; ++i) {
+    send(3 + i);
+    EXPECT_EQ(found(), static_cast<std::size_t>(5 - i));
+  }
+  EXPECT_TRUE(eventually([&] { return metric("frames_not_finite") == 3; }));
+  EXPECT_EQ(level(), msgs::DiagnosticLevel::kWarn);
+  EXPECT_NE(status().find("NaN or infinity as scores of 3 anchors"), std::string::npos) << status();
+  send(0);
+  EXPECT_EQ(found(), 8u);
+  EXPECT_TRUE(eventually([&] { return level() == msgs::DiagnosticLevel::kOk; })) << status();
+  node_->send(SIGINT);
+  EXPECT_EQ(node_->wait(), 0) << node_->err();
+  EXPECT_EQ(warnings(), 1u) << node_->err();
+  EXPECT_EQ(metric("frames_dropped", "error"), errors_);
+}
+
+}  // namespace
+}  // namespace fovea
