@@ -39,6 +39,7 @@ std::string raw_bytes(const OnnxTensor& tensor) {
       case OnnxType::kInt8:
         append<std::int8_t>(raw, value);
         break;
+      case OnnxType::kUint16:
       case OnnxType::kFloat16:
       case OnnxType::kBfloat16:
         append<std::uint16_t>(raw, value);

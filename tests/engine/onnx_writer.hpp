@@ -17,6 +17,7 @@ enum class OnnxType {
   kFloat = 1,
   kUint8 = 2,
   kInt8 = 3,
+  kUint16 = 4,
   kInt32 = 6,
   kInt64 = 7,
   kString = 8,

@@ -8,9 +8,11 @@
 #include <gmock/gmock.h>
 
 #include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/calibration_ranges.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
+#include "tests/engine/detect_head_maker.hpp"
 #include "tests/engine/graph_maker.hpp"
 #include "tests/engine/onnx_writer.hpp"
 
@@ -177,7 +179,7 @@ TEST(QuantizedModel, Int8TakesTheModelsOwnGridsWithoutCalibration) {
   ASSERT_TRUE(adopted) << adopted.error().message;
   EXPECT_EQ(adopted->layers.size(), 4U) << "picture and three convolutions, SiLU fused";
   ASSERT_TRUE(infer_shapes(*adopted, 1));
-  ASSERT_TRUE(quantize(*adopted, {}));
+  ASSERT_TRUE(quantize(*adopted, {}, {.exact_activations = true}));
 
   const auto grid_behind = [&](const std::string& layer) {
     const auto found = std::find_if(adopted->layers.begin(), adopted->layers.end(),
@@ -220,6 +222,93 @@ TEST(QuantizedModel, Int8TakesTheModelsOwnGridsWithoutCalibration) {
     EXPECT_LE(different, 8) << "a tie in `c` shows in all four channels";
   }
   EXPECT_GT(*std::max_element(y, y + 256) - *std::min_element(y, y + 256), 1);
+}
+
+TEST(QuantizedModel, OwnGridsGiveActivationsTheirTablesToo) {
+  const auto network = parse_onnx(quantized_chain(true).bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  auto adopted = lower(*network, {.adopt_quantization = true});
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  ASSERT_TRUE(quantize(*adopted, {}));
+  const auto conv1 =
+      std::find_if(adopted->layers.begin(), adopted->layers.end(),
+                   [](const Layer& layer) { return layer.activation == Activation::kSilu; });
+  ASSERT_NE(conv1, adopted->layers.end());
+  const auto& own =
+      adopted->quantization.layers[static_cast<std::size_t>(conv1 - adopted->layers.begin())];
+  EXPECT_TRUE(own.pre_activation) << "without a table the kernel computes exponentials";
+  EXPECT_NEAR(own.high_value, 0.02F * (255 - 14), 0.01);
+}
+
+TEST(QuantizedModel, EndsOfAnActivationFollowFromTheGridBehindIt) {
+  const QuantizationGrid silu{0.03F, 9};  // -0.27..7.38
+  const Ends smooth = ends_for_output(silu, Activation::kSilu, 0, false);
+  EXPECT_NEAR(smooth.high, 7.38, 0.02);
+  EXPECT_NEAR(smooth.high_value, 7.38, 0.001);
+  EXPECT_NEAR(smooth.low / (1 + std::exp(-smooth.low)), -0.03, 0.002) << "one code from flat";
+  EXPECT_NEAR(smooth.low_value, -0.015, 0.002);
+  const Ends added = ends_for_output(silu, Activation::kSilu, 0, true);
+  EXPECT_NEAR(added.high, 7.65, 0.02) << "the other addend may be the least of the grid";
+  const Ends relu = ends_for_output({0.1F, 0}, Activation::kRelu, 0, false);
+  EXPECT_NEAR(relu.low, 0, 0.1);
+  EXPECT_NEAR(relu.high, 25.5, 0.01);
+  const Ends leaky = ends_for_output({0.1F, 10}, Activation::kLeakyRelu, 0.1F, false);
+  EXPECT_NEAR(leaky.low, -10, 0.01);
+  EXPECT_NEAR(leaky.low_value, -1, 0.001);
+  EXPECT_NEAR(leaky.high, 24.5, 0.01);
+  const Ends sigmoid = ends_for_output({1.0F / 255, 0}, Activation::kSigmoid, 0, false);
+  EXPECT_NEAR(sigmoid.low, -5.5, 0.1);
+  EXPECT_NEAR(sigmoid.high, 6.2, 0.1);
+}
+
+TEST(QuantizedModel, SixteenBitActivationsGiveTheirRange) {
+  OnnxWriter w(21);
+  w.input("images", {1, 3, 8, 8});
+  w.floats("s", {}, {0.001}).initializer({"z", OnnxType::kUint16, {}, {1000}});
+  w.floats("w", {2, 3, 1, 1}, {1, 2, 3, 4, 5, 6});
+  w.node("Conv", {"images", "w"}, {"a"});
+  w.node("QuantizeLinear", {"a", "s", "z"}, {"q"}).node("DequantizeLinear", {"q", "s", "z"}, {"b"});
+  w.node("Conv", {"b", "v"}, {"y"}).floats("v", {1, 2, 1, 1}, {1, 2}).output("y");
+  const auto network = parse_onnx(w.bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto adopted = lower(*network, {.adopt_quantization = true});
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  ASSERT_TRUE(adopted->own_grids.contains("a"));
+  EXPECT_EQ(adopted->own_grids.at("a"), QuantizationGrid::over(-1.0F, 64.535F, 0));
+}
+
+// Static quantisers round anchors, strides and the projection of the detect head like weights.
+TEST(QuantizedModel, ATailWithRoundedConstantsIsCutOffAllTheSame) {
+  const auto rounded = [](const HeadSpelling& spelling) {
+    NetworkDefinition network = HeadMaker(spelling).make();
+    for (Value& value : network.values) {
+      if (!value.constant || value.dtype != DataType::kFloat32 || value.constant->size() < 4) {
+        continue;
+      }
+      const bool weights = value.dims.size() == 4 && value.dims[0] != 1;
+      if (weights) continue;
+      Constant constant = *value.constant;
+      float* numbers = constant.data<float>();
+      const float scale = *std::max_element(numbers, numbers + constant.size()) / 63;
+      for (std::int64_t i = 0; i < constant.size(); ++i) {
+        numbers[i] = std::nearbyint(numbers[i] / scale) * scale;
+      }
+      value.constant = std::make_shared<const Constant>(std::move(constant));
+    }
+    return network;
+  };
+  const auto head_of = [](NetworkDefinition network, bool own_grids) {
+    if (own_grids) network.own_grids["somewhere"] = {0.1F, 0};
+    auto lowered = lower(std::move(network));
+    return lowered ? lowered->head.kind : HeadKind::kUnknown;
+  };
+  EXPECT_EQ(head_of(rounded({}), true), HeadKind::kDfl);
+  EXPECT_EQ(head_of(rounded({}), false), HeadKind::kDecoded) << "a float model rounds nothing";
+  for (const HeadSpelling& wrong :
+       {HeadSpelling{.anchor_offset = 0.0F}, HeadSpelling{.stride_error = 1.25F},
+        HeadSpelling{.corners = true}, HeadSpelling{.raw_scores = true}}) {
+    EXPECT_EQ(head_of(rounded(wrong), true), HeadKind::kDecoded);
+  }
 }
 
 TEST(QuantizedModel, RangesThatTheModelLacksAreAskedFor) {

@@ -211,4 +211,44 @@ Ends least_squares_ends(const Histogram& pre_activation, Activation activation, 
   return best;
 }
 
+Ends ends_for_output(const QuantizationGrid& output, Activation activation, float alpha,
+                     bool residual) {
+  constexpr float kFar = 1e6F;
+  const auto apply = [&](float x) {
+    reference::apply_activation(activation, alpha, &x, 1);
+    return x;
+  };
+  const float code = output.scale;
+  const float bottom = static_cast<float>(-output.zero_point) * code;
+  float top = static_cast<float>(255 - output.zero_point) * code;
+  if (residual) top -= bottom;
+  Ends ends{0, 0, 0, 0};
+
+  // Upwards all activations rise.
+  const float reached = std::min(top, apply(kFar) - code / 2);
+  float beyond = kFar;
+  for (int step = 0; step < 60; ++step) {
+    const float middle = (ends.high + beyond) / 2;
+    (apply(middle) < reached ? ends.high : beyond) = middle;
+  }
+  ends.high_value = apply(ends.high);
+
+  const float limit = apply(-kFar);
+  if (std::abs(limit - apply(-kFar / 2)) < code) {  // flat below: from where on is it that?
+    constexpr float kStep = 1.0F / 16;
+    ends.low = -64;
+    while (ends.low < 0 && std::abs(apply(ends.low + kStep) - limit) <= code) ends.low += kStep;
+    ends.low_value = (apply(ends.low) + limit) / 2;
+  } else {
+    beyond = -kFar;
+    const float least = residual ? bottom - top : bottom;
+    for (int step = 0; step < 60; ++step) {
+      const float middle = (ends.low + beyond) / 2;
+      (apply(middle) > least ? ends.low : beyond) = middle;
+    }
+    ends.low_value = apply(ends.low);
+  }
+  return ends;
+}
+
 }  // namespace fovea::engine

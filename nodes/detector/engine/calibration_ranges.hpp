@@ -59,4 +59,10 @@ struct Ends {
 };
 Ends least_squares_ends(const Histogram& pre_activation, Activation activation, float alpha);
 
+// The same where nothing was measured, from the grid that the layer writes: beyond these ends its
+// output would saturate, or stay within one code of where the activation is flat. `residual`:
+// something is added before the grid, which reaches as far as the grid itself.
+Ends ends_for_output(const QuantizationGrid& output, Activation activation, float alpha,
+                     bool residual);
+
 }  // namespace fovea::engine

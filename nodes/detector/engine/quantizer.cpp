@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "nodes/detector/engine/calibration_ranges.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
 
 namespace fovea::engine {
@@ -132,17 +133,19 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
     used.insert(set_of(layer.inputs[0]));
     if (out == kNoValue) continue;
     used.insert(out);
-    const auto found = ranges.find(layer.name);
-    // A model's own grids say nothing about what its activations read.
-    if (choice.exact_activations || layer.activation == Activation::kNone ||
-        found == ranges.end()) {
-      continue;
+    if (choice.exact_activations || layer.activation == Activation::kNone) continue;
+    Ends ends;
+    if (const auto found = ranges.find(layer.name); found != ranges.end()) {
+      const LayerRanges& own = *found->second;
+      ends = {own.pre_low, own.pre_high, own.low_value, own.high_value};
+    } else {  // the model's own grid is there, and says what of the activation can be seen
+      ends = ends_for_output(given.at(out), layer.activation, layer.activation_alpha,
+                             layer.residual != kNoValue);
     }
-    const LayerRanges& own = *found->second;
     result.layers[i].pre_activation =
-        QuantizationGrid::over(own.pre_low, std::max(own.pre_high, kLeastHigh), -128);
-    result.layers[i].low_value = own.low_value;
-    result.layers[i].high_value = own.high_value;
+        QuantizationGrid::over(ends.low, std::max(ends.high, kLeastHigh), -128);
+    result.layers[i].low_value = ends.low_value;
+    result.layers[i].high_value = ends.high_value;
   }
   if (!lifted.empty()) {
     return fail(ErrorCode::kInvalidArgument,

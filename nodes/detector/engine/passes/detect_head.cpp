@@ -37,12 +37,27 @@ struct Candidate {
   std::int64_t reg_max = 0;
 };
 
+// What a model that brings its own 8 bits may have rounded in its tail, too: anchors and strides are
+// constants like weights.
+struct Tolerance {
+  float projection = 0;  // of a distance, in cells
+  float cells = 1e-3F;   // of a box
+  float share = 0;       // of a coordinate
+};
+Tolerance tolerance_for(const NetworkDefinition& network) {
+  // Half a code of 7 bits, at most. An offset of half a cell, or another stride, is more than that.
+  if (!network.own_grids.empty()) return {0.15F, 0.4F, 0.02F};
+  return {};
+}
+
 // The projection inside the tail, [1, reg_max, 1, 1] holding 0, 1, 2, ...: not a map.
 bool is_projection(const NetworkDefinition& network, const Layer& conv) {
   const Constant* weights = float_constant(network, conv.inputs[1]);
   if (weights == nullptr || weights->dims[0] != 1) return false;
+  const float tolerance = tolerance_for(network).projection;
   for (std::int64_t i = 0; i < weights->size(); ++i) {
-    if (weights->data<float>()[i] != static_cast<float>(i)) return false;
+    const float error = std::abs(weights->data<float>()[i] - static_cast<float>(i));
+    if (!(error <= tolerance)) return false;
   }
   return true;
 }
@@ -205,10 +220,22 @@ Result<bool> tail_decodes(const NetworkDefinition& network, const NetworkDefinit
   // One image is enough: a reshape that mixes images would not keep the shapes.
   const std::int64_t first_image = actual.size() / std::max<std::int64_t>(1, actual.dims[0]);
   const std::int64_t box_elements = 4 * actual.dims[2];
+  const Tolerance allowed = tolerance_for(network);
+  std::vector<float> cell;  // in pixels, per anchor
+  for (const Level& level : candidate.levels) {
+    cell.resize(cell.size() + static_cast<std::size_t>(level.height * level.width),
+                static_cast<float>(level.stride));
+  }
   for (std::int64_t i = 0; i < first_image; ++i) {
-    const float tolerance =
-        i < box_elements ? 1e-3F * static_cast<float>(candidate.levels.back().stride) : 1e-4F;
-    if (!(std::abs(actual.data<float>()[i] - expected.data<float>()[i]) <= tolerance)) return false;
+    const float wanted = expected.data<float>()[i];
+    float tolerance = 1e-4F;
+    if (i < box_elements) {
+      const float own_cell = cell[static_cast<std::size_t>(i % actual.dims[2])];
+      const float greatest = static_cast<float>(candidate.levels.back().stride);
+      tolerance =
+          std::max(1e-3F * greatest, allowed.cells * own_cell + allowed.share * std::abs(wanted));
+    }
+    if (!(std::abs(actual.data<float>()[i] - wanted) <= tolerance)) return false;
   }
   return true;
 }

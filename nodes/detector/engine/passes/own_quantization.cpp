@@ -1,6 +1,7 @@
 // Models that were quantised elsewhere say where they round. For int8 only the ranges matter: the
 // layers that round would keep convolutions, activations and the detect head apart.
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <vector>
@@ -42,13 +43,20 @@ std::optional<Codes> codes_of(const NetworkDefinition& network, const Layer& lay
   return Codes{*scale, *zero_point};
 }
 
-// The grid that a QuantizeLinear rounds to, if u8 codes can hold it.
+// The grid that a QuantizeLinear rounds to, as u8 codes: the same one, or for 16 bits the range.
 std::optional<QuantizationGrid> grid_of(const NetworkDefinition& network, const Layer& layer) {
   const std::int64_t low = layer.int_attribute("low", 0);
+  const std::int64_t high = layer.int_attribute("high", 0);
   const auto codes = codes_of(network, layer);
-  if ((low != 0 && low != -128) || layer.int_attribute("high", 0) != low + 255 || !codes) {
-    return std::nullopt;
+  if (!codes || !(codes->scale > 0)) return std::nullopt;
+  if (high - low > 255) {
+    const auto end = [&](std::int64_t code) {
+      return static_cast<float>((static_cast<double>(code) - codes->zero_point) * codes->scale);
+    };
+    if (!std::isfinite(end(low)) || !std::isfinite(end(high))) return std::nullopt;
+    return QuantizationGrid::over(end(low), end(high), 0);
   }
+  if ((low != 0 && low != -128) || high != low + 255) return std::nullopt;
   const QuantizationGrid grid{
       static_cast<float>(codes->scale),
       static_cast<std::int32_t>(codes->zero_point - static_cast<double>(low))};
