@@ -36,6 +36,14 @@ bool is_special_folder(const fs::path& path) {
   return path.native().starts_with("/dev/") || path.native().starts_with("/proc/");
 }
 
+std::string_view kind_of(mode_t mode) {
+  return S_ISDIR(mode)    ? "a folder"
+         : S_ISFIFO(mode) ? "a FIFO"
+         : S_ISSOCK(mode) ? "a socket"
+         : S_ISREG(mode)  ? "a descriptor"
+                          : "a device";
+}
+
 // Where the bytes go, symbolic links followed.
 struct Target {
   fs::path path;
@@ -186,10 +194,7 @@ Result<> check_readable(const fs::path& path) {
   if (!S_ISREG(status.st_mode)) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} is {}; it must be a regular file", path.native(),
-                            S_ISDIR(status.st_mode)    ? "a folder"
-                            : S_ISFIFO(status.st_mode) ? "a FIFO"
-                            : S_ISSOCK(status.st_mode) ? "a socket"
-                                                       : "a device"));
+                            kind_of(status.st_mode)));
   }
   if (::access(path.c_str(), R_OK) != 0) return fail_errno(ErrorCode::kInternal, path.native());
   return {};
@@ -240,6 +245,31 @@ Result<> write_file(const fs::path& path, std::span<const std::byte> bytes) {
 
 Result<> write_file(const fs::path& path, std::string_view text) {
   return write_file(path, std::as_bytes(std::span(text)));
+}
+
+Result<FileHandle> create_file(const fs::path& path, IfExists if_exists) {
+  FOVEA_ASSIGN(const Target target, resolve(path));
+  // What resolve() does not follow are descriptors (/dev/stdout).
+  if (fs::is_symlink(fs::symlink_status(target.path)) ||
+      (target.status && !S_ISREG(target.status->st_mode))) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} is {}; it must be the name of a file", path.native(),
+                    target.status ? kind_of(target.status->st_mode) : "a link that cannot be used"));
+  }
+  if (target.status && if_exists == IfExists::kRefuse) {
+    return fail(ErrorCode::kInvalidArgument, "create " + path.native() + ": File exists");
+  }
+  if (target.status && ::unlink(target.path.c_str()) != 0) return fail_write("replace", path);
+  FileHandle file(
+      ::open(target.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
+  if (file) return file;
+  const bool is_names_fault = errno == EACCES || errno == EPERM || errno == EROFS ||
+                              errno == EEXIST || errno == ENAMETOOLONG;
+  if (is_names_fault) return fail_errno(ErrorCode::kInvalidArgument, "create " + path.native());
+  if (errno == ENOENT || errno == ENOTDIR)
+    return fail_errno(ErrorCode::kNotFound, "create " + path.native());
+  return fail_write("create", path);
 }
 
 Result<> check_writable(const fs::path& path) {

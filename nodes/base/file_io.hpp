@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nodes/base/file_handle.hpp"
 #include "nodes/base/result.hpp"
 
 namespace fovea {
@@ -45,6 +46,14 @@ Result<> check_readable(const std::filesystem::path& path);
 // kInternal; the message names PATH.
 Result<> write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 Result<> write_file(const std::filesystem::path& path, std::string_view text);
+
+enum class IfExists { kRefuse, kReplace };
+
+// Opens a new file at PATH for a writer that appends to it for long (recordings). A symbolic link is
+// followed first and stays. An existing regular file is refused, or unlinked: whoever still has it
+// open keeps it. Errors: kInvalidArgument (exists; a folder, FIFO, device or socket), kNotFound (no
+// such folder), kExhausted, kInternal; the message names PATH.
+Result<FileHandle> create_file(const std::filesystem::path& path, IfExists if_exists);
 
 // Whether write_file(PATH) can be expected to work, with its error if not; for programs that run
 // long before they write. Leaves nothing behind and waits for nobody.

@@ -16,8 +16,8 @@
 namespace fovea {
 
 // Called first in every main(): opens /dev/null in place of a closed stdin, stdout or stderr (or
-// the next file would be printed into), ignores SIGPIPE, raises the soft limit of descriptors to
-// the hard one.
+// the next file would be printed into), ignores SIGPIPE and SIGXFSZ, raises the soft limit of
+// descriptors to the hard one.
 void prepare_process();
 
 // A tool's product, to stdout, as fast as its reader takes it. Errors: what stdout said, so that a

@@ -178,5 +178,48 @@ TEST_F(FileIoTest, ReadingStopsAtALimit) {
   EXPECT_THAT(read_file(path, 4).error().message, HasSubstr("5 bytes; at most 4"));
 }
 
+TEST_F(FileIoTest, ANewFileReplacesNothingUnasked) {
+  const fs::path path = folder_ / "run.mcap";
+  ASSERT_TRUE(create_file(path, IfExists::kRefuse));
+  const auto again = create_file(path, IfExists::kRefuse);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_THAT(again.error().message, HasSubstr("File exists"));
+  ASSERT_TRUE(write_file(path, "old"));
+  ASSERT_TRUE(create_file(path, IfExists::kReplace));
+  EXPECT_EQ(text_of(path), "");
+}
+
+TEST_F(FileIoTest, ANewFileIsMadeWhereALinkPoints) {
+  fs::create_symlink("target", folder_ / "link");
+  ASSERT_TRUE(create_file(folder_ / "link", IfExists::kRefuse));
+  EXPECT_TRUE(fs::is_symlink(folder_ / "link"));
+  EXPECT_TRUE(fs::is_regular_file(folder_ / "target"));
+  EXPECT_FALSE(create_file(folder_ / "link", IfExists::kRefuse));
+  ASSERT_TRUE(create_file(folder_ / "link", IfExists::kReplace));
+  EXPECT_TRUE(fs::is_symlink(folder_ / "link"));
+}
+
+TEST_F(FileIoTest, ANewFileTakesNoPlaceOfWhatIsNoFile) {
+  ASSERT_EQ(mkfifo((folder_ / "fifo").c_str(), 0600), 0);
+  for (const IfExists if_exists : {IfExists::kRefuse, IfExists::kReplace}) {
+    const auto refusal = [&](const fs::path& path) {
+      const auto file = create_file(path, if_exists);
+      return file ? "none" : file.error().message;
+    };
+    EXPECT_THAT(refusal(folder_ / "fifo"), HasSubstr("is a FIFO; it must be"));
+    EXPECT_THAT(refusal(folder_), HasSubstr("is a folder"));
+    EXPECT_THAT(refusal("/dev/null"), HasSubstr("is a device"));
+    EXPECT_THAT(refusal("/dev/stdout"), HasSubstr("it must be"));
+    EXPECT_THAT(refusal(folder_ / "absent" / "run.mcap"), HasSubstr("No such file"));
+  }
+  EXPECT_EQ(files(), 1u);
+  struct stat status {};
+  ASSERT_EQ(lstat("/dev/null", &status), 0);
+  EXPECT_TRUE(S_ISCHR(status.st_mode));
+  ASSERT_EQ(lstat("/dev/stdout", &status), 0);
+  EXPECT_TRUE(S_ISLNK(status.st_mode));
+}
+
 }  // namespace
 }  // namespace fovea
