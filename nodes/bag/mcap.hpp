@@ -3,11 +3,13 @@
 // chunks, an index at its end, and checksums over all of it.
 //
 // A file that was never closed (kill -9, power loss, full disk) is read up to its last whole
-// chunk; the reader says so. Thread safety: one thread at a time per object.
+// chunk; the reader says so. A damaged chunk costs its own messages and no others. Thread safety:
+// one thread at a time per object.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,15 +42,16 @@ struct Channel {
 struct WriterOptions {
   Compression compression = Compression::kZstd;
   int zstd_level = 1;
-  // A chunk is closed when it reaches this size: what is lost at a crash, and what a reader unpacks
-  // to get one message.
+  // A chunk is closed when it reaches this size, or earlier by flush(): what is lost at a crash, and
+  // what a reader unpacks to get one message.
   std::size_t chunk_bytes = std::size_t{4} << 20;
+  bool overwrite = false;  // an existing regular file gives way
 };
 
 class Writer {
  public:
-  // Creates PATH; an existing file is an error (kInvalidArgument), as is an unwritable folder
-  // (kNotFound, kExhausted).
+  // Creates PATH (create_file() of base/file_io.hpp) and writes the header. Errors: those of
+  // create_file(); kExhausted when the disk is full.
   static Result<std::unique_ptr<Writer>> create(const std::string& path,
                                                 const WriterOptions& options = {});
   virtual ~Writer() = default;  // closes; errors go unseen, so call close()
@@ -63,10 +66,14 @@ class Writer {
   // add_channel() returned.
   virtual Result<> write(std::uint16_t channel, std::uint32_t sequence, std::int64_t log_time,
                          std::int64_t publish_time, std::span<const std::byte> data) = 0;
+  // Closes the open chunk and puts it, with all schemas and channels so far, into the file: whatever
+  // ends this process afterwards, they are readable. Errors: those of write().
+  virtual Result<> flush() = 0;
   // Key-value pairs about the recording.
   virtual Result<> write_metadata(std::string_view name,
                                   const std::map<std::string, std::string>& values) = 0;
-  // Writes the index and makes the file durable. Nothing may be written afterwards.
+  // Writes the index and makes the file durable. Nothing may be written afterwards. An index that
+  // does not fit the disk is taken back: the file is then one that was not closed.
   virtual Result<> close() = 0;
 
   // Messages of the channel that are in the file: those of the open chunk are not, and those of a
@@ -85,8 +92,19 @@ struct Message {
   std::span<const std::byte> data;  // valid until the next call of the reader
 };
 
+// A chunk that cannot be read.
+struct DamagedChunk {
+  std::uint64_t offset = 0;    // of its record in the file
+  std::uint64_t bytes = 0;     // that the record takes; 0 = unknown
+  std::uint64_t messages = 0;  // that its index names; 0 = the index is gone too
+  std::string reason;
+
+  // "the chunk at byte 4711 (20000 bytes) is damaged: its checksum differs; 12 messages are lost"
+  std::string text() const;
+};
+
 struct Summary {
-  std::uint64_t messages = 0;
+  std::uint64_t messages = 0;  // that the file names, those of damaged chunks among them
   std::uint64_t chunks = 0;
   std::int64_t start_time = 0;  // of the first message, ns since the epoch; 0 without messages
   std::int64_t end_time = 0;
@@ -94,7 +112,9 @@ struct Summary {
   std::uint64_t compressed_bytes = 0;    // of all chunks
   std::uint64_t uncompressed_bytes = 0;  // of all chunks
   bool has_index = true;  // false: the file was not closed, and was read from start to end
-  std::string damage;     // why reading ended early; empty = every byte was accounted for
+  // What is wrong with the file as a whole ("not closed: 60 messages recovered"); empty = every byte
+  // was accounted for.
+  std::string damage;
   std::map<std::uint16_t, std::uint64_t> messages_by_channel;
 };
 
@@ -114,9 +134,23 @@ class Reader {
   // (empty: all).
   virtual void seek(std::int64_t log_time, std::span<const std::string> topics = {}) = 0;
   // The next message in order of log time, messages of equal time in the order of the file; nullopt
-  // at the end. kCorrupt for a chunk that fails its checksum: its messages are skipped, and the
-  // next call goes on behind it.
+  // at the end. kCorrupt for a chunk that fails its checksum, once: its messages are skipped, and
+  // the next call goes on behind it.
   virtual Result<std::optional<Message>> next() = 0;
+  // Wanted messages that next() skipped since the last seek(), because they cannot be read.
+  virtual std::uint64_t skipped() const = 0;
+
+  // Reads the whole file and returns the chunks in it that cannot be read, in its order.
+  virtual std::vector<DamagedChunk> find_damaged_chunks() = 0;
 };
+
+// `to - from` for instants that anybody may have written: at the ends of the range instead of
+// beyond them.
+constexpr std::int64_t time_between(std::int64_t from, std::int64_t to) {
+  std::int64_t difference = 0;
+  if (!__builtin_sub_overflow(to, from, &difference)) return difference;
+  return to < from ? std::numeric_limits<std::int64_t>::min()
+                   : std::numeric_limits<std::int64_t>::max();
+}
 
 }  // namespace fovea::mcap

@@ -2,7 +2,6 @@
 // has none, from its chunks; reading walks that table in order of time and unpacks chunks as they
 // come.
 #include <algorithm>
-#include <cerrno>
 #include <limits>
 #include <unordered_map>
 #include <unordered_set>
@@ -11,22 +10,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
-#include <zstd.h>
 
 #include "nodes/bag/mcap.hpp"
+#include "nodes/bag/mcap_chunk_file.hpp"
 #include "nodes/bag/mcap_records.hpp"
+#include "nodes/base/file_io.hpp"
 
 namespace fovea::mcap {
 namespace {
 
-// A chunk that says it is larger unpacked is taken for damage, not for a reason to allocate.
-constexpr std::uint64_t kMaxChunkBytes = std::uint64_t{1} << 30;
 constexpr std::uint64_t kMaxSummaryBytes = std::uint64_t{1} << 30;
-// What zstd packs best, a block of 128 KiB of one byte, takes 4 bytes.
-constexpr std::uint64_t kMostPacked = 32768;
-
 struct Entry {
   std::int64_t log_time = 0;
   std::uint64_t chunk = 0;   // where the chunk's record starts in the file; 0 = not in a chunk
@@ -34,36 +28,26 @@ struct Entry {
   std::uint16_t channel = 0;
 };
 
-struct Record {
-  Opcode opcode{};
-  std::span<const std::byte> content;
-};
-
-// One record off the front of `bytes`; false at the end or when it is cut short.
-bool next_record(RecordReader& bytes, Record& record) {
-  if (bytes.at_end()) return false;
-  record.opcode = static_cast<Opcode>(bytes.get<std::uint8_t>());
-  record.content = bytes.take(bytes.get<std::uint64_t>());
-  return bytes.ok();
-}
-
 class FileReader final : public Reader {
  public:
-  FileReader(int fd, std::string path, std::uint64_t size) : fd_(fd), path_(std::move(path)) {
+  FileReader(FileHandle file, std::string path, std::uint64_t size)
+      : file_(std::move(file), size), path_(std::move(path)) {
     summary_.file_bytes = size;
   }
-  ~FileReader() override { ::close(fd_); }
 
   Result<> load() {
     std::vector<std::byte> magic;
-    if (!read_at(0, kMagic.size(), magic) || !is_magic(magic)) {
+    if (!file_.read_at(0, kMagic.size(), magic) || !is_magic(magic)) {
       return fail(ErrorCode::kCorrupt, path_ +
                                            ": is no MCAP file: it must begin with the bytes "
                                            "89 4d 43 41 50 30 0d 0a");
     }
-    if (!load_index()) {
+    if (const IndexState state = load_index(); state != IndexState::kWhole) {
       forget();
       FOVEA_TRY(scan_file());
+      if (summary_.damage.empty() && state == IndexState::kDamaged) {
+        summary_.damage = "its index is damaged: the chunks were read instead";
+      }
     }
     std::stable_sort(entries_.begin(), entries_.end(),
                      [](const Entry& a, const Entry& b) { return a.log_time < b.log_time; });
@@ -90,6 +74,8 @@ class FileReader final : public Reader {
         entries_.begin(), entries_.end(), log_time,
         [](const Entry& entry, std::int64_t time) { return entry.log_time < time; });
     next_ = static_cast<std::size_t>(at - entries_.begin());
+    skipped_ = 0;
+    bad_chunks_.clear();
     wanted_.clear();
     for (const Channel& channel : channels_) {
       const bool chosen =
@@ -107,8 +93,15 @@ class FileReader final : public Reader {
         continue;
       }
       auto record = entry.chunk == 0 ? record_in_file(entry.offset) : record_in_chunk(entry);
+      if (!record && entry.chunk != 0 && file_.unpacked_chunk() != entry.chunk) {
+        bad_chunks_.insert(entry.chunk);
+        skipped_ += wanted_in_chunk(entry.chunk);
+        return fail(record.error().code,
+                    fmt::format("{}: {}", path_,
+                                describe_damage(entry.chunk, record.error().message).text()));
+      }
       if (!record) {
-        if (entry.chunk != 0) bad_chunks_.insert(entry.chunk);
+        ++skipped_;
         return fail(std::move(record).error());
       }
       RecordReader content(record->content);
@@ -120,6 +113,7 @@ class FileReader final : public Reader {
       message.publish_time = content.get<std::int64_t>();
       if (record->opcode != Opcode::kMessage || !content.ok() || !same_channel ||
           message.log_time != entry.log_time) {
+        ++skipped_;
         return fail(ErrorCode::kCorrupt,
                     fmt::format("{}: the index points at {} of the chunk at {}, where no message "
                                 "of its channel and time is",
@@ -131,27 +125,41 @@ class FileReader final : public Reader {
     return std::optional<Message>();
   }
 
+  std::uint64_t skipped() const override { return skipped_; }
+
+  std::vector<DamagedChunk> find_damaged_chunks() override {
+    std::vector<Entry> by_chunk = entries_;
+    std::stable_sort(by_chunk.begin(), by_chunk.end(),
+                     [](const Entry& a, const Entry& b) { return a.chunk < b.chunk; });
+    std::vector<DamagedChunk> damaged;
+    for (const std::uint64_t chunk : chunks_) {
+      const auto [first, last] =
+          std::equal_range(by_chunk.begin(), by_chunk.end(), Entry{.chunk = chunk},
+                           [](const Entry& a, const Entry& b) { return a.chunk < b.chunk; });
+      const std::span<const Entry> named(first, last);
+      DamagedChunk found{chunk, file_.record_bytes(chunk), named.size(), ""};
+      if (const auto unpacked = file_.unpack(chunk); !unpacked) {
+        found.reason = unpacked.error().message;
+      } else {
+        found.messages = count_misplaced(named, *unpacked);
+        if (found.messages > 0) found.reason = "holds other messages than its index says";
+      }
+      if (!found.reason.empty()) damaged.push_back(std::move(found));
+    }
+    return damaged;
+  }
+
  private:
+  enum class IndexState { kWhole, kAbsent, kDamaged };
+
   static bool is_magic(std::span<const std::byte> bytes) {
     return bytes.size() == kMagic.size() &&
            std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) == 0;
   }
 
-  bool read_at(std::uint64_t offset, std::uint64_t size, std::vector<std::byte>& out) const {
-    if (offset > summary_.file_bytes || size > summary_.file_bytes - offset) return false;
-    out.resize(static_cast<std::size_t>(size));
-    for (std::size_t done = 0; done < out.size();) {
-      const ssize_t n =
-          pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return false;
-      done += static_cast<std::size_t>(n);
-    }
-    return true;
-  }
-
   void forget() {
     entries_.clear();
+    chunks_.clear();
     channels_.clear();
     schemas_.clear();
     metadata_.clear();
@@ -190,28 +198,30 @@ class FileReader final : public Reader {
     if (in.ok()) metadata_[std::move(name)] = std::move(values);
   }
 
-  // False if the file has no index that covers all its messages.
-  bool load_index() {
+  IndexState load_index() {
     const std::uint64_t tail = kRecordHeaderBytes + kFooterBytes + kMagic.size();
-    if (summary_.file_bytes < kMagic.size() + tail) return false;
+    if (summary_.file_bytes < kMagic.size() + tail) return IndexState::kAbsent;
     const std::uint64_t footer_at = summary_.file_bytes - tail;
     std::vector<std::byte> footer;
-    if (!read_at(footer_at, tail, footer) || !is_magic(std::span(footer).last(kMagic.size())) ||
+    if (!file_.read_at(footer_at, tail, footer) ||
+        !is_magic(std::span(footer).last(kMagic.size())) ||
         static_cast<Opcode>(footer[0]) != Opcode::kFooter) {
-      return false;
+      return IndexState::kAbsent;
     }
     RecordReader in(std::span<const std::byte>(footer).subspan(kRecordHeaderBytes));
     const auto start = in.get<std::uint64_t>();
     in.get<std::uint64_t>();  // where the summary's own directory starts
     const auto crc = in.get<std::uint32_t>();
-    if (start == 0 || start > footer_at || footer_at - start > kMaxSummaryBytes) return false;
+    if (start == 0) return IndexState::kAbsent;
+    if (start > footer_at || footer_at - start > kMaxSummaryBytes) return IndexState::kDamaged;
     std::vector<std::byte> summary;
     const std::uint64_t covered = footer_at + kRecordHeaderBytes + 8 + 8 - start;
-    if (!read_at(start, covered, summary)) return false;
+    if (!file_.read_at(start, covered, summary)) return IndexState::kDamaged;
     if (crc != 0 &&
         crc32_z(0, reinterpret_cast<const Bytef*>(summary.data()), summary.size()) != crc) {
-      return false;
+      return IndexState::kDamaged;
     }
+    bool has_statistics = false;  // they and the chunk indexes are optional in the format
     std::uint64_t expected = 0;
     RecordReader records(std::span<const std::byte>(summary).first(footer_at - start));
     for (Record record; next_record(records, record);) {
@@ -223,19 +233,23 @@ class FileReader final : public Reader {
           add_channel(record.content);
           break;
         case Opcode::kChunkIndex:
-          if (!add_chunk(record.content)) return false;
+          if (!add_chunk(record.content)) return IndexState::kDamaged;
           break;
         case Opcode::kMetadataIndex:
           load_metadata(record.content);
           break;
         case Opcode::kStatistics:
+          has_statistics = true;
           expected = RecordReader(record.content).get<std::uint64_t>();
           break;
         default:
           break;
       }
     }
-    return records.ok() && entries_.size() == expected;
+    if (records.ok() && !has_statistics) return IndexState::kAbsent;
+    if (records.ok() && entries_.size() == expected) return IndexState::kWhole;
+    // Messages outside of chunks have no index.
+    return records.ok() && chunks_.empty() ? IndexState::kAbsent : IndexState::kDamaged;
   }
 
   void load_metadata(std::span<const std::byte> content) {
@@ -243,7 +257,7 @@ class FileReader final : public Reader {
     const auto offset = in.get<std::uint64_t>();
     const auto length = in.get<std::uint64_t>();
     std::vector<std::byte> bytes;
-    if (!in.ok() || length > kMaxSummaryBytes || !read_at(offset, length, bytes)) return;
+    if (!in.ok() || length > kMaxSummaryBytes || !file_.read_at(offset, length, bytes)) return;
     RecordReader records(bytes);
     if (Record record; next_record(records, record) && record.opcode == Opcode::kMetadata) {
       add_metadata(record.content);
@@ -267,11 +281,15 @@ class FileReader final : public Reader {
       return false;
     }
     ++summary_.chunks;
+    chunks_.push_back(offset);
     summary_.compressed_bytes += compressed;
     summary_.uncompressed_bytes += uncompressed;
-    if (index_length == 0) return scan_chunk(offset).has_value();
+    if (index_length == 0) {
+      static_cast<void>(scan_chunk(offset));  // a damaged one is told by find_damaged_chunks()
+      return true;
+    }
     std::vector<std::byte> indexes;
-    if (index_length > kMaxSummaryBytes || !read_at(offset + length, index_length, indexes)) {
+    if (index_length > kMaxSummaryBytes || !file_.read_at(offset + length, index_length, indexes)) {
       return false;
     }
     // Chunks that share an index could make us remember any number of messages.
@@ -279,18 +297,24 @@ class FileReader final : public Reader {
     if (index_bytes_ > summary_.file_bytes) return false;
     RecordReader records(indexes);
     for (Record record; next_record(records, record);) {
-      if (record.opcode != Opcode::kMessageIndex) continue;
-      RecordReader index(record.content);
-      const auto channel = index.get<std::uint16_t>();
-      RecordReader pairs = index.get_part<std::uint32_t>();
-      while (pairs.ok() && !pairs.at_end()) {
-        const auto time = pairs.get<std::int64_t>();
-        const auto at = pairs.get<std::uint64_t>();
-        if (pairs.ok()) entries_.push_back({time, offset, at, channel});
+      if (record.opcode == Opcode::kMessageIndex && !add_message_index(record.content, offset)) {
+        return false;
       }
-      if (!index.ok() || !pairs.ok()) return false;
     }
     return records.ok();
+  }
+
+  // Enters the messages of the chunk at `chunk` that a MessageIndex record names.
+  bool add_message_index(std::span<const std::byte> content, std::uint64_t chunk) {
+    RecordReader index(content);
+    const auto channel = index.get<std::uint16_t>();
+    RecordReader pairs = index.get_part<std::uint32_t>();
+    while (pairs.ok() && !pairs.at_end()) {
+      const auto time = pairs.get<std::int64_t>();
+      const auto at = pairs.get<std::uint64_t>();
+      if (pairs.ok()) entries_.push_back({time, chunk, at, channel});
+    }
+    return index.ok() && pairs.ok();
   }
 
   // Enters the messages of a file without an index, up to where it is cut or damaged.
@@ -298,18 +322,21 @@ class FileReader final : public Reader {
     summary_.has_index = false;
     std::uint64_t at = kMagic.size();
     std::vector<std::byte> bytes;
+    std::uint64_t damaged_chunk = 0;  // the chunk whose message indexes come now, if it is damaged
     bool ended = false;
-    while (!ended && at < summary_.file_bytes && summary_.damage.empty()) {
+    std::string stopped;  // why the file was not read to its end
+    while (!ended && at < summary_.file_bytes) {
       std::vector<std::byte> header;
-      if (!read_at(at, kRecordHeaderBytes, header)) {
-        summary_.damage = fmt::format("the file ends inside a record at byte {}", at);
-        break;
-      }
+      const bool has_header = file_.read_at(at, kRecordHeaderBytes, header);
       RecordReader in(header);
       const auto opcode = static_cast<Opcode>(in.get<std::uint8_t>());
       const auto length = in.get<std::uint64_t>();
-      if (length > summary_.file_bytes - at - kRecordHeaderBytes) {
-        summary_.damage = fmt::format("the file ends inside a record at byte {}", at);
+      if (!has_header || length > summary_.file_bytes - at - kRecordHeaderBytes) {
+        stopped = fmt::format("the file ends inside a record at byte {}", at);
+        break;
+      }
+      if (opcode == Opcode{0}) {  // the format has none; a disk that lost power leaves zeros
+        stopped = fmt::format("there is no record at byte {}", at);
         break;
       }
       const std::uint64_t content_at = at + kRecordHeaderBytes;
@@ -317,23 +344,30 @@ class FileReader final : public Reader {
         case Opcode::kSchema:
         case Opcode::kChannel:
         case Opcode::kMetadata:
-          if (length > kMaxChunkBytes || !read_at(content_at, length, bytes)) break;
+        case Opcode::kMessageIndex:
+          if (opcode == Opcode::kMessageIndex && damaged_chunk == 0) break;
+          if (length > kMaxChunkBytes || !file_.read_at(content_at, length, bytes)) break;
           if (opcode == Opcode::kSchema) add_schema(bytes);
           if (opcode == Opcode::kChannel) add_channel(bytes);
           if (opcode == Opcode::kMetadata) add_metadata(bytes);
+          if (opcode == Opcode::kMessageIndex) add_message_index(bytes, damaged_chunk);
           break;
         case Opcode::kMessage:
-          if (length >= kMessageHeaderBytes && read_at(content_at, kMessageHeaderBytes, bytes)) {
+          if (length >= kMessageHeaderBytes &&
+              file_.read_at(content_at, kMessageHeaderBytes, bytes)) {
             add_message(bytes, 0, at);
           }
           break;
         case Opcode::kChunk: {
           ++summary_.chunks;
-          if (auto scanned = scan_chunk(at); !scanned) {
-            summary_.damage = scanned.error().message;
-          } else {
+          chunks_.push_back(at);
+          const auto scanned = scan_chunk(at);
+          damaged_chunk = scanned ? 0 : at;
+          if (scanned) {
             summary_.compressed_bytes += length;
             summary_.uncompressed_bytes += *scanned;
+          } else {
+            broken_chunks_.insert(at);
           }
           break;
         }
@@ -342,16 +376,25 @@ class FileReader final : public Reader {
           ended = true;
           break;
         default:
-          break;  // indexes, attachments and whatever a later version adds
+          break;  // attachments and whatever a later version adds
       }
       at = content_at + length;
     }
-    if (!ended && summary_.damage.empty()) summary_.damage = "the file was not closed";
+    if (!ended) {
+      summary_.damage = fmt::format("not closed: {} messages recovered{}{}", readable_entries(),
+                                    stopped.empty() ? "" : "; ", stopped);
+    }
     if (entries_.empty() && channels_.empty() && !ended) {
       return fail(ErrorCode::kCorrupt,
                   fmt::format("{}: nothing in it can be read: {}", path_, summary_.damage));
     }
     return {};
+  }
+
+  std::ptrdiff_t readable_entries() const {
+    return std::count_if(entries_.begin(), entries_.end(), [this](const Entry& entry) {
+      return !broken_chunks_.contains(entry.chunk);
+    });
   }
 
   void add_message(std::span<const std::byte> content, std::uint64_t chunk, std::uint64_t offset) {
@@ -364,8 +407,8 @@ class FileReader final : public Reader {
 
   // Enters everything in the chunk whose record starts at `at`; returns its unpacked size.
   Result<std::uint64_t> scan_chunk(std::uint64_t at) {
-    FOVEA_ASSIGN(const std::vector<std::byte>* chunk, unpack(at));
-    RecordReader records(*chunk);
+    FOVEA_ASSIGN(const std::span<const std::byte> chunk, file_.unpack(at));
+    RecordReader records(chunk);
     std::uint64_t offset = 0;
     for (Record record; next_record(records, record);) {
       if (record.opcode == Opcode::kSchema) add_schema(record.content);
@@ -373,83 +416,67 @@ class FileReader final : public Reader {
       if (record.opcode == Opcode::kMessage) add_message(record.content, at, offset);
       offset += kRecordHeaderBytes + record.content.size();
     }
-    if (!records.ok()) return damaged(at, "a record in it is cut short");
-    return static_cast<std::uint64_t>(chunk->size());
+    if (!records.ok()) return fail(ErrorCode::kCorrupt, "is damaged: a record in it is cut short");
+    return static_cast<std::uint64_t>(chunk.size());
   }
 
-  tl::unexpected<Error> damaged(std::uint64_t at, std::string_view what) const {
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: the chunk at byte {} is damaged: {}", path_, at, what));
+  DamagedChunk describe_damage(std::uint64_t chunk, std::string reason) const {
+    const auto messages = std::count_if(entries_.begin(), entries_.end(),
+                                        [&](const Entry& entry) { return entry.chunk == chunk; });
+    return {chunk, file_.record_bytes(chunk), static_cast<std::uint64_t>(messages),
+            std::move(reason)};
   }
 
-  // The records of the chunk at `at`, verified; valid until the next call.
-  Result<const std::vector<std::byte>*> unpack(std::uint64_t at) {
-    if (at == unpacked_at_) return &unpacked_;
-    unpacked_at_ = 0;
-    std::vector<std::byte> header;
-    if (!read_at(at, kRecordHeaderBytes, header)) return damaged(at, "the file ends before it");
-    RecordReader head(header);
-    const auto opcode = static_cast<Opcode>(head.get<std::uint8_t>());
-    const auto length = head.get<std::uint64_t>();
-    if (opcode != Opcode::kChunk) return damaged(at, "no chunk starts there");
-    if (length > kMaxChunkBytes || !read_at(at + kRecordHeaderBytes, length, packed_)) {
-      return damaged(at, fmt::format("its length is {}", length));
-    }
-    RecordReader in(packed_);
-    in.get<std::int64_t>();
-    in.get<std::int64_t>();
-    const auto size = in.get<std::uint64_t>();
-    const auto crc = in.get<std::uint32_t>();
-    const std::string compression = in.get_string();
-    const auto records = in.take(in.get<std::uint64_t>());
-    if (!in.ok() || size > kMaxChunkBytes || size / kMostPacked > records.size()) {
-      return damaged(at, fmt::format("its size is {}", size));
-    }
-    if (compression == kZstdCompression) {
-      const auto announced = ZSTD_getFrameContentSize(records.data(), records.size());
-      if (announced != ZSTD_CONTENTSIZE_UNKNOWN && announced != size) {
-        return damaged(at, fmt::format("its size is {}, but not by its compression", size));
+  std::uint64_t wanted_in_chunk(std::uint64_t chunk) const {
+    return static_cast<std::uint64_t>(
+        std::count_if(entries_.begin() + static_cast<std::ptrdiff_t>(next_) - 1, entries_.end(),
+                      [&](const Entry& entry) {
+                        return entry.chunk == chunk && wanted_.contains(entry.channel);
+                      }));
+  }
+
+  // Messages in the unpacked `chunk` that `named`, its index, does not find, or the other way round.
+  static std::uint64_t count_misplaced(std::span<const Entry> named,
+                                       std::span<const std::byte> chunk) {
+    std::unordered_map<std::uint64_t, Entry> found;  // by offset
+    RecordReader records(chunk);
+    std::uint64_t offset = 0;
+    for (Record record; next_record(records, record);) {
+      if (record.opcode == Opcode::kMessage) {
+        RecordReader in(record.content);
+        const auto channel = in.get<std::uint16_t>();
+        in.get<std::uint32_t>();
+        found[offset] = {in.get<std::int64_t>(), 0, offset, channel};
       }
-      unpacked_.resize(static_cast<std::size_t>(size));
-      const std::size_t got =
-          ZSTD_decompress(unpacked_.data(), unpacked_.size(), records.data(), records.size());
-      if (ZSTD_isError(got)) return damaged(at, ZSTD_getErrorName(got));
-      if (got != size) return damaged(at, fmt::format("it unpacks to {} of {} bytes", got, size));
-    } else if (compression == kNoCompression) {
-      unpacked_.assign(records.begin(), records.end());
-    } else {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("{}: the chunk at byte {} is compressed with '{}'; it must be zstd "
-                              "or none",
-                              path_, at, compression));
+      offset += kRecordHeaderBytes + record.content.size();
     }
-    if (crc != 0 &&
-        crc32_z(0, reinterpret_cast<const Bytef*>(unpacked_.data()), unpacked_.size()) != crc) {
-      return damaged(at, "its checksum differs");
-    }
-    unpacked_at_ = at;
-    return &unpacked_;
+    const auto right = std::count_if(named.begin(), named.end(), [&](const Entry& entry) {
+      const auto at = found.find(entry.offset);
+      return at != found.end() && at->second.log_time == entry.log_time &&
+             at->second.channel == entry.channel;
+    });
+    return std::max(found.size(), named.size()) - static_cast<std::size_t>(right);
   }
 
   Result<Record> record_in_chunk(const Entry& entry) {
-    FOVEA_ASSIGN(const std::vector<std::byte>* chunk, unpack(entry.chunk));
+    FOVEA_ASSIGN(const std::span<const std::byte> chunk, file_.unpack(entry.chunk));
     Record record;
-    if (entry.offset < chunk->size()) {
-      RecordReader in(
-          std::span<const std::byte>(*chunk).subspan(static_cast<std::size_t>(entry.offset)));
+    if (entry.offset < chunk.size()) {
+      RecordReader in(chunk.subspan(static_cast<std::size_t>(entry.offset)));
       if (next_record(in, record)) return record;
     }
-    return damaged(entry.chunk, fmt::format("it has no record at {}", entry.offset));
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: the chunk at byte {} has no record at {}",
+                                                 path_, entry.chunk, entry.offset));
   }
 
   Result<Record> record_in_file(std::uint64_t offset) {
     std::vector<std::byte> header;
-    if (read_at(offset, kRecordHeaderBytes, header)) {
+    if (file_.read_at(offset, kRecordHeaderBytes, header)) {
       RecordReader in(header);
       Record record;
       record.opcode = static_cast<Opcode>(in.get<std::uint8_t>());
-      if (read_at(offset + kRecordHeaderBytes, in.get<std::uint64_t>(), packed_)) {
-        record.content = packed_;
+      if (file_.read_at(offset + kRecordHeaderBytes, in.get<std::uint64_t>(), record_)) {
+        record.content = record_;
         return record;
       }
     }
@@ -457,7 +484,7 @@ class FileReader final : public Reader {
                 fmt::format("{}: the record at byte {} is gone", path_, offset));
   }
 
-  int fd_;
+  ChunkFile file_;
   std::string path_;
   Summary summary_;
   std::vector<Channel> channels_;
@@ -466,24 +493,34 @@ class FileReader final : public Reader {
   std::vector<Entry> entries_;  // in order of log time
   std::size_t next_ = 0;
   std::unordered_map<std::uint16_t, const Channel*> wanted_;
-  std::unordered_set<std::uint64_t> bad_chunks_;
+  std::vector<std::uint64_t> chunks_;                // where they start
+  std::unordered_set<std::uint64_t> broken_chunks_;  // that were found so without an index
+  std::unordered_set<std::uint64_t> bad_chunks_;     // that next() has told of
+  std::uint64_t skipped_ = 0;
   std::unordered_set<std::uint64_t> indexed_chunks_;
   std::uint64_t index_bytes_ = 0;  // of all message indexes
-  std::vector<std::byte> packed_, unpacked_;
-  std::uint64_t unpacked_at_ = 0;
+  std::vector<std::byte> record_;  // outside of chunks
 };
 
 }  // namespace
 
+std::string DamagedChunk::text() const {
+  const std::string size = bytes > 0 ? fmt::format(" ({} bytes)", bytes) : "";
+  const std::string loss =
+      messages > 0 ? fmt::format("; {} message{} lost", messages, messages == 1 ? " is" : "s are")
+                   : "";
+  return fmt::format("the chunk at byte {}{} {}{}", offset, size, reason, loss);
+}
+
 Result<std::unique_ptr<Reader>> Reader::open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return fail_errno(ErrorCode::kNotFound, "open " + path);
+  FOVEA_TRY(check_readable(path));
+  FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat status {};
-  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(fd);
-    return fail(ErrorCode::kInvalidArgument, path + ": is no regular file");
+  if (!file || fstat(file.get(), &status) != 0) {
+    return fail_errno(ErrorCode::kNotFound, "open " + path);
   }
-  auto reader = std::make_unique<FileReader>(fd, path, static_cast<std::uint64_t>(status.st_size));
+  auto reader = std::make_unique<FileReader>(std::move(file), path,
+                                             static_cast<std::uint64_t>(status.st_size));
   FOVEA_TRY(reader->load());
   return reader;
 }

@@ -2,9 +2,9 @@
 // close() appends the index.
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <utility>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -12,6 +12,7 @@
 
 #include "nodes/bag/mcap.hpp"
 #include "nodes/bag/mcap_records.hpp"
+#include "nodes/base/file_io.hpp"
 
 namespace fovea::mcap {
 namespace {
@@ -23,8 +24,8 @@ std::uint32_t crc_of(std::span<const std::byte> bytes, std::uint32_t crc = 0) {
 
 class FileWriter final : public Writer {
  public:
-  FileWriter(int fd, std::string path, const WriterOptions& options)
-      : fd_(fd), path_(std::move(path)), options_(options) {
+  FileWriter(FileHandle file, std::string path, const WriterOptions& options)
+      : fd_(file.release()), path_(std::move(path)), options_(options) {
     chunk_.reserve(options_.chunk_bytes + options_.chunk_bytes / 4);
     RecordWriter record(pending_);
     record.append(std::as_bytes(std::span(kMagic)));
@@ -85,6 +86,8 @@ class FileWriter final : public Writer {
     return chunk_.size() >= options_.chunk_bytes ? finish_chunk() : Result<>{};
   }
 
+  Result<> flush() override { return finish_chunk(); }
+
   Result<> write_metadata(std::string_view name, const StringMap& values) override {
     FOVEA_TRY(finish_chunk());
     metadata_.push_back({written_ + pending_.size(), 0, std::string(name)});
@@ -95,7 +98,7 @@ class FileWriter final : public Writer {
     record.put(values);
     record.end(begun);
     metadata_.back().length = pending_.size() - before;
-    return flush();
+    return write_pending();
   }
 
   Result<> close() override {
@@ -141,20 +144,24 @@ class FileWriter final : public Writer {
   // end.
   Result<> finish_chunk() {
     place_definitions();
-    if (chunk_.empty()) return flush();
-    FOVEA_TRY(flush());
+    if (chunk_.empty()) return write_pending();
+    FOVEA_TRY(write_pending());
     const std::uint64_t before = written_;
     Result<> result = append_chunk();
     chunk_.clear();
     if (!result) {
-      pending_.clear();
       for (auto& [channel, entries] : chunk_index_) entries.clear();
-      if (ftruncate(fd_, static_cast<off_t>(before)) == 0 &&
-          lseek(fd_, static_cast<off_t>(before), SEEK_SET) >= 0) {
-        written_ = before;
-      }
+      take_back(before);
     }
     return result;
+  }
+
+  void take_back(std::uint64_t size) {
+    pending_.clear();
+    if (ftruncate(fd_, static_cast<off_t>(size)) == 0 &&
+        lseek(fd_, static_cast<off_t>(size), SEEK_SET) >= 0) {
+      written_ = size;
+    }
   }
 
   Result<> append_chunk() {
@@ -180,7 +187,7 @@ class FileWriter final : public Writer {
     record.put(crc_of(chunk_));
     record.put(compression());
     record.put(static_cast<std::uint64_t>(records.size()));
-    FOVEA_TRY(flush());
+    FOVEA_TRY(write_pending());
     FOVEA_TRY(append_to_file(records));
     index.length = written_ - index.offset;
     const std::uint64_t index_start = written_;
@@ -197,7 +204,7 @@ class FileWriter final : public Writer {
       record.end(begun);
     }
     index.message_index_length = pending_.size();
-    FOVEA_TRY(flush());
+    FOVEA_TRY(write_pending());
     for (auto& [channel, entries] : chunk_index_) {
       if (entries.empty()) continue;
       count_by_channel_[channel] += entries.size();
@@ -213,13 +220,20 @@ class FileWriter final : public Writer {
   Result<> finish() {
     if (fd_ < 0) return {};
     FOVEA_TRY(finish_chunk());
+    const std::uint64_t before = written_;
+    const Result<> result = append_index();
+    if (!result) take_back(before);
+    return result;
+  }
+
+  Result<> append_index() {
     RecordWriter record(pending_);
     const std::size_t data_end = record.begin(Opcode::kDataEnd);
     record.put(std::uint32_t{0});  // no checksum over all: every chunk has its own
     record.end(data_end);
-    FOVEA_TRY(flush());
+    FOVEA_TRY(write_pending());
     write_summary(record);
-    FOVEA_TRY(flush());
+    FOVEA_TRY(write_pending());
     if (fsync(fd_) != 0) return fail_errno(ErrorCode::kInternal, "fsync " + path_);
     return {};
   }
@@ -310,7 +324,7 @@ class FileWriter final : public Writer {
     record.end(begun);
   }
 
-  Result<> flush() {
+  Result<> write_pending() {
     const Result<> result = append_to_file(pending_);
     pending_.clear();
     return result;
@@ -322,7 +336,7 @@ class FileWriter final : public Writer {
       const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) {
-        const bool full = errno == ENOSPC || errno == EDQUOT;
+        const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
         return fail_errno(full ? ErrorCode::kExhausted : ErrorCode::kInternal, "write " + path_);
       }
       written_ += static_cast<std::uint64_t>(n);
@@ -358,13 +372,15 @@ class FileWriter final : public Writer {
 
 Result<std::unique_ptr<Writer>> Writer::create(const std::string& path,
                                                const WriterOptions& options) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (fd < 0) {
-    const bool exists = errno == EEXIST;
-    return fail_errno(exists ? ErrorCode::kInvalidArgument : ErrorCode::kNotFound,
-                      "create " + path);
+  FOVEA_ASSIGN(FileHandle file,
+               create_file(path, options.overwrite ? IfExists::kReplace : IfExists::kRefuse));
+  auto writer = std::make_unique<FileWriter>(std::move(file), path, options);
+  if (const Result<> begun = writer->flush(); !begun) {
+    std::error_code ignored;  // an empty file would stand in the way of the next attempt
+    std::filesystem::remove(std::filesystem::canonical(path, ignored), ignored);
+    return fail(begun.error());
   }
-  return std::make_unique<FileWriter>(fd, path, options);
+  return writer;
 }
 
 }  // namespace fovea::mcap

@@ -9,6 +9,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nodes/bag/mcap_records.hpp"
@@ -165,6 +166,41 @@ TEST_F(Mcap, AnUnclosedFileIsReadUpToItsLastWholeChunk) {
   EXPECT_EQ(got, counting(static_cast<int>(got.size())));
 }
 
+TEST_F(Mcap, AnUnclosedFileSaysHowManyMessagesWereRecovered) {
+  record(50, Compression::kZstd, false);
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_EQ((*reader)->summary().damage,
+            "not closed: " + std::to_string(read(**reader).size()) + " messages recovered");
+}
+
+// A killed writer loses what came after its last flush(), and a reader needs neither index nor end.
+TEST_F(Mcap, WhatWasFlushedIsReadableWithoutAnEnd) {
+  auto writer = Writer::create(path_);
+  ASSERT_TRUE(writer);
+  const auto schema = (*writer)->add_schema("fovea_msgs/msg/Thing", "ros2msg", "uint8 x\n");
+  const auto channel = (*writer)->add_channel("cam0/image", schema, "cdr");
+  ASSERT_TRUE((*writer)->flush());
+  {
+    auto empty = Reader::open(path_);
+    ASSERT_TRUE(empty) << empty.error().message;
+    ASSERT_EQ((*empty)->channels().size(), 1u);
+    EXPECT_NE((*empty)->find_schema(schema), nullptr);
+    EXPECT_EQ((*empty)->summary().damage, "not closed: 0 messages recovered");
+  }
+  for (int i = 0; i < 7; ++i) {
+    const std::vector<std::byte> data(1000, static_cast<std::byte>(i));
+    ASSERT_TRUE((*writer)->write(channel, static_cast<std::uint32_t>(i), time_of(i), 0, data));
+    if (i == 4) {
+      ASSERT_TRUE((*writer)->flush());
+      EXPECT_EQ((*writer)->messages(channel), 5u);
+    }
+  }
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_EQ(read(**reader), counting(5));
+}
+
 TEST_F(Mcap, EveryCutIsReadUpToItOrRefused) {
   record(12, Compression::kZstd);
   std::size_t most = 12;
@@ -194,6 +230,94 @@ TEST_F(Mcap, ADamagedChunkCostsOnlyItself) {
   EXPECT_LT(got.size(), 50u);
   EXPECT_GE(got.size(), 40u);
   EXPECT_THAT(errors_, ::testing::ElementsAre(HasSubstr("damaged")));
+}
+
+// One byte of the third chunk's records is another.
+void flip_in_third_chunk(std::vector<char>& file, std::ptrdiff_t chunk) {
+  char& byte = file[static_cast<std::size_t>(chunk) + 60];
+  byte = static_cast<char>(byte ^ 0x10);
+}
+
+TEST_F(Mcap, ADamagedChunkIsNamedWithItsPlaceAndLoss) {
+  for (const bool closed : {true, false}) {
+    fs::remove(path_);
+    record(50, Compression::kNone, closed);
+    std::vector<char> file = bytes();
+    const auto chunk = contents_of(file, Opcode::kChunk)[2];
+    flip_in_third_chunk(file, chunk);
+    write_bytes(file);
+    auto reader = Reader::open(path_);
+    ASSERT_TRUE(reader) << reader.error().message;
+    const auto damaged = (*reader)->find_damaged_chunks();
+    ASSERT_EQ(damaged.size(), 1u) << closed;
+    EXPECT_EQ(damaged[0].offset, static_cast<std::uint64_t>(chunk) - kRecordHeaderBytes);
+    EXPECT_GT(damaged[0].bytes, 4000u);
+    EXPECT_EQ(damaged[0].messages, 4u);
+    EXPECT_THAT(damaged[0].text(),
+                HasSubstr("is damaged: its checksum differs; 4 messages are lost"));
+    // Those behind it are read, also where there is no index to find them by.
+    errors_.clear();
+    EXPECT_EQ(read(**reader).size(), closed ? 46u : 44u);
+    EXPECT_THAT(errors_, ::testing::ElementsAre(HasSubstr("4 messages are lost")));
+    EXPECT_EQ((*reader)->skipped(), 4u);
+    (*reader)->seek(0, std::vector<std::string>{"cam1/image"});
+    errors_.clear();
+    read(**reader);
+    EXPECT_EQ((*reader)->skipped(), 2u) << "of the wanted topic";
+  }
+}
+
+TEST_F(Mcap, AWholeFileHasNoDamagedChunk) {
+  record(50, Compression::kZstd);
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader);
+  EXPECT_THAT((*reader)->find_damaged_chunks(), ::testing::IsEmpty());
+  EXPECT_EQ((*reader)->skipped(), 0u);
+}
+
+TEST_F(Mcap, ADamagedIndexIsToldAndNotNeeded) {
+  record(50, Compression::kZstd);
+  std::vector<char> file = bytes();
+  file[static_cast<std::size_t>(contents_of(file, Opcode::kChunkIndex)[0])] ^= 0x10;
+  write_bytes(file);
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_THAT((*reader)->summary().damage, HasSubstr("index is damaged"));
+  EXPECT_EQ(read(**reader), counting(50));
+}
+
+// What a file system may leave at a file's end when the power fails.
+TEST_F(Mcap, ZerosAtTheEndAreNoRecords) {
+  record(12, Compression::kNone, false);
+  std::vector<char> file = bytes();
+  file.resize(file.size() + 4096);
+  write_bytes(file);
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_THAT((*reader)->summary().damage, HasSubstr("there is no record at byte"));
+  EXPECT_GE(read(**reader).size(), 8u);
+}
+
+TEST_F(Mcap, TimesOfAnyEraAreReadInOrder) {
+  constexpr auto kFirst = std::numeric_limits<std::int64_t>::min();
+  constexpr auto kLast = std::numeric_limits<std::int64_t>::max();
+  const std::vector<std::int64_t> times{kFirst, -1'000'000'000, 0, kLast};
+  auto writer = Writer::create(path_);
+  ASSERT_TRUE(writer);
+  const auto channel = (*writer)->add_channel("a", 0, "cdr");
+  for (const std::int64_t time : times) ASSERT_TRUE((*writer)->write(channel, 0, time, time, {}));
+  ASSERT_TRUE((*writer)->close());
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader) << reader.error().message;
+  const Summary& summary = (*reader)->summary();
+  EXPECT_EQ(summary.start_time, kFirst);
+  EXPECT_EQ(time_between(summary.start_time, summary.end_time), kLast);
+  EXPECT_EQ(time_between(summary.end_time, summary.start_time), kFirst);
+  for (const std::int64_t time : times) {
+    const auto message = (*reader)->next();
+    ASSERT_TRUE(message && *message);
+    EXPECT_EQ((*message)->log_time, time);
+  }
 }
 
 // What fuzzing asked for: files that lie about sizes, chunks and times.
@@ -265,6 +389,26 @@ TEST_F(Mcap, RefusesWhatIsNoRecording) {
   EXPECT_FALSE(Reader::open(folder_.string()));
 }
 
+TEST_F(Mcap, WaitsForNoFifo) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  const auto reader = Reader::open(path_);
+  ASSERT_FALSE(reader);
+  EXPECT_THAT(reader.error().message, HasSubstr("is a FIFO"));
+  const auto writer = Writer::create(path_, {.overwrite = true});
+  ASSERT_FALSE(writer);
+  EXPECT_THAT(writer.error().message, HasSubstr("is a FIFO"));
+}
+
+TEST_F(Mcap, OverwritesWhenToldTo) {
+  record(20, Compression::kNone);
+  auto writer = Writer::create(path_, {.overwrite = true});
+  ASSERT_TRUE(writer) << writer.error().message;
+  ASSERT_TRUE((*writer)->close());
+  auto reader = Reader::open(path_);
+  ASSERT_TRUE(reader);
+  EXPECT_EQ((*reader)->summary().messages, 0u);
+}
+
 TEST_F(Mcap, NeverOverwrites) {
   record(2, Compression::kNone);
   auto again = Writer::create(path_);
@@ -291,7 +435,9 @@ TEST_F(Mcap, AFullDiskLeavesAReadableFile) {
     ++written;
   }
   EXPECT_FALSE(result) << "the limit was not hit";
-  static_cast<void>((*writer)->close());
+  const auto size = fs::file_size(path_);
+  EXPECT_FALSE((*writer)->close());
+  EXPECT_EQ(fs::file_size(path_), size) << "half an index was left at the end";
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
   signal(SIGXFSZ, old_handler);
   auto reader = Reader::open(path_);

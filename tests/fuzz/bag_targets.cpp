@@ -142,6 +142,11 @@ bool read_recording(Bytes bytes) {
     return false;
   }
   const std::uint64_t read = read_through(**reader);
+  const auto damaged = (*reader)->find_damaged_chunks();
+  require(damaged.size() <= (*reader)->summary().chunks, "more chunks are damaged than there are");
+  for (const mcap::DamagedChunk& chunk : damaged) {
+    require(!chunk.reason.empty() && chunk.offset < bytes.size(), "damage without a place");
+  }
   (void)bag::hash_detections(path);
   return read > 0;
 }
