@@ -39,8 +39,9 @@ std::string_view to_string(DropReason reason) {
   return index < kReasonNames.size() ? kReasonNames[index] : "invalid";
 }
 
-StageLedger::StageLedger(MetricsPage& page, std::string_view camera)
+StageLedger::StageLedger(MetricsPage& page, std::string_view camera, FirstMessage first)
     : camera_(camera),
+      sets_base_(first == FirstMessage::kSetsBase),
       in_(&page.counter(kIn, camera)),
       out_(&page.counter(kOut, camera)),
       topic_base_(&page.counter(kTopicBase, camera)),
@@ -80,8 +81,13 @@ bool StageLedger::arrive(std::uint64_t topic_seq) {
   std::uint64_t in = in_->load(kAcquire);
   for (;;) {
     const std::uint64_t base = topic_base_->load(kAcquire);
-    const std::uint64_t last = less(in, base);
-    if (topic_seq == last || topic_seq == 0) return false;
+    const std::uint64_t last = in - base;
+    if (topic_seq == 0 || (topic_seq == last && (is_joined_ || !sets_base_))) return false;
+    if (sets_base_ && (!is_joined_ || topic_seq < last)) {
+      is_joined_ = true;
+      topic_base_->store(in + 1 - topic_seq, kRelease);  // may be below 0: the sums still hold
+      continue;
+    }
     if (topic_seq < last) {
       // The publisher lost its page and counts from 1 again. From here on `last` is 0, also if we
       // die now.

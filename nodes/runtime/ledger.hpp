@@ -36,13 +36,20 @@ enum class DropReason : std::uint32_t {
 inline constexpr std::size_t kDropReasons = 6;
 std::string_view to_string(DropReason reason);  // "pool_exhausted"
 
+// What a stage's first message says of those before it on its topic.
+enum class FirstMessage {
+  kCountsAll,  // they were meant for this stage, and are lost: a stage of the pipeline
+  kSetsBase,   // this stage did not want them: one that may join late, as a recorder does
+};
+
 class StageLedger {
  public:
   // Attaches to the counters of `camera` in the page (`frames_in`, `frames_out`, `frames_dropped`
   // by reason), creating them at the first start. Settles what a predecessor left in process as
   // `lost`. REQUIRES: nothing of this camera is in process in this node. The page outlives the
   // ledger.
-  StageLedger(MetricsPage& page, std::string_view camera);
+  StageLedger(MetricsPage& page, std::string_view camera,
+              FirstMessage first = FirstMessage::kCountsAll);
 
   // A source took a frame; returns its number (Header::seq), from 1 and never reused.
   std::uint64_t capture();
@@ -50,7 +57,7 @@ class StageLedger {
   // A message with this topic_seq arrived: the gap since the previous one is counted in and `lost`.
   // False if it is a repeat of the previous one, or 0: ignore it. One socket never reorders, so a
   // lower number means that the publisher was stopped, lost its page and counts from 1 again;
-  // counting goes on. Thread safety: one thread per camera.
+  // counting goes on, and with kSetsBase from this message. Thread safety: one thread per camera.
   bool arrive(std::uint64_t topic_seq);
 
   // n frames end here.
@@ -68,10 +75,12 @@ class StageLedger {
   void end_gap(std::uint64_t missed);
 
   std::string camera_;
+  const bool sets_base_;  // kSetsBase
+  bool is_joined_ = false;  // a message came; guarded by the one thread of arrive()
   std::atomic<std::uint64_t>* in_ = nullptr;
   std::atomic<std::uint64_t>* out_ = nullptr;
   std::atomic<std::uint64_t>* topic_base_ =
-      nullptr;  // `in` when the publisher began to count from 1
+      nullptr;  // `in` when the publisher began to count from 1, modulo 2^64
   std::array<std::atomic<std::uint64_t>*, kDropReasons> drops_{};
   std::atomic<std::uint64_t>* last_frame_ns_ = nullptr;  // CLOCK_MONOTONIC
   std::atomic<std::uint64_t>* gaps_ = nullptr;

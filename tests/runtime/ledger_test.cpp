@@ -61,6 +61,31 @@ TEST_F(Ledger, GapsAreLostAndRepeatsIgnored) {
   EXPECT_EQ(ledger.in_process(), 2u);
 }
 
+TEST_F(Ledger, WhoJoinsLateByChoiceMissesNothing) {
+  {
+    const auto metrics = page();
+    metrics->keep();
+    StageLedger ledger(*metrics, "cam0", FirstMessage::kSetsBase);
+    EXPECT_TRUE(ledger.arrive(1000));
+    EXPECT_FALSE(ledger.arrive(1000)) << "a repeat";
+    EXPECT_EQ(ledger.in(), 1u);
+    EXPECT_EQ(all_drops(ledger), 0u);
+    EXPECT_TRUE(ledger.arrive(1003));
+    EXPECT_EQ(ledger.in(), 4u);
+    EXPECT_EQ(ledger.drops(DropReason::kLost), 2u) << "these were sent after it had joined";
+    EXPECT_TRUE(ledger.arrive(7)) << "the publisher lost its page and counts anew";
+    EXPECT_TRUE(ledger.arrive(8));
+    EXPECT_EQ(ledger.in(), 6u);
+    EXPECT_EQ(all_drops(ledger), 2u);
+  }
+  const auto metrics = page();  // a restart: what was in process is lost, what passed by is not
+  StageLedger ledger(*metrics, "cam0", FirstMessage::kSetsBase);
+  EXPECT_EQ(all_drops(ledger), 6u);
+  EXPECT_TRUE(ledger.arrive(500));
+  EXPECT_EQ(ledger.in(), 7u);
+  EXPECT_EQ(all_drops(ledger), 6u);
+}
+
 TEST_F(Ledger, LateStarterCountsWhatItMissed) {
   const auto metrics = page();
   StageLedger ledger(*metrics, "cam0");
