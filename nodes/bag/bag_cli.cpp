@@ -24,6 +24,7 @@
 #include "nodes/bag/mcap.hpp"
 #include "nodes/bag/topic_type.hpp"
 #include "nodes/base/terminal.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/metrics.hpp"
 
@@ -33,7 +34,7 @@ namespace {
 constexpr int kExitUsage = 2;
 
 int complain(const std::string& message, int code = 1) {
-  print_error("fovea bag: {}", message);
+  print_error("fovea bag: {}", one_line(message));
   return code;
 }
 
@@ -58,9 +59,26 @@ int become(const std::string& executable, const std::vector<std::string>& argume
   return complain(fmt::format("cannot run {}: {}", path, std::strerror(errno)));
 }
 
+// Any instant, also one before 1970.
 std::string time_text(std::int64_t ns) {
-  const std::time_t seconds = ns / 1'000'000'000;
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03} UTC", fmt::gmtime(seconds), ns / 1'000'000 % 1000);
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  std::time_t seconds = ns / kSecond;
+  std::int64_t rest = ns % kSecond;
+  if (rest < 0) {
+    --seconds;
+    rest += kSecond;
+  }
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03} UTC", fmt::gmtime(seconds), rest / 1'000'000);
+}
+
+double duration_s(const mcap::Summary& summary) {
+  return static_cast<double>(mcap::time_between(summary.start_time, summary.end_time)) / 1e9;
+}
+
+std::uint64_t lost_messages(const std::vector<mcap::DamagedChunk>& damaged) {
+  std::uint64_t lost = 0;
+  for (const mcap::DamagedChunk& chunk : damaged) lost += chunk.messages;
+  return lost;
 }
 
 struct CommandLine {
@@ -68,6 +86,7 @@ struct CommandLine {
   std::string file;
   std::vector<std::string> topics;  // verify: the launch file's arguments
   bool all = false;
+  bool force = false;
   bool json = false;
   std::string node = "recorder";
   int runs = 2;
@@ -99,6 +118,7 @@ int record(const CommandLine& line, const std::vector<std::string>& more) {
                                                             fmt::localtime(std::time(nullptr)));
   std::vector<std::string> arguments{"--path", file, "--topics",
                                      fmt::format("{}", fmt::join(topics, ","))};
+  if (line.force) arguments.emplace_back("--overwrite=true");
   if (!line.domain.empty()) arguments.insert(arguments.end(), {"--domain", line.domain});
   arguments.insert(arguments.end(), more.begin(), more.end());
   return become("fovea-recorder", arguments);
@@ -114,8 +134,16 @@ int play(const CommandLine& line, const std::vector<std::string>& more) {
   return become("fovea-player", arguments);
 }
 
-void print_info_json(const std::string& file, const mcap::Reader& reader) {
+void print_info_json(const std::string& file, const mcap::Reader& reader,
+                     const std::vector<mcap::DamagedChunk>& damaged) {
   const mcap::Summary& summary = reader.summary();
+  nlohmann::ordered_json chunks = nlohmann::ordered_json::array();
+  for (const mcap::DamagedChunk& chunk : damaged) {
+    chunks.push_back({{"offset", chunk.offset},
+                      {"bytes", chunk.bytes},
+                      {"messages", chunk.messages},
+                      {"reason", chunk.reason}});
+  }
   nlohmann::ordered_json topics = nlohmann::ordered_json::array();
   for (const mcap::Channel& channel : reader.channels()) {
     const mcap::Schema* schema = reader.find_schema(channel.schema_id);
@@ -125,30 +153,40 @@ void print_info_json(const std::string& file, const mcap::Reader& reader) {
          {"type", schema != nullptr ? schema->name : ""},
          {"messages", count == summary.messages_by_channel.end() ? 0 : count->second}});
   }
-  const nlohmann::ordered_json info{
-      {"file", file},
-      {"bytes", summary.file_bytes},
-      {"closed", summary.has_index},
-      {"damage", summary.damage},
-      {"start_ns", summary.start_time},
-      {"end_ns", summary.end_time},
-      {"duration_s", static_cast<double>(summary.end_time - summary.start_time) / 1e9},
-      {"messages", summary.messages},
-      {"chunks", summary.chunks},
-      {"compressed_bytes", summary.compressed_bytes},
-      {"uncompressed_bytes", summary.uncompressed_bytes},
-      {"metadata", reader.metadata()},
-      {"topics", topics}};
+  const nlohmann::ordered_json info{{"file", file},
+                                    {"bytes", summary.file_bytes},
+                                    {"closed", summary.has_index},
+                                    {"damage", summary.damage},
+                                    {"damaged_chunks", chunks},
+                                    {"lost_messages", lost_messages(damaged)},
+                                    {"start_ns", summary.start_time},
+                                    {"end_ns", summary.end_time},
+                                    {"duration_s", duration_s(summary)},
+                                    {"messages", summary.messages},
+                                    {"chunks", summary.chunks},
+                                    {"compressed_bytes", summary.compressed_bytes},
+                                    {"uncompressed_bytes", summary.uncompressed_bytes},
+                                    {"metadata", reader.metadata()},
+                                    {"topics", topics}};
   print_out("{}\n", info.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
-void print_info(const std::string& file, const mcap::Reader& reader) {
+void print_info(const std::string& file, const mcap::Reader& reader,
+                const std::vector<mcap::DamagedChunk>& damaged) {
   const mcap::Summary& summary = reader.summary();
-  const double seconds = static_cast<double>(summary.end_time - summary.start_time) / 1e9;
+  const double seconds = duration_s(summary);
   const double packed = static_cast<double>(summary.compressed_bytes);
   print_out("file      {} ({:.1f} MB{})\n", file, static_cast<double>(summary.file_bytes) / 1e6,
-             summary.has_index ? "" : ", without an index");
-  if (!summary.damage.empty()) print_out("damage    {}\n", summary.damage);
+            summary.has_index ? "" : ", without an index");
+  if (!summary.damage.empty()) print_out("damage    {}\n", one_line(summary.damage));
+  constexpr std::size_t kMostNamed = 20;
+  for (std::size_t i = 0; i < std::min(damaged.size(), kMostNamed); ++i) {
+    print_out("damage    {}\n", one_line(damaged[i].text()));
+  }
+  if (damaged.size() > kMostNamed) {
+    print_out("damage    and {} chunks more; {} messages are lost in all\n",
+              damaged.size() - kMostNamed, lost_messages(damaged));
+  }
   if (summary.messages > 0) {
     print_out("start     {}\n", time_text(summary.start_time));
     print_out("duration  {:.3f} s\n", seconds);
@@ -156,14 +194,15 @@ void print_info(const std::string& file, const mcap::Reader& reader) {
   print_out("messages  {} in {} chunks\n", summary.messages, summary.chunks);
   if (packed > 0) {
     print_out("packed    {:.1f} %\n",
-               100 * packed / static_cast<double>(summary.uncompressed_bytes));
+              100 * packed / static_cast<double>(summary.uncompressed_bytes));
   }
   for (const auto& [name, values] : reader.metadata()) {
-    for (const auto& [key, value] : values) print_out("{:<9} {} = {}\n", name, key, value);
+    for (const auto& [key, value] : values)
+      print_out("{:<9} {} = {}\n", one_line(name), one_line(key), shown(value));
   }
   std::size_t width = 5;
   for (const mcap::Channel& channel : reader.channels()) {
-    width = std::max(width, channel.topic.size());
+    width = std::max(width, one_line(channel.topic).size());
   }
   print_out("{:<{}}  messages      Hz  type\n", "topic", width);
   for (const mcap::Channel& channel : reader.channels()) {
@@ -173,20 +212,21 @@ void print_info(const std::string& file, const mcap::Reader& reader) {
     const std::string rate = seconds > 0 && count > 1
                                  ? fmt::format("{:.2f}", static_cast<double>(count - 1) / seconds)
                                  : "-";
-    print_out("{:<{}}  {:>8}  {:>6}  {}\n", channel.topic, width, count, rate,
-               schema != nullptr ? schema->name : "");
+    print_out("{:<{}}  {:>8}  {:>6}  {}\n", one_line(channel.topic), width, count, rate,
+              schema != nullptr ? one_line(schema->name) : "");
   }
 }
 
 int info(const CommandLine& line) {
   const auto reader = mcap::Reader::open(line.file);
   if (!reader) return complain(reader.error().message);
+  const std::vector<mcap::DamagedChunk> damaged = (*reader)->find_damaged_chunks();
   if (line.json) {
-    print_info_json(line.file, **reader);
+    print_info_json(line.file, **reader, damaged);
   } else {
-    print_info(line.file, **reader);
+    print_info(line.file, **reader, damaged);
   }
-  return (*reader)->summary().damage.empty() ? 0 : 1;
+  return (*reader)->summary().damage.empty() && damaged.empty() ? 0 : 1;
 }
 
 int hash(const CommandLine& line) {
@@ -232,8 +272,23 @@ int replay(const std::string& source, const std::string& file, const CommandLine
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+// Says what of a recording cannot be replayed; whether there is anything.
+bool complain_of_damage(const std::string& file) {
+  const auto reader = mcap::Reader::open(file);
+  if (!reader) return false;  // the replay itself will say it
+  bool any = !(*reader)->summary().damage.empty();
+  if (any) complain(fmt::format("{}: {}", file, (*reader)->summary().damage));
+  for (const mcap::DamagedChunk& chunk : (*reader)->find_damaged_chunks()) {
+    any = true;
+    complain(fmt::format("{}: {}", file, chunk.text()));
+  }
+  return any;
+}
+
 // Replays a recording several times through the whole pipeline and compares what it found.
 int verify(const CommandLine& line) {
+  const bool is_damaged =
+      line.file.find("://") == std::string::npos && complain_of_damage(line.file);
   const std::string source = line.file.find("://") != std::string::npos
                                  ? line.file
                                  : "bag://" + std::filesystem::absolute(line.file).string();
@@ -259,13 +314,13 @@ int verify(const CommandLine& line) {
     const bool equal = found.text() == expected;
     differing += equal ? 0 : 1;
     print_out("run {:>2}  {}  {} frames, {} detections{}\n", run, found.text(), found.frames,
-               found.detections, equal ? "" : "  DIFFERS");
+              found.detections, equal ? "" : "  DIFFERS");
     std::fflush(stdout);
   }
   std::filesystem::remove_all(folder);
   if (code != 0) return code;
   print_out("{} of {} runs equal {}\n", line.runs - differing, line.runs, expected);
-  return differing == 0 ? 0 : 1;
+  return differing == 0 && !is_damaged ? 0 : 1;
 }
 
 // Tells a recorder that keeps a ring to write it.
@@ -287,8 +342,8 @@ int trigger(const CommandLine& line) {
 // Takes the node's own options, `--image-format raw`, out of `record` and `play` command lines:
 // what starts with a dash and is none of ours, with the word behind it.
 std::vector<std::string> take_node_options(std::vector<std::string>& words) {
-  const std::vector<std::string> ours{"-o",       "--output", "-a", "--all",
-                                      "--domain", "--topics", "-h", "--help"};
+  const std::vector<std::string> ours{"-o",       "--output", "-a",      "--all", "--domain",
+                                      "--topics", "-h",       "--force", "--help"};
   const std::vector<std::string> flags{"--keep-metrics", "--no-autostart", "--dump-config"};
   const auto is_option = [](const std::string& word) {
     return word.size() > 1 && word[0] == '-' && (word[1] < '0' || word[1] > '9');
@@ -325,13 +380,15 @@ int run(int argc, char** argv) {
                              "Topics; none = all that are published now, but tensors and heads");
   record_command->add_option("-o,--output", line.file, "File (default fovea_DATE-TIME.mcap)");
   record_command->add_flag("-a,--all", line.all, "Tensors and heads too");
+  record_command->add_flag("--force", line.force, "Overwrite the file if it exists");
   CLI::App* play_command =
       add("play",
           "Publish a recording's topics again. Further options go to the player: see "
           "fovea-player --help");
   play_command->add_option("file", line.file, "MCAP file")->required();
   play_command->add_option("--topics", line.topics, "Topics (default all)")->delimiter(',');
-  CLI::App* info_command = add("info", "What a recording holds");
+  CLI::App* info_command =
+      add("info", "What a recording holds; reads all of it, exit code 1 if it is damaged");
   CLI::App* hash_command =
       add("hash",
           "One number per detections topic: equal for equal frames, classes, scores and "

@@ -1,6 +1,7 @@
 #include "nodes/bag/image_record.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "msgs/cdr.hpp"
 
@@ -71,9 +72,18 @@ constexpr std::int64_t kSecond = 1'000'000'000;
   "int32 sec\n"                                                                        \
   "uint32 nanosec\n"
 
+// builtin_interfaces/Time reaches from 1901 to 2038; other instants become its first or last.
 RosHeader header_of(const ImageRecord& record) {
-  const std::int64_t stamp = std::max<std::int64_t>(record.stamp_realtime, 0);
-  return {static_cast<std::int32_t>(stamp / kSecond), static_cast<std::uint32_t>(stamp % kSecond),
+  constexpr std::int64_t kFirst = std::numeric_limits<std::int32_t>::min() * kSecond;
+  constexpr std::int64_t kLast = std::numeric_limits<std::int32_t>::max() * kSecond;
+  const std::int64_t stamp = std::clamp(record.stamp_realtime, kFirst, kLast);
+  std::int64_t seconds = stamp / kSecond;
+  std::int64_t rest = stamp % kSecond;
+  if (rest < 0) {
+    --seconds;
+    rest += kSecond;
+  }
+  return {static_cast<std::int32_t>(seconds), static_cast<std::uint32_t>(rest),
           std::string_view(record.frame_id)};
 }
 

@@ -2,6 +2,7 @@
 // those of now, so that latencies downstream are true; frame numbers stay.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,8 +17,8 @@
 #include "nodes/bag/image_record.hpp"
 #include "nodes/bag/mcap.hpp"
 #include "nodes/bag/topic_type.hpp"
-#include "nodes/camera/image_source.hpp"
 #include "nodes/base/clock.hpp"
+#include "nodes/camera/image_source.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 
@@ -180,12 +181,15 @@ class PlayerNode final : public Node {
 
   // Moves all instants so that the message was made just now; what lies between them stays.
   static void restamp(msgs::Header& header, std::int64_t now_ns) {
-    const std::int64_t shift = now_ns - header.stamp_monotonic;
+    // Modulo 2^64, because a recording may hold any instants.
+    const auto shift =
+        static_cast<std::uint64_t>(now_ns) - static_cast<std::uint64_t>(header.stamp_monotonic);
     header.stamp_monotonic = now_ns;
     header.stamp_realtime = realtime_ns();
     msgs::for_each_field<msgs::StageStamps>([&](const auto& field) {
       std::int64_t& instant = header.stages.*field.member;
-      if (instant != 0) instant += shift;
+      if (instant != 0)
+        instant = static_cast<std::int64_t>(static_cast<std::uint64_t>(instant) + shift);
     });
   }
 
@@ -233,14 +237,14 @@ class PlayerNode final : public Node {
                output->dropped > 0 ? fmt::format(", {} without a free slot", output->dropped) : "",
                output->unreadable > 0 ? fmt::format(", {} unreadable", output->unreadable) : "");
     }
-    if (!stop.stop_requested()) request_shutdown();
+    if (skipped_ > 0) log_error("{} messages could not be read and were skipped", skipped_);
+    if (!stop.stop_requested()) request_shutdown(skipped_ > 0 ? 1 : 0);
   }
 
   void play_once(const std::stop_token& stop) {
     std::vector<std::string> names;
     for (const auto& output : outputs_) names.push_back(output->topic);
-    const std::int64_t first =
-        reader_->summary().start_time + std::llround(start_offset_ * kSecond);
+    const std::int64_t first = later(reader_->summary().start_time, start_offset_ * kSecond);
     reader_->seek(first, names);
     const std::int64_t began = monotonic_ns();
     while (!stop.stop_requested()) {
@@ -250,18 +254,34 @@ class PlayerNode final : public Node {
         set_status(msgs::DiagnosticLevel::kWarn, message.error().message);
         continue;
       }
-      if (!*message) return;
+      if (!*message) {
+        skipped_ += reader_->skipped();
+        return;
+      }
       std::int64_t due = monotonic_ns();
       if (rate_ > 0) {
-        due = began + std::llround(static_cast<double>((*message)->log_time - first) / rate_);
+        due = later(began,
+                    static_cast<double>(mcap::time_between(first, (*message)->log_time)) / rate_);
         sleep_until(due, stop);
         if (stop.stop_requested()) return;
       }
       for (auto& output : outputs_) {
         if (output->channel != (*message)->channel->id) continue;
-        if (!output->publish(**message, due)) ++output->unreadable;
+        if (!output->publish(**message, due)) {
+          ++output->unreadable;
+          ++skipped_;
+        }
       }
     }
+  }
+
+  // `ns` after `instant`, at most a century later: recordings may hold any instants.
+  static std::int64_t later(std::int64_t instant, double ns) {
+    constexpr double kMost = 3e18;
+    const std::int64_t wait = std::llround(std::clamp(ns, 0.0, kMost));
+    std::int64_t sum = 0;
+    return __builtin_add_overflow(instant, wait, &sum) ? std::numeric_limits<std::int64_t>::max()
+                                                       : sum;
   }
 
   static void sleep_until(std::int64_t due_ns, const std::stop_token& stop) {
@@ -295,6 +315,7 @@ class PlayerNode final : public Node {
 
   std::unique_ptr<mcap::Reader> reader_;
   std::vector<std::unique_ptr<Output>> outputs_;  // used by the playing thread
+  std::uint64_t skipped_ = 0;                     // messages that could not be read; likewise
   std::jthread playing_;
 };
 

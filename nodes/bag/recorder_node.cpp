@@ -1,7 +1,10 @@
 // Records topics into MCAP files. It is one more subscriber: messages leave their slots as soon as
-// they arrive, so it can slow nobody down, and what a slow disk costs is counted.
+// they arrive, so it can slow nobody down, and what a slow or full disk costs is counted. In its
+// ledger a message is out when it is in the file, and in process until then.
+#include <array>
 #include <csignal>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -39,11 +42,15 @@ class RecorderNode final : public Node {
     trigger_ = FileHandle(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   }
 
+  // A launcher and a terminal may both tell it to stop; the file is closed all the same.
+  int stop_signals_to_abort() const override { return 3; }
+
   void declare_parameters(ParameterSet& p) override {
     p.add("topics", &topics_, "Topics to record").required();
     p.add("path", &path_,
           "File to create; with several files (max_file_mb, ring) a number follows its name")
         .required();
+    p.add("overwrite", &overwrite_, "An existing file of that name gives way");
     p.add("image_format", &image_format_, "How pictures are kept").one_of({"jpeg", "raw"});
     p.add("jpeg_quality", &jpeg_quality_, "Quality of JPEG pictures", Range{1, 100});
     p.add("compression", &compression_, "How the file's chunks are packed")
@@ -73,6 +80,7 @@ class RecorderNode final : public Node {
     }
     bag::RecordingOptions options;
     options.path = path_;
+    options.writer.overwrite = overwrite_;
     options.writer.compression =
         compression_ == "zstd" ? mcap::Compression::kZstd : mcap::Compression::kNone;
     options.image_format =
@@ -82,6 +90,10 @@ class RecorderNode final : public Node {
     options.queue_bytes = static_cast<std::size_t>(queue_mb_ * 1e6);
     options.ring_ns = static_cast<std::int64_t>(ring_ * kSecond);
     options.after_trigger_ns = static_cast<std::int64_t>(after_trigger_ * kSecond);
+    options.on_outcome = [this](std::size_t topic, bag::Outcome outcome, std::uint64_t count) {
+      settle(taps_[topic]->ledger, outcome, count);
+    };
+    options.on_error = [this] { executor().post([this] { watch(); }); };
     FOVEA_ASSIGN(recording_, bag::Recording::create(options, std::move(recorded)));
     return {};
   }
@@ -109,19 +121,47 @@ class RecorderNode final : public Node {
   }
 
  private:
+  using Drops = std::array<std::uint64_t, kDropReasons>;
+
   // One topic, whatever it carries.
   struct Tap {
     Tap(std::string name, std::size_t number, MetricsPage& page)
-        : topic(std::move(name)), index(number), ledger(page, topic) {}
+        : topic(std::move(name)),
+          index(number),
+          ledger(page, topic, FirstMessage::kSetsBase),
+          received_before(ledger.in()),
+          drops_before(all_drops()) {}
     virtual ~Tap() = default;
     virtual bag::RecordedTopic describe() const = 0;
     virtual void start(RecorderNode& node) = 0;
     virtual void drain(RecorderNode& node) = 0;
-    std::uint64_t dropped() const { return ledger.in() - ledger.out(); }
+
+    // Of this recording, without those of a predecessor that was killed.
+    std::uint64_t received() const { return ledger.in() - received_before; }
+    Drops drops() const {
+      Drops since = all_drops();
+      for (std::size_t reason = 0; reason < kDropReasons; ++reason) {
+        since[reason] -= drops_before[reason];
+      }
+      return since;
+    }
+    std::uint64_t dropped() const {
+      const Drops since = drops();
+      return std::accumulate(since.begin(), since.end(), std::uint64_t{0});
+    }
+    Drops all_drops() const {
+      Drops all{};
+      for (std::size_t reason = 0; reason < kDropReasons; ++reason) {
+        all[reason] = ledger.drops(static_cast<DropReason>(reason));
+      }
+      return all;
+    }
 
     std::string topic;
     std::size_t index;
     StageLedger ledger;
+    const std::uint64_t received_before;
+    const Drops drops_before;
   };
 
   template <class M>
@@ -177,10 +217,23 @@ class RecorderNode final : public Node {
       msgs::to_cdr(received.message, received.buffer.data(), item.data);
     }
     received.buffer = {};  // the publisher may have its slot back
-    if (recording_->push(std::move(item))) {
-      tap.ledger.depart();
+    switch (recording_->push(std::move(item))) {
+      case bag::Push::kTaken:
+        break;
+      case bag::Push::kFull:
+        tap.ledger.drop(DropReason::kPoolExhausted);  // the recorder's own memory
+        break;
+      case bag::Push::kEnded:
+        tap.ledger.drop(DropReason::kError);
+        break;
+    }
+  }
+
+  static void settle(StageLedger& ledger, bag::Outcome outcome, std::uint64_t count) {
+    if (outcome == bag::Outcome::kFailed) {
+      ledger.drop(DropReason::kError, count);
     } else {
-      tap.ledger.drop(DropReason::kPoolExhausted);  // the recorder's own memory
+      for (std::uint64_t i = 0; i < count; ++i) ledger.depart();
     }
   }
 
@@ -197,9 +250,12 @@ class RecorderNode final : public Node {
   }
 
   void watch() {
+    if (ended_ || !recording_) return;
     if (const auto error = recording_->error()) {
-      log_error("recording ended: {}", error->message);
-      set_status(msgs::DiagnosticLevel::kError, error->message);
+      ended_ = true;
+      const std::string text = "recording ended: " + error->message;
+      log_error("{}", text);
+      set_status(msgs::DiagnosticLevel::kError, text);
       request_shutdown(1);
       return;
     }
@@ -219,14 +275,13 @@ class RecorderNode final : public Node {
       const bag::RecordingCounts& c = counts[tap->index];
       written += c.written;
       std::string line =
-          fmt::format("{}: {} received, {} recorded", tap->topic, tap->ledger.in(), c.written);
-      for (std::uint32_t reason = 0; reason < kDropReasons; ++reason) {
-        const auto drop = static_cast<DropReason>(reason);
-        if (tap->ledger.drops(drop) > 0) {
-          line += fmt::format(", {} dropped ({})", tap->ledger.drops(drop), to_string(drop));
-        }
+          fmt::format("{}: {} received, {} recorded", tap->topic, tap->received(), c.written);
+      const Drops drops = tap->drops();
+      for (std::size_t reason = 0; reason < kDropReasons; ++reason) {
+        if (drops[reason] == 0) continue;
+        line += fmt::format(", {} dropped ({})", drops[reason],
+                            to_string(static_cast<DropReason>(reason)));
       }
-      if (c.failed > 0) line += fmt::format(", {} not written", c.failed);
       if (c.forgotten > 0) line += fmt::format(", {} left the ring", c.forgotten);
       log_info("{}", line);
     }
@@ -240,6 +295,7 @@ class RecorderNode final : public Node {
 
   std::vector<std::string> topics_;
   std::string path_;
+  bool overwrite_ = false;
   std::string image_format_ = "jpeg";
   std::int64_t jpeg_quality_ = 95;
   std::string compression_ = "zstd";
@@ -254,6 +310,7 @@ class RecorderNode final : public Node {
   std::vector<std::unique_ptr<Tap>> taps_;
   std::unique_ptr<bag::Recording> recording_;
   std::uint64_t reported_drops_ = 0;
+  bool ended_ = false;  // by an error, which was told
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "nodes/bag/recording.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -15,11 +16,18 @@
 #include <opencv2/imgproc.hpp>
 
 #include "nodes/bag/image_record.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/file_io.hpp"
 
 namespace fovea::bag {
 namespace {
 
 constexpr std::size_t kSpareBuffers = 8;
+// How long a message may wait in memory for its chunk to fill: what a killed recorder loses.
+constexpr std::int64_t kMaxChunkAgeNs = 500'000'000;
+// A message of an event's last instant may still be on its way here when the event is over.
+constexpr std::int64_t kEventSlackNs = 200'000'000;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 class RecordingImpl final : public Recording {
  public:
@@ -31,7 +39,11 @@ class RecordingImpl final : public Recording {
   }
 
   Result<> start() {
-    if (options_.ring_ns == 0) FOVEA_TRY(open_next_file());
+    if (options_.ring_ns == 0) {
+      FOVEA_TRY(open_next_file());
+    } else {
+      FOVEA_TRY(check_writable(next_file_name()));
+    }
     worker_ = std::thread([this] { work(); });
     return {};
   }
@@ -45,17 +57,16 @@ class RecordingImpl final : public Recording {
     return buffer;
   }
 
-  bool push(Item&& item) override {
+  Push push(Item&& item) override {
     {
       const std::lock_guard lock(mutex_);
-      if (closing_ || error_ || queued_bytes_ + item.data.size() > options_.queue_bytes) {
-        return false;
-      }
+      if (closing_ || error_) return Push::kEnded;
+      if (queued_bytes_ + item.data.size() > options_.queue_bytes) return Push::kFull;
       queued_bytes_ += item.data.size();
       queue_.push_back(std::move(item));
     }
     changed_.notify_one();
-    return true;
+    return Push::kTaken;
   }
 
   void trigger() override {
@@ -108,20 +119,50 @@ class RecordingImpl final : public Recording {
   void work() {
     for (;;) {
       std::optional<Item> item;
+      bool is_idle = false;
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return !queue_.empty() || closing_; });
-        if (queue_.empty()) return;
-        item = std::move(queue_.front());
-        queue_.pop_front();
-        if (item) queued_bytes_ -= item->data.size();
+        const auto has_work = [&] { return !queue_.empty() || closing_; };
+        const std::int64_t due = next_due();
+        if (due == kNever) {
+          changed_.wait(lock, has_work);
+        } else {
+          changed_.wait_for(
+              lock, std::chrono::nanoseconds(std::max<std::int64_t>(0, due - monotonic_ns())),
+              has_work);
+        }
+        is_idle = queue_.empty();
+        if (is_idle && closing_) return;
+        if (!is_idle) {
+          item = std::move(queue_.front());
+          queue_.pop_front();
+          if (item) queued_bytes_ -= item->data.size();
+        }
       }
       if (item) {
         take(std::move(*item));
-      } else if (options_.ring_ns > 0) {
+      } else if (!is_idle && options_.ring_ns > 0) {
         note(start_event());
       }
+      if (is_idle && event_is_over()) note(close_file({}));
+      if (chunk_is_due()) flush();
     }
+  }
+
+  // CLOCK_MONOTONIC: when the open chunk or the event has to be closed, whatever comes.
+  std::int64_t next_due() const {
+    std::int64_t due = kNever;
+    if (chunk_begun_ > 0) due = chunk_begun_ + kMaxChunkAgeNs;
+    if (options_.ring_ns > 0 && writer_) {
+      due = std::min(due, monotonic_ns() + event_end_ + kEventSlackNs - realtime_ns());
+    }
+    return due;
+  }
+  bool chunk_is_due() const {
+    return chunk_begun_ > 0 && monotonic_ns() >= chunk_begun_ + kMaxChunkAgeNs;
+  }
+  bool event_is_over() const {
+    return options_.ring_ns > 0 && writer_ && realtime_ns() >= event_end_ + kEventSlackNs;
   }
 
   void take(Item&& item) {
@@ -131,7 +172,7 @@ class RecordingImpl final : public Recording {
     } else {
       message.data = buffer();
       if (!encode(item, message.data)) {
-        count(item.topic, &RecordingCounts::failed);
+        count(item.topic, Outcome::kFailed, 1);
         return;
       }
       give_back(std::move(item.data));
@@ -151,7 +192,7 @@ class RecordingImpl final : public Recording {
   // Everything in the ring that is older than `oldest` goes.
   void forget_ring(std::int64_t oldest) {
     while (!ring_.empty() && ring_.front().log_time < oldest) {
-      count(ring_.front().topic, &RecordingCounts::forgotten);
+      count(ring_.front().topic, Outcome::kForgotten, 1);
       give_back(std::move(ring_.front().data));
       ring_.pop_front();
     }
@@ -166,6 +207,7 @@ class RecordingImpl final : public Recording {
       write(ring_.front());
       ring_.pop_front();
     }
+    if (writer_) flush();
     return {};
   }
 
@@ -215,18 +257,13 @@ class RecordingImpl final : public Recording {
       note(close_file({}));
       note(open_next_file());
     }
-    if (writer_) {
-      ++in_file_[message.topic];
-      count(message.topic, &RecordingCounts::written);
-      if (const Result<> written =
-              writer_->write(channels_[message.topic], message.sequence, message.log_time,
-                             message.publish_time, message.data);
-          !written) {
-        note(written);
-        settle();
-      }
+    if (writer_ && !error_) {  // only this thread sets error_
+      ++given_[message.topic];
+      if (chunk_begun_ == 0) chunk_begun_ = monotonic_ns();
+      settle(writer_->write(channels_[message.topic], message.sequence, message.log_time,
+                            message.publish_time, message.data));
     } else {
-      count(message.topic, &RecordingCounts::failed);
+      count(message.topic, Outcome::kFailed, 1);
     }
     last_written_ = std::max(last_written_, message.log_time);
     give_back(std::move(message.data));
@@ -236,21 +273,30 @@ class RecordingImpl final : public Recording {
     }
   }
 
+  void flush() { settle(writer_->flush()); }
+
   // "run.mcap", or "run_3.mcap" where there may be several.
-  std::string file_name() const {
+  std::string next_file_name() {
     if (options_.max_file_bytes == 0 && options_.ring_ns == 0) return options_.path;
     const std::filesystem::path path(options_.path);
-    return (path.parent_path() /
-            fmt::format("{}_{}{}", path.stem().string(), file_count_, path.extension().string()))
-        .string();
+    const auto numbered = [&] {
+      return path.parent_path() /
+             fmt::format("{}_{}{}", path.stem().string(), file_count_, path.extension().string());
+    };
+    std::error_code ignored;
+    while (!options_.writer.overwrite && std::filesystem::exists(numbered(), ignored)) {
+      ++file_count_;
+    }
+    return numbered().string();
   }
 
   Result<> open_next_file() {
-    const std::string path = file_name();
+    const std::string path = next_file_name();
     ++file_count_;
     FOVEA_ASSIGN(writer_, mcap::Writer::create(path, options_.writer));
     channels_.clear();
-    in_file_.assign(topics_.size(), 0);
+    given_.assign(topics_.size(), 0);
+    settled_.assign(topics_.size(), 0);
     for (const RecordedTopic& topic : topics_) {
       const bool jpeg = options_.image_format == ImageFormat::kJpeg;
       const auto schema = !topic.is_image
@@ -260,6 +306,7 @@ class RecordingImpl final : public Recording {
                                  : writer_->add_schema(kImageSchemaName, "ros2msg", image_schema());
       channels_.push_back(writer_->add_channel(topic.topic, schema, "cdr"));
     }
+    FOVEA_TRY(writer_->flush());
     const std::lock_guard lock(mutex_);
     files_.push_back(path);
     return {};
@@ -267,9 +314,9 @@ class RecordingImpl final : public Recording {
 
   Result<> close_file(const std::map<std::string, std::string>& summary) {
     if (!writer_) return {};
+    settle(writer_->flush());
     Result<> result = summary.empty() ? Result<>{} : writer_->write_metadata("fovea", summary);
     if (const Result<> closed = writer_->close(); result) result = closed;
-    settle();
     const std::lock_guard lock(mutex_);
     bytes_before_ += writer_->bytes();
     bytes_ = 0;
@@ -277,25 +324,43 @@ class RecordingImpl final : public Recording {
     return result;
   }
 
-  // Messages that were given to the file but are not in it, because the disk refused their chunk.
-  void settle() {
-    const std::lock_guard lock(mutex_);
+  // After each step of the writer: messages that are in the file since, and, if the step failed,
+  // those that were given to it and never will be.
+  void settle(const Result<>& step) {
     for (std::size_t topic = 0; topic < topics_.size(); ++topic) {
-      const std::uint64_t lost = in_file_[topic] - writer_->messages(channels_[topic]);
-      counts_[topic].written -= lost;
-      counts_[topic].failed += lost;
-      in_file_[topic] -= lost;
+      const std::uint64_t written = writer_->messages(channels_[topic]);
+      if (written > settled_[topic]) {
+        count(topic, Outcome::kWritten, written - settled_[topic]);
+        chunk_begun_ = 0;
+      }
+      if (!step && given_[topic] > written) {
+        count(topic, Outcome::kFailed, given_[topic] - written);
+        given_[topic] = written;
+        chunk_begun_ = 0;
+      }
+      settled_[topic] = written;
     }
+    note(step);
   }
 
   void note(const Result<>& result) {
-    const std::lock_guard lock(mutex_);
-    if (!result && !error_) error_ = result.error();
+    {
+      const std::lock_guard lock(mutex_);
+      if (result || error_) return;
+      error_ = result.error();
+    }
+    if (options_.on_error) options_.on_error();
   }
 
-  void count(std::size_t topic, std::uint64_t RecordingCounts::*counter) {
-    const std::lock_guard lock(mutex_);
-    ++(counts_[topic].*counter);
+  void count(std::size_t topic, Outcome outcome, std::uint64_t messages) {
+    {
+      const std::lock_guard lock(mutex_);
+      RecordingCounts& counts = counts_[topic];
+      (outcome == Outcome::kWritten     ? counts.written
+       : outcome == Outcome::kForgotten ? counts.forgotten
+                                        : counts.failed) += messages;
+    }
+    if (options_.on_outcome) options_.on_outcome(topic, outcome, messages);
   }
 
   void give_back(std::vector<std::byte>&& buffer) {
@@ -322,7 +387,9 @@ class RecordingImpl final : public Recording {
   std::thread worker_;
   std::unique_ptr<mcap::Writer> writer_;
   std::vector<std::uint16_t> channels_;  // by topic
-  std::vector<std::uint64_t> in_file_;   // by topic: messages given to the open file
+  std::vector<std::uint64_t> given_;     // by topic: messages given to the open file
+  std::vector<std::uint64_t> settled_;   // by topic: those that were counted as written
+  std::int64_t chunk_begun_ = 0;         // CLOCK_MONOTONIC; 0 = no chunk is open
   std::size_t file_count_ = 0;
   std::deque<Encoded> ring_;
   std::int64_t event_end_ = 0;

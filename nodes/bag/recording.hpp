@@ -2,11 +2,14 @@
 // last seconds in memory until something happens, write files, start new ones when they are full.
 //
 // A worker thread does all of it, behind a queue of bounded bytes: a disk that is too slow costs
-// messages of the recording, which are counted, and never holds a camera's slot.
+// messages of the recording, which are counted, and never holds a camera's slot. What was taken from
+// the queue is in the file half a second later, also when nothing follows it, so that is what a
+// killed recorder loses.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,8 +24,13 @@ namespace fovea::bag {
 
 enum class ImageFormat { kRaw, kJpeg };
 
+// What became of messages that the recording took.
+enum class Outcome { kWritten, kForgotten, kFailed };
+
 struct RecordingOptions {
-  std::string path;  // "run.mcap"; with max_file_bytes "run_0.mcap", "run_1.mcap", ...
+  // "run.mcap"; with max_file_bytes or a ring "run_0.mcap", "run_1.mcap", ..., beginning behind
+  // those that exist.
+  std::string path;
   mcap::WriterOptions writer;
   ImageFormat image_format = ImageFormat::kJpeg;
   int jpeg_quality = 95;             // 1..100
@@ -32,6 +40,10 @@ struct RecordingOptions {
   // and those of the next after_trigger_ns.
   std::int64_t ring_ns = 0;
   std::int64_t after_trigger_ns = 0;
+  // Called on the worker's thread: `count` more messages of the topic met their end; writing ended
+  // for good. May be empty.
+  std::function<void(std::size_t topic, Outcome outcome, std::uint64_t count)> on_outcome;
+  std::function<void()> on_error;
 };
 
 // A topic as it appears in the file.
@@ -58,23 +70,25 @@ struct Item {
 };
 
 struct RecordingCounts {
-  std::uint64_t written = 0;    // messages in files
+  std::uint64_t written = 0;    // messages in files, those of the open chunk not yet among them
   std::uint64_t forgotten = 0;  // left the ring without a trigger
   std::uint64_t failed = 0;     // could not be encoded or written
 };
 
+enum class Push { kTaken, kFull, kEnded };
+
 class Recording {
  public:
-  // Creates the first file, unless a ring is kept, and starts the worker. Errors: those of
-  // mcap::Writer::create(); kInvalidArgument for options out of range.
+  // Creates the first file, or finds out whether one can be if a ring is kept, and starts the worker.
+  // Errors: those of mcap::Writer::create(); kInvalidArgument for options out of range.
   static Result<std::unique_ptr<Recording>> create(const RecordingOptions& options,
                                                    std::vector<RecordedTopic> topics);
   virtual ~Recording() = default;
 
   // An empty buffer to fill, with the capacity of one that was used before. Thread safety: any.
   virtual std::vector<std::byte> buffer() = 0;
-  // Queues a message; false, and nothing kept, when the queue is full. Thread safety: any.
-  virtual bool push(Item&& item) = 0;
+  // Queues a message; nothing is kept unless the answer is kTaken. Thread safety: any.
+  virtual Push push(Item&& item) = 0;
   // Ring: what is in memory, and what comes in the time after, goes to a file of its own.
   // Thread safety: any.
   virtual void trigger() = 0;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -73,11 +74,17 @@ Result<SourceInfo> BagSource::do_open(const std::stop_token&) {
   SourceInfo info;
   info.frame_count = counted->second;
   info.loops = options().loop;
-  first_time_ = summary.start_time + std::llround(options().start_offset * 1e9);
+  info.warning = summary.damage;
+  const std::int64_t offset = std::llround(options().start_offset * 1e9);
+  if (__builtin_add_overflow(summary.start_time, offset, &first_time_)) {
+    first_time_ = std::numeric_limits<std::int64_t>::max();
+  }
   reader_->seek(first_time_, topics_);
   // The first readable frame tells the size; one that cannot be read is reported when its turn
   // comes.
-  FOVEA_ASSIGN(const bool any, load_next());
+  auto first = load_next();
+  while (!first) first = load_next();
+  const bool any = *first;
   if (!any) {
     return fail_here(ErrorCode::kInvalidArgument,
                      fmt::format("start is {} s; no frame of {} comes after it",
@@ -85,7 +92,8 @@ Result<SourceInfo> BagSource::do_open(const std::stop_token&) {
   }
   info.width = current_.width;
   info.height = current_.height;
-  const double seconds = static_cast<double>(summary.end_time - summary.start_time) / 1e9;
+  const double seconds =
+      static_cast<double>(mcap::time_between(summary.start_time, summary.end_time)) / 1e9;
   info.fps = seconds > 0 && counted->second > 1 ? static_cast<double>(counted->second - 1) / seconds
                                                 : kDefaultFps;
   info.duration = static_cast<double>(counted->second) / info.fps;
@@ -96,6 +104,7 @@ Result<SourceInfo> BagSource::do_open(const std::stop_token&) {
 void BagSource::do_rewind() {
   reader_->seek(first_time_, topics_);
   next_index_ = 0;
+  missing_ = 0;
 }
 
 void BagSource::do_close() {
@@ -104,8 +113,12 @@ void BagSource::do_close() {
 }
 
 Result<bool> BagSource::load_next() {
+  const std::uint64_t skipped_before = reader_->skipped();
   auto message = reader_->next();
-  if (!message) return fail(std::move(message).error());
+  if (!message) {
+    missing_ = reader_->skipped() - skipped_before - 1;
+    return fail(std::move(message).error());
+  }
   if (!*message) return false;
   if (!bag::from_cdr((*message)->data, compressed_, current_)) {
     return fail(ErrorCode::kCorrupt,
@@ -127,6 +140,12 @@ Result<bool> BagSource::load_next() {
 
 Result<Grab> BagSource::advance(Nanoseconds, const std::stop_token&) {
   Grab grab;
+  if (missing_ > 0) {  // why was said with the first one of the damaged chunk
+    --missing_;
+    grab.status = GrabStatus::kBadFrame;
+    grab.frame.index = next_index_++;
+    return grab;
+  }
   auto loaded = load_next();
   if (loaded && !*loaded) {
     if (!options().loop || next_index_ == 0) return Grab{.status = GrabStatus::kEndOfStream};

@@ -40,6 +40,7 @@ class BagSource final : public FrameSource {
   bool compressed_ = false;
   std::int64_t first_time_ = 0;  // where a pass starts, ns since the epoch
   std::uint64_t next_index_ = 0;
+  std::uint64_t missing_ = 0;  // frames of a damaged chunk that are still to be reported as bad
   bag::ImageRecord current_;  // its data lies in the reader until the next message
 };
 

@@ -127,7 +127,8 @@ class CameraNode final : public Node {
       } else if (grab.status == GrabStatus::kBadFrame) {
         ledger_->capture();
         ledger_->drop(DropReason::kError);
-        log_warning("{}: frame {}: {}", source_->name(), grab.frame.index, grab.detail);
+        if (!grab.detail.empty())
+          log_warning("{}: frame {}: {}", source_->name(), grab.frame.index, grab.detail);
       }
       *bytes_copied_ = source_->counters().bytes_copied;
       *reconnects_ = supervisor.counters().reconnects;
@@ -167,6 +168,9 @@ class CameraNode final : public Node {
       case SourceState::kConnected:
         log_info("{} connected: {}x{}", source_->name(), source_->info().width,
                  source_->info().height);
+        if (!source_->info().warning.empty()) {
+          log_warning("{}: {}", source_->name(), source_->info().warning);
+        }
         set_status(msgs::DiagnosticLevel::kOk, "");
         break;
       case SourceState::kEnded:

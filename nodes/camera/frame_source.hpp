@@ -74,6 +74,7 @@ struct SourceInfo {
   bool loops = false;    // never reports kEndOfStream
   std::optional<std::uint64_t> frame_count = std::nullopt;  // of one pass, where known
   std::optional<double> duration = std::nullopt;            // seconds of one pass, where known
+  std::string warning{};  // what is wrong with the source as a whole; frames come all the same
 };
 
 // bgr8 pixels: [height, width, 3] u8, rows `step` bytes apart. REQUIRES: step >= 3 * width.
@@ -112,7 +113,7 @@ std::string_view to_string(GrabStatus status);
 struct Grab {
   GrabStatus status = GrabStatus::kTimeout;
   FrameInfo frame{};     // kFrame; for kBadFrame only the index
-  std::string detail{};  // kBadFrame
+  std::string detail{};  // kBadFrame; empty: the same as before
 };
 
 struct SourceCounters {

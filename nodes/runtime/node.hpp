@@ -34,6 +34,10 @@ class Node {
 
   virtual void declare_parameters(ParameterSet& parameters) = 0;
 
+  // The stop signal, counted from the first, that ends the process without any more closing. A node
+  // whose last work must not be cut short asks for more than 2.
+  virtual int stop_signals_to_abort() const { return 2; }
+
   // Acquire everything: files, pools, sockets. An error leaves the node unconfigured and ends an
   // autostarted process with a non-zero exit.
   virtual Result<> on_configure() = 0;
@@ -83,9 +87,9 @@ std::unique_ptr<Node> make_node();
 
 // What main() does; returns the exit code: 0 stopped in order, 1 configuring or running failed, 2
 // bad option, parameter or parameter file. The first SIGINT, SIGTERM or SIGHUP deactivates, cleans
-// up and shuts down (once on_configure() is through, if it came meanwhile); a second one ends the
-// process at once with 128 + its number. Supervisors therefore start nodes in process groups of
-// their own, so that Ctrl-C does not count twice.
+// up and shuts down (once on_configure() is through, if it came meanwhile); a second one
+// (stop_signals_to_abort()) ends the process at once with 128 + its number. Supervisors therefore
+// start nodes in process groups of their own, so that Ctrl-C does not count twice.
 int run_node(std::unique_ptr<Node> node, int argc, char** argv);
 
 }  // namespace fovea

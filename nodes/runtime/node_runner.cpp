@@ -28,11 +28,11 @@ using State = msgs::LifecycleState;
 using std::chrono_literals::operator""ms;
 
 // Reads the stop signals on a thread of its own: the executor's may be deep in on_configure(),
-// and then a second signal must still end the process.
+// and then a further signal must still end the process.
 class SignalWatcher {
  public:
-  explicit SignalWatcher(std::function<void(int signal)> on_first)
-      : on_first_(std::move(on_first)) {
+  SignalWatcher(std::function<void(int signal)> on_first, int abort_at)
+      : on_first_(std::move(on_first)), abort_at_(abort_at) {
     const sigset_t signals = Executor::stop_signals();
     signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
     stop_fd_ = eventfd(0, EFD_CLOEXEC);
@@ -52,21 +52,22 @@ class SignalWatcher {
  private:
   void watch() {
     std::array<pollfd, 2> items{pollfd{signal_fd_, POLLIN, 0}, pollfd{stop_fd_, POLLIN, 0}};
-    bool is_second = false;
+    int count = 0;
     for (;;) {
       if (poll(items.data(), items.size(), -1) < 0) continue;
       if (items[1].revents != 0) return;
       signalfd_siginfo info{};
       if (read(signal_fd_, &info, sizeof(info)) != sizeof(info)) continue;
       const int signal = static_cast<int>(info.ssi_signo);
-      if (is_second) _exit(128 + signal);
-      is_second = true;
+      if (++count >= abort_at_) _exit(128 + signal);
+      if (count > 1) continue;
       Executor::note_stop_signal();
       on_first_(signal);
     }
   }
 
   std::function<void(int)> on_first_;
+  int abort_at_;
   int signal_fd_ = -1;
   int stop_fd_ = -1;
   std::thread thread_;
@@ -98,10 +99,12 @@ NodeRunner::NodeRunner(std::unique_ptr<Node> node, ParameterSet parameters, Node
 NodeRunner::~NodeRunner() = default;
 
 int NodeRunner::run() {
-  const SignalWatcher signals([this](int signal) {
-    log_info("SIG{}: stopping", sigabbrev_np(signal));
-    request_shutdown(kExitOk);
-  });
+  const SignalWatcher signals(
+      [this](int signal) {
+        log_info("SIG{}: stopping", sigabbrev_np(signal));
+        request_shutdown(kExitOk);
+      },
+      node_->stop_signals_to_abort());
   if (const Result<> started = start(); !started) {
     log_error("{}", started.error().message);
     if (metrics_) {

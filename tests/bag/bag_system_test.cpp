@@ -8,8 +8,11 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "nodes/bag/mcap.hpp"
+#include "nodes/runtime/ledger.hpp"
 #include "nodes/runtime/metrics.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
@@ -61,10 +64,21 @@ class Bag : public ::testing::Test {
     const auto page = MetricsReader::open(*domain_, node);
     return page ? (*page)->value("frames_out", topic) : 0;
   }
+  void record_and_damage() {
+    record("synthetic://?width=320&height=240&frames=60",
+           {"--image-format", "raw", "--compression", "none"}, 60);
+    std::fstream file(path("run.mcap"), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(2'000'000);
+    file.write("damage", 6);
+  }
   std::string path(const std::string& name) const { return domain_.root() / name; }
-  json info(const std::string& file) {
+  std::uint64_t taken_in(const std::string& node, const std::string& topic) {
+    const auto page = MetricsReader::open(*domain_, node);
+    return page ? (*page)->value("frames_in", topic) : 0;
+  }
+  json info(const std::string& file, int code = 0) {
     auto tool = start("fovea", {"bag", "info", path(file), "--json"});
-    EXPECT_EQ(tool->wait(), 0) << tool->err();
+    EXPECT_EQ(tool->wait(), code) << tool->err();
     return json::parse(tool->out(), nullptr, false);
   }
 
@@ -125,7 +139,7 @@ TEST_F(Bag, ARingIsWrittenWhenTriggered) {
   auto recorder = start("fovea", {"bag", "record", "-o", path("box.mcap"), "cam0/image", "--ring",
                                   "3600", "--after-trigger", "0", "--reliability", "reliable"});
   auto source = camera("synthetic://?width=320&height=240&frames=20");
-  ASSERT_TRUE(eventually([&] { return received("recorder", "cam0/image") == 20; }))
+  ASSERT_TRUE(eventually([&] { return taken_in("recorder", "cam0/image") == 20; }))
       << recorder->err() << source->err();
   EXPECT_FALSE(fs::exists(path("box_0.mcap")));
   auto trigger = start("fovea", {"bag", "trigger"});
@@ -139,22 +153,185 @@ TEST_F(Bag, ARingIsWrittenWhenTriggered) {
   EXPECT_THAT(nobody->err(), HasSubstr("no recorder named `absent`"));
 }
 
-TEST_F(Bag, AKilledRecordersFileIsReadable) {
-  auto recorder =
-      start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/image", "--image-format",
-                      "raw", "--compression", "none", "--reliability", "reliable"});
-  auto source = camera("synthetic://?width=640&height=480&frames=60");
+// The frames together are far below a chunk's size: only time can bring them into the file.
+TEST_F(Bag, AKilledRecordersFileHoldsWhatCameBefore) {
+  auto recorder = start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/image",
+                                  "--reliability", "reliable"});
+  auto source = camera("synthetic://?width=64&height=48&frames=60");
   ASSERT_TRUE(eventually([&] { return received("recorder", "cam0/image") == 60; }))
       << recorder->err();
-  // Chunks of 4 MB hold five such frames: wait until some are on the disk.
-  ASSERT_TRUE(eventually([&] { return fs::file_size(path("run.mcap")) > 20'000'000; }));
   recorder->send(SIGKILL);
   EXPECT_EQ(recorder->wait(), 1000 + SIGKILL);
-  auto tool = start("fovea", {"bag", "info", path("run.mcap"), "--json"});
-  EXPECT_EQ(tool->wait(), 1);
-  const json found = json::parse(tool->out(), nullptr, false);
+  const json found = info("run.mcap", 1);
   EXPECT_EQ(found["closed"], false);
-  EXPECT_GE(found["messages"], 20);
+  EXPECT_EQ(found["messages"], 60);
+  EXPECT_EQ(found["damage"], "not closed: 60 messages recovered");
+  source->send(SIGINT);
+  EXPECT_EQ(source->wait(), 0) << source->err();
+  auto player =
+      start("fovea", {"bag", "play", path("run.mcap"), "--rate", "0", "--subscriber-timeout", "0"});
+  EXPECT_EQ(player->wait(), 0) << player->err();
+  EXPECT_THAT(player->err(), HasSubstr("not closed: 60 messages recovered"));
+}
+
+TEST_F(Bag, ATriggeredRecordersFileSurvivesItsDeath) {
+  auto recorder = start("fovea", {"bag", "record", "-o", path("box.mcap"), "cam0/image", "--ring",
+                                  "3600", "--after-trigger", "3600", "--reliability", "reliable"});
+  auto source = camera("synthetic://?width=64&height=48&frames=20");
+  ASSERT_TRUE(eventually([&] { return taken_in("recorder", "cam0/image") == 20; }))
+      << recorder->err();
+  EXPECT_EQ(start("fovea", {"bag", "trigger"})->wait(), 0);
+  ASSERT_TRUE(eventually([&] { return received("recorder", "cam0/image") == 20; }))
+      << recorder->err();
+  recorder->send(SIGKILL);
+  EXPECT_EQ(recorder->wait(), 1000 + SIGKILL);
+  EXPECT_EQ(info("box_0.mcap", 1)["messages"], 20);
+  // Its successor does not fail at the file that is there.
+  auto again = start("fovea", {"bag", "record", "-o", path("box.mcap"), "cam0/image", "--ring",
+                               "3600", "--name", "second"});
+  ASSERT_TRUE(eventually([&] {
+    const auto page = MetricsReader::open(*domain_, "second");
+    return page && (*page)->state() == msgs::LifecycleState::kActive;
+  })) << again->err();
+  EXPECT_EQ(start("fovea", {"bag", "trigger", "--name", "second"})->wait(), 0);
+  EXPECT_TRUE(eventually([&] { return fs::exists(path("box_1.mcap")); })) << again->err();
+}
+
+TEST_F(Bag, ASecondStopSignalDoesNotCutTheClosingShort) {
+  for (const auto& [first, second] : {std::pair{SIGINT, SIGTERM}, std::pair{SIGTERM, SIGINT}}) {
+    fs::remove(path("run.mcap"));
+    auto recorder = start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/image",
+                                    "--reliability", "reliable"});
+    auto source = camera("synthetic://?width=320&height=240&frames=30");
+    ASSERT_TRUE(eventually([&] { return taken_in("recorder", "cam0/image") == 30; }));
+    recorder->send(first);
+    recorder->send(second);
+    EXPECT_EQ(recorder->wait(), 0) << recorder->err();
+    EXPECT_EQ(info("run.mcap")["messages"], 30);
+  }
+}
+
+TEST_F(Bag, WhatWasSentBeforeTheRecorderJoinedIsNotLost) {
+  auto source =
+      start("fovea-camera", {"--name", "cam0", "--uri", "synthetic://?width=64&height=48", "--rate",
+                             "200", "--reliability", "reliable", "--subscriber-timeout", "0"});
+  ASSERT_TRUE(eventually([&] { return received("cam0", "cam0") >= 20; })) << source->err();
+  auto recorder = start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/image",
+                                  "--reliability", "reliable"});
+  ASSERT_TRUE(eventually([&] { return received("recorder", "cam0/image") >= 20; }));
+  recorder->send(SIGINT);
+  EXPECT_EQ(recorder->wait(), 0) << recorder->err();
+  EXPECT_EQ(info("run.mcap")["metadata"]["fovea"]["cam0/image.dropped"], "0");
+}
+
+TEST_F(Bag, ADamagedChunkIsToldByInfoPlayAndCamera) {
+  record_and_damage();
+  const json found = info("run.mcap", 1);
+  ASSERT_EQ(found["damaged_chunks"].size(), 1u);
+  const auto lost = found["lost_messages"].get<std::uint64_t>();
+  EXPECT_GT(lost, 0u);
+  auto text = start("fovea", {"bag", "info", path("run.mcap")});
+  EXPECT_EQ(text->wait(), 1);
+  EXPECT_THAT(text->out(), HasSubstr("its checksum differs; " + std::to_string(lost)));
+
+  auto player =
+      start("fovea", {"bag", "play", path("run.mcap"), "--rate", "0", "--subscriber-timeout", "0"});
+  EXPECT_EQ(player->wait(), 1);
+  EXPECT_THAT(player->err(), HasSubstr(std::to_string(lost) + " messages could not be read"));
+
+  auto source = start("fovea-camera", {"--name", "cam0", "--uri", "bag://" + path("run.mcap"),
+                                       "--rate", "-1", "--subscriber-timeout", "0"});
+  const auto ended = [&] {
+    const auto page = MetricsReader::open(*domain_, "cam0");
+    return page && (*page)->status() == "ended";
+  };
+  ASSERT_TRUE(eventually(ended)) << source->err();
+  const auto page = MetricsReader::open(*domain_, "cam0");
+  ASSERT_TRUE(page);
+  EXPECT_EQ((*page)->value("frames_in", "cam0"), 60u);
+  EXPECT_EQ((*page)->value("frames_dropped", "cam0", "error"), lost);
+  const std::string log = source->err();
+  const auto warning = log.find("checksum differs");
+  EXPECT_NE(warning, std::string::npos);
+  EXPECT_EQ(log.find("checksum differs", warning + 1), std::string::npos) << "one is enough";
+}
+
+TEST_F(Bag, ADamagedChunkIsToldByVerify) {
+  record_and_damage();
+  auto verify = start("fovea", {"bag", "verify", path("run.mcap"), kModel, "--runs", "1"});
+  EXPECT_EQ(verify->wait(), 1);
+  EXPECT_THAT(verify->err(), HasSubstr("its checksum differs"));
+  EXPECT_THAT(verify->out(), HasSubstr("1 of 1 runs equal"));
+}
+
+TEST_F(Bag, RecordsIntoANewFileOnly) {
+  const auto refusal = [&](const std::string& to) {
+    auto recorder = start("fovea", {"bag", "record", "-o", to, "cam0/image"});
+    EXPECT_EQ(recorder->wait(), 2) << to;
+    return recorder->err();
+  };
+  std::ofstream(path("run.mcap")) << "precious";
+  EXPECT_THAT(refusal(path("run.mcap")), HasSubstr("File exists"));
+  EXPECT_EQ(fs::file_size(path("run.mcap")), 8u);
+  ASSERT_EQ(mkfifo(path("fifo").c_str(), 0600), 0);
+  EXPECT_THAT(refusal(path("fifo")), HasSubstr("is a FIFO"));
+  EXPECT_THAT(refusal("/dev/null"), HasSubstr("is a device"));
+  EXPECT_THAT(refusal(path("")), HasSubstr("is a folder"));
+  EXPECT_THAT(refusal(path("absent/run.mcap")), HasSubstr("No such file"));
+  auto forced = start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/image", "--force"});
+  ASSERT_TRUE(eventually([&] { return mcap::Reader::open(path("run.mcap")).has_value(); }))
+      << forced->err();
+  forced->send(SIGINT);
+  EXPECT_EQ(forced->wait(), 0) << forced->err();
+  EXPECT_EQ(info("run.mcap")["messages"], 0);
+  auto reading = start("fovea", {"bag", "info", path("fifo")});
+  EXPECT_EQ(reading->wait(), 1);
+  EXPECT_THAT(reading->err(), HasSubstr("is a FIFO"));
+}
+
+TEST_F(Bag, AFullDiskEndsTheRecordingAndNothingElse) {
+  auto recorder =
+      start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/image", "--image-format",
+                      "raw", "--compression", "none", "--keep-metrics"});
+  ASSERT_TRUE(eventually([&] {
+    const auto page = MetricsReader::open(*domain_, "recorder");
+    return page && (*page)->state() == msgs::LifecycleState::kActive;
+  })) << recorder->err();
+  const rlimit small{400'000, 400'000};
+  ASSERT_EQ(prlimit(recorder->pid(), RLIMIT_FSIZE, &small, nullptr), 0);
+  auto source = start("fovea-camera", {"--name", "cam0", "--uri", "synthetic://?width=64&height=48",
+                                       "--rate", "50"});
+  EXPECT_EQ(recorder->wait(), 1);
+  EXPECT_THAT(recorder->err(), HasSubstr("recording ended: write"));
+  EXPECT_THAT(recorder->err(), HasSubstr("File too large"));
+  const auto recorded = mcap::Reader::open(path("run.mcap"));
+  ASSERT_TRUE(recorded) << recorded.error().message;
+  EXPECT_GT((*recorded)->summary().messages, 0u);
+  EXPECT_TRUE((*recorded)->find_damaged_chunks().empty());
+  const auto page = MetricsReader::open(*domain_, "recorder");
+  ASSERT_TRUE(page);
+  const StageCounts counts = read_stage(**page, "cam0/image");
+  EXPECT_EQ(counts.out, (*recorded)->summary().messages);
+  EXPECT_GT(counts.drops[static_cast<std::size_t>(DropReason::kError)], 0u);
+  EXPECT_EQ(counts.in, counts.out + counts.dropped());
+  EXPECT_THAT((*page)->status(), HasSubstr("File too large"));
+  const std::uint64_t before = received("cam0", "cam0");
+  EXPECT_TRUE(eventually([&] { return received("cam0", "cam0") > before; })) << source->err();
+}
+
+TEST_F(Bag, InstantsOfAnyEraAreShown) {
+  {
+    auto writer = mcap::Writer::create(path("old.mcap"));
+    ASSERT_TRUE(writer);
+    const auto channel = (*writer)->add_channel("a", 0, "cdr");
+    ASSERT_TRUE((*writer)->write(channel, 0, -500'000'000, 0, {}));
+    ASSERT_TRUE((*writer)->write(channel, 1, 500'000'000, 0, {}));
+    ASSERT_TRUE((*writer)->close());
+  }
+  auto tool = start("fovea", {"bag", "info", path("old.mcap")});
+  EXPECT_EQ(tool->wait(), 0) << tool->err();
+  EXPECT_THAT(tool->out(), HasSubstr("1969-12-31 23:59:59.500 UTC"));
+  EXPECT_THAT(tool->out(), HasSubstr("duration  1.000 s"));
 }
 
 TEST_F(Bag, ReplaysToTheSameDetections) {

@@ -158,6 +158,26 @@ TEST(ImageRecord, BringsPixelsAndJpegBack) {
   EXPECT_THAT(got.data, ::testing::ElementsAreArray(pixels));
 }
 
+TEST(ImageRecord, KeepsStampsBefore1970AndBoundsAbsurdOnes) {
+  const auto pixel = bytes_of({1, 2, 3});
+  const auto brought_back = [&](std::int64_t stamp) {
+    bag::ImageRecord image;
+    image.stamp_realtime = stamp;
+    image.height = image.width = 1;
+    image.step = 3;
+    image.data = pixel;
+    std::vector<std::byte> bytes;
+    bag::to_cdr(image, bytes);
+    bag::ImageRecord got;
+    EXPECT_TRUE(bag::from_cdr(bytes, false, got));
+    return got.stamp_realtime;
+  };
+  EXPECT_EQ(brought_back(-1), -1);
+  EXPECT_EQ(brought_back(-1'500'000'000), -1'500'000'000);
+  EXPECT_EQ(brought_back(std::numeric_limits<std::int64_t>::max()), 2'147'483'647'000'000'000);
+  EXPECT_EQ(brought_back(std::numeric_limits<std::int64_t>::min()), -2'147'483'648'000'000'000);
+}
+
 TEST(ImageRecord, FewerPixelsThanTheSizeSaysAreRefused) {
   const auto pixels = bytes_of({1, 2, 3, 4, 5, 6});
   bag::ImageRecord image;
