@@ -14,6 +14,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "nodes/base/text.hpp"
+
 namespace fovea {
 namespace {
 
@@ -51,6 +53,19 @@ void prepare_process() {
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
+}
+
+std::vector<std::string> take_arguments(int argc, char** argv) {
+  std::vector<std::string> words(argv, argv + argc);
+  for (int i = 0; i < argc; ++i) {
+    const std::string& word = words[static_cast<std::size_t>(i)];
+    const std::string masked = without_secrets(word);
+    if (masked == word) continue;
+    // In the room that the word has; what it no longer fills becomes blanks.
+    const std::size_t kept = std::min(masked.size(), word.size());
+    std::fill_n(std::copy_n(masked.begin(), kept, argv[i]), word.size() - kept, ' ');
+  }
+  return words;
 }
 
 Result<> write_stdout(std::string_view text) {

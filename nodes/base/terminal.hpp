@@ -6,8 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/core.h>
 
@@ -19,6 +21,10 @@ namespace fovea {
 // the next file would be printed into), ignores SIGPIPE and SIGXFSZ, raises the soft limit of
 // descriptors to the hard one.
 void prepare_process();
+
+// The words of a command line. In argv itself, which every user of the machine can read in
+// /proc/PID/cmdline, the secrets of addresses are overwritten.
+std::vector<std::string> take_arguments(int argc, char** argv);
 
 // A tool's product, to stdout, as fast as its reader takes it. Errors: what stdout said, so that a
 // tool whose product did not arrive can end with code 1.

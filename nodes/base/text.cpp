@@ -141,10 +141,23 @@ std::string without_secrets(std::string_view text) {
     if (scheme == std::string_view::npos) return out.append(text);
     out += text.substr(0, scheme + 3);
     text.remove_prefix(scheme + 3);
-    const std::size_t end = std::min(text.find_first_of(kEnds), text.size());
+    std::size_t end = std::min(text.find_first_of(kEnds), text.size());
+    // These three may stand in a password, too: then an @ follows before anything that may not.
+    constexpr std::string_view kNeverInside = " \t\n\r\"`<>|";
+    const std::size_t limit =
+        std::min({text.find_first_of(kNeverInside), text.find("://"), text.size()});
+    if (const std::size_t at = text.substr(0, limit).rfind('@');
+        at != std::string_view::npos && at > end) {
+      end = std::min(text.find_first_of(kEnds, at), text.size());
+    }
     out += without_secrets_of_address(text.substr(0, end));
     text.remove_prefix(end);
   }
+}
+
+std::string said(std::string_view text, std::size_t limit) {
+  // Masked before it is cut: half an address would no longer be known as one.
+  return shown(without_secrets(text), limit);
 }
 
 }  // namespace fovea

@@ -27,4 +27,7 @@ std::string_view utf8_prefix(std::string_view text, std::size_t max_bytes);
 // stands, and the values of query keys that carry secrets (password, token, ...) as `***`.
 std::string without_secrets(std::string_view text);
 
+// What a message quotes of what somebody wrote: shown(), without secrets.
+std::string said(std::string_view text, std::size_t limit = 200);
+
 }  // namespace fovea

@@ -33,7 +33,12 @@ class CameraNode final : public Node {
   CameraNode() : Node("camera", "Captures frames from a camera, stream, file or synthetic scene") {}
 
   void declare_parameters(ParameterSet& p) override {
-    p.add("uri", &uri_, "file://, images://, synthetic://, v4l2:// or rtsp:// source").required();
+    p.add("uri", &uri_, "file://, images://, bag://, synthetic://, v4l2:// or rtsp:// source")
+        .checked_by([](std::string_view uri) -> Result<> {
+          FOVEA_TRY(frames::make_frame_source(uri, {}));
+          return {};
+        })
+        .required();
     p.add("rate", &rate_, "Frames per second; 0 = the source's own, -1 = as fast as possible",
           Range{-1, 1000}, "Hz");
     p.add("phase", &phase_,

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "nodes/base/clock.hpp"
+#include "nodes/base/text.hpp"
 
 namespace fovea {
 namespace {
@@ -90,32 +91,32 @@ Result<> check_name(std::string_view what, std::string_view name) {
   if (good) return {};
   return fail(ErrorCode::kInvalidArgument,
               fmt::format("{} is '{}'; it must be 1..{} characters of a-z, 0-9, _ and -", what,
-                          name, kMaxName));
+                          said(name), kMaxName));
 }
 
 Result<> check_topic(std::string_view topic) {
   if (topic.empty() || topic.size() > kMaxTopic) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("topic '{}' has {} characters; it must have 1..{}", topic, topic.size(),
-                            kMaxTopic));
+                fmt::format("topic '{}' has {} characters; it must have 1..{}", said(topic),
+                            topic.size(), kMaxTopic));
   }
   for (std::size_t begin = 0; begin <= topic.size();) {
     const std::size_t end = std::min(topic.find('/', begin), topic.size());
     if (auto part = check_name("a part", topic.substr(begin, end - begin)); !part) {
-      return fail(part.error().with_context(fmt::format("topic '{}'", topic)));
+      return fail(part.error().with_context(fmt::format("topic '{}'", said(topic))));
     }
     begin = end + 1;
   }
   return {};
 }
 
-bool someone_listens(const std::filesystem::path& path) {
+Result<bool> someone_listens(const std::filesystem::path& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.native().size() > kMaxSocketPath) return false;
   std::memcpy(address.sun_path, path.c_str(), path.native().size());
   FileHandle probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!probe) return true;  // out of descriptors: claim nothing about the other side
+  if (!probe) return fail_errno(ErrorCode::kExhausted, "socket to probe " + path.native());
   if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
     return true;
   return errno != ECONNREFUSED && errno != ENOENT && errno != ENOTDIR;
@@ -233,11 +234,11 @@ std::vector<std::filesystem::path> Domain::list_pools(std::string_view topic) co
 }
 
 bool Domain::topic_alive(std::string_view topic) const {
-  return someone_listens(socket_path(topic, kTopicExtension));
+  return someone_listens(socket_path(topic, kTopicExtension)).value_or(true);
 }
 
 bool Domain::control_alive(std::string_view node) const {
-  return someone_listens(socket_path(node, kControlExtension));
+  return someone_listens(socket_path(node, kControlExtension)).value_or(true);
 }
 
 Result<FileHandle> Domain::lock() const {
@@ -265,7 +266,7 @@ std::vector<std::filesystem::path> Domain::sweep() const {
   for (std::string_view extension : {kTopicExtension, kControlExtension, kDoorbellExtension}) {
     for (const std::string& name : list_sockets(extension)) {
       const std::filesystem::path path = socket_path(name, extension);
-      if (is_own_socket(path) && !someone_listens(path) && unlink(path.c_str()) == 0)
+      if (is_own_socket(path) && !someone_listens(path).value_or(true) && unlink(path.c_str()) == 0)
         removed.push_back(path);
     }
   }

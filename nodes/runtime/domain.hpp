@@ -47,7 +47,8 @@ class Domain {
   std::vector<std::string> list_nodes() const;
   std::vector<std::filesystem::path> list_pools(std::string_view topic) const;
 
-  // Whether a process listens on the topic's or control socket of this name now.
+  // Whether a process listens on the topic's or control socket of this name now, or may do so where
+  // that cannot be told.
   bool topic_alive(std::string_view topic) const;
   bool control_alive(std::string_view node) const;
 
@@ -82,7 +83,8 @@ class Domain {
 Result<> check_name(std::string_view what, std::string_view name);
 Result<> check_topic(std::string_view topic);
 
-// Whether a process listens on the Unix socket at `path`. False also if it does not exist.
-bool someone_listens(const std::filesystem::path& path);
+// Whether a process listens on the Unix socket at `path`. False also if it does not exist. Errors:
+// kExhausted when this process has no descriptor left to ask with.
+Result<bool> someone_listens(const std::filesystem::path& path);
 
 }  // namespace fovea

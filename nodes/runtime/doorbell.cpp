@@ -146,7 +146,7 @@ bool DoorbellLines::add(std::uint64_t id, bool waits) {
 void DoorbellLines::remove(std::uint64_t id) {
   std::erase_if(lines_, [id](const Line& line) { return line.id == id; });
   const std::filesystem::path path = domain_.doorbell_path(id);
-  if (!someone_listens(path)) unlink(path.c_str());
+  if (!someone_listens(path).value_or(true)) unlink(path.c_str());
 }
 
 void DoorbellLines::send(std::span<const std::byte> packet, const std::function<bool()>& stopped) {

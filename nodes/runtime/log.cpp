@@ -98,7 +98,7 @@ void log_message(LogLevel level, std::string_view text) {
     const std::lock_guard lock(logger_mutex);
     logger = logger_slot();
   }
-  logger->log(to_spdlog(level), "{}", one_line(text));
+  logger->log(to_spdlog(level), "{}", one_line(without_secrets(text)));
 }
 
 }  // namespace fovea

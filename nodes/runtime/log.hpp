@@ -18,7 +18,8 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 // lines are led by "fovea" and start at kInfo. Colours only on a terminal and without $NO_COLOR.
 void init_logging(std::string_view name, LogLevel level);
 bool log_enabled(LogLevel level);
-// `text` is shown by one_line() (base/text.hpp): what a peer sent cannot forge lines or drive a terminal.
+// `text` is shown by one_line() and without_secrets() (base/text.hpp): what a peer sent cannot forge
+// lines or drive a terminal, and no password of an address is written down.
 void log_message(LogLevel level, std::string_view text);
 
 template <class... Args>

@@ -152,7 +152,17 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
   for (int round = 0; round < 100; ++round) {
     FileHandle file(
         ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-    if (file.get() < 0) return fail_errno(ErrorCode::kInternal, "open " + path);
+    if (file.get() < 0) {
+      if (errno == EMFILE || errno == ENFILE)
+        return fail_errno(ErrorCode::kExhausted, "open " + path);
+      const Error failed = fail_errno(ErrorCode::kInternal, "open " + path).value();
+      struct stat foreign {};
+      if (lstat(path.c_str(), &foreign) != 0 || foreign.st_uid == geteuid()) return fail(failed);
+      if (unlink(path.c_str()) == 0) continue;  // ours is the folder, or the machine
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{} belongs to uid {}; choose another --domain", path, foreign.st_uid));
+    }
     if (!try_lock_byte(file.get(), detail::kOwnerByte)) {
       return fail(
           ErrorCode::kUnavailable,
@@ -290,6 +300,7 @@ void MetricsPage::set_status(msgs::DiagnosticLevel level, std::string_view messa
 void MetricsPage::beat() { layout_->last_beat.store(monotonic_ns(), std::memory_order_relaxed); }
 
 std::uint32_t MetricsPage::starts() const { return layout_->starts.load(); }
+void MetricsPage::set_starts(std::uint32_t starts) { layout_->starts.store(starts); }
 
 Result<std::unique_ptr<MetricsReader>> MetricsReader::open(const Domain& domain,
                                                            std::string_view node) {

@@ -68,6 +68,8 @@ class MetricsPage {
   const std::string& node() const { return node_; }
   const std::string& type() const { return type_; }
   std::uint32_t starts() const;  // 1 at the first start, 2 after one restart, ...
+  // For a supervisor's count: a process that died before it had this page was a start too.
+  void set_starts(std::uint32_t starts);
 
  private:
   MetricsPage() = default;

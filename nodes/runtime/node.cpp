@@ -3,13 +3,30 @@
 #include <cstdio>
 #include <exception>
 #include <utility>
+#include <variant>
 
 #include "nodes/base/terminal.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node_options.hpp"
 #include "nodes/runtime/node_runner.hpp"
 
 namespace fovea {
+
+namespace {
+
+// Before values are printed; the process ends afterwards.
+void hide_secrets(const ParameterSet& parameters) {
+  for (const Parameter& parameter : parameters.all()) {
+    if (auto* const* text = std::get_if<std::string*>(&parameter.target)) {
+      **text = without_secrets(**text);
+    } else if (auto* const* list = std::get_if<std::vector<std::string>*>(&parameter.target)) {
+      for (std::string& element : **list) element = without_secrets(element);
+    }
+  }
+}
+
+}  // namespace
 
 Node::Node(std::string_view type, std::string_view description)
     : type_(type), description_(description) {}
@@ -37,9 +54,11 @@ int run_node(std::unique_ptr<Node> node, int argc, char** argv) {
     if (const auto exit_code = parse_command_line(*node, parameters, argc, argv, options))
       return *exit_code;
     if (options.dump_config) {
+      hide_secrets(parameters);
       const std::string config = parameters.dump_yaml();
       return write_stdout(config) ? kExitOk : kExitFailure;
     }
+    if (options.check_params) return kExitOk;
     init_logging(options.name, options.log_level);
     return NodeRunner(std::move(node), std::move(parameters), std::move(options)).run();
   } catch (const std::exception& e) {

@@ -6,11 +6,13 @@
 
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/node.hpp"
+#include "nodes/runtime/parameter_stream.hpp"
 
 namespace fovea {
 namespace {
@@ -32,6 +34,7 @@ const char* type_name(const ParameterTarget& target) {
 
 struct Line {
   std::vector<std::string> params_files;
+  int params_fd = -1;
   std::vector<std::string> assignments;  // name:=value
   std::vector<std::pair<const Parameter*, CLI::Option*>> parameters;
 };
@@ -39,13 +42,20 @@ struct Line {
 Result<> apply_assignment(ParameterSet& parameters, const std::string& assignment) {
   const std::size_t split = assignment.find(":=");
   if (split == std::string::npos) {
-    return fail(ErrorCode::kInvalidArgument, "-p is '" + assignment + "'; it must be name:=value");
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("-p is '{}'; it must be name:=value", said(assignment)));
   }
   return parameters.set(assignment.substr(0, split), assignment.substr(split + 2), "-p");
 }
 
 Result<> apply(const Line& line, ParameterSet& parameters) {
   for (const std::string& file : line.params_files) FOVEA_TRY(parameters.load_yaml(file));
+  if (line.params_fd >= 0) {
+    const FileHandle file(line.params_fd);  // closed when it has been read
+    FOVEA_ASSIGN(const auto assignments, read_assignments(file.get()));
+    for (const ParameterAssignment& given : assignments)
+      FOVEA_TRY(parameters.set(given.name, given.value, given.where));
+  }
   for (const std::string& assignment : line.assignments)
     FOVEA_TRY(apply_assignment(parameters, assignment));
   for (const auto& [parameter, option] : line.parameters) {
@@ -70,25 +80,29 @@ Result<> check_options(const NodeOptions& options) {
 }
 
 int usage_error(std::string_view text) {
-  print_error("error: {}", one_line(text));
+  print_error("error: {}", one_line(without_secrets(text)));
   return kExitUsage;
 }
 
 std::string unknown_argument(const CLI::App& app, const std::string& argument) {
   if (!argument.starts_with('-'))
-    return "unexpected argument '" + argument + "' (--help lists all options)";
+    return fmt::format("unexpected argument '{}' (--help lists all options)", said(argument));
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options()) known.push_back(option->get_name());
   const std::string name = argument.substr(0, argument.find('='));
   const std::string near = nearest(name, known);
   const std::string hint = near.empty() ? "--help lists all" : "did you mean '" + near + "'?";
-  return "unknown option '" + name + "'; " + hint;
+  return fmt::format("unknown option '{}'; {}", said(name), hint);
 }
 
 }  // namespace
 
 std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters, int argc,
                                       char** argv, NodeOptions& options) {
+  // CLI11 reads the copies: the originals lose their passwords, which everybody may look at.
+  const std::vector<std::string> copies = take_arguments(argc, argv);
+  std::vector<const char*> words;
+  for (const std::string& word : copies) words.push_back(word.c_str());
   CLI::App app(node.description(), "fovea-" + node.type());
   app.allow_extras();  // refused below, with the nearest option
   app.set_help_flag();
@@ -124,6 +138,9 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
       ->type_name("FILE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--params-fd", line.params_fd,
+                 "Inherited descriptor with parameters, from a supervisor; wins over files")
+      ->type_name("N");
   app.add_option("-p", line.assignments, "Set one parameter; wins over parameter files")
       ->type_name("NAME:=VALUE")
       ->expected(1)
@@ -134,11 +151,16 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
   app.add_flag("--no-autostart", no_autostart,
                "Stay unconfigured until told by the control socket");
   app.add_flag("--dump-config", options.dump_config, "Print the parameters as YAML and exit");
+  app.add_flag("--check-params", options.check_params,
+               "Say whether the parameters are right and exit; nothing is opened");
   app.add_option("--control-fd", options.control_fd,
                  "Stop in order when this descriptor reaches end-of-file (the supervisor died)")
       ->type_name("N");
   app.add_flag("--keep-metrics", options.keep_metrics,
                "Leave the metrics page behind for a supervisor to read");
+  app.add_option("--restarts", options.restarts,
+                 "How often a supervisor has restarted this node, for its metrics page")
+      ->type_name("N");
   app.add_flag("--version", version, "Print the version and exit");
   app.add_flag("--help,-h", help, "Print this help and exit");
   for (CLI::Option* option :
@@ -147,7 +169,7 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
   }
 
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(words.size()), words.data());
   } catch (const CLI::ParseError& e) {
     return usage_error(e.what());
   }
@@ -163,8 +185,8 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
     return usage_error(unknown_argument(app, extras[0]));
   const auto level = levels.find(log_level);
   if (level == levels.end()) {
-    return usage_error("--log-level is '" + log_level +
-                       "'; it must be one of debug, info, warning, error");
+    return usage_error(fmt::format(
+        "--log-level is '{}'; it must be one of debug, info, warning, error", said(log_level)));
   }
   options.log_level = level->second;
   options.autostart = !no_autostart;

@@ -1,10 +1,10 @@
 // The command line of a node: options that all nodes have and one per parameter.
 //
 // Precedence of parameters, lowest first, whatever the order on the line: default, --params-file,
-// -p,
-// --parameter-name.
+// --params-fd, -p, --parameter-name.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,8 +22,10 @@ struct NodeOptions {
   LogLevel log_level = LogLevel::kInfo;
   bool autostart = true;
   bool dump_config = false;
+  bool check_params = false;  // parameters are right: exit 0 without starting anything
   bool keep_metrics = false;
   int control_fd = -1;  // end-of-file on it ends the node
+  std::int64_t restarts = -1;  // as its supervisor counts them; -1 = it has none
 };
 
 // Exit codes of every node. Stable: supervisors tell a wrong set-up, where a restart is useless,

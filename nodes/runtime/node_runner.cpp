@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <exception>
 #include <functional>
 #include <stdexcept>
@@ -15,10 +16,12 @@
 #include <fmt/core.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "nodes/base/clock.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/log.hpp"
 
 namespace fovea {
@@ -109,7 +112,7 @@ int NodeRunner::run() {
     log_error("{}", started.error().message);
     if (metrics_) {
       metrics_->set_state(State::kFinalized);
-      metrics_->set_status(msgs::DiagnosticLevel::kError, started.error().message);
+      metrics_->set_status(msgs::DiagnosticLevel::kError, without_secrets(started.error().message));
     }
     return exit_code_of(started.error());
   }
@@ -129,6 +132,8 @@ Result<> NodeRunner::start() {
   FOVEA_ASSIGN(domain_, Domain::open(options_.domain));
   FOVEA_ASSIGN(metrics_, MetricsPage::create(*domain_, name(), node_->type()));
   if (options_.keep_metrics) metrics_->keep();
+  if (options_.restarts >= 0)
+    metrics_->set_starts(static_cast<std::uint32_t>(options_.restarts) + 1);
   metrics_->counter(kFinishedCounter) = 0;  // of a predecessor that was told to play once more
 
   QoS latched;
@@ -149,7 +154,10 @@ Result<> NodeRunner::start() {
                }));
   executor_.add_socket(control_->socket(), [this] { control_->serve(); });
 
-  executor_.add_timer(200ms, [this] { metrics_->beat(); });
+  executor_.add_timer(200ms, [this] {
+    metrics_->beat();
+    end_without_descriptors();
+  });
   executor_.add_timer(1000ms, [this] { publish_status(); });
   if (options_.control_fd >= 0) watch_supervisor();
   first_of_node_ = executor_.next_id();
@@ -169,6 +177,24 @@ void NodeRunner::watch_supervisor() {
     log_warning("the supervisor is gone: stopping");
     request_shutdown(kExitOk);
   });
+}
+
+// Without a descriptor nothing new can be opened, mapped or accepted: such a node would lose frames
+// and look well. Tried twice, since another thread may just have given one back.
+void NodeRunner::end_without_descriptors() {
+  const FileHandle probe(eventfd(0, EFD_CLOEXEC));
+  if (probe || (errno != EMFILE && errno != ENFILE)) {
+    without_descriptors_ = 0;
+  } else if (++without_descriptors_ == 2) {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const std::string what = fmt::format(
+        "no file descriptor is left ({}): this process may open {}; raise the limit (ulimit -Hn)",
+        std::strerror(errno), limit.rlim_cur);
+    log_error("{}", what);
+    set_status(msgs::DiagnosticLevel::kError, what);
+    request_shutdown(kExitFailure);
+  }
 }
 
 void NodeRunner::autostart() {
@@ -273,8 +299,8 @@ void NodeRunner::set_status(msgs::DiagnosticLevel level, std::string_view messag
   {
     const std::lock_guard lock(status_mutex_);
     status_level_ = level;
-    status_text_ = message;
-    metrics_->set_status(level, message);
+    status_text_ = without_secrets(message);
+    metrics_->set_status(level, status_text_);
   }
   // Several changes before the loop turns make one message.
   if (!is_status_due_.exchange(true)) executor_.post([this] { publish_status(); });

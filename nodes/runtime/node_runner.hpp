@@ -56,6 +56,7 @@ class NodeRunner {
   void announce_state();
   void publish_status();
   void watch_supervisor();
+  void end_without_descriptors();
 
   // Destroyed last to first: the node's sockets before the executor and the page, whose lock says
   // that this process lives, at the very end.
@@ -68,6 +69,7 @@ class NodeRunner {
   std::atomic<msgs::LifecycleState> state_{msgs::LifecycleState::kUnconfigured};
   std::atomic<bool> is_ending_{false};
   std::atomic<int> exit_code_{0};
+  int without_descriptors_ = 0;     // probes in a row that found none
   Executor::Id first_of_node_ = 0;  // registrations from here on are the node's
 
   std::mutex status_mutex_;

@@ -3,11 +3,9 @@
 #include "nodes/runtime/parameters.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -17,6 +15,8 @@
 #include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/yaml_text.hpp"
 
 namespace fovea {
@@ -39,13 +39,15 @@ std::string with_range(std::string_view kind, const Range& range) {
 
 bool inside(const Range& range, double value) { return value >= range.min && value <= range.max; }
 
+constexpr std::size_t kMaxName = 64;
+
 tl::unexpected<Error> bad_value(std::string_view origin, std::string_view name,
                                 std::string_view value, std::string_view valid) {
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}: {} is {}; it must be {}", origin, name, value, valid));
+  return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {} is {}; it must be {}", said(origin),
+                                                       said(name, kMaxName), said(value), valid));
 }
 
-std::string quoted(std::string_view text) { return fmt::format("'{}'", text); }
+std::string quoted(std::string_view text) { return fmt::format("'{}'", said(text)); }
 
 template <class Number>
 std::optional<Number> parse_number(std::string_view text) {
@@ -95,6 +97,13 @@ class Converter {
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
       return bad_value(origin_, name_, quoted(text),
                        fmt::format("one of {}", fmt::join(choices, ", ")));
+    }
+    if (parameter_.check) {
+      if (const auto checked = parameter_.check(text); !checked) {
+        return fail(ErrorCode::kInvalidArgument,
+                    fmt::format("{}: {}: {}", said(origin_), said(name_, kMaxName),
+                                said(checked.error().message, 400)));
+      }
     }
     return std::string(text);
   }
@@ -159,7 +168,7 @@ Result<> check_scalar(const YAML::Node& node, const std::string& where, std::str
                       bool wants_text, std::string_view valid) {
   if (!node.IsScalar()) return bad_value(where, name, kind_of(node), valid);
   if (!wants_text && is_text_only(node)) {
-    return bad_value(where, name, fmt::format("the text \"{}\"", node.Scalar()), valid);
+    return bad_value(where, name, fmt::format("the text \"{}\"", said(node.Scalar())), valid);
   }
   return {};
 }
@@ -189,7 +198,8 @@ Result<Value> convert_map(const Parameter& parameter, const YAML::Node& node,
     FOVEA_ASSIGN(const double value,
                  Converter(parameter, where, name).number(pair.second.Scalar()));
     if (!map.emplace(pair.first.Scalar(), value).second) {
-      return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {} is given twice", where, name));
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: {} is given twice", where, said(name)));
     }
   }
   return Value(std::move(map));
@@ -236,7 +246,7 @@ tl::unexpected<Error> unknown_key(const std::string& where, std::string_view nam
     hint = fmt::format("valid keys are {}", fmt::join(names, ", "));
   }
   return fail(ErrorCode::kInvalidArgument,
-              fmt::format("{}: unknown key '{}'; {}", where, name, hint));
+              fmt::format("{}: unknown key '{}'; {}", said(where), said(name, kMaxName), hint));
 }
 
 // `a,b` and `person=0.5,car=0.4` as the YAML that they stand for.
@@ -274,15 +284,7 @@ Parameter& ParameterSet::add(std::string_view name, ParameterTarget target,
 }
 
 Result<> ParameterSet::load_yaml(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail_errno(ErrorCode::kNotFound, path);
-  std::string text;
-  std::array<char, 4096> chunk;
-  do {
-    file.read(chunk.data(), chunk.size());
-    text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
-  } while (file);
-  if (file.bad()) return fail_errno(ErrorCode::kInvalidArgument, path);
+  FOVEA_ASSIGN(const std::string text, read_text_file(path));
   return load_yaml_text(text, path);
 }
 
@@ -294,9 +296,7 @@ Result<> ParameterSet::load_yaml_text(std::string_view text, const std::string& 
     documents = yaml_document_lines(std::string(text));
     root = YAML::Load(std::string(text));
   } catch (const YAML::Exception& e) {
-    const std::string where =
-        e.mark.line < 0 ? origin : fmt::format("{}:{}", origin, e.mark.line + 1);
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: bad YAML: {}", where, e.msg));
+    return fail(ErrorCode::kInvalidArgument, yaml_error(text, origin, e.mark.line + 1, e.msg));
   }
   if (documents.empty()) return {};
   if (documents.size() > 1) {
@@ -346,7 +346,7 @@ Result<> ParameterSet::set(std::string_view name, std::string_view value, std::s
       node = node_from_text(*parameter, value);
     } catch (const YAML::Exception& e) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: {}: bad YAML: {}", origin, name, e.msg));
+                  fmt::format("{}: {}: bad YAML: {}", said(origin), name, said(e.msg)));
     }
     const Source source{std::string(origin), false};
     converted = convert_node(*parameter, node, source, source.name);

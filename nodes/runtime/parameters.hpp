@@ -12,10 +12,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -43,10 +45,16 @@ struct Parameter {
   Range range;                       // numbers, and each value of a map
   std::string unit;                  // "ms", "frames"; empty if none
   std::vector<std::string> choices;  // strings, and each element of a list; empty = any
+  std::function<Result<>(std::string_view)> check;  // of a text, beyond its choices
   bool is_required = false;
 
   Parameter& required() {
     is_required = true;
+    return *this;
+  }
+  // What else a text has to be, such as an address that can be read; opens nothing.
+  Parameter& checked_by(std::function<Result<>(std::string_view)> check_text) {
+    check = std::move(check_text);
     return *this;
   }
   Parameter& one_of(std::vector<std::string> allowed) {
@@ -73,7 +81,8 @@ class ParameterSet {
   // Required ones are set, everything in range.
   Result<> check() const;
 
-  // YAML with each description as a comment; load_yaml() of it gives the same values.
+  // YAML with each description as a comment; load_yaml() of it gives the same values, secrets of
+  // addresses included. to_json() does not tell these.
   std::string dump_yaml() const;
   std::string to_json() const;  // one object, in order of declaration
   const std::vector<Parameter>& all() const { return parameters_; }

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/parameters.hpp"
 
 namespace fovea {
@@ -59,6 +60,13 @@ std::string value_text(const ParameterTarget& target) {
   return std::visit(Visitor{}, target);
 }
 
+const auto& told(const auto& value) { return value; }
+std::string told(const std::string& text) { return without_secrets(text); }
+std::vector<std::string> told(std::vector<std::string> texts) {
+  for (std::string& text : texts) text = without_secrets(text);
+  return texts;
+}
+
 // `1..64 frames`, `one of fp32, int8`, `ms`, or nothing.
 std::string limits_text(const Parameter& parameter) {
   if (!parameter.choices.empty())
@@ -102,7 +110,7 @@ std::string ParameterSet::dump_yaml() const {
 std::string ParameterSet::to_json() const {
   auto object = nlohmann::ordered_json::object();
   for (const Parameter& parameter : parameters_) {
-    std::visit([&](const auto* value) { object[parameter.name] = *value; }, parameter.target);
+    std::visit([&](const auto* value) { object[parameter.name] = told(*value); }, parameter.target);
   }
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

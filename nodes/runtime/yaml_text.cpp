@@ -1,10 +1,14 @@
 // See yaml_text.hpp.
 #include "nodes/runtime/yaml_text.hpp"
 
+#include <algorithm>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
+
+#include "nodes/base/text.hpp"
 
 namespace fovea {
 namespace {
@@ -58,6 +62,24 @@ std::vector<int> yaml_document_lines(const std::string& text) {
   while (parser.HandleNextDocument(starts)) {
   }
   return starts.lines();
+}
+
+std::string yaml_error(std::string_view text, std::string_view file, int line,
+                       std::string_view message) {
+  int number = 1;
+  // The parser often stumbles a line or more after the tab.
+  for (std::string_view rest = text; !rest.empty() && (line <= 0 || number <= line); ++number) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    const std::string_view whole = rest.substr(0, end);
+    const std::size_t content = std::min(whole.find_first_not_of(" \t"), whole.size());
+    if (content < whole.size() && whole.substr(0, content).find('\t') != std::string_view::npos) {
+      return fmt::format("{}:{}: line {} is indented with a tab; YAML takes blanks", said(file),
+                         number, number);
+    }
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  const std::string place = line > 0 ? fmt::format("{}:{}", said(file), line) : said(file);
+  return fmt::format("{}: bad YAML: {}", place, said(message));
 }
 
 }  // namespace fovea

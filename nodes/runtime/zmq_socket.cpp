@@ -67,7 +67,8 @@ Result<BoundPath> BoundPath::bind(const Domain& domain, void* socket, const std:
   std::memcpy(address.sun_path, bound.path_.c_str(), bound.path_.native().size());
 
   FOVEA_ASSIGN(const FileHandle locked, domain.lock());
-  if (someone_listens(bound.path_)) {
+  FOVEA_ASSIGN(const bool taken, someone_listens(bound.path_));
+  if (taken) {
     return fail(ErrorCode::kUnavailable,
                 fmt::format("{} is taken in domain {}: a live process listens on {}", what,
                             domain.name(), bound.path_.native()));
@@ -76,8 +77,10 @@ Result<BoundPath> BoundPath::bind(const Domain& domain, void* socket, const std:
   // We bind, ZeroMQ serves (USE_FD): it then leaves the path alone when it closes the socket, at a
   // time of its own, when a successor may already have bound the same path.
   FileHandle listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!listener ||
-      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  if (!listener) return fail_errno(ErrorCode::kExhausted, "socket for " + bound.path_.native());
+  // The socket's own mode is what bind() gives the file, so it is never open to others.
+  fchmod(listener.get(), 0600);
+  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail_errno(ErrorCode::kInternal, "bind " + bound.path_.native());
   }
   bound.inode_ = inode_of(bound.path_);

@@ -67,6 +67,17 @@ TEST(Terminal, ClosedStandardStreamsAreTakenByDevNull) {
             0);
 }
 
+TEST(Terminal, ArgumentsAreTakenAndTheirPasswordsOverwritten) {
+  std::string program = "fovea", plain = "model:=/a.onnx", secret = "video:=rtsp://me:hidden@cam/1";
+  char* argv[] = {program.data(), plain.data(), secret.data(), nullptr};
+  const std::vector<std::string> words = take_arguments(3, argv);
+  EXPECT_EQ(words,
+            (std::vector<std::string>{"fovea", "model:=/a.onnx", "video:=rtsp://me:hidden@cam/1"}));
+  EXPECT_EQ(plain, "model:=/a.onnx");
+  EXPECT_EQ(secret.substr(0, 22), "video:=rtsp://***@cam/");
+  EXPECT_EQ(secret.find("hidden"), std::string::npos);
+}
+
 TEST(Terminal, AFullStdoutIsAnErrorThatSaysSo) {
   EXPECT_EQ(in_child([] {
               dup2(open("/dev/full", O_WRONLY), 1);

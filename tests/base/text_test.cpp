@@ -55,5 +55,17 @@ TEST(Text, AddressesWithoutSecretsStayAsTheyAre) {
   }
 }
 
+TEST(Text, APasswordMayHoldWhatEndsAnAddressElsewhere) {
+  EXPECT_EQ(without_secrets("rtsp://me:a,b;c'd@cam/1, rtsp://me:x@cam/2; 'rtsp://cam/3'"),
+            "rtsp://***@cam/1, rtsp://***@cam/2; 'rtsp://cam/3'");
+  EXPECT_EQ(without_secrets("a=rtsp://cam:554/1,b=rtsp://me:x@cam/2"),
+            "a=rtsp://cam:554/1,b=rtsp://***@cam/2");
+}
+
+TEST(Text, WhatAMessageQuotesIsMaskedBeforeItIsCut) {
+  EXPECT_EQ(said("rtsp://me:" + std::string(50, 'x') + "@cam/1", 20), "rtsp://***@cam/1");
+  EXPECT_EQ(said("a\nb"), "a\\x0ab");
+}
+
 }  // namespace
 }  // namespace fovea

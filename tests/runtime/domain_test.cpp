@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -137,6 +138,22 @@ TEST(DomainLists, NameWhatLiesOnDisk) {
   EXPECT_THAT(domain->list_nodes(), ElementsAre("n1", "n2"));
   EXPECT_THAT(domain->list_pools("b/image"),
               ElementsAre(domain->pool_path("b/image", 1), domain->pool_path("b/image", 2)));
+}
+
+TEST(Domain, WithoutADescriptorNobodyIsSaidToListen) {
+  TestDomain domain;
+  const auto path = domain->socket_directory() / "nobody.topic";
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto listens = someone_listens(path);
+  setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_FALSE(listens);
+  EXPECT_EQ(listens.error().code, ErrorCode::kExhausted);
+  EXPECT_THAT(listens.error().message, HasSubstr("Too many open files"));
+  EXPECT_FALSE(someone_listens(path).value());
 }
 
 TEST(DomainSweep, RemovesSocketsThatNobodyListensOn) {

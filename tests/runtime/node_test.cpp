@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -24,6 +25,13 @@ using test::Child;
 using test::eventually;
 using testing::HasSubstr;
 using testing::Not;
+
+// The child has ended and waits to be reaped.
+bool waitid_ended(pid_t pid) {
+  siginfo_t info{};
+  return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid;
+}
 
 class NodeProcess : public testing::Test {
  protected:
@@ -182,7 +190,7 @@ TEST_F(NodeProcess, WrongUsageEndsWithTwoAndOneLine) {
 }
 
 TEST_F(NodeProcess, StopsInOrderOnSignalsAndLeavesNothing) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     const auto node = start({"--log-level", "debug"});
     ASSERT_TRUE(reaches(State::kActive)) << node->err();
     EXPECT_EQ(files_left(), 3u);  // page, control socket, status topic
@@ -200,6 +208,72 @@ TEST_F(NodeProcess, StopsInOrderOnSignalsAndLeavesNothing) {
     EXPECT_THAT(node->err(), HasSubstr("[trivial] [info]"));
     EXPECT_THAT(node->err(), Not(HasSubstr("\x1b")));  // no colours in a file
   }
+}
+
+TEST_F(NodeProcess, ItsSocketsAreItsOwnersOnly) {
+  const auto node = start({});
+  ASSERT_TRUE(reaches(State::kActive)) << node->err();
+  std::size_t sockets = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(domain_->socket_directory())) {
+    if (!entry.is_socket()) continue;
+    ++sockets;
+    EXPECT_EQ(entry.status().permissions(),
+              std::filesystem::perms::owner_read | std::filesystem::perms::owner_write)
+        << entry.path();
+  }
+  EXPECT_EQ(sockets, 2u);  // control and status
+}
+
+TEST_F(NodeProcess, RestartsAreCountedAsItsSupervisorDoes) {
+  const auto node = start({"--restarts", "5"});
+  ASSERT_TRUE(reaches(State::kActive)) << node->err();
+  EXPECT_EQ(reader()->starts(), 6u);
+}
+
+TEST_F(NodeProcess, ChecksItsParametersWithoutStarting) {
+  EXPECT_EQ(run({"--check-params", "--period-ms", "7"}), 0) << err;
+  EXPECT_EQ(run({"--check-params", "--period-ms", "0"}), 2);
+  EXPECT_THAT(err, HasSubstr("period_ms is 0; it must be 1..1000"));
+  EXPECT_EQ(files_left(), 0u);
+}
+
+TEST_F(NodeProcess, ADumpOfItsParametersTellsNoPassword) {
+  EXPECT_EQ(run({"--dump-config", "--label", "rtsp://me:hid,den@cam/1"}), 0) << err;
+  EXPECT_THAT(out,
+              testing::AllOf(HasSubstr("label: \"rtsp://***@cam/1\""), Not(HasSubstr("den@"))));
+}
+
+TEST_F(NodeProcess, PasswordsOnItsCommandLineCannotBeRead) {
+  const auto node = start({"-p", "label:=rtsp://me:hidden@cam/1", "--label", "rtsp://x:covert@y"});
+  ASSERT_TRUE(reaches(State::kActive)) << node->err();
+  std::ifstream file("/proc/" + std::to_string(node->pid()) + "/cmdline");
+  const std::string words{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_THAT(words, HasSubstr("rtsp://***@cam/1"));
+  EXPECT_THAT(words, testing::AllOf(Not(HasSubstr("hidden")), Not(HasSubstr("covert"))));
+}
+
+// From too few to begin with up to enough: whatever the number, the node runs or says why not.
+TEST_F(NodeProcess, WithoutDescriptorsItEndsWithAFailureThatSaysSo) {
+  bool ran = false;
+  for (int limit = 12; !ran && limit < 100; limit += 2) {
+    Child node(domain_.root(), "/bin/sh",
+               {"-c", fmt::format("ulimit -n {}; exec {} --domain test", limit, TRIVIAL_NODE)});
+    ASSERT_TRUE(eventually([&] {
+      const auto seen = reader();
+      ran = seen && seen->alive() && seen->state() == State::kActive;
+      return ran || kill(node.pid(), 0) != 0 || waitid_ended(node.pid());
+    })) << limit;
+    if (ran) node.send(SIGTERM);
+    const int code = node.wait();
+    if (ran && code == 0) break;
+    ran = false;
+    EXPECT_NE(code, 0) << limit;
+    EXPECT_THAT(node.err(), testing::AnyOf(HasSubstr("Too many open files"),
+                                           HasSubstr("descriptor"), HasSubstr("shared libraries")))
+        << limit;
+    EXPECT_THAT(node.err(), Not(HasSubstr("a live process listens"))) << limit;
+  }
+  EXPECT_TRUE(ran);
 }
 
 TEST_F(NodeProcess, KeepsItsPageWhenTold) {

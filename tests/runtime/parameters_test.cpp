@@ -5,7 +5,12 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nodes/runtime/parameter_stream.hpp"
 
 namespace fovea {
 namespace {
@@ -139,7 +144,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadYaml{"open_bracket", "max_batch: 1\ncameras: [a, b\n",
                 "config/x.yaml:3: bad YAML: end of sequence flow not found"},
         BadYaml{"tab_indent", "class_thresholds:\n\tcar: 1\n",
-                "config/x.yaml:2: bad YAML: illegal map value"},
+                "config/x.yaml:2: line 2 is indented with a tab; YAML takes blanks"},
         BadYaml{"unknown_anchor", "max_batch: *nowhere\n",
                 "config/x.yaml:1: bad YAML: the referenced anchor is not defined"},
         BadYaml{"first_of_two", "offset: x\nmax_batch: 0\n",
@@ -245,7 +250,82 @@ TEST(Parameters, MissingFileIsNamed) {
 
 TEST(Parameters, DirectoryInsteadOfFileIsAnError) {
   Settings settings;
-  EXPECT_EQ(error_of(settings.set.load_yaml("/")), "/: Is a directory");
+  EXPECT_EQ(error_of(settings.set.load_yaml("/")), "/ is a folder; it must be a regular file");
+}
+
+TEST(Parameters, APipeInsteadOfAFileIsAnErrorAtOnce) {
+  const std::string path = testing::TempDir() + "/fovea-parameters-fifo";
+  unlink(path.c_str());
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  Settings settings;
+  EXPECT_THAT(error_of(settings.set.load_yaml(path)), testing::HasSubstr(path));
+  unlink(path.c_str());
+}
+
+TEST(Parameters, ErrorsQuoteOneBoundedLineWithoutPasswords) {
+  Settings settings;
+  const std::string attack =
+      "a\n[00:00:00.000] [cam0] [info] forged \x1b[2J " + std::string(5000, 'x');
+  for (const Result<>& result :
+       {settings.set.set("precision", attack, "-p"), settings.set.set(attack, "1", "-p"),
+        settings.set.set("max_batch", attack, "-p"),
+        settings.set.load_yaml_text("precision: \"a\\nb" + std::string(5000, 'x') + "\"\n",
+                                    "x.yaml"),
+        settings.set.load_yaml_text("class_thresholds: {" + std::string(5000, 'x') + ": 2}",
+                                    "x.yaml")}) {
+    const std::string error = error_of(result);
+    EXPECT_LT(error.size(), 800u);
+    EXPECT_EQ(error.find_first_of("\n\x1b"), std::string::npos) << error;
+  }
+  const std::string secret =
+      error_of(settings.set.set("precision", "rtsp://me:hidden@cam/1", "-p"));
+  EXPECT_THAT(secret, testing::AllOf(testing::HasSubstr("rtsp://***@cam/1"),
+                                     testing::Not(testing::HasSubstr("hidden"))));
+}
+
+TEST(Parameters, AsJsonTheyDoNotTellPasswords) {
+  Settings settings;
+  settings.uri = "rtsp://me:hidden@cam/1";
+  settings.cameras = {"rtsp://me:hidden@cam/2"};
+  EXPECT_THAT(settings.set.to_json(), testing::AllOf(testing::HasSubstr("rtsp://***@cam/1"),
+                                                     testing::HasSubstr("rtsp://***@cam/2"),
+                                                     testing::Not(testing::HasSubstr("hidden"))));
+}
+
+TEST(Parameters, ATextMayHaveACheckOfItsOwn) {
+  std::string uri;
+  ParameterSet set;
+  set.add("uri", &uri, "Where from").checked_by([](std::string_view text) -> Result<> {
+    if (text.starts_with("file://")) return {};
+    return fail(ErrorCode::kInvalidArgument, "it must start with file://");
+  });
+  EXPECT_EQ(error_of(set.set("uri", "fil:///x", "a.launch.yaml:7")),
+            "a.launch.yaml:7: uri: it must start with file://");
+  EXPECT_EQ(error_of(set.load_yaml_text("\nuri: fil:///x\n", "x.yaml")),
+            "x.yaml:2: uri: it must start with file://");
+  EXPECT_EQ(error_of(set.set("uri", "file:///x", "-p")), "no error");
+}
+
+TEST(Parameters, TravelByDescriptorWithTheirPlaces) {
+  const std::vector<ParameterAssignment> sent{{"a.yaml:3", "uri", "rtsp://me:hidden@cam/1"},
+                                              {"a.yaml:4", "label", ""},
+                                              {"a.yaml:5", "text", "two\nlines"}};
+  const auto file = write_assignments(sent);
+  ASSERT_TRUE(file);
+  for (int reading = 0; reading < 2; ++reading) {
+    const auto got = read_assignments(file->get());
+    ASSERT_TRUE(got) << got.error().message;
+    ASSERT_EQ(got->size(), sent.size());
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+      EXPECT_EQ((*got)[i].where, sent[i].where);
+      EXPECT_EQ((*got)[i].name, sent[i].name);
+      EXPECT_EQ((*got)[i].value, sent[i].value);
+    }
+  }
+  EXPECT_TRUE(write_assignments({}).and_then(
+      [](const FileHandle& empty) { return read_assignments(empty.get()); }));
+  ASSERT_EQ(write(file->get(), "x", 1), 1);
+  EXPECT_FALSE(read_assignments(file->get())) << "cut off";
 }
 
 TEST(Parameters, DeepNestingIsRefusedNotOverflowed) {
