@@ -64,13 +64,14 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 // Attributes and descriptors of the child; every failure of these calls is memory exhaustion.
 class SpawnPlan {
  public:
-  SpawnPlan(int control, int output) {
+  SpawnPlan(int control, int output, int parameters) {
     posix_spawn_file_actions_init(&actions_);
     posix_spawnattr_init(&attributes_);
     posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions_, output, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions_, output, STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions_, control, kControlFd);
+    if (parameters >= 0) posix_spawn_file_actions_adddup2(&actions_, parameters, kParametersFd);
 
     sigset_t none;
     sigset_t all;
@@ -104,8 +105,9 @@ std::string to_string(const ExitStatus& status) {
   return fmt::format("was killed by signal {} ({})", status.code, strsignal(status.code));
 }
 
-Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(
-    const std::vector<std::string>& command, const std::vector<NameValue>& environment) {
+Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(const std::vector<std::string>& command,
+                                                          const std::vector<NameValue>& environment,
+                                                          int parameters_fd) {
   Pipe control;
   Pipe output;
   FOVEA_TRY(control.open());
@@ -114,7 +116,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(
 
   std::vector<std::string> words = command;
   std::vector<std::string> entries = make_environment(environment);
-  const SpawnPlan plan(control.read, output.write);
+  const SpawnPlan plan(control.read, output.write, parameters_fd);
   pid_t pid = -1;
   const int error = posix_spawn(&pid, words[0].c_str(), plan.actions(), plan.attributes(),
                                 pointers(words).data(), pointers(entries).data());
@@ -127,7 +129,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(
   std::swap(child->control_, control.write);
   std::swap(child->output_, output.read);
   child->pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  if (child->pidfd_ < 0) return fail_errno(ErrorCode::kInternal, "pidfd_open");
+  if (child->pidfd_ < 0) return fail_errno(ErrorCode::kExhausted, "pidfd_open");
   return child;
 }
 

@@ -4,7 +4,7 @@
 // Started with posix_spawn (a fork would carry our locks and mappings along) in a process group of
 // its own, so that Ctrl-C in a terminal reaches the supervisor alone and helpers of the child end
 // with it. Its stdin is /dev/null; stdout and stderr come to us; descriptor kControlFd reads
-// end-of-file when this process dies, whatever killed it.
+// end-of-file when this process dies, whatever killed it; kParametersFd holds its parameters.
 //
 // Thread safety: none; one thread.
 #pragma once
@@ -24,6 +24,7 @@
 namespace fovea::launch {
 
 inline constexpr int kControlFd = 3;
+inline constexpr int kParametersFd = 4;
 
 struct ExitStatus {
   bool by_signal = false;
@@ -36,9 +37,12 @@ std::string to_string(
 
 class ChildProcess {
  public:
-  // Errors: kNotFound when there is no such program, kInternal otherwise.
+  // `parameters_fd` becomes the child's kParametersFd; -1 = none. REQUIRES: it is 16 or more.
+  // Errors: kNotFound when there is no such program, kExhausted without descriptors, kInternal
+  // otherwise.
   static Result<std::unique_ptr<ChildProcess>> spawn(const std::vector<std::string>& command,
-                                                     const std::vector<NameValue>& environment);
+                                                     const std::vector<NameValue>& environment,
+                                                     int parameters_fd = -1);
   // Kills and reaps what still runs.
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "launch/table.hpp"
 #include "launch/topic_commands.hpp"
 #include "nodes/base/terminal.hpp"
+#include "nodes/base/text.hpp"
 
 namespace {
 
@@ -27,7 +30,7 @@ using namespace fovea::launch;
 constexpr int kExitUsage = 2;
 
 int refuse(std::string_view message) {
-  print_error("fovea: {}", message);
+  print_error("fovea: {}", one_line(without_secrets(message)));
   return kExitUsage;
 }
 
@@ -72,7 +75,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     }
   }
   const std::string_view what = is_option ? "option" : known.empty() ? "argument" : "command";
-  return fmt::format("unknown {} `{}`{}", what, word, did_you_mean(word, known));
+  return fmt::format("unknown {} `{}`{}", what, said(word), did_you_mean(word, known));
 }
 
 Result<std::map<std::string, std::string>> parse_arguments(const std::vector<std::string>& words) {
@@ -81,11 +84,11 @@ Result<std::map<std::string, std::string>> parse_arguments(const std::vector<std
     const std::size_t separator = word.find(":=");
     if (separator == std::string::npos || separator == 0) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("`{}` is no launch argument; write name:=value", word));
+                  fmt::format("`{}` is no launch argument; write name:=value", said(word)));
     }
     if (!arguments.emplace(word.substr(0, separator), word.substr(separator + 2)).second) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("argument `{}` is given twice", word.substr(0, separator)));
+                  fmt::format("argument `{}` is given twice", said(word.substr(0, separator))));
     }
   }
   return arguments;
@@ -187,6 +190,9 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "engine") == 0) return become("fovea-engine", argv);
   if (argc > 1 && std::strcmp(argv[1], "bench") == 0) return become("fovea-bench", argv);
   if (argc > 1 && std::strcmp(argv[1], "bag") == 0) return become("fovea-bag", argv);
+  const std::vector<std::string> words = fovea::take_arguments(argc, argv);
+  std::vector<const char*> argv_of_words;
+  for (const std::string& word : words) argv_of_words.push_back(word.c_str());
   CLI::App app("Perception nodes for robots: capture, preprocess, detect, postprocess", "fovea");
   app.set_version_flag("--version", "fovea " FOVEA_VERSION);
   app.require_subcommand(1);
@@ -198,11 +204,18 @@ int main(int argc, char** argv) {
   app.add_subcommand("bag", "Record, play and look at recordings (fovea bag --help)");
   app.add_subcommand("bench", "Measure the pipeline on recorded video (fovea bench --help)");
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(argv_of_words.size()), argv_of_words.data());
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    std::ostringstream text;
+    const int code = app.exit(success, text, text);
+    return write_stdout(text.str()) ? code : 1;
   } catch (const CLI::ParseError& error) {
     return refuse(explain(app, error) + "; see fovea --help");
   }
-  return run(app, line);
+  try {
+    return run(app, line);
+  } catch (const std::exception& error) {  // no descriptor, no memory
+    print_error("fovea: {}", error.what());
+    return 1;
+  }
 }

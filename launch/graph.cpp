@@ -1,19 +1,19 @@
 #include "launch/graph.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include "launch/graph_dependencies.hpp"
+#include "launch/install_paths.hpp"
 #include "launch/substitution.hpp"
 #include "launch/suggest.hpp"
 #include "launch/values.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/yaml_text.hpp"
 
@@ -24,6 +24,10 @@ namespace fs = std::filesystem;
 using Keys = std::vector<std::string>;
 
 constexpr int kMaxDepth = 32;
+// Aliases and includes multiply; a launch file of people stays far below.
+constexpr int kMaxEntries = 10'000;
+// Of a value where it has the wrong kind: a file that is no launch file is not to be printed.
+constexpr std::size_t kMaxQuoted = 60;
 
 const Keys kNodeKeys{"exec",
                      "name",
@@ -44,7 +48,7 @@ const Keys kNodeKeys{"exec",
 std::string kind_of(const YAML::Node& node) {
   if (node.IsSequence()) return "a list";
   if (node.IsMap()) return "a map";
-  if (node.IsScalar()) return fmt::format("`{}`", node.Scalar());
+  if (node.IsScalar()) return fmt::format("`{}`", said(node.Scalar(), kMaxQuoted));
   return "empty";
 }
 
@@ -52,32 +56,32 @@ std::string kind_of(const YAML::Node& node) {
 class File {
  public:
   static Result<File> read(const fs::path& path) {
-    std::ifstream stream(path);
-    if (!stream || fs::is_directory(path)) {
-      return fail(ErrorCode::kNotFound, fmt::format("{}: no such launch file", path.string()));
+    std::error_code ignored;
+    if (!fs::exists(path, ignored) || fs::is_directory(path, ignored)) {
+      return fail(ErrorCode::kNotFound,
+                  fmt::format("{}: no such launch file", said(path.string())));
     }
-    std::ostringstream text;
-    text << stream.rdbuf();
+    FOVEA_ASSIGN(const std::string text, read_text_file(path));
     File file;
     file.path_ = path;
     try {
-      const std::vector<int> documents = yaml_document_lines(text.str());
+      const std::vector<int> documents = yaml_document_lines(text);
       if (documents.size() != 1) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("{}:1: a launch file holds one YAML document; this one holds {}",
                                 path.string(), documents.size()));
       }
-      file.root_ = YAML::Load(text.str());
+      file.root_ = YAML::Load(text);
     } catch (const YAML::Exception& error) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}:{}: {}", path.string(), error.mark.line + 1, error.msg));
+                  yaml_error(text, path.string(), error.mark.line + 1, error.msg));
     }
     return file;
   }
 
   const fs::path& path() const { return path_; }
   std::string where(const YAML::Node& node) const {
-    return fmt::format("{}:{}", path_.string(), std::max(node.Mark().line, 0) + 1);
+    return fmt::format("{}:{}", said(path_.string()), std::max(node.Mark().line, 0) + 1);
   }
   tl::unexpected<Error> error(const YAML::Node& node, std::string_view message) const {
     return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", where(node), message));
@@ -108,8 +112,8 @@ class File {
         return error(entry.first, fmt::format("a key of {} is no text", what));
       const std::string& key = entry.first.Scalar();
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-        return error(entry.first,
-                     fmt::format("unknown key `{}` in {}{}", key, what, did_you_mean(key, keys)));
+        return error(entry.first, fmt::format("unknown key `{}` in {}{}", said(key, kMaxQuoted),
+                                              what, did_you_mean(key, keys)));
       }
       if (!seen.insert(key).second) {
         return error(entry.first, fmt::format("key `{}` occurs twice in {}", key, what));
@@ -168,19 +172,14 @@ Result<std::vector<ArgumentDeclaration>> declared_arguments(const File& file) {
     FOVEA_ASSIGN(ArgumentDeclaration argument, parse_argument(file, action.second));
     for (const ArgumentDeclaration& other : arguments) {
       if (other.name == argument.name) {
-        return file.error(action.second, fmt::format("arg `{}` is declared twice", argument.name));
+        return file.error(action.second,
+                          fmt::format("arg `{}` is declared twice", said(argument.name)));
       }
     }
     arguments.push_back(std::move(argument));
   }
   return arguments;
 }
-
-// A value given for an argument and who gave it ("four.launch.yaml:12", or empty for the command
-// line).
-struct GivenArgument {
-  std::string value, where;
-};
 
 class Loader {
  public:
@@ -214,8 +213,13 @@ class Loader {
     const fs::path canonical = fs::weakly_canonical(path, ignored);
     if (std::find(include_stack_.begin(), include_stack_.end(), canonical) !=
         include_stack_.end()) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: include of {} goes in a circle", included_from, path.string()));
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{}: include of {} goes in a circle",
+                                                           included_from, said(path.string())));
+    }
+    if (include_stack_.size() >= kMaxDepth) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{}: includes are nested more than {} deep", included_from, kMaxDepth));
     }
     auto read = File::read(path);
     if (!read) {
@@ -239,26 +243,14 @@ class Loader {
     return {};
   }
 
-  static Result<> check_given(const fs::path& path,
-                              const std::vector<ArgumentDeclaration>& declared,
-                              const std::map<std::string, GivenArgument>& given) {
-    Keys names;
-    for (const ArgumentDeclaration& argument : declared) names.push_back(argument.name);
-    for (const auto& [name, argument] : given) {
-      if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-      const std::string what = argument.where.empty()
-                                   ? fmt::format("{}: unknown argument `{}`", path.string(), name)
-                                   : fmt::format("{}: {} has no argument `{}`", argument.where,
-                                                 path.filename().string(), name);
-      return fail(ErrorCode::kInvalidArgument, what + did_you_mean(name, names));
-    }
-    return {};
-  }
-
   // `given` is null below the top level of a file, where `arg` is not allowed.
   Result<> run(const YAML::Node& entries, Scope& scope,
                const std::map<std::string, GivenArgument>* given) {
     for (const YAML::Node& entry : entries) {
+      if (++entries_ > kMaxEntries) {
+        return scope.file->error(entry,
+                                 fmt::format("the launch has more than {} entries", kMaxEntries));
+      }
       FOVEA_ASSIGN(const auto action, action_of(*scope.file, entry));
       const auto& [kind, body] = action;
       if (kind == "arg") FOVEA_TRY(run_argument(body, scope, given));
@@ -283,7 +275,7 @@ class Loader {
                    text(scope, body["default"], "arg.default"));
     } else {
       return scope.file->error(
-          body, fmt::format("argument `{0}` has no value; give {0}:=VALUE", argument.name));
+          body, fmt::format("argument `{0}` has no value; give {0}:=VALUE", said(argument.name)));
     }
     return {};
   }
@@ -335,7 +327,8 @@ class Loader {
       for (std::size_t i = 0; i < pairs.size(); ++i) {
         if (!given.emplace(pairs[i].first, GivenArgument{pairs[i].second, file.where(list[i])})
                  .second) {
-          return file.error(list[i], fmt::format("include.arg gives `{}` twice", pairs[i].first));
+          return file.error(list[i],
+                            fmt::format("include.arg gives `{}` twice", said(pairs[i].first)));
         }
       }
     }
@@ -367,11 +360,22 @@ class Loader {
         return file.error(name ? name : exec, fmt::format("node name `{}` is already used at {}",
                                                           node.name, other->where));
       }
-      FOVEA_ASSIGN(node.executable, find_executable(file, exec, executable));
+      auto found = find_executable(executable, options_.executable_directory);
+      if (!found) return file.error(exec, "node.exec is " + found.error().message);
+      node.executable = std::move(*found);
     }
     FOVEA_TRY(parse_parameters(scope, body["param"], node));
     if (const YAML::Node list = body["env"]) {
       FOVEA_ASSIGN(node.environment, name_values(scope, list, "node.env"));
+      for (std::size_t i = 0; i < node.environment.size(); ++i) {
+        const std::string& variable = node.environment[i].first;
+        if (scope.enabled && (variable.empty() || variable.find('=') != std::string::npos)) {
+          return file.error(list[i]["name"],
+                            fmt::format("node.env.name is `{}`; it must be the name of an "
+                                        "environment variable, without `=`",
+                                        said(variable)));
+        }
+      }
     }
     FOVEA_TRY(parse_dependencies(scope, body["depends_on"], node));
     FOVEA_TRY(parse_policy(scope, body, node));
@@ -381,27 +385,6 @@ class Loader {
       disabled_.insert(node.name);
     }
     return {};
-  }
-
-  Result<fs::path> find_executable(const File& file, const YAML::Node& exec,
-                                   const std::string& name) const {
-    if (name.find('/') != std::string::npos) {
-      if (access(name.c_str(), X_OK) == 0) return fs::path(name);
-      return file.error(exec, fmt::format("node.exec is `{}`; no such executable", name));
-    }
-    const fs::path path = options_.executable_directory / name;
-    std::error_code ignored;
-    if (!name.empty() && access(path.c_str(), X_OK) == 0 && !fs::is_directory(path, ignored))
-      return path;
-    Keys present;
-    for (const auto& entry : fs::directory_iterator(options_.executable_directory, ignored)) {
-      if (entry.path().filename().string().starts_with("fovea-")) {
-        present.push_back(entry.path().filename().string());
-      }
-    }
-    return file.error(
-        exec, fmt::format("node.exec is `{}`; no such executable in {}{}", name,
-                          options_.executable_directory.string(), did_you_mean(name, present)));
   }
 
   Result<> parse_parameters(const Scope& scope, const YAML::Node& list, NodeAction& node) const {
@@ -416,10 +399,13 @@ class Loader {
         FOVEA_ASSIGN(const std::string target, text(scope, from, "node.param.from"));
         const fs::path path = (fs::path(scope.context.dirname) / target).lexically_normal();
         if (!scope.enabled) continue;
-        if (!fs::is_regular_file(path)) {
-          return file.error(from,
-                            fmt::format("node.param.from is {}; no such file", path.string()));
+        std::error_code ignored;
+        if (!fs::exists(path, ignored)) {
+          return file.error(
+              from, fmt::format("node.param.from is {}; no such file", said(path.string())));
         }
+        if (auto readable = check_readable(path); !readable)
+          return file.error(from, fmt::format("node.param.from: {}", readable.error().message));
         node.parameter_files.push_back(path);
         continue;
       }
@@ -428,10 +414,11 @@ class Loader {
       FOVEA_ASSIGN(const std::string name, text(scope, name_node, "node.param.name"));
       for (const NameValue& other : node.parameters) {
         if (other.first == name)
-          return file.error(entry, fmt::format("node.param gives `{}` twice", name));
+          return file.error(entry, fmt::format("node.param gives `{}` twice", said(name)));
       }
       FOVEA_ASSIGN(const std::string value, parameter_text(scope, value_node));
       node.parameters.emplace_back(name, value);
+      node.parameter_places[name] = file.where(value_node);
     }
     return {};
   }
@@ -483,7 +470,7 @@ class Loader {
       if (scope.enabled && (!value || *value < -1)) {
         return scope.file->error(
             limit, fmt::format("node.respawn_max_retries is `{}`; it must be -1 (no limit) or more",
-                               given));
+                               said(given)));
       }
       node.respawn_max_retries = value.value_or(0);
     }
@@ -492,7 +479,8 @@ class Loader {
       const auto value = to_bytes(given);
       if (scope.enabled && !value) {
         return scope.file->error(
-            size, fmt::format("node.shm_size is `{}`; it must be a size such as 32MiB", given));
+            size,
+            fmt::format("node.shm_size is `{}`; it must be a size such as 32MiB", said(given)));
       }
       node.shm_bytes = value.value_or(0);
     }
@@ -508,6 +496,8 @@ class Loader {
       return scope.file->error(node, fmt::format("{} is {}; it must be text", what, kind_of(node)));
     }
     auto expanded = expand(node.Scalar(), scope.context);
+    if (expanded && expanded->find('\0') != std::string::npos)
+      return scope.file->error(node, fmt::format("{} holds a NUL character", what));
     if (expanded) return std::move(*expanded);
     if (!scope.enabled) return std::string();
     return scope.file->error(node, fmt::format("{}: {}", what, expanded.error().message));
@@ -521,7 +511,7 @@ class Loader {
     const auto value = to_bool(given);
     if (!value && scope.enabled) {
       return scope.file->error(
-          node, fmt::format("{}.{} is `{}`; it must be true or false", what, key, given));
+          node, fmt::format("{}.{} is `{}`; it must be true or false", what, key, said(given)));
     }
     out = value.value_or(false);
     return {};
@@ -534,8 +524,8 @@ class Loader {
     FOVEA_ASSIGN(const std::string given, text(scope, node, fmt::format("node.{}", key)));
     const auto value = to_number<double>(given);
     if (scope.enabled && (!value || !(*value >= least) || !(*value <= 86400))) {
-      return scope.file->error(
-          node, fmt::format("node.{} is `{}`; it must be {}..86400 seconds", key, given, least));
+      return scope.file->error(node, fmt::format("node.{} is `{}`; it must be {}..86400 seconds",
+                                                 key, said(given), least));
     }
     out = Seconds(value.value_or(0));
     return {};
@@ -572,21 +562,10 @@ class Loader {
   std::set<std::string> disabled_;  // names of nodes whose condition did not hold
   std::vector<Dependency> dependencies_;
   std::vector<fs::path> include_stack_;
+  int entries_ = 0;
 };
 
 }  // namespace
-
-const NodeAction* Graph::find(std::string_view name) const {
-  const auto found =
-      std::find_if(nodes.begin(), nodes.end(), [&](const auto& n) { return n.name == name; });
-  return found == nodes.end() ? nullptr : &*found;
-}
-
-bool Graph::has_dependents(std::string_view name) const {
-  return std::any_of(nodes.begin(), nodes.end(), [&](const NodeAction& node) {
-    return std::find(node.depends_on.begin(), node.depends_on.end(), name) != node.depends_on.end();
-  });
-}
 
 Result<Graph> load_graph(const fs::path& file, const LoadOptions& options) {
   return Loader(options).load(file);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nodes/base/result.hpp"
+#include "nodes/runtime/parameter_stream.hpp"
 
 namespace fovea::launch {
 
@@ -27,6 +28,7 @@ struct NodeAction {
   std::filesystem::path executable;
   std::vector<std::filesystem::path> parameter_files;  // in order; later ones win
   std::vector<NameValue> parameters;                   // win over files
+  std::map<std::string, std::string> parameter_places;  // "file:line" of each one's value
   std::vector<NameValue> environment;                  // on top of the launcher's own
   std::vector<std::string> depends_on;  // started after these are active, stopped before them
 
@@ -73,9 +75,11 @@ Result<Graph> load_graph(const std::filesystem::path& file, const LoadOptions& o
 // The arguments that `file` declares, without evaluating the rest.
 Result<std::vector<ArgumentDeclaration>> load_arguments(const std::filesystem::path& file);
 
-// The command line of a node as the supervisor runs it, executable first.
+// The command line of a node, executable first: for people, without passwords, or (`supervised`) as
+// the supervisor runs it, which hands over assignments() by descriptor.
 std::vector<std::string> command_line(const NodeAction& node, std::string_view domain,
-                                      int control_fd);
+                                      bool supervised);
+std::vector<ParameterAssignment> assignments(const NodeAction& node);
 
 // The resolved graph for people (--print): one block a node, its command line ready to paste.
 std::string print_graph(const Graph& graph, std::string_view domain);

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "launch/child_process.hpp"
 #include "launch/graph.hpp"
 #include "launch/values.hpp"
+#include "nodes/base/text.hpp"
 
 namespace fovea::launch {
 namespace {
@@ -19,18 +21,28 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
+std::vector<ParameterAssignment> assignments(const NodeAction& node) {
+  std::vector<ParameterAssignment> all;
+  for (const auto& [name, value] : node.parameters) {
+    const auto place = node.parameter_places.find(name);
+    all.push_back({place == node.parameter_places.end() ? node.where : place->second, name, value});
+  }
+  return all;
+}
+
 std::vector<std::string> command_line(const NodeAction& node, std::string_view domain,
-                                      int control_fd) {
+                                      bool supervised) {
   std::vector<std::string> words{node.executable.string(), "--domain", std::string(domain),
                                  "--name", node.name};
   for (const auto& file : node.parameter_files) {
     words.insert(words.end(), {"--params-file", file.string()});
   }
-  for (const auto& [name, value] : node.parameters)
-    words.insert(words.end(), {"-p", name + ":=" + value});
-  if (control_fd >= 0) {
-    words.insert(words.end(), {"--keep-metrics", "--control-fd", std::to_string(control_fd)});
+  if (supervised) {
+    words.insert(words.end(), {"--params-fd", std::to_string(kParametersFd)});
+    return words;
   }
+  for (const auto& [name, value] : node.parameters)
+    words.insert(words.end(), {"-p", without_secrets(name + ":=" + value)});
   return words;
 }
 
@@ -48,8 +60,8 @@ std::string print_graph(const Graph& graph, std::string_view domain) {
     if (node.shm_bytes > 0) out += fmt::format("  shm      {}\n", format_bytes(node.shm_bytes));
     out += "  run     ";
     for (const auto& [name, value] : node.environment)
-      out += fmt::format(" {}={}", name, quoted(value));
-    for (const std::string& word : command_line(node, domain, -1))
+      out += fmt::format(" {}={}", name, quoted(without_secrets(value)));
+    for (const std::string& word : command_line(node, domain, false))
       out += fmt::format(" {}", quoted(word));
     out += "\n";
   }

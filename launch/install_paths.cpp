@@ -1,6 +1,13 @@
 #include "launch/install_paths.hpp"
 
 #include <cstdlib>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "launch/suggest.hpp"
+#include "nodes/base/text.hpp"
 
 namespace fovea::launch {
 
@@ -18,6 +25,29 @@ fs::path share_directory() {
   std::error_code ignored;
   if (fs::is_directory(installed / "config", ignored)) return installed;
   return FOVEA_SHARE_FALLBACK;
+}
+
+Result<fs::path> find_executable(const std::string& name, const fs::path& folder) {
+  const auto refuse = [&](std::string_view why) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("`{}`{}", said(name), why));
+  };
+  const bool is_path = name.find('/') != std::string::npos;
+  const fs::path path = is_path ? fs::path(name) : folder / name;
+  std::error_code ignored;
+  if (!name.empty() && fs::exists(path, ignored)) {
+    if (fs::is_directory(path, ignored)) return refuse(", a folder; it must be a program");
+    if (!fs::is_regular_file(path, ignored)) return refuse(", no file; it must be a program");
+    if (access(path.c_str(), X_OK) != 0) return refuse(", which may not be run; chmod +x it");
+    return path;
+  }
+  if (is_path) return refuse("; no such executable");
+  std::vector<std::string> present;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().filename().string().starts_with("fovea-"))
+      present.push_back(entry.path().filename().string());
+  }
+  return refuse(
+      fmt::format("; no such executable in {}{}", folder.string(), did_you_mean(name, present)));
 }
 
 fs::path find_launch_file(const std::string& name) {

@@ -1,5 +1,7 @@
 #include "launch/launch_main.hpp"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -21,6 +23,7 @@
 #include "nodes/base/clock.hpp"
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/executor.hpp"
 
@@ -35,7 +38,12 @@ constexpr int kExitFailed = 1;
 constexpr int kExitNotStarted = 2;
 
 int refuse(const Error& error) {
-  print_error("fovea launch: {}", error.message);
+  // One line a fault; every node may have one.
+  for (std::string_view rest = error.message; !rest.empty();) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    print_error("fovea launch: {}", one_line(without_secrets(rest.substr(0, end))));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
   return kExitNotStarted;
 }
 
@@ -121,7 +129,9 @@ class Session {
   }
 
   // A line among the logs: above the table when both go to the terminal.
-  void log(std::string_view line) {
+  void log(std::string_view text) {
+    // Libraries print what they like: FFmpeg and GStreamer whole addresses.
+    const std::string line = one_line(without_secrets(text));
     if (view_ && isatty(STDERR_FILENO) != 0) {
       view_->print(line);
     } else {
@@ -133,7 +143,8 @@ class Session {
     // Ctrl-C is how people end a launch that has no end of its own.
     int code = stop_signal_ == 0 || stop_signal_ == SIGINT ? 0 : 128 + stop_signal_;
     if (!supervisor_.error().empty() || source_failed_) code = kExitFailed;
-    if (!supervisor_.error().empty()) print_error("fovea launch: {}", supervisor_.error());
+    if (!supervisor_.error().empty())
+      print_error("fovea launch: {}", one_line(without_secrets(supervisor_.error())));
     if (options_.json_file == "-") {
       print_out("{}", json);
     } else if (!options_.json_file.empty()) {
@@ -183,9 +194,16 @@ int run_launch(const LaunchOptions& options) {
     return 0;
   }
 
+  if (!options.json_file.empty() && options.json_file != "-") {
+    if (auto writable = check_writable(options.json_file); !writable)
+      return refuse(writable.error().with_context("--json"));
+  }
+  if (auto enough = check_descriptors(*graph); !enough) return refuse(enough.error());
   Executor::block_signals();
+  if (auto right = check_parameters(*graph, *domain); !right) return refuse(right.error());
   const auto lock = LaunchLock::acquire(*domain);
   if (!lock) return refuse(lock.error());
+  if (auto own = check_owners(*graph, *domain); !own) return refuse(own.error());
   if (auto free = check_names_free(*graph, *domain); !free) return refuse(free.error());
   if (const auto leftovers = domain->sweep(); !leftovers.empty()) {
     print_error("{}",

@@ -1,5 +1,5 @@
-// What can be known before the first node starts: is there room for the pools, and is nobody else
-// using the names.
+// What can be known before the first node starts: are parameters right, is there room for the
+// pools and are there descriptors, and is nobody else using the names.
 #pragma once
 
 #include <chrono>
@@ -14,6 +14,20 @@ namespace fovea::launch {
 // none are left to BufferPool::create(), which refuses by itself. Errors: kExhausted with the size
 // needed and the size free.
 Result<> check_shared_memory(const Graph& graph, const Domain& domain);
+
+// Asks every node's program whether it would take its parameters, all at once, within five seconds:
+// wrong ones are found before anything starts. A program that gives no answer is left to the
+// supervisor. Errors: kInvalidArgument with one line per node that refuses, each with file and line
+// of the value.
+Result<> check_parameters(const Graph& graph, const Domain& domain);
+
+// Nobody else's files bear the names of this domain and its nodes. Errors: kInvalidArgument with
+// file and owner.
+Result<> check_owners(const Graph& graph, const Domain& domain);
+
+// The hard limit of descriptors is enough for the launcher and for each node. Errors: kExhausted
+// with the number needed and the limit.
+Result<> check_descriptors(const Graph& graph);
 
 // No live process uses a node's name; those of a launch that was just killed get `patience` to end.
 // Errors: kUnavailable with node and pid.

@@ -3,6 +3,7 @@
 // errors.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
@@ -11,6 +12,9 @@
 
 namespace fovea::launch {
 
+// Variables that name each other multiply their text.
+inline constexpr std::size_t kMaxValueBytes = std::size_t{64} << 10;
+
 struct SubstitutionContext {
   std::map<std::string, std::string> variables;
   std::string dirname;  // folder of the launch file
@@ -18,7 +22,8 @@ struct SubstitutionContext {
 };
 
 // Errors (kInvalidArgument): undefined variable, unset environment variable without default,
-// unknown substitution, unbalanced parenthesis; each names the text and the nearest valid name.
+// unknown substitution, unbalanced parenthesis, more than kMaxValueBytes; each names the text and
+// the nearest valid name.
 Result<std::string> expand(std::string_view text, const SubstitutionContext& context);
 
 }  // namespace fovea::launch

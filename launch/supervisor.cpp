@@ -171,6 +171,15 @@ bool Supervisor::may_start(const Member& member) const {
                      });
 }
 
+Result<std::unique_ptr<ChildProcess>> Supervisor::run(const NodeAction& action,
+                                                      std::uint64_t restarts) const {
+  FOVEA_ASSIGN(const FileHandle parameters, write_assignments(assignments(action)));
+  std::vector<std::string> words = command_line(action, domain_.name(), true);
+  words.insert(words.end(), {"--keep-metrics", "--control-fd", std::to_string(kControlFd),
+                             "--restarts", std::to_string(restarts)});
+  return ChildProcess::spawn(words, action.environment, parameters.get());
+}
+
 void Supervisor::spawn(Member& member) {
   const NodeAction& action = *member.action;
   if (member.phase == Phase::kBackoff) {
@@ -183,8 +192,7 @@ void Supervisor::spawn(Member& member) {
   member.last_signal = 0;
   member.spawned_ns = member.last_life_ns = monotonic_ns();
   member.active_ns = 0;
-  auto child =
-      ChildProcess::spawn(command_line(action, domain_.name(), kControlFd), action.environment);
+  auto child = run(action, member.restarts);
   if (!child) return give_up(member, child.error().message);
   member.process = std::move(*child);
   member.phase = Phase::kStarting;

@@ -22,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/child_process.hpp"
 #include "launch/graph.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/executor.hpp"
@@ -82,6 +83,7 @@ class Supervisor {
 
   void turn();
   bool may_start(const Member& member) const;
+  Result<std::unique_ptr<ChildProcess>> run(const NodeAction& action, std::uint64_t restarts) const;
   void spawn(Member& member);
   void watch(Member& member);
   void find_page(Member& member) const;

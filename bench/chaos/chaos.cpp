@@ -30,8 +30,8 @@ using namespace std::chrono_literals;
 constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kStuck = 60'000 * kMs;  // a node that is not back by then
 constexpr std::int64_t kLookEvery = 20 * kMs;
-constexpr std::array kCameras{"cam0", "cam1", "cam2"};
-constexpr std::array kNodes{"cam0",     "cam1",        "cam2",     "preprocess",
+constexpr std::array kCameras{"cam0", "cam1", "cam2", "cam3"};
+constexpr std::array kNodes{"cam0",     "cam1",        "cam2",     "cam3",    "preprocess",
                             "detector", "postprocess", "witness0", "witness1"};
 constexpr std::array kStages{"preprocess", "detector", "postprocess"};
 constexpr int kObjects = 12;
@@ -47,10 +47,11 @@ std::string launch_text(const ChaosOptions& options) {
     text += fmt::format("  - node:\n      exec: {}\n      name: {}\n      param:\n",
                         program.native(), name);
     for (const std::string& parameter : parameters) text += "        - " + parameter + "\n";
-    text += "      respawn: true\n      respawn_max_retries: -1\n      heartbeat_timeout: 3\n";
+    text += "      respawn: true\n      heartbeat_timeout: 3\n";
+    if (!options.any_signal) text += "      respawn_max_retries: -1\n";
     if (!needs.empty()) text += fmt::format("      depends_on: [{}]\n", needs);
   };
-  const std::string cameras = "{name: cameras, value: [cam0, cam1, cam2]}";
+  const std::string cameras = "{name: cameras, value: [cam0, cam1, cam2, cam3]}";
   const std::string scene = fmt::format(
       "{{name: uri, value: \"synthetic://?width=320&height=240&fps=20&objects={}\"}}", kObjects);
   const std::string objects = fmt::format("{{name: objects, value: \"{}\"}}", kObjects);
@@ -257,13 +258,19 @@ class Chaos {
       const int how = below(100);
       const bool early = victim.stand == Stand::kAway && victim.page &&
                          victim.page->pid() != victim.old_pid && victim.page->alive();
-      if (early && victim.continue_ns == 0 && how < 30) {
+      if (early && victim.continue_ns == 0 && how < 30 && !options_.any_signal) {
         ++victim.fate->early;
         strike(victim, SIGKILL);
         ++kills;
       }
       if (victim.stand != Stand::kWorks || victim.continue_ns != 0) continue;
-      if (how < 70) {
+      if (options_.any_signal) {
+        constexpr std::array kSignals{SIGTERM, SIGINT, SIGKILL, SIGSTOP};
+        const int signal = kSignals[static_cast<std::size_t>(how % 4)];
+        if (signal == SIGSTOP) ++victim.fate->hangs;
+        strike(victim, signal);
+        ++kills;
+      } else if (how < 70) {
         strike(victim, SIGKILL);
         ++kills;
       } else if (how < 72) {
@@ -290,8 +297,8 @@ class Chaos {
 
   void strike(Victim& victim, int signal) {
     victim.old_pid = victim.page->pid();
-    victim.timed = signal == SIGKILL;
-    if (signal == SIGKILL) ++victim.fate->kills;
+    victim.timed = signal != SIGSTOP;
+    if (signal != SIGSTOP) ++victim.fate->kills;
     victim.stand = Stand::kAway;
     victim.hit_ns = monotonic_ns();
     kill(static_cast<pid_t>(victim.old_pid), signal);

@@ -1,6 +1,7 @@
-// A real graph of three cameras, preprocess, detector, postprocess and two witnesses, started by
-// `fovea launch`, whose processes are killed (SIGKILL), stopped and continued (SIGSTOP, SIGCONT),
-// or stopped for good at random instants while frames flow. Judges from outside, by shared memory
+// A real graph of four cameras, preprocess, detector, postprocess and two witnesses, started by
+// `fovea launch`, whose processes are killed (SIGKILL, or any signal that people and service
+// managers send), stopped and continued (SIGSTOP, SIGCONT), or stopped for good at random instants
+// while frames flow. Judges from outside, by shared memory
 // and by its own subscriptions, and keeps no secret from the report.
 #pragma once
 
@@ -20,16 +21,19 @@ struct ChaosOptions {
   std::filesystem::path share;  // where config/models lies
   // By program, another one to run in its place: a build with a planted bug, to see it found.
   std::map<std::string, std::filesystem::path> replacements;
+  // SIGTERM, SIGINT, SIGKILL and SIGSTOP without an end, each as often as the others, under the
+  // launcher's own limit of retries; else mostly SIGKILL and no limit.
+  bool any_signal = false;
   bool progress = true;  // on stderr
 };
 
 struct NodeFate {
-  std::uint64_t kills = 0;     // SIGKILL, from running or stopped
+  std::uint64_t kills = 0;     // signals that end it, from running or stopped
   std::uint64_t early = 0;     // of these, before it was active again
   std::uint64_t hangs = 0;     // SIGSTOP without an end: the supervisor has to see it
   std::uint64_t stops = 0;     // SIGSTOP, then SIGCONT
   std::uint64_t restarts = 0;  // by the supervisor, from its report
-  // From SIGKILL to active, and to the first frame that leaves it, ms; backoff included.
+  // From the signal to active, and to the first frame that leaves it, ms; backoff included.
   std::vector<double> active_ms, working_ms;
 };
 

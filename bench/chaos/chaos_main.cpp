@@ -32,6 +32,13 @@ std::optional<std::pair<std::string, std::filesystem::path>> parse_replacement(
   return std::pair(text.substr(0, sign), std::filesystem::absolute(text.substr(sign + 1)));
 }
 
+std::vector<double> all_active_ms(const ChaosReport& report) {
+  std::vector<double> all;
+  for (const auto& [name, node] : report.nodes)
+    all.insert(all.end(), node.active_ms.begin(), node.active_ms.end());
+  return all;
+}
+
 void print_table(const ChaosReport& report) {
   print_out("{:<12} {:>6} {:>6} {:>6} {:>6} {:>9}   {:>15}   {:>15}\n", "node", "kills", "early",
              "hangs", "stops", "restarts", "active p50/max", "frame p50/max");
@@ -53,6 +60,10 @@ void print_table(const ChaosReport& report) {
         name, camera.captured, camera.delivered, drops, camera.gaps, camera.gap_frames,
         camera.gap_seconds, camera.received);
   }
+  const std::vector<double> active = all_active_ms(report);
+  print_out(
+      "\nfrom the signal to active  p50 {:.0f} ms, p99 {:.0f} ms, most {:.0f} ms of {} restarts",
+      quantile(active, 0.5), quantile(active, 0.99), quantile(active, 1), active.size());
   print_out("\ntorn frames accepted       {} of {} compared\n", report.torn, report.verified);
   print_out("slots held by the dead     {} a second later, {} seen at all\n", report.leaked,
              report.dead_holds);
@@ -65,6 +76,8 @@ void print_json(const ChaosReport& report, std::uint64_t seed) {
                               {"seconds", report.seconds},       {"torn", report.torn},
                               {"compared", report.verified},     {"leaked", report.leaked},
                               {"dead_holds", report.dead_holds}, {"wrong", report.wrong}};
+  json["active_ms_p50"] = quantile(all_active_ms(report), 0.5);
+  json["active_ms_p99"] = quantile(all_active_ms(report), 0.99);
   for (const auto& [name, node] : report.nodes) {
     json["nodes"][name] = {{"kills", node.kills},
                            {"early", node.early},
@@ -113,6 +126,9 @@ int main(int argc, char** argv) {
       ->check(CLI::Validator(
           [](std::string& text) { return parse_replacement(text) ? "" : "it is not NAME=PROGRAM"; },
           "NAME=PROGRAM"));
+  app.add_flag("--any-signal", options.any_signal,
+               "SIGTERM, SIGINT, SIGKILL and SIGSTOP in equal parts, with the launcher's own limit "
+               "of retries");
   app.add_flag("--json", json, "Print JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   for (const std::string& text : replacements)

@@ -35,5 +35,25 @@ TEST(Chaos, NothingIsTornLeakedStuckOrLostUnseenWhileProcessesAreKilledAndStoppe
   }
 }
 
+// People, service managers and the OOM killer: no signal may exhaust the retries of a node that
+// works, end the launch, or lose a frame unseen.
+TEST(Chaos, AnySignalToAnyNodeOfFourCamerasIsFollowedByARestartThatDelivers) {
+  const TestDomain folder;
+  Child chaos(folder.root(), FOVEA_BIN_DIR "/fovea-bench-chaos",
+              {"--any-signal", "--kills", "24", "--interval", "300", "--json"});
+  EXPECT_EQ(chaos.wait(), 0) << chaos.err() << chaos.out();
+  const auto report = nlohmann::json::parse(chaos.out(), nullptr, false);
+  ASSERT_TRUE(report.is_object()) << chaos.err() << chaos.out();
+  EXPECT_EQ(report["cameras"].size(), 4u);
+  EXPECT_GT(report["active_ms_p99"].get<double>(), 0);
+  std::uint64_t struck = 0, restarts = 0;
+  for (const auto& [name, node] : report["nodes"].items()) {
+    struck += node["kills"].get<std::uint64_t>() + node["hangs"].get<std::uint64_t>();
+    restarts += node["restarts"].get<std::uint64_t>();
+  }
+  EXPECT_EQ(struck, 24u);
+  EXPECT_EQ(restarts, struck);
+}
+
 }  // namespace
 }  // namespace fovea::test

@@ -158,7 +158,7 @@ bool run_launch(std::span<const std::byte> input) {
     for (const std::string& other : node.depends_on) {
       require(graph->find(other) != nullptr, "a dependency does not exist");
     }
-    require(!launch::command_line(node, "domain", 3).empty(), "a node has no command line");
+    require(!launch::command_line(node, "domain", true).empty(), "a node has no command line");
   }
   return true;
 }

@@ -214,6 +214,91 @@ TEST_F(CliTest, ANodeThatCannotStartFailsTheLaunchWithItsOwnWords) {
   EXPECT_THAT(domain_.leftovers(), IsEmpty());
 }
 
+TEST_F(CliTest, WrongParametersAreToldWithTheirLinesBeforeAnythingStarts) {
+  const std::string file = launch_file("  - node: {exec: " FOVEA_FAKE_NODE
+                                       ", name: a}\n"
+                                       "  - node:\n      exec: " FOVEA_FAKE_NODE
+                                       "\n      name: b\n      param:\n"
+                                       "        - {name: crash_starts, value: some}\n"
+                                       "  - node:\n      exec: " FOVEA_FAKE_NODE
+                                       "\n      name: c\n      param:\n"
+                                       "        - {name: behavior, value: none}\n"
+                                       "  - node:\n      exec: " FOVEA_FAKE_NODE
+                                       "\n      name: d\n      param:\n"
+                                       "        - name: address\n          value: me.and.you\n");
+  const Outcome outcome = run({"launch", file, "--domain", "test"});
+  EXPECT_EQ(outcome.status.code, 2);
+  EXPECT_THAT(
+      outcome.output,
+      AllOf(HasSubstr("test.launch.yaml:7: crash_starts is 'some'; it must be a whole number"),
+            HasSubstr("test.launch.yaml:12: unknown key 'behavior'; did you mean 'behaviour'?"),
+            HasSubstr("test.launch.yaml:18: address: 'me.and.you' has no scheme")));
+  EXPECT_EQ(outcome.output.find("is active"), std::string::npos);
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+}
+
+TEST_F(CliTest, APasswordIsInNoCommandLineAndNoOutput) {
+  const std::string secret = "address:=rtsp://me:hidden@cam/1";
+  const std::string file =
+      launch_file("  - arg: {name: address}\n" +
+                  fake("a", ", param: [{name: address, value: $(var address)}]"));
+  const auto launch = start({"launch", file, "--domain", "test", secret});
+  ASSERT_TRUE(wait_for([&] { return all_active(1); }));
+  std::vector<std::uint32_t> pids{static_cast<std::uint32_t>(launch->pid())};
+  for (const NodeView& node : take_snapshot(*domain_, false).nodes) pids.push_back(node.pid);
+  ASSERT_EQ(pids.size(), 2u);
+  for (const std::uint32_t pid : pids) {
+    std::ifstream words("/proc/" + std::to_string(pid) + "/cmdline");
+    const std::string text{std::istreambuf_iterator<char>(words), {}};
+    EXPECT_FALSE(text.empty());
+    EXPECT_EQ(text.find("hidden"), std::string::npos) << text;
+  }
+  launch->signal(SIGINT);
+  EXPECT_EQ(finish(*launch).output.find("hidden"), std::string::npos);
+  for (const char* word : {"--dry-run", "--nonsense", "rtsp://me:hidden@cam/2"}) {
+    const Outcome outcome = run({"launch", file, secret, word});
+    EXPECT_EQ(outcome.output.find("hidden"), std::string::npos) << outcome.output;
+  }
+}
+
+TEST_F(CliTest, AReportThatCannotBeWrittenIsToldBeforeAnythingStarts) {
+  const Outcome outcome = run(
+      {"launch", launch_file(fake("a")), "--domain", "test", "--json", "/nonexistent/report.json"});
+  EXPECT_EQ(outcome.status.code, 2);
+  EXPECT_THAT(outcome.output, HasSubstr("/nonexistent/report.json"));
+  EXPECT_EQ(outcome.output.find("is active"), std::string::npos);
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+}
+
+TEST_F(CliTest, TooFewDescriptorsAreToldWithTheNumbersBeforeAnythingStarts) {
+  const std::string line = "ulimit -n 30; exec " FOVEA_BIN_DIR "/fovea launch " +
+                           launch_file(fake("a")) + " --domain test";
+  auto shell = ChildProcess::spawn({"/bin/sh", "-c", line}, {}).value();
+  const Outcome outcome = finish(*shell);
+  EXPECT_EQ(outcome.status.code, 2);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("a process may open 30 files"), HasSubstr("ulimit")));
+}
+
+TEST_F(CliTest, ClosedStandardStreamsHarmNothing) {
+  const std::string report = domain_.root() / "report.json";
+  const std::string launch =
+      " launch " + launch_file(fake("a")) + " --domain test --duration 0.1 --json " + report;
+  for (const char* closed : {"<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"}) {
+    auto shell = ChildProcess::spawn(
+                     {"/bin/sh", "-c", "exec " FOVEA_BIN_DIR "/fovea" + launch + " " + closed}, {})
+                     .value();
+    const Outcome outcome = finish(*shell);
+    EXPECT_TRUE(outcome.status.success()) << closed << " " << outcome.output;
+    EXPECT_TRUE(fs::remove(report)) << closed;
+    EXPECT_THAT(domain_.leftovers(), IsEmpty()) << closed;
+    auto node =
+        ChildProcess::spawn(
+            {"/bin/sh", "-c", std::string("exec " FOVEA_FAKE_NODE " --check-params ") + closed}, {})
+            .value();
+    EXPECT_TRUE(finish(*node).status.success()) << closed;
+  }
+}
+
 TEST_F(CliTest, ASecondLaunchInTheDomainIsRefused) {
   const std::string file = launch_file(fake("a"));
   const auto first = start({"launch", file, "--domain", "test"});

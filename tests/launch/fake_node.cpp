@@ -27,6 +27,11 @@ class FakeNode final : public Node {
     p.add("behaviour", &behaviour_, "What goes wrong")
         .one_of({"none", "fail_configure", "hang_configure", "slow_configure", "finish", "deaf",
                  "with_helper"});
+    p.add("address", &address_, "Where nothing comes from")
+        .checked_by([](std::string_view text) -> Result<> {
+          if (text.find("://") != std::string_view::npos) return {};
+          return fail(ErrorCode::kInvalidArgument, "'" + std::string(text) + "' has no scheme");
+        });
     p.add("crash_starts", &crash_starts_, "Starts that end in a crash on activation");
     p.add("hang_starts", &hang_starts_, "Starts that hang once active");
     p.add("event_file", &event_file_,
@@ -87,6 +92,7 @@ class FakeNode final : public Node {
   }
 
   std::string behaviour_ = "none";
+  std::string address_;
   std::int64_t crash_starts_ = 0;
   std::int64_t hang_starts_ = 0;
   std::string event_file_;

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launch/substitution.hpp"
@@ -204,6 +205,7 @@ TEST_P(BadGraph, IsRefusedAtItsLine) {
         "launch:\n  - arg: {name: uri}\n  - node: {exec: fovea-camera, name: child}\n");
   write("self.yaml", "launch:\n  - include: {file: self.yaml}\n");
   write("broken.yaml", "launch:\n  - node: {exec: fovea-camera, nme: x}\n");
+  ASSERT_EQ(mkfifo((root_ / "fifo").c_str(), 0600), 0);
   const auto graph = load(GetParam().text);
   ASSERT_FALSE(graph);
   const std::string place =
@@ -218,7 +220,33 @@ const BadCase kBadCases[] = {
     {"empty", "", 1, "holds 0"},
     {"two_documents", "launch: []\n---\nlaunch: []\n", 1, "holds 2"},
     {"syntax", "launch:\n  - node: {exec: a\n  - b\n", 4, ""},
-    {"tab", "launch:\n\t- node: {exec: a}\n", 2, ""},
+    {"tab", "launch:\n\t- node: {exec: a}\n", 2,
+     "line 2 is indented with a tab; YAML takes blanks"},
+    {"tab_deep", "launch:\n  - node:\n      exec: fovea-camera\n     \tname: a\n", 4,
+     "line 4 is indented with a tab"},
+    {"exec_folder", "launch:\n  - node: {exec: /usr/bin/, name: a}\n", 2, "`/usr/bin/`, a folder"},
+    {"exec_device", "launch:\n  - node: {exec: /dev/null}\n", 2, "`/dev/null`, no file"},
+    {"exec_not_executable", "launch:\n  - node: {exec: /etc/passwd}\n", 2, "which may not be run"},
+    {"env_empty_name",
+     "launch:\n  - node:\n      exec: fovea-camera\n      env:\n        - {name: \"\", value: x}\n",
+     5, "node.env.name is ``; it must be the name of an environment variable"},
+    {"env_name_with_equals",
+     "launch:\n  - node:\n      exec: fovea-camera\n      env:\n        - {name: A=B, value: x}\n",
+     5, "node.env.name is `A=B`"},
+    {"nul_in_value",
+     "launch:\n  - node:\n      exec: fovea-camera\n      param:\n        - {name: uri, value: "
+     "\"a\\0b\"}\n",
+     5, "node.param.value holds a NUL character"},
+    {"nul_in_env",
+     "launch:\n  - node:\n      exec: fovea-camera\n      env:\n        - {name: A, value: "
+     "\"a\\0b\"}\n",
+     5, "node.env.value holds a NUL character"},
+    {"from_folder",
+     "launch:\n  - node:\n      exec: fovea-camera\n      param:\n        - {from: bin}\n", 5,
+     "main"},
+    {"from_fifo",
+     "launch:\n  - node:\n      exec: fovea-camera\n      param:\n        - {from: fifo}\n", 5,
+     "fifo"},
     {"top_is_list", "- node: {exec: fovea-camera}\n", 1, "must be a map"},
     {"top_is_text", "hello\n", 1, "a launch file is `hello`"},
     {"top_key", "\nlanch:\n  - node: {exec: fovea-camera}\n", 2,
@@ -376,6 +404,84 @@ const BadCase kBadCases[] = {
 
 INSTANTIATE_TEST_SUITE_P(Cases, BadGraph, ::testing::ValuesIn(kBadCases),
                          [](const auto& bad) { return std::string(bad.param.name); });
+
+TEST_F(GraphTest, APipeInsteadOfALaunchFileIsAnErrorAtOnce) {
+  ASSERT_EQ(mkfifo((root_ / "fifo").c_str(), 0600), 0);
+  for (const fs::path& path : {root_ / "fifo", fs::path("/dev/zero")}) {
+    const auto graph = load_graph(path, {});
+    ASSERT_FALSE(graph);
+    EXPECT_THAT(graph.error().message, HasSubstr(path.string()));
+  }
+  const auto included = load("launch:\n  - include: {file: fifo}\n");
+  ASSERT_FALSE(included);
+  EXPECT_THAT(included.error().message, HasSubstr("fifo"));
+}
+
+// A file that is none of ours may be secret; its text may drive a terminal.
+TEST_F(GraphTest, WhatIsNoLaunchFileIsNotPrinted) {
+  const std::string secret =
+      "root:x:0:0:root:/root:/bin/bash\n" + std::string(5000, 'y') + "hidden\n";
+  for (const std::string& text :
+       {secret, "launch:\n" + secret, "launch:\n  - " + secret, "? |\n  " + secret,
+        "launch:\n  - node: {exec: \"\x1b[2J" + std::string(5000, 'y') + "\"}\n",
+        "\"a\\nb\\x1b[2J" + std::string(5000, 'y') + "\": 1\n",
+        "launch:\n  - node: {exec: fovea-camera, name: \"$(var " + std::string(5000, 'y') +
+            ")\"}\n"}) {
+    const auto graph = load(text);
+    ASSERT_FALSE(graph);
+    const std::string& message = graph.error().message;
+    EXPECT_LT(message.size(), 600u) << message;
+    EXPECT_EQ(message.find("hidden"), std::string::npos) << message;
+    EXPECT_EQ(message.find_first_of("\n\x1b"), std::string::npos) << message;
+  }
+}
+
+TEST_F(GraphTest, VariablesThatMultiplyEndAtALimitThatIsNamed) {
+  std::string text = "launch:\n  - let: {name: v0, value: 0123456789}\n";
+  for (int i = 1; i <= 12; ++i) {
+    text += "  - let: {name: v" + std::to_string(i) + ", value: \"";
+    for (int n = 0; n < 10; ++n) text += "$(var v" + std::to_string(i - 1) + ")";
+    text += "\"}\n";
+  }
+  const auto graph = load(text + "  - node: {exec: fovea-camera, name: \"$(var v12)\"}\n");
+  ASSERT_FALSE(graph);
+  EXPECT_THAT(graph.error().message, HasSubstr("let.value: the value is longer than 64 KiB"));
+}
+
+TEST_F(GraphTest, EntriesThatMultiplyEndAtALimitThatIsNamed) {
+  std::string aliases = "launch:\n  - group: &a0 [{let: {name: x, value: y}}]\n";
+  for (int i = 1; i <= 9; ++i) {
+    aliases += "  - group: &a" + std::to_string(i) + " [";
+    for (int n = 0; n < 10; ++n) aliases += "{group: *a" + std::to_string(i - 1) + "},";
+    aliases += "]\n";
+  }
+  const auto bomb = load(aliases);
+  ASSERT_FALSE(bomb);
+  EXPECT_THAT(bomb.error().message, HasSubstr("more than 10000 entries"));
+
+  std::string nested = "a";
+  for (int i = 0; i < 5000; ++i) nested = "$(env X " + nested + ")";
+  const auto deep = load("launch:\n  - let: {name: a, value: \"" + nested + "\"}\n");
+  ASSERT_FALSE(deep);
+  EXPECT_THAT(deep.error().message, HasSubstr("nested more than 32 deep"));
+}
+
+TEST_F(GraphTest, CommandLinesForPeopleShowNoPasswordAndThoseOfNodesNoParameters) {
+  const auto graph = load(
+      "launch:\n  - node:\n      exec: fovea-camera\n      param:\n"
+      "        - {name: uri, value: \"rtsp://me:hidden@cam/1\"}\n"
+      "      env: [{name: CAM, value: \"rtsp://me:hidden@cam/1\"}]\n");
+  ASSERT_TRUE(graph) << graph.error().message;
+  const std::string printed = print_graph(*graph, "d");
+  EXPECT_THAT(printed, HasSubstr("uri:=rtsp://***@cam/1"));
+  EXPECT_EQ(printed.find("hidden"), std::string::npos) << printed;
+  for (const std::string& word : command_line(graph->nodes[0], "d", true))
+    EXPECT_EQ(word.find("rtsp"), std::string::npos) << word;
+  const auto sent = assignments(graph->nodes[0]);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].value, "rtsp://me:hidden@cam/1");
+  EXPECT_EQ(sent[0].where, (root_ / "main.yaml").string() + ":5");
+}
 
 TEST_F(GraphTest, ErrorsInAnIncludedFilePointThere) {
   write("broken.yaml", "launch:\n  - node:\n      exec: fovea-camera\n      nme: x\n");

@@ -9,6 +9,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "launch/launch_lock.hpp"
@@ -231,6 +233,30 @@ TEST(LaunchLock, RefusesASecondLaunchWithThePidOfTheFirst) {
   }
   EXPECT_THAT(domain.leftovers(), IsEmpty());
   EXPECT_TRUE(LaunchLock::acquire(*domain));
+}
+
+TEST(Preflight, NamesAnotherUserWhoseFilesBearTheSameNames) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
+  const IsolatedDomain domain;
+  for (const auto& folder : {domain.root(), domain.root() / "shm"}) chmod(folder.c_str(), 0777);
+  Graph graph;
+  graph.nodes.resize(1);
+  graph.nodes[0].name = "cam0";
+  EXPECT_TRUE(check_owners(graph, *domain));
+  std::ofstream(domain->metrics_path("cam0")) << "root's";
+  EXPECT_TRUE(check_owners(graph, *domain)) << "root's own";
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (setgid(65534) != 0 || setuid(65534) != 0) _exit(255);
+    const auto own = check_owners(graph, *domain);
+    const std::string text = own ? "" : own.error().message;
+    const bool good = text.find("belongs to root (uid 0)") != std::string::npos &&
+                      text.find("--domain") != std::string::npos;
+    _exit(good ? 7 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(WEXITSTATUS(status), 7);
 }
 
 TEST(Preflight, TellsTheSizeNeededAndTheSizeFree) {
