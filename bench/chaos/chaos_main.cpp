@@ -136,7 +136,7 @@ int main(int argc, char** argv) {
 
   // Pools belong into memory, not on a disk.
   setenv("TMPDIR", "/dev/shm", 0);
-  print_error("seed {}", options.seed);
+  fovea::print_error("seed {}", options.seed);
   options.progress = !json;
   const ChaosReport report = run_chaos(options);
   json ? print_json(report, options.seed) : print_table(report);
