@@ -8,7 +8,7 @@ set -euo pipefail
 
 build_packages=(
   g++ cmake ninja-build pkg-config
-  libzmq3-dev cppzmq-dev libzstd-dev zlib1g-dev libopencv-dev libyaml-cpp-dev libspdlog-dev libfmt-dev
+  libzmq3-dev cppzmq-dev libzstd-dev zlib1g-dev libjpeg-dev libopencv-dev libyaml-cpp-dev libspdlog-dev libfmt-dev
   libexpected-dev libcli11-dev nlohmann-json3-dev
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
   libonnx-dev libprotobuf-dev protobuf-compiler libdnnl-dev libhwy-dev libssl-dev
