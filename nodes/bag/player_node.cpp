@@ -18,7 +18,7 @@
 #include "nodes/bag/mcap.hpp"
 #include "nodes/bag/topic_type.hpp"
 #include "nodes/base/clock.hpp"
-#include "nodes/camera/image_source.hpp"
+#include "nodes/imaging/picture.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 
@@ -142,14 +142,14 @@ class PlayerNode final : public Node {
     bool publish(const mcap::Message& recorded, std::int64_t now_ns) override {
       bag::ImageRecord record;
       if (!bag::from_cdr(recorded.data, compressed, record)) return false;
-      const std::span file(reinterpret_cast<const std::uint8_t*>(record.data.data()),
-                           record.data.size());
+      imaging::PictureInfo picture;
       if (compressed) {
-        const auto size = frames::read_image_size(file);
-        if (!size) return false;
-        record.width = size->width;
-        record.height = size->height;
-        record.step = 3 * size->width;
+        const auto inspected = imaging::inspect_picture(record.data);
+        if (!inspected) return false;
+        picture = *inspected;
+        record.width = picture.width;
+        record.height = picture.height;
+        record.step = 3 * picture.width;
       }
       const std::size_t bytes = std::size_t{record.step} * record.height;
       auto slot = publisher->loan(bytes);
@@ -159,8 +159,9 @@ class PlayerNode final : public Node {
       }
       if (!compressed) {
         std::copy_n(record.data.begin(), bytes, slot->data().begin());
-      } else if (!frames::decode_image(
-                     file, {slot->data().data(), record.width, record.height, record.step})) {
+      } else if (!imaging::decode_picture(
+                     record.data, picture,
+                     {slot->data().data(), record.width, record.height, record.step})) {
         return false;
       }
       msgs::Image image;

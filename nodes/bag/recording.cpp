@@ -11,13 +11,11 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <opencv2/core.hpp>
-#include <opencv2/imgcodecs.hpp>
-#include <opencv2/imgproc.hpp>
 
 #include "nodes/bag/image_record.hpp"
 #include "nodes/base/clock.hpp"
 #include "nodes/base/file_io.hpp"
+#include "nodes/imaging/picture.hpp"
 
 namespace fovea::bag {
 namespace {
@@ -226,22 +224,9 @@ class RecordingImpl final : public Recording {
       return false;
     }
     if (record.compressed) {
-      const int type = msgs::channels(item.encoding) == 1 ? CV_8UC1 : CV_8UC3;
-      cv::Mat pixels(static_cast<int>(item.height), static_cast<int>(item.width), type,
-                     const_cast<std::byte*>(item.data.data()), item.step);
-      try {
-        if (item.encoding == msgs::Encoding::kRgb8) {
-          cv::cvtColor(pixels, swapped_, cv::COLOR_RGB2BGR);
-          pixels = swapped_;
-        }
-        if (!cv::imencode(".jpg", pixels, jpeg_,
-                          {cv::IMWRITE_JPEG_QUALITY, options_.jpeg_quality})) {
-          return false;
-        }
-      } catch (const cv::Exception&) {  // a picture beyond JPEG's 65535 pixels a side
-        return false;
-      }
-      record.data = std::as_bytes(std::span(jpeg_));
+      const imaging::Pixels pixels{item.data, item.width, item.height, item.step, item.encoding};
+      if (!imaging::encode_jpeg(pixels, options_.jpeg_quality, jpeg_)) return false;
+      record.data = jpeg_;
     }
     to_cdr(record, out);
     return true;
@@ -384,7 +369,6 @@ class RecordingImpl final : public Recording {
   std::optional<Error> error_;
 
   // The worker's own.
-  std::thread worker_;
   std::unique_ptr<mcap::Writer> writer_;
   std::vector<std::uint16_t> channels_;  // by topic
   std::vector<std::uint64_t> given_;     // by topic: messages given to the open file
@@ -394,8 +378,8 @@ class RecordingImpl final : public Recording {
   std::deque<Encoded> ring_;
   std::int64_t event_end_ = 0;
   std::int64_t last_written_ = 0;
-  std::vector<unsigned char> jpeg_;
-  cv::Mat swapped_;
+  std::vector<std::byte> jpeg_;
+  std::thread worker_;  // the last member: it uses all others
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "nodes/detector/detection_pipeline.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/plan_cache.hpp"
+#include "nodes/imaging/size_limit.hpp"
 
 namespace CLI {
 class App;
@@ -94,6 +96,7 @@ struct QuantizeOptions {
   std::string verify;
   double max_map_loss = 0.5;
   double min_agreement = 93;
+  std::uint64_t max_pixels = imaging::kDefaultMaxPixels;
   bool cached_only = false;  // an error instead of calibrating or building
 
   void declare(CLI::App& app);
@@ -143,7 +146,9 @@ class Bar {
   std::size_t last_tenth_ = 0;
 };
 
-// A PictureReader.
-Result<Picture> read_picture(const std::string& path);
+// A PictureReader's answer. Pictures of more than `max_pixels` are refused before they are decoded.
+Result<Picture> read_picture(const std::string& path, std::uint64_t max_pixels);
+// --max-pixels.
+void declare_max_pixels(CLI::App& app, std::uint64_t& max_pixels);
 
 }  // namespace fovea::engine_cli

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <string>
 
+#include <CLI/CLI.hpp>
 #include <dlfcn.h>
 
 #include "nodes/detector/engine_cli.hpp"
@@ -10,7 +11,8 @@ namespace fovea::engine_cli {
 
 namespace {
 
-using Reader = void (*)(const std::string& path, Result<Picture>& picture);
+using Reader = void (*)(const std::string& path, std::uint64_t max_pixels,
+                        Result<Picture>& picture);
 
 // From bin/ to lib/, built or installed. It stays open: libraries below it do not survive closing.
 Result<Reader> open_reader() {
@@ -29,12 +31,19 @@ Result<Reader> open_reader() {
 
 }  // namespace
 
-Result<Picture> read_picture(const std::string& path) {
+Result<Picture> read_picture(const std::string& path, std::uint64_t max_pixels) {
   static const Result<Reader> kReader = open_reader();
   if (!kReader) return fail(kReader.error());
   Result<Picture> picture;
-  (*kReader)(path, picture);
+  (*kReader)(path, max_pixels, picture);
   return picture;
+}
+
+void declare_max_pixels(CLI::App& app, std::uint64_t& max_pixels) {
+  app.add_option("--max-pixels", max_pixels,
+                 "Pictures with more pixels than this are refused before they are decoded")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+      ->capture_default_str();
 }
 
 }  // namespace fovea::engine_cli

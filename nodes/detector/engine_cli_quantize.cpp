@@ -15,9 +15,11 @@ namespace fovea::engine_cli {
 namespace {
 
 // A set of hundreds of pictures takes minutes: stop between two of them.
-Result<Picture> read_unless_interrupted(const std::string& path) {
-  if (interrupted) return fail(ErrorCode::kUnavailable, "interrupted");
-  return read_picture(path);
+PictureReader reader_until_interrupted(std::uint64_t max_pixels) {
+  return [max_pixels](const std::string& path) -> Result<Picture> {
+    if (interrupted) return fail(ErrorCode::kUnavailable, "interrupted");
+    return read_picture(path, max_pixels);
+  };
 }
 
 // With --cached-only: calibrating would be building.
@@ -91,6 +93,7 @@ void QuantizeOptions::declare(CLI::App& app) {
   app.add_option("--min-agreement", min_agreement,
                  "Least agreement with f32, 0..100, on an unlabelled set")
       ->capture_default_str();
+  declare_max_pixels(app, max_pixels);
 }
 
 Result<> QuantizeOptions::check_unused(const std::string& precision) const {
@@ -180,7 +183,7 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
       model.cache_dir,
       [&](const std::filesystem::path&, const engine::BuilderConfig&,
           const engine::Progress& report_progress) -> Result<engine::Plan> {
-        auto result = build_quantized(build, read_unless_interrupted,
+        auto result = build_quantized(build, reader_until_interrupted(max_pixels),
                                       part_of(report_progress, 0, shares.guard_share()));
         if (!result) return fail(result.error());
         QuantizedBuild& built = *result;
@@ -222,9 +225,10 @@ Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan&
     // One per model and input size; another folder's table replaces it.
     request.cache = cache.folder() / "calibration" / (key + ".json");
   }
-  FOVEA_ASSIGN(Calibrated result,
-               calibrate_from(request, fp32, cached_only ? refuse_to_read : read_unless_interrupted,
-                              progress));
+  FOVEA_ASSIGN(Calibrated result, calibrate_from(request, fp32,
+                                                 cached_only ? PictureReader(refuse_to_read)
+                                                             : reader_until_interrupted(max_pixels),
+                                                 progress));
   if (!result.replaced.empty() && !calibration_cache.empty()) {
     note("warning: " + result.replaced + "; replaced");
   }

@@ -55,6 +55,7 @@ struct VerifyCommand {
   ModelOptions model;
   std::string data;
   std::string image;
+  std::uint64_t max_pixels = imaging::kDefaultMaxPixels;
   bool against_reference = false;
   JsonOption json;
 
@@ -75,7 +76,7 @@ struct VerifyCommand {
       Bar bar("pictures", set.pictures.size());
       for (const LabelledPicture& labelled : set.pictures) {
         if (interrupted) return kExitInterrupted;
-        FOVEA_ASSIGN(const Picture picture, read_picture(labelled.image));
+        FOVEA_ASSIGN(const Picture picture, read_picture(labelled.image, max_pixels));
         auto boxes = pipeline.run(picture);
         if (!boxes) return fail(boxes.error().with_context(labelled.image));
         results.push_back(
@@ -115,7 +116,7 @@ struct VerifyCommand {
       paint(input, width);
       return {};
     }
-    FOVEA_ASSIGN(const Picture picture, read_picture(image));
+    FOVEA_ASSIGN(const Picture picture, read_picture(image, max_pixels));
     FOVEA_ASSIGN(auto letterbox, letterbox_for(info));
     if (auto done = letterbox.run(view_of(picture), input); !done) return fail(done.error());
     return {};
@@ -180,6 +181,7 @@ Command add_verify(CLI::App& app) {
                "Compare every output with the reference's");
   app.add_option("--image", command->image,
                  "Picture for --against-reference; default: a synthetic one");
+  declare_max_pixels(app, command->max_pixels);
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -2,12 +2,14 @@
 #include "nodes/detector/labelled_set.hpp"
 
 #include <algorithm>
-#include <array>
-#include <fstream>
 #include <sstream>
 #include <system_error>
 
 #include <fmt/core.h>
+
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/text.hpp"
+#include "nodes/imaging/picture_name.hpp"
 
 namespace fovea {
 
@@ -16,8 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 Result<std::vector<std::string>> read_lines(const fs::path& file) {
-  std::ifstream stream(file);
-  if (!stream) return fail(ErrorCode::kNotFound, file.string() + ": cannot be read");
+  FOVEA_ASSIGN(const std::string text, read_text_file(file));
+  std::istringstream stream(text);
   std::vector<std::string> lines;
   for (std::string line; std::getline(stream, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -46,20 +48,12 @@ Result<std::vector<ScoredBox>> read_boxes(const fs::path& file, std::size_t clas
       return fail(
           ErrorCode::kInvalidArgument,
           fmt::format("{}:{}: label is '{}'; it must be a class 0..{} and four fractions 0..1",
-                      file.string(), number + 1, lines[number], classes - 1));
+                      file.string(), number + 1, shown(lines[number]), classes - 1));
     }
     boxes.push_back({x - width / 2, y - height / 2, x + width / 2, y + height / 2, 0,
                      static_cast<std::uint32_t>(class_id)});
   }
   return boxes;
-}
-
-bool is_picture(const fs::path& file) {
-  std::string extension = file.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  constexpr std::array<std::string_view, 5> kKnown = {".jpg", ".jpeg", ".png", ".bmp", ".webp"};
-  return std::find(kKnown.begin(), kKnown.end(), extension) != kKnown.end();
 }
 
 }  // namespace
@@ -92,12 +86,13 @@ Result<std::vector<std::string>> list_pictures(const fs::path& folder) {
   const fs::path& where = fs::is_directory(inner, error) ? inner : folder;
   std::vector<std::string> pictures;
   for (const auto& entry : fs::directory_iterator(where, error)) {
-    if (is_picture(entry.path())) pictures.push_back(entry.path().string());
+    if (imaging::is_picture_name(entry.path())) pictures.push_back(entry.path().string());
   }
   if (pictures.empty()) {
-    return fail(ErrorCode::kNotFound,
-                where.string() + (error ? ": " + error.message()
-                                        : ": no pictures there (.jpg, .jpeg, .png, .bmp, .webp)"));
+    return fail(
+        ErrorCode::kNotFound,
+        where.string() + (error ? ": " + error.message()
+                                : ": no pictures there (.jpg, .png, .bmp, .webp, .tif, .ppm)"));
   }
   std::sort(pictures.begin(), pictures.end());
   return pictures;
