@@ -9,16 +9,17 @@ rules=(
   "msgs	msgs/"
   "nodes/base	nodes/base/"
   "nodes/runtime	msgs/|nodes/runtime/"
-  "nodes/bag	msgs/|nodes/runtime/|nodes/bag/|nodes/camera/image_source\.hpp"
-  "nodes/camera	msgs/|nodes/runtime/|nodes/camera/|nodes/bag/(mcap|image_record)\.hpp"
+  "nodes/imaging	msgs/|nodes/imaging/"
+  "nodes/bag	msgs/|nodes/runtime/|nodes/bag/|nodes/imaging/"
+  "nodes/camera	msgs/|nodes/runtime/|nodes/camera/|nodes/imaging/|nodes/bag/(mcap|image_record)\.hpp"
   "nodes/preprocess	msgs/|nodes/runtime/|nodes/preprocess/"
   "nodes/postprocess	msgs/|nodes/runtime/|nodes/postprocess/"
   "nodes/detector/engine	nodes/detector/engine/"
-  "nodes/detector	msgs/|nodes/runtime/|nodes/detector/"
+  "nodes/detector	msgs/|nodes/runtime/|nodes/detector/|nodes/imaging/"
   "launch	msgs/|nodes/runtime/|launch/"
 )
 # Calibration and verification must call the live run's own preprocessing and decoding objects.
-exceptions='^nodes/detector/(accuracy|detection_pipeline|engine_cli)[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor)|camera/frame_source)\.hpp"'
+exceptions='^nodes/detector/(accuracy|detection_pipeline|engine_cli)[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor))\.hpp"'
 # Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base.
 
 check() {
@@ -43,12 +44,15 @@ check() {
   found=$(grep -rnE '# *include *[<"](onnx/|google/protobuf)' msgs nodes launch --include='*.cpp' 2>/dev/null |
     grep -v '^nodes/detector/engine/onnx/' || true)
   report "protobuf outside nodes/detector/engine/onnx/:" "$found"
+  found=$(grep -rnE '# *include *[<"](opencv2|jpeglib|jerror|libav|libsw)' msgs nodes launch \
+    --include='*.cpp' --include='*.hpp' 2>/dev/null | grep -vE '^nodes/imaging/[a-z_]*\.cpp:' || true)
+  report "picture and video libraries outside nodes/imaging/*.cpp:" "$found"
   return $bad
 }
 
 if [ "${1:-}" = --self-test ]; then
   scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
-  mkdir -p "$scratch"/nodes/{camera,preprocess,runtime}
+  mkdir -p "$scratch"/nodes/{bag,camera,imaging,preprocess,runtime}
   echo '#include "nodes/preprocess/letterbox.hpp"' >"$scratch/nodes/camera/x.cpp"
   ! (check "$scratch" >/dev/null) || { echo "a sibling include was not found"; exit 1; }
   echo '#include "nodes/runtime/pubsub.hpp"' >"$scratch/nodes/camera/x.cpp"
@@ -57,7 +61,14 @@ if [ "${1:-}" = --self-test ]; then
   ! (check "$scratch" >/dev/null) || { echo "OpenCV in a header was not found"; exit 1; }
   echo '#include <onnx/onnx_pb.h>' >"$scratch/nodes/camera/x.cpp"; rm "$scratch/nodes/camera/x.hpp"
   ! (check "$scratch" >/dev/null) || { echo "protobuf outside the parser was not found"; exit 1; }
-  echo '#include "nodes/base/result.hpp"' >"$scratch/nodes/camera/x.hpp"; rm "$scratch/nodes/camera/x.cpp"
+  echo '#include <libavcodec/avcodec.h>' >"$scratch/nodes/camera/x.cpp"
+  ! (check "$scratch" >/dev/null) || { echo "FFmpeg outside nodes/imaging was not found"; exit 1; }
+  echo '#include <opencv2/core.hpp>' >"$scratch/nodes/imaging/x.cpp"; rm "$scratch/nodes/camera/x.cpp"
+  (check "$scratch") || { echo "OpenCV in nodes/imaging was refused"; exit 1; }
+  echo '#include "nodes/camera/frame_source.hpp"' >"$scratch/nodes/bag/x.cpp"
+  ! (check "$scratch" >/dev/null) || { echo "a recording that knows cameras was not found"; exit 1; }
+  rm "$scratch/nodes/bag/x.cpp"
+  echo '#include "nodes/base/result.hpp"' >"$scratch/nodes/camera/x.hpp"
   (check "$scratch") || { echo "a valid include was refused"; exit 1; }
   exit 0
 fi

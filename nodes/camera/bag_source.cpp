@@ -7,8 +7,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "nodes/camera/image_source.hpp"
-
 namespace fovea::frames {
 namespace {
 
@@ -97,6 +95,7 @@ Result<SourceInfo> BagSource::do_open(const std::stop_token&) {
   info.fps = seconds > 0 && counted->second > 1 ? static_cast<double>(counted->second - 1) / seconds
                                                 : kDefaultFps;
   info.duration = static_cast<double>(counted->second) / info.fps;
+  timeline_ = MediaTimeline(Nanoseconds(std::llround(1e9 / info.fps)));
   do_rewind();
   return info;
 }
@@ -114,8 +113,11 @@ void BagSource::do_close() {
 
 Result<bool> BagSource::load_next() {
   const std::uint64_t skipped_before = reader_->skipped();
+  time_.reset();
+  item_.clear();
   auto message = reader_->next();
   if (!message) {
+    item_ = message.error().message;
     missing_ = reader_->skipped() - skipped_before - 1;
     return fail(std::move(message).error());
   }
@@ -124,17 +126,18 @@ Result<bool> BagSource::load_next() {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("message {} is no image that can be read", (*message)->sequence));
   }
+  const auto of_message = [&](const Error& error) {
+    return fail(error.with_context(fmt::format("message {}", (*message)->sequence)));
+  };
   if (compressed_) {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(current_.data.data());
-    const auto size = read_image_size({bytes, current_.data.size()});
-    if (!size) {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("message {} is neither JPEG without Exif data nor PNG",
-                              (*message)->sequence));
-    }
-    current_.width = size->width;
-    current_.height = size->height;
+    const auto picture =
+        imaging::inspect_picture(current_.data, {.max_pixels = options().max_pixels});
+    if (!picture) return of_message(picture.error());
+    picture_ = *picture;
+    current_.width = picture->width;
+    current_.height = picture->height;
   }
+  time_ = Nanoseconds((*message)->publish_time);
   return true;
 }
 
@@ -144,15 +147,19 @@ Result<Grab> BagSource::advance(Nanoseconds, const std::stop_token&) {
     --missing_;
     grab.status = GrabStatus::kBadFrame;
     grab.frame.index = next_index_++;
+    grab.media_time = timeline_.last();
     return grab;
   }
   auto loaded = load_next();
   if (loaded && !*loaded) {
     if (!options().loop || next_index_ == 0) return Grab{.status = GrabStatus::kEndOfStream};
     do_rewind();
+    timeline_.start_pass();
     loaded = load_next();
   }
   grab.frame.index = next_index_++;
+  grab.media_time = time_ ? timeline_.next(time_) : timeline_.last();
+  if (!timeline_.trouble().empty()) warn(timeline_.trouble());
   if (!loaded) {
     grab.status = GrabStatus::kBadFrame;
     grab.detail = loaded.error().message;
@@ -164,11 +171,8 @@ Result<Grab> BagSource::advance(Nanoseconds, const std::stop_token&) {
   return grab;
 }
 
-Result<std::size_t> BagSource::convert(const ImageView& destination) {
-  if (compressed_) {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(current_.data.data());
-    return decode_image({bytes, current_.data.size()}, destination);
-  }
+Result<std::size_t> BagSource::convert(const ImageTarget& destination) {
+  if (compressed_) return imaging::decode_picture(current_.data, picture_, destination);
   const std::byte* from = current_.data.data();
   std::byte* to = destination.data;
   for (std::uint32_t y = 0; y < destination.height; ++y) {

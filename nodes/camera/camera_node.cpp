@@ -5,14 +5,15 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <thread>
 
 #include "msgs/image.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/camera/frame_source.hpp"
 #include "nodes/camera/source_supervisor.hpp"
-#include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 #include "nodes/runtime/reliability.hpp"
@@ -23,6 +24,8 @@ namespace {
 using frames::GrabStatus;
 using frames::SourceState;
 using std::chrono::milliseconds;
+
+constexpr std::size_t kMostBadItems = 1000;
 
 frames::Nanoseconds seconds(double value) {
   return std::chrono::duration_cast<frames::Nanoseconds>(std::chrono::duration<double>(value));
@@ -51,6 +54,9 @@ class CameraNode final : public Node {
     p.add("height", &height_, "Requested height; 0 = the source's choice", Range{0, 16384}, "px");
     p.add("fps", &fps_, "Requested frame rate of a device; 0 = its choice", Range{0, 1000}, "Hz");
     p.add("seed", &seed_, "Seed of a synthetic scene", Range{0, 9e15});
+    p.add("max_pixels", &max_pixels_,
+          "Frames and pictures with more pixels than this are errors; checked before decoding",
+          Range{1, 1 << 30}, "px");
     p.add("slots", &slots_, "Shared-memory slots", Range{2, 64});
     p.add("no_frame_timeout", &no_frame_timeout_,
           "Silence after which a live source counts as stalled", Range{0.01, 3600}, "s");
@@ -79,6 +85,7 @@ class CameraNode final : public Node {
     options.height = static_cast<std::uint32_t>(height_);
     options.fps = fps_;
     options.seed = static_cast<std::uint64_t>(seed_);
+    options.max_pixels = static_cast<std::uint64_t>(max_pixels_);
     FOVEA_ASSIGN(source_, frames::make_frame_source(uri_, options));
     ledger_.emplace(metrics(), name());
     FOVEA_ASSIGN(auto images,
@@ -131,14 +138,33 @@ class CameraNode final : public Node {
         publish(grab.frame);
       } else if (grab.status == GrabStatus::kBadFrame) {
         ledger_->capture();
-        ledger_->drop(DropReason::kError);
-        if (!grab.detail.empty())
-          log_warning("{}: frame {}: {}", source_->name(), grab.frame.index, grab.detail);
+        count_bad(grab.frame.index, grab.detail);
+      }
+      for (std::string text = source_->take_warning(); !text.empty();
+           text = source_->take_warning()) {
+        log_warning("{}", text);
       }
       *bytes_copied_ = source_->counters().bytes_copied;
       *reconnects_ = supervisor.counters().reconnects;
       *stalls_ = supervisor.counters().stalls;
       *skipped_ = source_->counters().deadlines_skipped;
+    }
+    if (bad_frames_ > 1) {
+      log_warning("{}: {} of {} frames could not be read", source_->name(), bad_frames_,
+                  bad_frames_ + source_->counters().frames);
+    }
+  }
+
+  // A camera with a bad cable must not fill the log: the first bad frame is told, and the sum at
+  // the end; of a folder and a recording the first of each part that is bad.
+  void count_bad(std::uint64_t index, std::string_view reason) {
+    ledger_->drop(DropReason::kError);
+    ++bad_frames_;
+    if (bad_items_.size() == kMostBadItems) return;
+    if (!bad_items_.insert(std::string(source_->item())).second) return;
+    log_warning("{}: frame {}: {}", source_->name(), index, reason);
+    if (bad_items_.size() == kMostBadItems) {
+      log_warning("{}: further parts that cannot be read are counted only", source_->name());
     }
   }
 
@@ -151,8 +177,7 @@ class CameraNode final : public Node {
     const std::size_t step = std::size_t{3} * frame.width;
     if (auto written = source_->retrieve({slot->data().data(), frame.width, frame.height, step});
         !written) {
-      ledger_->drop(DropReason::kError);
-      log_warning("frame {}: {}", image.header.seq, written.error().message);
+      count_bad(frame.index, written.error().message);
       return;
     }
     *bytes_written_ += bytes;
@@ -208,6 +233,7 @@ class CameraNode final : public Node {
   std::int64_t height_ = 0;
   double fps_ = 0;
   std::int64_t seed_ = 1;
+  std::int64_t max_pixels_ = imaging::kDefaultMaxPixels;
   std::int64_t slots_ = 4;
   double no_frame_timeout_ = 2;
   double reconnect_after_ = 5;
@@ -224,6 +250,8 @@ class CameraNode final : public Node {
   Counter* reconnects_ = nullptr;
   Counter* stalls_ = nullptr;
   Counter* skipped_ = nullptr;
+  std::uint64_t bad_frames_ = 0;
+  std::set<std::string> bad_items_;  // parts that a warning named; an empty one is the source
   std::jthread capture_;
 };
 

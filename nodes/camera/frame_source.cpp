@@ -2,6 +2,7 @@
 // one.
 #include "nodes/camera/frame_source.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 #include <utility>
@@ -57,9 +58,34 @@ tl::unexpected<Error> FrameSource::fail_here(ErrorCode code, std::string_view wh
   return fail(code, fmt::format("{}: {}", name_, what));
 }
 
+void FrameSource::warn(std::string what) {
+  if (std::find(warnings_.begin(), warnings_.end(), what) != warnings_.end()) return;
+  warnings_.push_back(std::move(what));
+}
+
+std::string FrameSource::take_warning() {
+  if (warnings_taken_ == warnings_.size()) return {};
+  return fmt::format("{}: {}", name_, warnings_[warnings_taken_++]);
+}
+
+Result<Grab> FrameSource::advance_within_limits(Nanoseconds timeout, const std::stop_token& stop) {
+  FOVEA_ASSIGN(Grab grab, advance(timeout, stop));
+  if (grab.status != GrabStatus::kFrame) return grab;
+  if (auto fits = imaging::check_pixels(grab.frame.width, grab.frame.height, options_.max_pixels);
+      !fits) {
+    grab.status = GrabStatus::kBadFrame;
+    grab.detail = std::move(fits).error().message;
+  }
+  return grab;
+}
+
 Result<> FrameSource::open(const std::stop_token& stop) {
   close();
   FOVEA_ASSIGN(info_, do_open(stop));
+  if (auto fits = imaging::check_pixels(info_.width, info_.height, options_.max_pixels); !fits) {
+    do_close();
+    return fail_here(fits.error().code, fits.error().message);
+  }
   skipped_before_open_ += pacer_.skipped();
   pacer_ = Pacer(pacing_rate(options_, info_), *clock_, options_.phase);
   opened_ = true;
@@ -85,11 +111,12 @@ Result<Grab> FrameSource::grab(Nanoseconds timeout, const std::stop_token& stop)
 // Decodes first and waits second, so that decoding time does not delay the frame.
 Result<Grab> FrameSource::grab_paced(Nanoseconds timeout, const std::stop_token& stop) {
   if (!pending_) {
-    FOVEA_ASSIGN(Grab next, advance(timeout, stop));
+    FOVEA_ASSIGN(Grab next, advance_within_limits(timeout, stop));
     if (next.status != GrabStatus::kFrame && next.status != GrabStatus::kBadFrame) return next;
     pending_ = std::move(next);
   }
-  switch (pacer_.wait(timeout, stop)) {
+  const auto at = options_.rate == kNativeRate ? pending_->media_time : std::nullopt;
+  switch (at ? pacer_.wait_for(*at, timeout, stop) : pacer_.wait(timeout, stop)) {
     case WaitResult::kTimeout:
       return Grab{.status = GrabStatus::kTimeout};
     case WaitResult::kStopped:
@@ -111,7 +138,7 @@ Result<Grab> FrameSource::grab_live(Nanoseconds timeout, const std::stop_token& 
   const Nanoseconds deadline = deadline_after(clock_->monotonic(), timeout);
   const Nanoseconds tolerance(info_.fps > 0 ? std::llround(0.5e9 / info_.fps) : 0);
   while (true) {
-    FOVEA_ASSIGN(Grab next, advance(deadline - clock_->monotonic(), stop));
+    FOVEA_ASSIGN(Grab next, advance_within_limits(deadline - clock_->monotonic(), stop));
     if (next.status != GrabStatus::kFrame || pacer_.admit(tolerance)) {
       return deliver(std::move(next));
     }
@@ -132,7 +159,7 @@ Grab FrameSource::deliver(Grab grab) {
   return grab;
 }
 
-Result<> FrameSource::retrieve(const ImageView& destination) {
+Result<> FrameSource::retrieve(const ImageTarget& destination) {
   assert(current_ && "retrieve() without a grabbed frame");
   assert(destination.width == current_->width && destination.height == current_->height);
   assert(destination.step >= std::size_t{3} * destination.width);
@@ -168,18 +195,21 @@ Result<std::unique_ptr<FrameSource>> make_frame_source(std::string_view text,
   const QueryKey start = number_key("start", "0..1e7 (s)", options.start_offset, 0, 1e7);
   const QueryKey width = unsigned_key("width", size_range(), options.width, 16, kMaxSide);
   const QueryKey height = unsigned_key("height", size_range(), options.height, 16, kMaxSide);
+  const QueryKey max_pixels =
+      unsigned_key("max_pixels", "1..1073741824", options.max_pixels, 1, std::uint64_t{1} << 30);
   const QueryKey fps = number_key("fps", "0.001..1000 (Hz)", options.fps, 0.001, kMaxFps);
 
   if (uri.scheme == "file") {
     if (uri.path.empty()) return invalid("names no file; write file:///path/video.avi");
-    VideoOptions video;
+    imaging::VideoOptions video;
     FOVEA_TRY(apply_query(
-        uri, {loop, start, rate, unsigned_key("threads", "1..64", video.threads, 1, 64)}));
-    return std::make_unique<VideoSource>(uri.text, uri.path, VideoKind::kFile, video, options);
+        uri,
+        {loop, start, rate, unsigned_key("threads", "1..64", video.threads, 1, 64), max_pixels}));
+    return std::make_unique<VideoSource>(uri.text, uri.path, video, options);
   }
   if (uri.scheme == "images") {
     if (uri.path.empty()) return invalid("names no folder; write images:///folder");
-    FOVEA_TRY(apply_query(uri, {loop, start, rate, fps}));
+    FOVEA_TRY(apply_query(uri, {loop, start, rate, fps, max_pixels}));
     return std::make_unique<ImageSource>(uri.text, uri.path, options);
   }
   if (uri.scheme == "bag") {
@@ -189,7 +219,7 @@ Result<std::unique_ptr<FrameSource>> make_frame_source(std::string_view text,
                                topic = value;
                                return !value.empty();
                              }};
-    FOVEA_TRY(apply_query(uri, {loop, start, rate, topic_key}));
+    FOVEA_TRY(apply_query(uri, {loop, start, rate, topic_key, max_pixels}));
     return std::make_unique<BagSource>(uri.text, uri.path, topic, options);
   }
   if (uri.scheme == "synthetic") {
@@ -218,13 +248,14 @@ Result<std::unique_ptr<FrameSource>> make_frame_source(std::string_view text,
                             device.format = found;
                             return found.has_value();
                           }};
-    FOVEA_TRY(apply_query(uri, {rate, width, height, fps, format}));
+    FOVEA_TRY(apply_query(uri, {rate, width, height, fps, format, max_pixels}));
     return std::make_unique<V4l2Source>(uri.text, uri.path, device, options);
   }
   if (uri.scheme == "rtsp" || uri.scheme == "rtsps") {
     if (uri.path.empty()) return invalid("names no host; write rtsp://host/path");
-    return std::make_unique<VideoSource>(uri.text, std::string(text), VideoKind::kStream,
-                                         VideoOptions{}, options);
+    imaging::VideoOptions video;
+    video.kind = imaging::VideoKind::kStream;
+    return std::make_unique<VideoSource>(uri.text, std::string(text), video, options);
   }
   return invalid(fmt::format("unknown scheme '{}'; it must be {}", uri.scheme, kSchemes));
 }

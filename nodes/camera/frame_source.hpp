@@ -7,20 +7,21 @@
 //   FOVEA_ASSIGN(Grab grab, source->grab(1s, stop));          // advances; the frame's size is
 //   known now if (grab.status == GrabStatus::kFrame) {
 //     auto slot = pool.loan(frame_bytes(grab.frame));         // or drop it: the next grab() moves
-//     on FOVEA_TRY(source->retrieve(ImageView{slot, grab.frame.width, grab.frame.height, step}));
+//     on FOVEA_TRY(source->retrieve(ImageTarget{slot, grab.frame.width, grab.frame.height, step}));
 //   }
 //
 // URIs. Keys after `?` override SourceOptions; an unknown key is an error. %XX escapes work in
 // paths.
 //
-//   file:///abs/video.avi  file://relative.avi  (loop, start in s, rate, threads)
-//   images:///dir  images:///dir/*.jpg          (loop, start, rate, fps); natural order of names
-//   bag:///run.mcap                             (topic, loop, start, rate)
+//   file:///abs/video.avi  file://relative.avi  (loop, start in s, rate, threads, max_pixels)
+//   images:///dir  images:///dir/*.jpg          (loop, start, rate, fps, max_pixels); natural order
+//   bag:///run.mcap                             (topic, loop, start, rate, max_pixels)
 //   synthetic://       (loop, start, rate, width, height, fps, objects, seed, frames)
 //   v4l2:///dev/video0 (rate, width, height, fps, format = bgr24 | yuyv | mjpg)
 //   rtsp://user:password@host/path  rtsps://...  the query belongs to the camera: it is passed on
 //
-// `rate` is a number in Hz, `native` or `max`.
+// `rate` is a number in Hz, `native` or `max`. Native is the pace of a file's own time stamps where
+// it has some (videos, recordings), else its nominal rate.
 //
 // Thread safety: one thread at a time. A stop request on the token ends every wait, from any
 // thread.
@@ -34,10 +35,13 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "msgs/image.hpp"
-#include "nodes/camera/pacer.hpp"
 #include "nodes/base/result.hpp"
+#include "nodes/camera/pacer.hpp"
+#include "nodes/imaging/image_target.hpp"
+#include "nodes/imaging/size_limit.hpp"
 
 namespace fovea::frames {
 
@@ -59,6 +63,8 @@ struct SourceOptions {
   std::uint32_t height = 0;
   double fps = 0;
   std::uint64_t seed = 1;  // synthetic scenes
+  // A frame of more pixels is bad, and a source that begins with one is not opened.
+  std::uint64_t max_pixels = imaging::kDefaultMaxPixels;
   Nanoseconds open_timeout = std::chrono::seconds(10);
   Clock* clock = nullptr;  // nullptr: machine_clock(); must outlive the source
 };
@@ -77,20 +83,15 @@ struct SourceInfo {
   std::string warning{};  // what is wrong with the source as a whole; frames come all the same
 };
 
-// bgr8 pixels: [height, width, 3] u8, rows `step` bytes apart. REQUIRES: step >= 3 * width.
-struct ImageView {
-  std::byte* data = nullptr;
-  std::uint32_t width = 0;
-  std::uint32_t height = 0;
-  std::size_t step = 0;
-};
+// bgr8 pixels that the caller owns.
+using imaging::ImageTarget;
 
 struct FrameInfo {
   std::uint64_t index = 0;  // position in the source, from 0; starts over with each loop
   std::uint32_t width = 0;
   std::uint32_t height = 0;
-  // ns; the driver's own stamp where it gives one, the deadline of a file that is played at a rate,
-  // else at grab.
+  // ns; the driver's own stamp where it gives one, the deadline of a file that is played at a rate
+  // or by its own stamps, else at grab.
   std::int64_t stamp_monotonic = 0;
   std::int64_t stamp_realtime = 0;
 };
@@ -114,6 +115,9 @@ struct Grab {
   GrabStatus status = GrabStatus::kTimeout;
   FrameInfo frame{};     // kFrame; for kBadFrame only the index
   std::string detail{};  // kBadFrame; empty: the same as before
+  // Of a file's frame, where the file has stamps: when it is due, counted from the source's first
+  // frame. Never falls. Counts at the native rate only.
+  std::optional<Nanoseconds> media_time{};
 };
 
 struct SourceCounters {
@@ -145,12 +149,17 @@ class FrameSource {
   // Writes the grabbed frame's pixels. An error concerns this frame only (counted as bad); the
   // source goes on with the next grab(). REQUIRES: the last grab() returned kFrame and
   // `destination` has its size.
-  Result<> retrieve(const ImageView& destination);
+  Result<> retrieve(const ImageTarget& destination);
 
   // The URI, without credentials: safe to log.
   const std::string& name() const { return name_; }
   const SourceInfo& info() const { return info_; }  // REQUIRES: open() succeeded
   const SourceCounters& counters() const { return counters_; }
+  // The part of the source that the newest grab() read, where parts go bad one by one: the path of
+  // a folder's file, the damaged chunk of a recording. Empty = the source as a whole.
+  virtual std::string_view item() const { return {}; }
+  // What people should hear about the source, each thing once; empty if there is nothing (new).
+  std::string take_warning();
 
  protected:
   FrameSource(std::string name, const SourceOptions& options);
@@ -160,13 +169,17 @@ class FrameSource {
   // The next frame, unpaced; leaves zero stamps to be filled in by the caller.
   virtual Result<Grab> advance(Nanoseconds timeout, const std::stop_token& stop) = 0;
   // Writes the current frame; returns the bytes it had to copy on the way.
-  virtual Result<std::size_t> convert(const ImageView& destination) = 0;
+  virtual Result<std::size_t> convert(const ImageTarget& destination) = 0;
 
   const SourceOptions& options() const { return options_; }
   Clock& clock() const { return *clock_; }
   tl::unexpected<Error> fail_here(ErrorCode code, std::string_view what) const;  // `name: what`
+  // For take_warning(). The same text again, also after another open(), is not said again.
+  void warn(std::string what);
 
  private:
+  // advance(), with frames above the limit of pixels made bad ones.
+  Result<Grab> advance_within_limits(Nanoseconds timeout, const std::stop_token& stop);
   Result<Grab> grab_paced(Nanoseconds timeout, const std::stop_token& stop);
   Result<Grab> grab_live(Nanoseconds timeout, const std::stop_token& stop);
   Grab deliver(Grab grab);
@@ -179,6 +192,8 @@ class FrameSource {
   SourceInfo info_;
   SourceCounters counters_;
   bool opened_ = false;
+  std::vector<std::string> warnings_;  // all that were ever said
+  std::size_t warnings_taken_ = 0;
   std::optional<Grab> pending_;       // advanced to, but not due yet
   std::optional<FrameInfo> current_;  // what retrieve() would write
 };

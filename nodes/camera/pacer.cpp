@@ -73,12 +73,33 @@ WaitResult Pacer::wait(Nanoseconds timeout, const std::stop_token& stop) {
   if (unlimited()) return WaitResult::kDue;
   const Nanoseconds now = clock_->monotonic();
   if (!started_ || now - deadline() > kMaxLateness) start_grid(now);
-  const Nanoseconds due = deadline();
+  const WaitResult result = wait_until(deadline(), now, timeout, stop);
+  if (result == WaitResult::kDue) ++count_;
+  return result;
+}
+
+WaitResult Pacer::wait_for(Nanoseconds offset, Nanoseconds timeout, const std::stop_token& stop) {
+  if (stop.stop_requested()) return WaitResult::kStopped;
+  const Nanoseconds now = clock_->monotonic();
+  const Nanoseconds lateness = started_ ? now - (anchor_ + offset) : Nanoseconds(0);
+  if (!started_ || lateness > kMaxLateness) {
+    const Nanoseconds start = unlimited() ? now : grid_start(now);
+    if (started_ && !unlimited()) {
+      const std::chrono::duration<double> lost = start - (anchor_ + offset);
+      skipped_ += static_cast<std::uint64_t>(std::max(std::llround(lost.count() * rate_), 0ll));
+    }
+    started_ = true;
+    anchor_ = start - offset;
+  }
+  return wait_until(anchor_ + offset, now, timeout, stop);
+}
+
+WaitResult Pacer::wait_until(Nanoseconds due, Nanoseconds now, Nanoseconds timeout,
+                             const std::stop_token& stop) {
   const Nanoseconds limit = deadline_after(now, timeout);
   if (due > now && !clock_->sleep_until(std::min(due, limit), stop)) return WaitResult::kStopped;
   if (due > limit) return WaitResult::kTimeout;
   due_ = due;
-  ++count_;
   return WaitResult::kDue;
 }
 

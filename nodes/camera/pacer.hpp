@@ -44,11 +44,16 @@ class Pacer {
   // frames.
   WaitResult wait(Nanoseconds timeout, const std::stop_token& stop);
 
+  // The same for a frame of a file that says when it is due: `offset` after the file's first frame,
+  // never falling. Such a file is played by these calls alone, and the rate only says how much was
+  // skipped.
+  WaitResult wait_for(Nanoseconds offset, Nanoseconds timeout, const std::stop_token& stop);
+
   // For sources that cannot be slowed down: whether a frame that arrived now is to be kept. A frame
   // up to `tolerance` early counts as on time, so jitter does not halve the rate.
   bool admit(Nanoseconds tolerance);
 
-  // The deadline that the last kDue of wait() consumed; nullopt where every frame is due at once.
+  // The deadline that the last kDue of wait() or wait_for() consumed; nullopt where every frame is due at once.
   std::optional<Nanoseconds> due() const { return due_; }
   // Deadlines given up because the grid started anew.
   std::uint64_t skipped() const { return skipped_; }
@@ -58,6 +63,8 @@ class Pacer {
   Nanoseconds deadline() const;
   Nanoseconds grid_start(Nanoseconds now) const;
   void start_grid(Nanoseconds now);
+  WaitResult wait_until(Nanoseconds due, Nanoseconds now, Nanoseconds timeout,
+                        const std::stop_token& stop);
 
   double rate_;
   Clock* clock_;

@@ -132,7 +132,7 @@ std::vector<SyntheticObject> SyntheticScene::truth(std::uint64_t frame_index) co
   return objects;
 }
 
-void SyntheticScene::render(std::uint64_t frame_index, const ImageView& destination) const {
+void SyntheticScene::render(std::uint64_t frame_index, const ImageTarget& destination) const {
   assert(destination.width == width_ && destination.height == height_);
   const std::size_t row_bytes = std::size_t{3} * width_;
   for (std::uint32_t y = 0; y < height_; ++y) {
@@ -194,7 +194,7 @@ Result<Grab> SyntheticSource::advance(Nanoseconds, const std::stop_token&) {
   return grab;
 }
 
-Result<std::size_t> SyntheticSource::convert(const ImageView& destination) {
+Result<std::size_t> SyntheticSource::convert(const ImageTarget& destination) {
   scene_->render(current_index_, destination);
   return std::size_t{0};
 }

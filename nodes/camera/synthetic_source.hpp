@@ -45,7 +45,7 @@ class SyntheticScene {
   // Objects of frame `frame_index`, in drawing order.
   std::vector<SyntheticObject> truth(std::uint64_t frame_index) const;
   // REQUIRES: `destination` has the scene's size.
-  void render(std::uint64_t frame_index, const ImageView& destination) const;
+  void render(std::uint64_t frame_index, const ImageTarget& destination) const;
 
  private:
   // A coordinate that runs to and fro in [0, range].
@@ -78,7 +78,7 @@ class SyntheticSource final : public FrameSource {
   Result<SourceInfo> do_open(const std::stop_token& stop) override;
   void do_close() override {}
   Result<Grab> advance(Nanoseconds timeout, const std::stop_token& stop) override;
-  Result<std::size_t> convert(const ImageView& destination) override;
+  Result<std::size_t> convert(const ImageTarget& destination) override;
 
   SyntheticOptions scene_options_;
   std::unique_ptr<SyntheticScene> scene_;  // built by the first open()

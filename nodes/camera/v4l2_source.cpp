@@ -11,14 +11,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/videodev2.h>
-#include <opencv2/core.hpp>
-#include <opencv2/imgcodecs.hpp>
-#include <opencv2/imgproc.hpp>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "nodes/imaging/picture.hpp"
+#include "nodes/imaging/yuyv.hpp"
 
 namespace fovea::frames {
 
@@ -305,12 +305,10 @@ Result<Grab> V4l2Source::advance(Nanoseconds timeout, const std::stop_token& sto
   }
 }
 
-Result<std::size_t> V4l2Source::convert(const ImageView& destination) {
+Result<std::size_t> V4l2Source::convert(const ImageTarget& destination) {
   const Device& device = *device_;
   const v4l2_buffer& buffer = *device.current;
   const auto& memory = device.buffers[buffer.index];
-  const int width = static_cast<int>(destination.width);
-  const int height = static_cast<int>(destination.height);
   const std::size_t bytes_per_pixel = device.format == V4l2Format::kYuyv ? 2 : 3;
   const std::size_t row_bytes = bytes_per_pixel * destination.width;
   const std::size_t step = std::max<std::size_t>(device.mode.bytesperline, row_bytes);
@@ -319,28 +317,30 @@ Result<std::size_t> V4l2Source::convert(const ImageView& destination) {
   if (used == 0 || (is_raw && used < step * (destination.height - 1) + row_bytes)) {
     return fail_here(ErrorCode::kCorrupt, fmt::format("the frame has only {} bytes", used));
   }
-  const cv::Mat target(height, width, CV_8UC3, destination.data, destination.step);
-  cv::Mat image = target;
-  try {
-    if (device.format == V4l2Format::kBgr24) {
-      cv::Mat(height, width, CV_8UC3, memory.data, step).copyTo(image);
-    } else if (device.format == V4l2Format::kYuyv) {
-      cv::cvtColor(cv::Mat(height, width, CV_8UC2, memory.data, step), image,
-                   cv::COLOR_YUV2BGR_YUY2);
-    } else {
-      cv::imdecode(cv::Mat(1, static_cast<int>(used), CV_8UC1, memory.data), cv::IMREAD_COLOR,
-                   &image);
-    }
-    if (image.size() != target.size() || image.type() != target.type()) {
-      return fail_here(ErrorCode::kCorrupt, "the frame cannot be decoded");
-    }
-    if (image.data == target.data) return std::size_t{0};
-    image.copyTo(target);
-  } catch (const cv::Exception& error) {
-    return fail_here(ErrorCode::kCorrupt,
-                     fmt::format("the frame cannot be converted: {}", error.err));
+  const auto* pixels = static_cast<const std::byte*>(memory.data);
+  switch (device.format) {
+    case V4l2Format::kBgr24:
+      imaging::place_upright(pixels, step, imaging::Orientation::kUpright, destination);
+      return std::size_t{0};
+    case V4l2Format::kYuyv:
+      imaging::yuyv_to_bgr(pixels, step, destination);
+      return std::size_t{0};
+    case V4l2Format::kMjpg:
+      break;
   }
-  return std::size_t{3} * destination.width * destination.height;
+  const std::span<const std::byte> jpeg(pixels, used);
+  const imaging::PictureOptions picture_options{.max_pixels = options().max_pixels,
+                                                .needs_end_marker = false};
+  const auto picture = imaging::inspect_picture(jpeg, picture_options);
+  if (!picture) return fail(picture.error().with_context("the frame"));
+  if (picture->width != destination.width || picture->height != destination.height) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("the frame is {}x{}; the camera said {}x{}", picture->width,
+                            picture->height, destination.width, destination.height));
+  }
+  auto copied = imaging::decode_picture(jpeg, *picture, destination, picture_options);
+  if (!copied) return fail(copied.error().with_context("the frame"));
+  return copied;
 }
 
 }  // namespace fovea::frames

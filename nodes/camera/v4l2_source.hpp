@@ -37,7 +37,7 @@ class V4l2Source final : public FrameSource {
   Result<SourceInfo> do_open(const std::stop_token& stop) override;
   void do_close() override;
   Result<Grab> advance(Nanoseconds timeout, const std::stop_token& stop) override;
-  Result<std::size_t> convert(const ImageView& destination) override;
+  Result<std::size_t> convert(const ImageTarget& destination) override;
 
   Result<> check_capabilities(const Device& device) const;
   Result<> set_format(Device& device) const;

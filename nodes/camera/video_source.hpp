@@ -1,11 +1,9 @@
-// Video files and RTSP streams, through FFmpeg's own libraries.
+// Video files and RTSP streams as cameras (imaging/video_reader.hpp): pace, loops, and an end that
+// is told from a file that lacks its tail.
 //
-// Not through OpenCV's VideoCapture, because that class converts into a buffer of its own and
-// copies from there, cannot tell the end of a file from damage, hides the reason of a failure, and
-// cannot be interrupted while it waits for a network peer. FFmpeg writes the converted pixels
-// straight into the destination and asks us, while it waits, whether it may go on.
-//
-// Thread safety: as FrameSource; a stop request also ends a wait for the network, within 100 ms.
+// Files are played by their own time stamps. Frames in which the decoder had to conceal damage are
+// bad ones. Thread safety: as FrameSource; a stop request also ends a wait for the network, within
+// 100 ms.
 #pragma once
 
 #include <cstdint>
@@ -13,41 +11,34 @@
 #include <string>
 
 #include "nodes/camera/frame_source.hpp"
+#include "nodes/camera/media_timeline.hpp"
+#include "nodes/imaging/video_reader.hpp"
 
 namespace fovea::frames {
-
-enum class VideoKind { kFile, kStream };
-
-struct VideoOptions {
-  // Decoder threads. 1 adds no delay and leaves the other cores to the pipeline.
-  std::uint32_t threads = 1;
-};
 
 class VideoSource final : public FrameSource {
  public:
   // `location` is a path (kFile) or a whole URL with credentials (kStream); `name` is safe to log.
-  VideoSource(std::string name, std::string location, VideoKind kind, const VideoOptions& video,
+  // Of `video`, open_timeout and max_pixels are taken from `options`.
+  VideoSource(std::string name, std::string location, const imaging::VideoOptions& video,
               const SourceOptions& options);
-  ~VideoSource() override;
 
  private:
-  struct Decoder;
-
   Result<SourceInfo> do_open(const std::stop_token& stop) override;
   void do_close() override;
   Result<Grab> advance(Nanoseconds timeout, const std::stop_token& stop) override;
-  Result<std::size_t> convert(const ImageView& destination) override;
+  Result<std::size_t> convert(const ImageTarget& destination) override;
 
-  Result<std::unique_ptr<Decoder>> open_decoder(const std::stop_token& stop) const;
+  bool is_file() const { return video_.kind == imaging::VideoKind::kFile; }
   Result<> check_file() const;
-  Result<> seek(Decoder& decoder, double seconds, const std::stop_token& stop);
-  Result<Grab> end_of_file();
-  tl::unexpected<Error> fail_ffmpeg(ErrorCode code, std::string_view what, int error) const;
+  Result<std::unique_ptr<imaging::VideoReader>> open_reader(const std::stop_token& stop) const;
+  // The frame that the reader has, or a bad one.
+  Grab frame(GrabStatus status);
 
   std::string location_;
-  VideoKind kind_;
-  VideoOptions video_options_;
-  std::unique_ptr<Decoder> decoder_;
+  imaging::VideoOptions video_;
+  std::unique_ptr<imaging::VideoReader> reader_;
+  MediaTimeline timeline_;
   std::uint64_t next_index_ = 0;
   bool ended_ = false;
 };

@@ -53,7 +53,7 @@ Result<PictureInfo> inspect_picture(std::span<const std::byte> file,
                                     const PictureOptions& options = {});
 
 // Decodes into `target` and returns the bytes that had to be copied because the decoder could not
-// write there (0 for upright JPEG and PNG). After an error the content of `target` is arbitrary.
+// write there (0 for an upright picture). After an error the content of `target` is arbitrary.
 // REQUIRES: `info` is inspect_picture()'s of the same bytes, `target` has its size.
 Result<std::size_t> decode_picture(std::span<const std::byte> file, const PictureInfo& info,
                                    const ImageTarget& target, const PictureOptions& options = {});

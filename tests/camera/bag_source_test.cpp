@@ -8,6 +8,8 @@
 #include <opencv2/imgcodecs.hpp>
 #include <unistd.h>
 
+#include "tests/camera/camera_testing.hpp"
+
 namespace fovea::frames {
 namespace {
 
@@ -71,9 +73,10 @@ class BagSourceTest : public ::testing::Test {
     }
     ASSERT_TRUE((*writer)->close());
   }
-  static std::int64_t time_of(int i) {
-    return 1'700'000'000'000'000'000 + std::int64_t{50'000'000} * i;
+  std::int64_t time_of(int i) const {
+    return 1'700'000'000'000'000'000 + std::int64_t{50'000'000} * i + (i > 2 ? gap_ : 0);
   }
+  std::int64_t gap_ = 0;  // before the fourth frame, ns
 
   std::unique_ptr<FrameSource> source(const std::string& query = "") {
     SourceOptions options;
@@ -115,6 +118,24 @@ TEST_F(BagSourceTest, PlaysRawFramesInOrder) {
   ASSERT_EQ(pixels.size(), 5u);
   EXPECT_EQ(pixels[3], (std::array<int, 3>{30, 31, 32}));
   EXPECT_EQ(camera->counters().bytes_copied, 0u);
+}
+
+// Frames that came late when they were recorded come late again.
+TEST_F(BagSourceTest, IsPlayedAtThePaceOfItsStamps) {
+  gap_ = 700'000'000;
+  record(false, {"cam0/image"});
+  FakeClock clock;
+  auto camera = open_source("bag://" + path_, {.clock = &clock});
+  ASSERT_TRUE(camera);
+  std::vector<std::int64_t> stamps;
+  for (int i = 0; i < 5; ++i) {
+    const auto grab = camera->grab(std::chrono::seconds(5));
+    ASSERT_TRUE(grab);
+    stamps.push_back(grab->frame.stamp_monotonic);
+  }
+  for (int i = 1; i < 5; ++i) {
+    EXPECT_EQ(stamps[static_cast<std::size_t>(i)] - stamps[0], time_of(i) - time_of(0)) << i;
+  }
 }
 
 TEST_F(BagSourceTest, TurnsOtherEncodingsIntoBgr) {

@@ -87,7 +87,7 @@ class ScriptedSource final : public FrameSource {
     grabs.pop_front();
     return next;
   }
-  Result<std::size_t> convert(const ImageView&) override { return std::size_t{0}; }
+  Result<std::size_t> convert(const ImageTarget&) override { return std::size_t{0}; }
 };
 
 class TempDir {
@@ -144,7 +144,7 @@ class Canvas {
     const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
     offset_ = (64 - address % 64) % 64;
   }
-  ImageView view() { return {memory_.data() + offset_, width_, height_, step_}; }
+  ImageTarget view() { return {memory_.data() + offset_, width_, height_, step_}; }
   // {b, g, r} of one pixel.
   std::array<int, 3> at(std::uint32_t x, std::uint32_t y) const {
     const std::byte* pixel = data() + y * step_ + std::size_t{3} * x;
