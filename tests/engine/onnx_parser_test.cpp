@@ -455,11 +455,49 @@ TEST(OnnxMetadata, ReadsPythonLiterals) {
   EXPECT_THAT(parse_class_names(" { 0 : 'a' , } "), ElementsAre("a"));
   EXPECT_THAT(parse_class_names("{}"), IsEmpty());
   for (const char* bad :
-       {"", "person", "{0: 'a'", "{0: 'a", "{0: a}", "{0 'a'}", "{0: 'a'} x", "{0: 'a', 0: 'b'}",
-        "{1: 'a'}", "{0: 'a', 2: 'b'}", "{-1: 'a'}", "{0: '\\x4'}", "{0: '\\uZZZZ'}",
-        "{99999999999999999999: 'a'}", "['a' 'b']", "{0: 'a',, 1: 'b'}", "{0: '\\"}) {
+       {"", "person", "{0: 'a'", "{0: 'a", "{0 'a'}", "{0: 'a'} x", "{0: 'a', 0: 'b'}", "{-1: 'a'}",
+        "{0: '\\x4'}", "{0: '\\uZZZZ'}", "{99999999999999999999: 'a'}", "{70000: 'a'}", "['a' 'b']",
+        "{0: 'a',, 1: 'b'}", "{0: '\\", "{'a': 'b'}", "{0: {1: 2}}", "[[1]]"}) {
     EXPECT_THAT(parse_class_names(bad), IsEmpty()) << bad;
+    EXPECT_THAT(read_class_names(bad).problem, HasSubstr("cannot be read")) << bad;
   }
+}
+
+TEST(OnnxMetadata, ReadsNamesAsJsonAndCarelessExportersWriteThem) {
+  const auto read = [](std::string_view text) {
+    const ClassNames names = read_class_names(text);
+    EXPECT_EQ(names.problem, "") << text;
+    return names.names;
+  };
+  EXPECT_THAT(read(R"({"0": "cat", "1": "dog", "2": "cow"})"), ElementsAre("cat", "dog", "cow"));
+  EXPECT_THAT(read(R"(["cat", "d\u00f6g", "\ud83d\ude00", "a\/b"])"),
+              ElementsAre("cat", "d\xc3\xb6g", "\xf0\x9f\x98\x80", "a/b"));
+  EXPECT_THAT(read(R"(["\ud83d", "\ud83d\u0041", "\ude00"])"), ElementsAre("\xef\xbf\xbd",
+                                                                           "\xef\xbf\xbd"
+                                                                           "A",
+                                                                           "\xef\xbf\xbd"));
+  EXPECT_THAT(read("{0: 7, 1: 8.5, 2: true}"), ElementsAre("7", "8.5", "true"));
+  EXPECT_THAT(read("[0, 1, 2]"), ElementsAre("0", "1", "2"));
+  EXPECT_THAT(read(R"({"cat": 0, "dog": 1})"), ElementsAre("cat", "dog"));
+  EXPECT_THAT(read("{0: traffic light, 1: car }"), ElementsAre("traffic light", "car"));
+  EXPECT_THAT(read("('a', 'b')"), ElementsAre("a", "b"));
+  EXPECT_THAT(read("{0: u'a', 1: u\"b\"}"), ElementsAre("a", "b"));
+  EXPECT_THAT(read("{0: 'bell\\x07\\x1b[31m', 1: '\\a\\b'}"),
+              ElementsAre("bell\x07\x1b[31m", "\a\b"));
+}
+
+TEST(OnnxMetadata, NumbersWithoutANameAreCalledByTheirNumberAndThatIsSaid) {
+  const ClassNames gaps = read_class_names("{0: 'a', 3: 'b'}");
+  EXPECT_THAT(gaps.names, ElementsAre("a", "class_1", "class_2", "b"));
+  EXPECT_THAT(gaps.problem, HasSubstr("leave out 2 of the numbers 0 to 3"));
+  EXPECT_THAT(read_class_names("{1: 'a'}").names, ElementsAre("class_0", "a"));
+}
+
+TEST(OnnxMetadata, TextThatIsNoListIsShownWithoutDrivingTheTerminal) {
+  const std::string problem = read_class_names("\x1b[31mred\n" + std::string(5000, 'x')).problem;
+  EXPECT_EQ(problem.find('\x1b'), std::string::npos);
+  EXPECT_EQ(problem.find('\n'), std::string::npos);
+  EXPECT_LT(problem.size(), 400U);
 }
 
 TEST(OnnxMetadata, ReadsIntegersAndListsOfThem) {

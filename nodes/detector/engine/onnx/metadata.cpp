@@ -1,16 +1,22 @@
 // See metadata.hpp.
 #include "nodes/detector/engine/onnx/metadata.hpp"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <map>
 #include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "nodes/base/text.hpp"
 
 namespace fovea::engine {
 
 namespace {
 
-constexpr std::size_t kMaxClasses = 65536;
+constexpr std::int64_t kMaxClasses = 65536;
 
 void append_utf8(std::string& out, std::uint32_t code) {
   const auto byte = [&](std::uint32_t value) { out.push_back(static_cast<char>(value)); };
@@ -58,11 +64,14 @@ class Reader {
     at_ = static_cast<std::size_t>(end - text_.data());
     return value;
   }
-  // A Python string literal in single or double quotes.
+  // A string literal in single or double quotes; Python 2 put a `u` in front.
   std::optional<std::string> quoted() {
     skip_space();
-    if (at_ >= text_.size() || (text_[at_] != '\'' && text_[at_] != '"')) return std::nullopt;
-    const char quote = text_[at_++];
+    std::size_t at = at_;
+    if (at + 1 < text_.size() && text_[at] == 'u') ++at;
+    if (at >= text_.size() || (text_[at] != '\'' && text_[at] != '"')) return std::nullopt;
+    const char quote = text_[at];
+    at_ = at + 1;
     std::string out;
     while (at_ < text_.size()) {
       const char c = text_[at_++];
@@ -75,21 +84,30 @@ class Reader {
     }
     return std::nullopt;
   }
+  // A number or a word without quotes, up to what ends an element.
+  std::optional<std::string> bare() {
+    skip_space();
+    std::size_t end = std::min(text_.find_first_of(",:{}[]()'\"\\\n", at_), text_.size());
+    const std::size_t next = end;
+    while (end > at_ && std::isspace(static_cast<unsigned char>(text_[end - 1])) != 0) --end;
+    if (end == at_) return std::nullopt;
+    std::string word(text_.substr(at_, end - at_));
+    at_ = next;
+    return word;
+  }
+  std::size_t position() const { return at_; }
 
  private:
   bool escape(std::string& out) {
     if (at_ >= text_.size()) return false;
+    constexpr std::string_view kLetters = "ntrabfv0";
+    constexpr std::string_view kBytes("\n\t\r\a\b\f\v\0", kLetters.size());
     const char c = text_[at_++];
+    if (const std::size_t letter = kLetters.find(c); letter != std::string_view::npos) {
+      out.push_back(kBytes[letter]);
+      return true;
+    }
     switch (c) {
-      case 'n':
-        out.push_back('\n');
-        return true;
-      case 't':
-        out.push_back('\t');
-        return true;
-      case 'r':
-        out.push_back('\r');
-        return true;
       case 'x':
         return code_point(out, 2);
       case 'u':
@@ -99,6 +117,7 @@ class Reader {
       case '\\':
       case '\'':
       case '"':
+      case '/':  // JSON
         out.push_back(c);
         return true;
       default:  // Python keeps the backslash of an escape it does not know
@@ -107,14 +126,30 @@ class Reader {
         return true;
     }
   }
-  bool code_point(std::string& out, std::size_t digits) {
-    if (text_.size() - at_ < digits) return false;
+  std::optional<std::uint32_t> hexadecimal(std::size_t digits) {
+    if (text_.size() - at_ < digits) return std::nullopt;
     std::uint32_t code = 0;
     const char* end = text_.data() + at_ + digits;
     const auto [stop, error] = std::from_chars(text_.data() + at_, end, code, 16);
-    if (error != std::errc() || stop != end || code > 0x10FFFF) return false;
+    if (error != std::errc() || stop != end || code > 0x10FFFF) return std::nullopt;
     at_ += digits;
-    append_utf8(out, code);
+    return code;
+  }
+  bool code_point(std::string& out, std::size_t digits) {
+    constexpr std::uint32_t kReplacement = 0xFFFD;
+    auto code = hexadecimal(digits);
+    if (!code) return false;
+    if (*code >= 0xD800 && *code < 0xDC00 && text_.substr(at_, 2) == "\\u") {
+      const std::size_t before = at_;  // JSON writes what is beyond 16 bits as a pair
+      at_ += 2;
+      const auto low = hexadecimal(4);
+      if (low && *low >= 0xDC00 && *low < 0xE000) {
+        code = 0x10000 + ((*code - 0xD800) << 10) + (*low - 0xDC00);
+      } else {
+        at_ = before;
+      }
+    }
+    append_utf8(out, *code >= 0xD800 && *code < 0xE000 ? kReplacement : *code);
     return true;
   }
 
@@ -122,36 +157,99 @@ class Reader {
   std::size_t at_ = 0;
 };
 
-}  // namespace
-
-std::vector<std::string> parse_class_names(std::string_view text) {
+std::optional<std::int64_t> as_index(const std::string& text) {
   Reader reader(text);
+  const auto value = reader.integer();
+  return value && reader.at_end() ? value : std::nullopt;
+}
+
+// An element: its text and whether that was in quotes.
+struct Element {
+  std::string text;
+  bool in_quotes = false;
+};
+std::optional<Element> read_element(Reader& reader) {
+  if (auto text = reader.quoted()) return Element{std::move(*text), true};
+  if (auto text = reader.bare()) return Element{std::move(*text), false};
+  return std::nullopt;
+}
+
+// `number: name`, or `name: number` if the first is no number.
+std::optional<std::pair<std::int64_t, std::string>> read_entry(Reader& reader) {
+  auto key = read_element(reader);
+  if (!key || !reader.take(':')) return std::nullopt;
+  auto value = read_element(reader);
+  if (!value) return std::nullopt;
+  if (const auto index = as_index(key->text)) return std::pair(*index, std::move(value->text));
+  const auto index = as_index(value->text);
+  if (!index || value->in_quotes) return std::nullopt;
+  return std::pair(*index, std::move(key->text));
+}
+
+// By number; nullopt at the first surprise.
+std::optional<std::map<std::int64_t, std::string>> read_names(Reader& reader) {
   std::map<std::int64_t, std::string> by_index;
-  const bool dictionary = reader.take('{');
-  if (!dictionary && !reader.take('[')) return {};
-  const char close = dictionary ? '}' : ']';
-  while (!reader.take(close)) {
-    std::int64_t index = static_cast<std::int64_t>(by_index.size());
+  constexpr std::string_view kOpen = "{[(";
+  constexpr std::string_view kClose = "}])";
+  std::size_t kind = 0;
+  while (kind < kOpen.size() && !reader.take(kOpen[kind])) ++kind;
+  if (kind == kOpen.size()) return std::nullopt;
+  const bool dictionary = kind == 0;
+  while (!reader.take(kClose[kind])) {
+    std::pair<std::int64_t, std::string> entry;
     if (dictionary) {
-      const auto key = reader.integer();
-      if (!key || !reader.take(':')) return {};
-      index = *key;
+      auto read = read_entry(reader);
+      if (!read) return std::nullopt;
+      entry = std::move(*read);
+    } else {
+      auto element = read_element(reader);
+      if (!element) return std::nullopt;
+      entry = {static_cast<std::int64_t>(by_index.size()), std::move(element->text)};
     }
-    auto name = reader.quoted();
-    if (!name || by_index.size() >= kMaxClasses) return {};
-    if (!by_index.emplace(index, std::move(*name)).second) return {};
+    if (entry.first < 0 || entry.first >= kMaxClasses) return std::nullopt;
+    if (!by_index.insert(std::move(entry)).second) return std::nullopt;
     if (!reader.take(',')) {
-      if (!reader.take(close)) return {};
+      if (!reader.take(kClose[kind])) return std::nullopt;
       break;
     }
   }
-  if (!reader.at_end()) return {};
-  std::vector<std::string> names;
-  for (auto& [index, name] : by_index) {
-    if (index != static_cast<std::int64_t>(names.size())) return {};
-    names.push_back(std::move(name));
+  if (!reader.at_end()) return std::nullopt;
+  return by_index;
+}
+
+}  // namespace
+
+ClassNames read_class_names(std::string_view text) {
+  Reader reader(text);
+  const auto by_index = read_names(reader);
+  ClassNames result;
+  if (!by_index || by_index->empty()) {
+    result.problem = fmt::format(
+        "the class names in the metadata cannot be read (at character {} of {}); they must be a "
+        "dictionary or list such as {{0: 'person', 1: 'car'}}; classes are called class_0 and so "
+        "on",
+        reader.position() + 1, shown(text, 80));
+    return result;
   }
-  return names;
+  std::size_t missing = 0;
+  for (const auto& [index, name] : *by_index) {
+    while (static_cast<std::int64_t>(result.names.size()) < index) {
+      result.names.push_back(fmt::format("class_{}", result.names.size()));
+      ++missing;
+    }
+    result.names.push_back(name);
+  }
+  if (missing > 0) {
+    result.problem = fmt::format(
+        "the class names in the metadata leave out {} of the numbers 0 to {}; those are called "
+        "class_<number>",
+        missing, result.names.size() - 1);
+  }
+  return result;
+}
+
+std::vector<std::string> parse_class_names(std::string_view text) {
+  return read_class_names(text).names;
 }
 
 std::vector<std::int64_t> parse_int_list(std::string_view text) {
