@@ -8,6 +8,7 @@
 #include <onnx/onnx_pb.h>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/detector/engine/onnx/file_kind.hpp"
 
 namespace fovea::engine {
 
@@ -33,10 +34,12 @@ Result<> decode_model(std::span<const std::byte> bytes, onnx::ModelProto& model)
         fmt::format("the model has {} bytes; at most {} are supported", bytes.size(), INT_MAX));
   }
   if (bytes.empty() || !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    FOVEA_TRY(check_file_kind(bytes));
     return fail(ErrorCode::kCorrupt,
                 fmt::format("{} bytes are no ONNX model, or a truncated one", bytes.size()));
   }
   if (!model.has_graph() || model.opset_import_size() == 0) {
+    FOVEA_TRY(check_file_kind(bytes));
     return fail(ErrorCode::kCorrupt, "this is no ONNX model: it has no graph or no opset");
   }
   return {};
