@@ -18,6 +18,7 @@
 #include "nodes/detector/batcher.hpp"
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_server.hpp"
 #include "nodes/detector/model_description.hpp"
 #include "nodes/base/clock.hpp"
@@ -40,7 +41,7 @@ class DetectorNode final : public Node {
     p.add("input_size", &input_size_,
           "Network input in pixels, SIDE or WIDTHxHEIGHT, of a model that leaves it open; empty = "
           "the model's own. Preprocess follows it");
-    p.add("provider", &provider_, "What runs the network").one_of({"cpu", "reference"});
+    p.add("provider", &provider_, "What runs the network").one_of(engine::provider_names());
     p.add("precision", &precision_, "Arithmetic of the network")
         .one_of({"fp32", "fp16", "int8", "best"});
     p.add("calibration", &calibration_,
@@ -176,7 +177,8 @@ class DetectorNode final : public Node {
                       "where the detector runs or a table made from them",
                       precision_));
     }
-    if (max_batch_ == 0) max_batch_ = 1;  // every provider so far runs on a CPU
+    FOVEA_ASSIGN(const engine::Provider* provider, engine::find_provider(provider_));
+    if (max_batch_ == 0) max_batch_ = provider->default_batch;
     ServeRequest request;
     request.plan.model = model_;
     request.plan.config.provider = provider_;

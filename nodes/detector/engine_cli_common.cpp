@@ -6,13 +6,15 @@
 #include <thread>
 
 #include <CLI/CLI.hpp>
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_cli.hpp"
 
 namespace fovea::engine_cli {
@@ -48,7 +50,8 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
   } else {
     model->required();
   }
-  app.add_option("--provider", config.provider, "What runs the network: cpu, onednn or reference")
+  app.add_option("--provider", config.provider,
+                 fmt::format("What runs the network: {}", fmt::join(engine::provider_names(), ", ")))
       ->capture_default_str();
   app.add_option("--precision", config.precision, "Arithmetic: fp32, fp16, int8 or best")
       ->capture_default_str();

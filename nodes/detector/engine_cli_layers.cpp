@@ -5,11 +5,11 @@
 #include <chrono>
 #include <map>
 #include <string_view>
+#include <utility>
 
 #include <fmt/core.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/profile.hpp"
 
 namespace fovea::engine_cli {
@@ -93,11 +93,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
   const engine::Dims& opt = plan.network.profile.opt;
   if (size.empty() && !opt.empty()) size = {opt[2], opt[3], 3};
   FOVEA_ASSIGN(const auto engine, engine::load_engine(plan, size));
-  const auto cpu = std::dynamic_pointer_cast<const engine::CpuEngine>(engine);
-  if (!cpu) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("provider {} does not report its layers", plan.provider));
-  }
+  engine::EngineInspection inspection = engine->inspect();
   engine::NetworkDefinition network = plan.network;
   if (!size.empty()) {
     FOVEA_ASSIGN(network, engine::at_size(plan.network, size));
@@ -107,7 +103,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
   for (std::size_t i = 0; i < network.layers.size(); ++i) by_name[network.layers[i].name] = i;
 
   LayerTable table;
-  for (const engine::LayerReport& report : cpu->layers()) {
+  for (const engine::LayerReport& report : inspection.layers) {
     LayerRow row;
     row.layer = report.layer;
     row.implementation = report.implementation;
@@ -120,8 +116,8 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
     }
     table.rows.push_back(std::move(row));
   }
-  table.declined = cpu->declined();
-  table.context_bytes = cpu->context_bytes();
+  table.declined = std::move(inspection.declined);
+  table.context_bytes = inspection.context_bytes;
   if (seconds > 0) FOVEA_TRY(measure(*engine, seconds, table));
   return table;
 }

@@ -40,8 +40,8 @@ struct LayerTable {
 };
 
 // Loads the engine for `size`, [height, width, 3], or the plan's own; with `seconds` > 0 also runs
-// it for so long and takes the times. Errors: load_engine()'s; kUnsupported for a provider that
-// does not report its layers.
+// it for so long and takes the times. Errors: load_engine()'s; with `seconds`, kUnsupported for a
+// provider that does not time its layers.
 Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds,
                                    engine::Dims size = {});
 

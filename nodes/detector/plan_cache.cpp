@@ -22,6 +22,7 @@
 #include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea {
@@ -111,10 +112,11 @@ void remove_leftovers(const fs::path& folder, const std::string& key) {
 Result<KeyInputs> key_inputs(const PlanRequest& request) {
   FOVEA_ASSIGN(std::string model_hash, engine::hash_model(request.model));
   const engine::BuilderConfig& config = request.config;
+  FOVEA_ASSIGN(const engine::Provider* provider, engine::find_provider(config.provider));
   return KeyInputs{
       {"model", std::move(model_hash)},
       {"provider", config.provider},
-      {"provider_version", engine::provider_version(config.provider)},
+      {"provider_version", provider->identity()},
       {"engine_version", fmt::format("{} plan {}", FOVEA_VERSION, engine::kPlanVersion)},
       {"precision", config.precision},
       {"calibration", config.calibration ? engine::hash_of(*config.calibration) : "none"},

@@ -48,14 +48,14 @@ Plan plan_of(NetworkDefinition network, std::int32_t max_batch = 1, std::int32_t
   return plan;
 }
 
-std::shared_ptr<const CpuEngine> load(const Plan& plan) {
+std::shared_ptr<const Engine> load(const Plan& plan) {
   auto engine = load_engine(plan);
   EXPECT_TRUE(engine) << engine.error().message;
-  return engine ? std::dynamic_pointer_cast<const CpuEngine>(*engine) : nullptr;
+  return engine ? *engine : nullptr;
 }
 
-std::size_t count_of(const CpuEngine& engine, std::string_view implementation) {
-  const auto layers = engine.layers();
+std::size_t count_of(const Engine& engine, std::string_view implementation) {
+  const auto layers = engine.inspect().layers;
   return static_cast<std::size_t>(std::count_if(
       layers.begin(), layers.end(),
       [&](const LayerReport& layer) { return layer.implementation.starts_with(implementation); }));
@@ -98,7 +98,7 @@ void expect_near(std::span<const float> got, std::span<const float> want, const 
 }
 
 // Runs `pictures` as one batch and compares every output of every item.
-void expect_matches_reference(const NetworkDefinition& network, const CpuEngine& engine,
+void expect_matches_reference(const NetworkDefinition& network, const Engine& engine,
                               std::size_t pictures = 1) {
   auto context = engine.create_execution_context();
   ASSERT_TRUE(context) << context.error().message;
@@ -133,7 +133,7 @@ void expect_matches_reference(const NetworkDefinition& network, const CpuEngine&
   for (Buffer& output : outputs) EXPECT_TRUE(output.guard_is_intact());
 }
 
-std::shared_ptr<const CpuEngine> check(NetworkDefinition network) {
+std::shared_ptr<const Engine> check(NetworkDefinition network) {
   auto engine = load(plan_of(network));
   if (engine) expect_matches_reference(network, *engine);
   return engine;
@@ -263,8 +263,8 @@ TEST(CpuProvider, GroupedConvolutionRunsOnTheReferenceAndSaysWhy) {
   auto engine = check(n.finish({n.conv(x, {.in = 16, .out = 16, .kernel = 3, .groups = 4})}));
   ASSERT_TRUE(engine);
   EXPECT_EQ(count_of(*engine, "reference"), 1U);
-  ASSERT_EQ(engine->declined().size(), 1U);
-  EXPECT_NE(engine->declined()[0].find("4 groups"), std::string::npos) << engine->declined()[0];
+  ASSERT_EQ(engine->inspect().declined.size(), 1U);
+  EXPECT_NE(engine->inspect().declined[0].find("4 groups"), std::string::npos) << engine->inspect().declined[0];
 }
 
 TEST(CpuProvider, OddOperatorsBetweenBlockedOnes) {

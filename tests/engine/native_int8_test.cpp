@@ -290,7 +290,7 @@ TEST_F(NativeInt8, RandomNetworksEqualTheSimulationBitByBit) {
     for (const std::int32_t threads : {1, 2}) {
       auto engine = cpu::native::load(network, info_of(network, threads));
       ASSERT_TRUE(engine) << engine.error().message;
-      EXPECT_TRUE((*engine)->declined().empty());
+      EXPECT_TRUE((*engine)->inspect().declined.empty());
       const auto pixels = picture((*engine)->info(), 100 + seed);
       const Outputs got = run_engine(**engine, {pixels}, 2)[0];
       const Outputs want = Simulation(network).run(pixels);
@@ -363,8 +363,8 @@ TEST_F(NativeInt8, HalfPrecisionEverywhereStoresHalfPrecision) {
   for (LayerQuantization& layer : network.quantization.layers) layer.precision = Precision::kFp16;
   auto engine = cpu::native::load(network, info_of(network, 2), {.features = half_features(true)});
   ASSERT_TRUE(engine) << engine.error().message;
-  EXPECT_LT((*engine)->context_bytes(), (*f32)->context_bytes());
-  EXPECT_EQ((*engine)->layers().size(), (*f32)->layers().size());
+  EXPECT_LT((*engine)->inspect().context_bytes, (*f32)->inspect().context_bytes);
+  EXPECT_EQ((*engine)->inspect().layers.size(), (*f32)->inspect().layers.size());
   const auto pixels = picture((*engine)->info(), 7);
   const Outputs want = run_engine(**reference, {pixels})[0];
   const Outputs got = run_engine(**engine, {pixels}, 2)[0];
@@ -386,14 +386,14 @@ TEST_F(NativeInt8, HalfPrecisionPlanSaysWhereItRunsInF32) {
   const auto with = cpu::native::load(plan.network, *info, {.features = half_features(true)});
   ASSERT_TRUE(with) << with.error().message;
   EXPECT_EQ((*with)->info().precision, "fp16");
-  EXPECT_TRUE((*with)->declined().empty());
+  EXPECT_TRUE((*with)->inspect().declined.empty());
   kernels::CpuFeatures features = half_features(false);
   features.avx512_fp16 = false;
   const auto without = cpu::native::load(plan.network, *info, {.features = features});
   ASSERT_TRUE(without) << without.error().message;
   EXPECT_EQ((*without)->info().precision, "fp32");
-  ASSERT_EQ((*without)->declined().size(), 1U);
-  EXPECT_NE((*without)->declined()[0].find("fp16 runs as fp32"), std::string::npos);
+  ASSERT_EQ((*without)->inspect().declined.size(), 1U);
+  EXPECT_NE((*without)->inspect().declined[0].find("fp16 runs as fp32"), std::string::npos);
   // A plan file keeps it; a provider that knows one precision only refuses it.
   const auto bytes = serialize(plan);
   const auto read = deserialize(bytes);
@@ -419,7 +419,7 @@ TEST_F(NativeInt8, OddOperatorsFallBackToTheReference) {
   ASSERT_TRUE(reference);
   auto engine = cpu::native::load(network, info_of(network));
   ASSERT_TRUE(engine) << engine.error().message;
-  EXPECT_EQ((*engine)->declined().size(), 2U);
+  EXPECT_EQ((*engine)->inspect().declined.size(), 2U);
   const auto pixels = picture((*engine)->info(), 7);
   const Outputs want = run_engine(**reference, {pixels})[0];
   const Outputs got = run_engine(**engine, {pixels}, 2)[0];
@@ -435,7 +435,7 @@ TEST(CpuProviderInt8, LoadsOnEveryCpu) {
   ASSERT_TRUE(engine) << engine.error().message;
   const bool vnni = kernels::cpu_features().avx512_vnni;
   EXPECT_EQ((*engine)->info().precision, vnni ? "int8" : "fp32");
-  EXPECT_EQ(std::dynamic_pointer_cast<const CpuEngine>(*engine)->declined().empty(), vnni);
+  EXPECT_EQ((*engine)->inspect().declined.empty(), vnni);
   const auto pixels = picture((*engine)->info(), 7);
   const Outputs want = run_engine(**reference, {pixels})[0];
   const Outputs got = run_engine(**engine, {pixels})[0];
@@ -514,7 +514,7 @@ TEST_F(NativeInt8, DemoModel) {
   ASSERT_TRUE(infer_shapes(*lowered, 1));
   auto int8 = cpu::native::load(*lowered, info_of(*lowered, 2));
   ASSERT_TRUE(int8) << int8.error().message;
-  EXPECT_TRUE((*int8)->declined().empty());
+  EXPECT_TRUE((*int8)->inspect().declined.empty());
   const Outputs got = run_engine(**int8, {pixels}, 2)[0];
   for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.98) << k;
 }

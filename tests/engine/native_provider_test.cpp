@@ -44,15 +44,15 @@ NetworkDefinition shaped(NetworkDefinition network) {
   return network;
 }
 
-std::shared_ptr<const CpuEngine> load(const NetworkDefinition& network, std::int32_t threads = 1,
+std::shared_ptr<const Engine> load(const NetworkDefinition& network, std::int32_t threads = 1,
                                       std::int32_t max_batch = 1) {
   auto engine = cpu::native::load(network, info_of(network, threads, max_batch));
   EXPECT_TRUE(engine) << engine.error().message;
   return engine ? *engine : nullptr;
 }
 
-std::size_t count_of(const CpuEngine& engine, std::string_view implementation) {
-  const auto layers = engine.layers();
+std::size_t count_of(const Engine& engine, std::string_view implementation) {
+  const auto layers = engine.inspect().layers;
   return static_cast<std::size_t>(std::count_if(
       layers.begin(), layers.end(),
       [&](const LayerReport& layer) { return layer.implementation.starts_with(implementation); }));
@@ -75,12 +75,12 @@ class NativeProvider : public testing::Test {
   }
 
   // On one and on two threads, twice in one context.
-  static std::shared_ptr<const CpuEngine> check(const NetworkDefinition& graph) {
+  static std::shared_ptr<const Engine> check(const NetworkDefinition& graph) {
     const NetworkDefinition network = shaped(graph);
     auto reference = load_reference_engine(network, info_of(network));
     EXPECT_TRUE(reference) << reference.error().message;
     const Outputs want = run_engine(**reference, pictures(1))[0];
-    std::shared_ptr<const CpuEngine> engine;
+    std::shared_ptr<const Engine> engine;
     for (const std::int32_t threads : {2, 1}) {
       engine = load(network, threads);
       if (!engine) return nullptr;
@@ -112,7 +112,7 @@ TEST_F(NativeProvider, BlockIsConvolutionsOnly) {
     const ValueId x = n.stem(2 * half);
     auto engine = check(n.finish({n.c2f(x, 2 * half, half)}));
     ASSERT_TRUE(engine);
-    EXPECT_EQ(engine->layers().size(), 5U);
+    EXPECT_EQ(engine->inspect().layers.size(), 5U);
     EXPECT_EQ(count_of(*engine, "avx512/"), 5U);
   }
 }
@@ -125,7 +125,7 @@ TEST_F(NativeProvider, PoolingPyramidWritesIntoItsConcat) {
   const ValueId d = n.max_pool(c, 5);
   auto engine = check(n.finish({n.conv(n.concat({a, b, c, d}), {.in = 64, .out = 16})}));
   ASSERT_TRUE(engine);
-  EXPECT_EQ(engine->layers().size(), 5U);
+  EXPECT_EQ(engine->inspect().layers.size(), 5U);
 }
 
 TEST_F(NativeProvider, StridedPoolingOfThePicture) {
@@ -140,7 +140,7 @@ TEST_F(NativeProvider, UpsamplingIsAnotherDestination) {
   const ValueId joined = n.conv(n.concat({n.upsample(small), large}), {.in = 40, .out = 16});
   auto engine = check(n.finish({joined, n.conv(small, {.in = 24, .out = 7, .kernel = 3})}));
   ASSERT_TRUE(engine);
-  EXPECT_EQ(engine->layers().size(), 4U);
+  EXPECT_EQ(engine->inspect().layers.size(), 4U);
 }
 
 TEST_F(NativeProvider, UpsamplingOfWhatIsNoConvolution) {
@@ -164,7 +164,7 @@ TEST_F(NativeProvider, PartOfTwoConcatsIsWrittenTwice) {
   auto engine = check(n.finish({n.conv(n.concat({a, b}), {.in = 32, .out = 16}),
                                 n.conv(n.concat({c, a}), {.in = 32, .out = 16, .kernel = 3})}));
   ASSERT_TRUE(engine);
-  EXPECT_EQ(engine->layers().size(), 5U);
+  EXPECT_EQ(engine->inspect().layers.size(), 5U);
 }
 
 TEST_F(NativeProvider, PooledPartOfTwoConcatsIsCopied) {
@@ -200,7 +200,7 @@ TEST_F(NativeProvider, SplitAtAnyChannelIsAddressing) {
   auto engine = check(n.finish({n.conv(parts[0], {.in = 5, .out = 16, .kernel = 3}),
                                 n.conv(parts[1], {.in = 27, .out = 16})}));
   ASSERT_TRUE(engine);
-  EXPECT_EQ(engine->layers().size(), 4U);
+  EXPECT_EQ(engine->inspect().layers.size(), 4U);
 }
 
 TEST_F(NativeProvider, ValuesThatAreOutputsAndAreReadToo) {
@@ -257,11 +257,11 @@ TEST_F(NativeProvider, DeclinesGroupedConvolutionsAndNamesThem) {
   EXPECT_NE(declined.error().message.find("Conv_2"), std::string::npos) << declined.error().message;
   auto engine = load_cpu_engine(network, info_of(network));
   ASSERT_TRUE(engine) << engine.error().message;
-  const auto cpu = std::dynamic_pointer_cast<const CpuEngine>(*engine);
+  const auto cpu = *engine;
   ASSERT_TRUE(cpu);
   EXPECT_EQ(count_of(*cpu, "onednn"), 1U);
-  ASSERT_FALSE(cpu->declined().empty());
-  EXPECT_NE(cpu->declined()[0].find("Conv_2"), std::string::npos) << cpu->declined()[0];
+  ASSERT_FALSE(cpu->inspect().declined.empty());
+  EXPECT_NE(cpu->inspect().declined[0].find("Conv_2"), std::string::npos) << cpu->inspect().declined[0];
 }
 
 TEST(TensorSteps, CommonExtentsCutBothShapes) {
@@ -282,7 +282,7 @@ TEST_F(NativeProvider, TacticOfALayerCanBeForced) {
       cpu::native::load(network, info_of(network), {.tactics = {{layer, "avx512/1x16/weights"}}});
   ASSERT_TRUE(forced) << forced.error().message;
   std::size_t found = 0;
-  for (const LayerReport& report : (*forced)->layers()) {
+  for (const LayerReport& report : (*forced)->inspect().layers) {
     if (report.layer != layer) continue;
     ++found;
     EXPECT_EQ(report.implementation, "avx512/1x16/weights");
@@ -314,7 +314,7 @@ TEST_F(NativeProvider, TimesEveryStepWhenAsked) {
   ASSERT_TRUE(engine);
   auto context = engine->create_execution_context();
   ASSERT_TRUE(context);
-  std::vector<std::chrono::nanoseconds> times(engine->layers().size());
+  std::vector<std::chrono::nanoseconds> times(engine->inspect().layers.size());
   EXPECT_FALSE((*context)->record_layer_times(std::span(times).first(1)));
   ASSERT_TRUE((*context)->record_layer_times(times));
   test::Bindings bindings(engine->info(), pictures(1));

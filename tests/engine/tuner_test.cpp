@@ -43,14 +43,14 @@ Plan small_plan() {
   return plan;
 }
 
-std::shared_ptr<const CpuEngine> load(const Plan& plan) {
+std::shared_ptr<const Engine> load(const Plan& plan) {
   auto engine = load_engine(plan);
   EXPECT_TRUE(engine) << engine.error().message;
-  return engine ? std::dynamic_pointer_cast<const CpuEngine>(*engine) : nullptr;
+  return engine ? *engine : nullptr;
 }
 
-std::string tactic_that_runs(const CpuEngine& engine, const std::string& layer) {
-  for (const LayerReport& report : engine.layers()) {
+std::string tactic_that_runs(const Engine& engine, const std::string& layer) {
+  for (const LayerReport& report : engine.inspect().layers) {
     if (report.layer == layer) return report.implementation;
   }
   return "no such layer";
@@ -119,7 +119,7 @@ TEST_F(Tuner, EveryLevelNamesARealTacticOfEveryConvolutionAndChangesNoResult) {
     for (const auto& [layer, tactic] : plan.tactics) {
       EXPECT_EQ(tactic_that_runs(*engine, layer), tactic);
     }
-    EXPECT_THAT(engine->declined(), testing::IsEmpty());
+    EXPECT_THAT(engine->inspect().declined, testing::IsEmpty());
     const auto got = run_engine(*engine, pictures)[0];
     for (std::size_t k = 0; k < want.size(); ++k) {
       for (std::size_t i = 0; i < want[k].size(); ++i) {
@@ -177,7 +177,7 @@ TEST_F(Tuner, TacticThatCannotBeHadIsMeasuredAnew) {
   EXPECT_THAT(report.warning, HasSubstr("avx9000/1x1/magic"));
   EXPECT_FALSE(report.cached);
   EXPECT_EQ(report.known, report.layers) << "the layers' own times are still good";
-  EXPECT_EQ(load(plan)->declined(), std::vector<std::string>());
+  EXPECT_EQ(load(plan)->inspect().declined, std::vector<std::string>());
   EXPECT_TRUE(tune(plan).cached) << "the new choice is not kept";
 }
 
@@ -332,10 +332,10 @@ TEST_F(Tuner, PlanWithForeignTacticsRunsItsFirstGuessesAndSaysWhy) {
   ASSERT_TRUE(engine);
   const std::string runs = tactic_that_runs(*engine, layer);
   EXPECT_THAT(runs, testing::StartsWith("avx512/"));
-  EXPECT_THAT(engine->declined(),
+  EXPECT_THAT(engine->inspect().declined,
               testing::Contains(testing::AllOf(HasSubstr(layer), HasSubstr("avx9000/1x1/magic"),
                                                HasSubstr(runs + " runs"))));
-  EXPECT_THAT(engine->declined(), testing::Contains(HasSubstr("no such layer")));
+  EXPECT_THAT(engine->inspect().declined, testing::Contains(HasSubstr("no such layer")));
 }
 
 // A kernel with one fault.

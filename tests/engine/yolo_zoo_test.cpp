@@ -124,7 +124,7 @@ std::filesystem::path save(const test::OnnxWriter& writer, const std::string& na
 }
 
 // Builds for "cpu" and checks that the plan gives the same on the reference.
-std::shared_ptr<const CpuEngine> build_and_compare(const std::filesystem::path& model,
+std::shared_ptr<const Engine> build_and_compare(const std::filesystem::path& model,
                                                    std::int32_t items = 1) {
   BuilderConfig config;
   config.max_batch = items;
@@ -142,7 +142,7 @@ std::shared_ptr<const CpuEngine> build_and_compare(const std::filesystem::path& 
   if (!cpu || !reference) return nullptr;
   const auto count = static_cast<std::size_t>(items);
   expect_agreement(Run(**cpu, count), Run(**reference, count));
-  return std::dynamic_pointer_cast<const CpuEngine>(*cpu);
+  return *cpu;
 }
 
 // The decoder takes what the engine gives, and finds something: random scores are near one half.
@@ -168,10 +168,10 @@ void expect_detections(const Engine& engine) {
 }
 
 // Where the CPU has what our kernels need, they run every layer.
-void expect_no_slow_steps(const CpuEngine& engine) {
+void expect_no_slow_steps(const Engine& engine) {
   if (!kernels::cpu_features().avx512) return;
-  EXPECT_THAT(engine.declined(), testing::IsEmpty());
-  for (const LayerReport& step : engine.layers()) {
+  EXPECT_THAT(engine.inspect().declined, testing::IsEmpty());
+  for (const LayerReport& step : engine.inspect().layers) {
     EXPECT_THAT(step.implementation, testing::Not(testing::AnyOf(testing::HasSubstr("reference"),
                                                                  testing::HasSubstr("scalar"))))
         << step.layer;
@@ -365,15 +365,15 @@ TEST(YoloZoo, ExoticOperatorsRunOnTheReference) {
   const auto engine = build_and_compare(save(w, "zoo_exotic"));
   ASSERT_TRUE(engine);
   EXPECT_EQ(engine->info().head.kind, HeadKind::kUnknown);
-  const std::vector<std::string> declined = engine->declined();
+  const std::vector<std::string> declined = engine->inspect().declined;
   for (const char* name : {"exotic/Pow", "exotic/ReduceMean", "exotic/Div", "exotic/Tanh"}) {
     EXPECT_THAT(declined, testing::Contains(testing::StartsWith(std::string(name) + ": ")));
-    EXPECT_THAT(engine->layers(),
+    EXPECT_THAT(engine->inspect().layers,
                 testing::Contains(testing::AllOf(testing::Field(&LayerReport::layer, name),
                                                  testing::Field(&LayerReport::implementation,
                                                                 testing::HasSubstr("reference")))));
   }
-  EXPECT_THAT(engine->layers(),
+  EXPECT_THAT(engine->inspect().layers,
               testing::Contains(
                   testing::AllOf(testing::Field(&LayerReport::layer, "last"),
                                  testing::Field(&LayerReport::implementation,

@@ -2,34 +2,21 @@
 // it.
 #include "nodes/detector/engine/builder.hpp"
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <utility>
 
 #include <fmt/core.h>
 
-#include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/profile_engine.hpp"
 #include "nodes/detector/engine/provider.hpp"
-#include "nodes/detector/engine/reference/reference_engine.hpp"
 
 namespace fovea::engine {
 
 namespace {
-
-// Best first.
-constexpr std::array kProviders = {kCpuProvider, kOnednnProvider, kReferenceProvider};
-
-const Provider* find_provider(std::string_view name) {
-  const auto found = std::find_if(kProviders.begin(), kProviders.end(),
-                                  [&](const Provider& provider) { return provider.name == name; });
-  return found == kProviders.end() ? nullptr : &*found;
-}
 
 bool is_precision(std::string_view text) {
   return text == "fp32" || text == "fp16" || text == "int8";
@@ -39,10 +26,7 @@ Result<> check(const BuilderConfig& config) {
   const auto refuse = [](std::string message) {
     return fail(ErrorCode::kInvalidArgument, std::move(message));
   };
-  if (find_provider(config.provider) == nullptr) {
-    return refuse(
-        fmt::format("provider is '{}'; it must be cpu, onednn or reference", config.provider));
-  }
+  FOVEA_TRY(find_provider(config.provider));
   if (!is_precision(config.precision)) {
     return refuse(
         fmt::format("precision is '{}'; it must be fp32, fp16 or int8", config.precision));
@@ -99,11 +83,12 @@ Result<Checked> check(const Plan& plan, const Dims& size = {}) {
     return corrupt(
         fmt::format("max_batch {} or threads {} is out of range", plan.max_batch, plan.threads));
   }
-  const Provider* provider = find_provider(plan.provider);
-  if (provider == nullptr) {
+  const auto found = find_provider(plan.provider);
+  if (!found) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("provider {} is not in this build", plan.provider));
   }
+  const Provider* provider = *found;
   if (plan.precision != "fp32" && !provider->mixes_precisions) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("provider {} cannot run {} plans", plan.provider, plan.precision));
@@ -196,8 +181,8 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
 }
 
 bool can_be_tuned(const BuilderConfig& config) {
-  const Provider* provider = find_provider(config.provider);
-  return config.tuning.level > 0 && provider != nullptr && provider->tune != nullptr;
+  const auto provider = find_provider(config.provider);
+  return config.tuning.level > 0 && provider && (*provider)->tune != nullptr;
 }
 
 Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progress) {
@@ -228,10 +213,6 @@ Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan, const Dims& 
   if (!size.empty() || plan.network.profile.empty()) return engine;
   return make_profile_engine(std::move(engine),
                              [plan](const Dims& other) { return load_engine(plan, other); });
-}
-
-std::string provider_version(std::string_view provider) {
-  return provider == "reference" ? "fovea" : cpu_provider_version();
 }
 
 }  // namespace fovea::engine

@@ -15,7 +15,7 @@
 namespace fovea::engine {
 
 struct BuilderConfig {
-  std::string provider = "cpu";    // "cpu", "onednn" or "reference"
+  std::string provider = "cpu";    // a name of providers()
   std::string precision = "fp32";  // or "fp16" or "int8"
   std::int32_t max_batch = 1;      // 1..kMaxBatch
   std::int32_t threads = 1;        // 1..kMaxThreads, of one execution context
@@ -56,7 +56,7 @@ bool can_be_tuned(const BuilderConfig& config);
 // Errors: load_engine()'s.
 Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progress = {});
 
-// Tactics that the plan names and its layers do not have are declined (CpuEngine::declined()).
+// Tactics that the plan names and its layers do not have are declined (EngineInspection::declined).
 // Errors: kUnsupported for a provider, precision or layer that this build cannot run, kCorrupt for
 // a plan whose graph contradicts itself.
 //
@@ -65,8 +65,5 @@ Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progr
 // (ExecutionContext::set_input_shape()). kInvalidArgument for a size that the plan does not run;
 // see at_size().
 Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan, const Dims& size = {});
-
-// "oneDNN 2.6.3 avx512_core"; "fovea" for the reference. Part of a plan's identity.
-std::string provider_version(std::string_view provider);
 
 }  // namespace fovea::engine

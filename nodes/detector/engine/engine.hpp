@@ -67,11 +67,25 @@ class ExecutionContext {
   virtual Result<> execute(std::span<const BatchItem> batch) = 0;
 
   // For profiles: from now on execute() adds each step's time to `times`, one entry per step of the
-  // provider's report (CpuEngine::layers()), borrowed until the next call; an empty span ends it
+  // engine's inspection (EngineInspection::layers), borrowed until the next call; an empty span ends it
   // and costs nothing. False if the provider cannot, or for a wrong number of entries.
   virtual bool record_layer_times(std::span<std::chrono::nanoseconds> times) {
     return times.empty();
   }
+};
+
+// One step of execution: what runs a layer.
+struct LayerReport {
+  std::string layer;
+  std::string implementation;  // "avx512/4x5/weights", "onednn jit:avx512_core", "reference"
+};
+
+struct EngineInspection {
+  // In order of execution; layers that became addresses (concats, splits) are absent.
+  std::vector<LayerReport> layers;
+  // "LAYER: reason" for each layer that runs on a slower path than it might.
+  std::vector<std::string> declined;
+  std::size_t context_bytes = 0;  // memory of one context
 };
 
 // Thread safety: const methods from any thread. Must outlive its contexts.
@@ -79,6 +93,7 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual const EngineInfo& info() const = 0;
+  virtual EngineInspection inspect() const = 0;
   virtual Result<std::unique_ptr<ExecutionContext>> create_execution_context() const = 0;
 };
 

@@ -69,6 +69,7 @@ class ProfileEngine final : public Engine {
       : sizes_(std::move(opt), std::move(load)) {}
 
   const EngineInfo& info() const override { return sizes_.opt()->info(); }
+  EngineInspection inspect() const override { return sizes_.opt()->inspect(); }
   Result<std::unique_ptr<ExecutionContext>> create_execution_context() const override {
     FOVEA_ASSIGN(auto context, sizes_.opt()->create_execution_context());
     return std::make_unique<ProfileContext>(sizes_, sizes_.opt(), std::move(context));

@@ -3,7 +3,12 @@
 // can tell providers apart.
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/engine/tuning.hpp"
@@ -17,14 +22,16 @@ struct EngineOptions {
   std::string model_hash = {};
 };
 
-// One row in the list of providers, best first, "reference" last.
+// Everything that the rest knows about a provider: one row of providers().
 struct Provider {
   std::string_view name;
+  // Its version, its libraries' and what it finds on this machine: part of a plan's cache key.
+  std::string (*identity)() = nullptr;
   // `lowered` comes from lower(), `info` from describe_engine() for it. A provider may lower
   // max_batch and threads in its engine's info. Tactics that it does not have are as good as none;
   // it may report them. Errors: kUnsupported, naming the layer that it cannot run and why.
   Result<std::shared_ptr<const Engine>> (*load)(NetworkDefinition lowered, EngineInfo info,
-                                                const LayerTactics& tactics);
+                                                const LayerTactics& tactics) = nullptr;
   // Obeys NetworkDefinition::quantization. Others never get a network that has one.
   bool mixes_precisions = false;
   // Measures which tactics suit this machine; null if it has no choice of them. Fills in `report`
@@ -32,7 +39,15 @@ struct Provider {
   Result<LayerTactics> (*tune)(const NetworkDefinition& lowered, const EngineInfo& info,
                                const TuningConfig& config, const Progress& progress,
                                TuningReport& report) = nullptr;
+  // Frames a call that suit it, where a user leaves max_batch to it.
+  std::int32_t default_batch = 1;
 };
+
+// Best first, "reference" last.
+std::span<const Provider> providers();
+// Errors: kInvalidArgument for a name that is not in the list; the message has the list.
+Result<const Provider*> find_provider(std::string_view name);
+std::vector<std::string> provider_names();
 
 // The bindings of an engine for `lowered`: input u8 [height, width, 3]; kDfl maps f32 [h, w,
 // channels]; other outputs in their own order; all without the batch extent. Errors:

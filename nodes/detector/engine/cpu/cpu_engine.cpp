@@ -63,7 +63,7 @@ Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const Eng
   }
 }
 
-std::string cpu_provider_version() {
+std::string cpu_identity() {
   (void)cpu::onednn::select_instruction_set();  // a bad FOVEA_ISA is reported when an engine is loaded
   return cpu::onednn::library_version() + ", kernels " + kernels::to_string(kernels::cpu_features());
 }

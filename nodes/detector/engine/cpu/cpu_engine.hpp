@@ -11,7 +11,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "nodes/detector/engine/provider.hpp"
 
@@ -19,25 +18,9 @@ namespace fovea::engine {
 
 inline constexpr const char* kSpinCount = "1000";  // some 40 us
 
-// One line of an engine report: what runs a layer.
-struct LayerReport {
-  std::string layer;
-  std::string implementation;  // "onednn jit:avx512_core", "copy channels", "reference"
-};
-
-class CpuEngine : public Engine {
- public:
-  // In order of execution; concats and splits that became addresses do not appear.
-  virtual std::vector<LayerReport> layers() const = 0;
-  // "LAYER: reason" for each layer that runs on a slower path than it might.
-  virtual std::vector<std::string> declined() const = 0;
-  // Memory of one context, bytes.
-  virtual std::size_t context_bytes() const = 0;
-};
-
-// Provider::load. Packs the weights (a copy; the network is not kept). Its engines are CpuEngines;
-// declined() of one over oneDNN says why our own kernels were not taken. FOVEA_ISA=avx2 and below
-// leaves only oneDNN. Errors: kUnsupported, naming the layer that nothing can run;
+// Provider::load. Packs the weights (a copy; the network is not kept). What an engine over
+// oneDNN declined says why our own kernels were not taken. FOVEA_ISA=avx2 and below leaves only
+// oneDNN. Errors: kUnsupported, naming the layer that nothing can run;
 // kInvalidArgument for a bad FOVEA_ISA.
 Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info,
                                                       const LayerTactics& tactics = {});
@@ -49,13 +32,17 @@ Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const Eng
                                      const TuningConfig& config, const Progress& progress,
                                      TuningReport& report);
 
+// "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni".
+std::string cpu_identity();
+
 // Without AVX-512 VNNI an int8 plan runs in f32, without AVX512-FP16 an fp16 one does, and their
 // engines' infos say so.
-inline constexpr Provider kCpuProvider = {"cpu", load_cpu_engine, /*mixes_precisions=*/true,
-                                          tune_cpu_engine};
-inline constexpr Provider kOnednnProvider = {"onednn", load_onednn_engine};
-
-// "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni": part of the plan cache's key.
-std::string cpu_provider_version();
+inline constexpr Provider kCpuProvider = {.name = "cpu",
+                                          .identity = cpu_identity,
+                                          .load = load_cpu_engine,
+                                          .mixes_precisions = true,
+                                          .tune = tune_cpu_engine};
+inline constexpr Provider kOnednnProvider = {
+    .name = "onednn", .identity = cpu_identity, .load = load_onednn_engine};
 
 }  // namespace fovea::engine

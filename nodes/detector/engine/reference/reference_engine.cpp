@@ -121,6 +121,12 @@ class ReferenceEngine : public Engine {
 
   const EngineInfo& info() const override { return info_; }
 
+  EngineInspection inspect() const override {
+    EngineInspection found;
+    for (const Layer& layer : network_.layers) found.layers.push_back({layer.name, "reference"});
+    return found;
+  }
+
   Result<std::unique_ptr<ExecutionContext>> create_execution_context() const override {
     auto context = std::make_unique<ReferenceContext>(network_, info_);
     FOVEA_TRY(context->prepare(known_));
@@ -134,6 +140,8 @@ class ReferenceEngine : public Engine {
 };
 
 }  // namespace
+
+std::string reference_identity() { return "fovea"; }
 
 Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
                                                             EngineInfo info,

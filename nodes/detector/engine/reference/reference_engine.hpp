@@ -2,6 +2,8 @@
 // 8 bits are simulated in f32, each rounding where an int8 kernel has it: the oracle for those.
 #pragma once
 
+#include <string>
+
 #include "nodes/detector/engine/provider.hpp"
 
 namespace fovea::engine {
@@ -11,7 +13,11 @@ Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lo
                                                             EngineInfo info,
                                                             const LayerTactics& tactics = {});
 
-inline constexpr Provider kReferenceProvider = {"reference", load_reference_engine,
-                                                /*mixes_precisions=*/true};
+std::string reference_identity();  // "fovea"
+
+inline constexpr Provider kReferenceProvider = {.name = "reference",
+                                                .identity = reference_identity,
+                                                .load = load_reference_engine,
+                                                .mixes_precisions = true};
 
 }  // namespace fovea::engine

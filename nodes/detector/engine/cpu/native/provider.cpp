@@ -8,7 +8,7 @@
 
 namespace fovea::engine::cpu::native {
 
-Result<std::shared_ptr<const CpuEngine>> load(const NetworkDefinition& lowered, EngineInfo info,
+Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, EngineInfo info,
                                               const CompileOptions& options) {
   if (!options.features.avx512) {
     return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX-512");

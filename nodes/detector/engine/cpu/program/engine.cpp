@@ -8,7 +8,7 @@ namespace fovea::engine::cpu {
 
 namespace {
 
-class ProgramEngine final : public CpuEngine {
+class ProgramEngine final : public Engine {
  public:
   ProgramEngine(Program program, EngineInfo info)
       : program_(std::move(program)), info_(std::move(info)) {}
@@ -19,15 +19,14 @@ class ProgramEngine final : public CpuEngine {
     return ProgramContext::create(program_, info_);
   }
 
-  std::vector<LayerReport> layers() const override {
-    std::vector<LayerReport> reports;
-    reports.reserve(program_.steps.size());
-    for (const Step& step : program_.steps) reports.push_back({step.layer, step.implementation});
-    return reports;
-  }
-  std::vector<std::string> declined() const override { return program_.declined; }
-  std::size_t context_bytes() const override {
-    return program_.arena.bytes + scratch_bytes(program_, info_.threads);
+  EngineInspection inspect() const override {
+    EngineInspection found;
+    for (const Step& step : program_.steps) {
+      found.layers.push_back({step.layer, step.implementation});
+    }
+    found.declined = program_.declined;
+    found.context_bytes = program_.arena.bytes + scratch_bytes(program_, info_.threads);
+    return found;
   }
 
  private:
@@ -37,7 +36,7 @@ class ProgramEngine final : public CpuEngine {
 
 }  // namespace
 
-std::shared_ptr<const CpuEngine> make_engine(Program program, EngineInfo info) {
+std::shared_ptr<const Engine> make_engine(Program program, EngineInfo info) {
   return std::make_shared<const ProgramEngine>(std::move(program), std::move(info));
 }
 
