@@ -133,6 +133,20 @@ TEST(OnnxRefusal, EndToEndHeadsNameTheExportOption) {
   EXPECT_THAT(message_of(other), Not(HasSubstr("export")));
 }
 
+TEST(OnnxRefusal, AnOutputWithoutABatchAxisIsUnsupportedAndNamedNotCorrupt) {
+  const Folder folder;
+  OnnxWriter w;
+  w.input("images", {1, 3, 8, 8}).floats("w", {4, 3, 1, 1}, std::vector<double>(12, 0.1));
+  w.ints("shape", {-1, 4}).node("Conv", {"images", "w"}, {"a"});
+  w.node("Reshape", {"a", "shape"}, {"rows"}).output("rows").save(folder.path() / "model.onnx");
+  const auto plan = build_plan(folder.path() / "model.onnx", {});
+  ASSERT_FALSE(plan);
+  EXPECT_EQ(plan.error().code, ErrorCode::kUnsupported) << plan.error().message;
+  EXPECT_THAT(plan.error().message,
+              AllOf(HasSubstr("model.onnx"), HasSubstr("'rows' has no batch axis"),
+                    HasSubstr("[64, 4]"), Not(HasSubstr("corrupt"))));
+}
+
 TEST(OnnxRefusal, AFifoAsModelOrExternalDataIsAnErrorAtOnce) {
   const Folder folder;
   ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);

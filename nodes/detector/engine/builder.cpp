@@ -110,7 +110,10 @@ Result<Checked> check(const Plan& plan, const Dims& size = {}) {
                                .threads = plan.threads,
                                .precision = plan.precision,
                                .model_hash = plan.model_hash});
-  if (!info) return corrupt(info.error().message);
+  if (!info) {  // a sound network that nobody can run is no damaged plan
+    if (info.error().code == ErrorCode::kUnsupported) return fail(info.error());
+    return corrupt(info.error().message);
+  }
   info->profile = profile_of(plan.network, plan.max_batch);
   return Checked{provider, std::move(network), std::move(*info)};
 }

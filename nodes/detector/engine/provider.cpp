@@ -24,8 +24,9 @@ Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string
     const Value& value = shaped.value(id);
     if (value.dims.empty() || value.dims[0] != 1) {
       return fail(ErrorCode::kUnsupported,
-                  fmt::format("'{}' is {} for one image; its first extent must be 1", value.name,
-                              to_string(value.dims)));
+                  fmt::format("'{}' has no batch axis: it is {} for one picture; its first extent "
+                              "must be the batch",
+                              value.name, to_string(value.dims)));
     }
     TensorSpec spec{value.name, value.dtype, Dims(value.dims.begin() + 1, value.dims.end()), 0};
     if (channels_last && spec.dims.size() == 3)
