@@ -437,6 +437,82 @@ TEST(QuantizedModel, ScalesAndZeroPointsThatContradictEachOtherAreRefused) {
   EXPECT_THAT(lowered.error().message, testing::HasSubstr("the zero point [3]"));
 }
 
+// images -> DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul(scales) -> Add(bias) -> y, as ONNX
+// Runtime's dynamic quantiser writes it.
+OnnxWriter dynamic_convolution(bool per_channel, bool foreign_zero = false) {
+  OnnxWriter w(17);
+  w.input("images", {1, 3, 8, 8});
+  w.node("DynamicQuantizeLinear", {"images"}, {"q", "s", "z"}, {}, "quantizer");
+  std::vector<double> weights;
+  for (int i = 0; i < 2 * 3; ++i) weights.push_back(i * 37 % 255);
+  w.initializer({"w_q", OnnxType::kUint8, {2, 3, 1, 1}, weights});
+  if (per_channel) {
+    w.initializer({"w_z", OnnxType::kUint8, {2}, {120, 130}})
+        .floats("w_s", {2, 1, 1}, {0.02, 0.01});
+  } else {
+    w.initializer({"w_z", OnnxType::kUint8, {}, {120}}).floats("w_s", {1}, {0.02});
+  }
+  w.initializer({"other_z", OnnxType::kUint8, {}, {7}});
+  w.node("Mul", {"s", "w_s"}, {"scales"});
+  w.node("ConvInteger", {"q", "w_q", foreign_zero ? "other_z" : "z", "w_z"}, {"sum"},
+         {{"kernel_shape", Ints{1, 1}}}, "conv");
+  w.node("Cast", {"sum"}, {"sum_f"}, {{"to", std::int64_t{1}}});
+  w.node("Mul", {"sum_f", "scales"}, {"scaled"});
+  w.floats("b", {1, 2, 1, 1}, {1, -3}).node("Add", {"scaled", "b"}, {"y"}).output("y");
+  return w;
+}
+
+TEST(QuantizedModel, DynamicallyQuantisedConvolutionsGetTheNumbersOfTheirWeights) {
+  for (const bool per_channel : {false, true}) {
+    SCOPED_TRACE(per_channel);
+    const auto network = parse_onnx(dynamic_convolution(per_channel).bytes(), "");
+    ASSERT_TRUE(network) << network.error().message;
+    const auto lowered = lower(*network);
+    ASSERT_TRUE(lowered) << lowered.error().message;
+    EXPECT_EQ(lowered->layers.size(), 2U) << "picture and convolution, scale and bias folded";
+    const auto outputs = reference::evaluate(*lowered, {{"images", picture()}});
+    ASSERT_TRUE(outputs) << outputs.error().message;
+    const float* y = outputs->begin()->second.data<float>();
+    const Constant pixels = picture();
+    for (int i = 0; i < 128; ++i) {
+      const int channel = i / 64;
+      const std::uint8_t* rgb = pixels.data<std::uint8_t>() + 3 * (i % 64);
+      const double scale = per_channel && channel == 1 ? 0.01 : 0.02;
+      const double zero = per_channel && channel == 1 ? 130 : 120;
+      double sum = channel == 0 ? 1 : -3;
+      for (int c = 0; c < 3; ++c) {
+        sum += ((channel * 3 + c) * 37 % 255 - zero) * scale * rgb[c] / 255.0;
+      }
+      EXPECT_NEAR(y[i], sum, 1e-4);
+    }
+  }
+}
+
+TEST(QuantizedModel, DynamicallyQuantisedMatricesGetTheNumbersOfTheirWeights) {
+  OnnxWriter w(17);
+  w.input("x", {2, 3}).node("DynamicQuantizeLinear", {"x"}, {"q", "s", "z"});
+  w.initializer({"w_q", OnnxType::kInt8, {3, 2}, {1, 2, 3, 4, 5, 6}});
+  w.initializer({"w_z", OnnxType::kInt8, {2}, {0, 1}}).floats("w_s", {2}, {0.5, 2});
+  w.node("MatMulInteger", {"q", "w_q", "z", "w_z"}, {"sum"}).node("Mul", {"s", "w_s"}, {"scales"});
+  w.node("Cast", {"sum"}, {"f"}, {{"to", std::int64_t{1}}});
+  w.node("Mul", {"f", "scales"}, {"y"}).output("y");
+  const auto network = parse_onnx(w.bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto outputs = reference::evaluate(*network, {{"x", floats({2, 3}, {1, 2, 3, 0, -1, 4})}});
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  const Constant& y = outputs->at("y");
+  EXPECT_THAT(std::vector<float>(y.data<float>(), y.data<float>() + 4),
+              testing::ElementsAre(11, 44, 8.5F, 34));
+}
+
+TEST(QuantizedModel, AForeignZeroPointIsRefusedByNode) {
+  const auto network = parse_onnx(dynamic_convolution(false, true).bytes(), "");
+  ASSERT_FALSE(network);
+  EXPECT_THAT(network.error().message,
+              testing::AllOf(testing::HasSubstr("'conv' (ConvInteger)"),
+                             testing::HasSubstr("same DynamicQuantizeLinear")));
+}
+
 TEST(QuantizedModel, RefusesCodesItCannotKeep) {
   OnnxWriter wide = quantized_convolution(OnnxType::kInt32);
   const auto network = parse_onnx(wide.bytes(), "");

@@ -217,6 +217,9 @@ std::int64_t ResizeGeometry::nearest(std::size_t axis, std::int64_t index,
     case Rounding::kCeil:
       rounded = std::ceil(x);
       break;
+    case Rounding::kSimple:
+      rounded = scales[axis] < 1 ? std::ceil(x) : std::floor(x);
+      break;
     case Rounding::kPreferFloor:
       rounded = std::ceil(x - 0.5F);
       break;
@@ -260,6 +263,8 @@ Result<ResizeGeometry> resolve_resize(const Layer& layer, const Dims& input,
     geometry.rounding = ResizeGeometry::Rounding::kCeil;
   } else if (rounding == "round_prefer_ceil") {
     geometry.rounding = ResizeGeometry::Rounding::kPreferCeil;
+  } else if (rounding == kSimpleNearest) {
+    geometry.rounding = ResizeGeometry::Rounding::kSimple;
   } else if (rounding != "round_prefer_floor") {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("nearest_mode is '{}'; it must be floor, ceil, round_prefer_floor or "

@@ -44,6 +44,9 @@ Result<std::vector<SliceAxis>> resolve_slice(const Dims& dims, std::span<const s
                                              std::span<const std::int64_t> axes,
                                              std::span<const std::int64_t> steps);
 
+// Resize's nearest_mode for what opsets before 11 meant; no ONNX file may say it.
+inline constexpr std::string_view kSimpleNearest = "simple";
+
 // What a Resize does, per axis of its input.
 struct ResizeGeometry {
   enum class Mode : std::uint8_t { kNearest, kLinear };
@@ -53,7 +56,8 @@ struct ResizeGeometry {
     kPytorchHalfPixel,
     kAlignCorners
   };
-  enum class Rounding : std::uint8_t { kFloor, kCeil, kPreferFloor, kPreferCeil };
+  // kSimple: down where the axis grows, up where it shrinks, as before opset 11.
+  enum class Rounding : std::uint8_t { kFloor, kCeil, kPreferFloor, kPreferCeil, kSimple };
 
   Mode mode = Mode::kNearest;
   Coordinates coordinates = Coordinates::kHalfPixel;

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <limits>
 #include <unordered_map>
+#include <utility>
+
+#include "nodes/detector/engine/geometry.hpp"
 
 namespace fovea::engine {
 
@@ -15,6 +18,7 @@ constexpr auto kInt = AttributeKind::kInt;
 constexpr auto kFloat = AttributeKind::kFloat;
 constexpr auto kString = AttributeKind::kString;
 constexpr auto kInts = AttributeKind::kInts;
+constexpr auto kFloats = AttributeKind::kFloats;
 
 const std::vector<OperatorRule>& operator_table() {
   static const AttributeRule kAutoPad = {
@@ -62,7 +66,11 @@ const std::vector<OperatorRule>& operator_table() {
         {"output_padding", kInts},
         {"pads", kInts},
         {"strides", kInts}}},
-      {OpType::kDequantizeLinear, 2, 3, 1, {{"axis", kInt}, {"block_size", kInt, {"0"}}}},
+      {OpType::kDequantizeLinear,
+       2,
+       3,
+       1,
+       {{"axis", kInt}, {"block_size", kInt, {"0"}}, {"output_dtype", kInt, {"0", "1"}}}},
       {OpType::kDiv, 2, 2, 1},
       {OpType::kEqual, 2, 2, 1},
       {OpType::kExp, 1, 1, 1},
@@ -100,7 +108,11 @@ const std::vector<OperatorRule>& operator_table() {
        2,
        3,
        1,
-       {{"axis", kInt}, {"block_size", kInt, {"0"}}, {"output_dtype", kInt}, {"saturate", kInt}}},
+       {{"axis", kInt},
+        {"block_size", kInt, {"0"}},
+        {"output_dtype", kInt},
+        {"precision", kInt, {"0", "1"}},
+        {"saturate", kInt}}},
       {OpType::kRange, 3, 3, 1},
       {OpType::kReduceMean,
        1,
@@ -140,17 +152,72 @@ const std::vector<OperatorRule>& operator_table() {
   return kTable;
 }
 
+// How operators were spelt before: what are inputs now were attributes.
+struct OldForm {
+  std::string_view name;
+  std::int64_t until;  // the last opset that has it
+  OperatorRule rule;
+};
+const std::vector<OldForm>& old_forms() {
+  static const AttributeRule kMode = {"mode", kString, {"nearest", "linear"}};
+  // By name, oldest first.
+  static const std::vector<OldForm> kTable = {
+      {"BatchNormalization",
+       8,
+       {OpType::kBatchNormalization,
+        5,
+        5,
+        1,
+        {{"epsilon", kFloat}, {"momentum", kFloat}, {"spatial", kInt, {"1"}}}}},
+      {"Clip", 10, {OpType::kClip, 1, 1, 1, {{"max", kFloat}, {"min", kFloat}}}},
+      {"Pad",
+       10,
+       {OpType::kPad,
+        1,
+        1,
+        1,
+        {{"mode", kString, {"constant"}}, {"pads", kInts}, {"value", kFloat}}}},
+      {"Resize", 10, {OpType::kResize, 2, 2, 1, {kMode}}},
+      {"Slice",
+       9,
+       {OpType::kSlice, 1, 1, 1, {{"axes", kInts}, {"ends", kInts}, {"starts", kInts}}}},
+      {"Upsample", 8, {OpType::kResize, 1, 1, 1, {kMode, {"scales", kFloats}}}},
+      {"Upsample", 9, {OpType::kResize, 2, 2, 1, {kMode}}},
+  };
+  return kTable;
+}
+
 // attribute -> input `index`, where the file gives the attribute and not the input.
 void attribute_to_input(Layer& layer, const char* attribute, std::size_t index,
                         NetworkDefinition& network) {
   const auto found = layer.attributes.find(attribute);
   if (found == layer.attributes.end()) return;
-  const auto values = std::get<std::vector<std::int64_t>>(found->second);
+  Constant constant;
+  if (const auto* ints = std::get_if<std::vector<std::int64_t>>(&found->second)) {
+    constant = Constant::ints(*ints);
+  } else if (const auto* floats = std::get_if<std::vector<float>>(&found->second)) {
+    constant = Constant::floats({static_cast<std::int64_t>(floats->size())}, *floats);
+  } else {
+    constant = Constant::floats({}, {std::get<float>(found->second)});
+  }
   layer.attributes.erase(found);
   if (layer.inputs.size() > index && layer.inputs[index] != kNoValue) return;
   layer.inputs.resize(std::max(layer.inputs.size(), index + 1), kNoValue);
-  layer.inputs[index] = network.add_constant(
-      layer.name + "." + attribute, std::make_shared<const Constant>(Constant::ints(values)));
+  layer.inputs[index] = network.add_constant(layer.name + "." + attribute,
+                                             std::make_shared<const Constant>(std::move(constant)));
+}
+
+// Resize and Upsample before opset 11 knew neither ways to round nor to place pixels.
+void modernise_resize(Layer& layer, NetworkDefinition& network) {
+  attribute_to_input(layer, "scales", 1, network);
+  if (layer.inputs.size() > 1) layer.inputs.insert(layer.inputs.begin() + 1, kNoValue);
+  layer.attributes["coordinate_transformation_mode"] = std::string("asymmetric");
+  layer.attributes["nearest_mode"] = std::string(kSimpleNearest);
+}
+
+const OperatorRule& find_rule(OpType op) {
+  return *std::find_if(operator_table().begin(), operator_table().end(),
+                       [&](const OperatorRule& rule) { return rule.op == op; });
 }
 
 }  // namespace
@@ -171,7 +238,10 @@ std::string_view to_string(AttributeKind kind) {
   return "unknown";
 }
 
-const OperatorRule* find_operator(std::string_view onnx_name) {
+const OperatorRule* find_operator(std::string_view onnx_name, std::int64_t opset) {
+  for (const OldForm& old : old_forms()) {
+    if (old.name == onnx_name && opset <= old.until) return &old.rule;
+  }
   static const auto kByName = [] {
     std::unordered_map<std::string_view, const OperatorRule*> by_name;
     for (const OperatorRule& rule : operator_table()) by_name[to_string(rule.op)] = &rule;
@@ -179,6 +249,14 @@ const OperatorRule* find_operator(std::string_view onnx_name) {
     static const OperatorRule kDropout = {
         OpType::kIdentity, 1, 2, 1, {{"ratio", kFloat}, {"seed", kInt}}};
     by_name["Dropout"] = &kDropout;
+    // Become float operators: dynamic_quantization.hpp.
+    static const OperatorRule kDynamicQuantizer = {OpType::kIdentity, 1, 1, 3};
+    by_name["DynamicQuantizeLinear"] = &kDynamicQuantizer;
+    static const OperatorRule kConvInteger = {OpType::kConv, 2, 4, 1,
+                                              find_rule(OpType::kConv).attributes};
+    by_name["ConvInteger"] = &kConvInteger;
+    static const OperatorRule kMatMulInteger = {OpType::kMatMul, 2, 4, 1};
+    by_name["MatMulInteger"] = &kMatMulInteger;
     // Where it is one, which parse_einsum() says.
     static const OperatorRule kEinsum = {OpType::kMatMul, 2, 2, 1, {{"equation", kString}}};
     by_name["Einsum"] = &kEinsum;
@@ -192,6 +270,22 @@ void modernise(Layer& layer, std::int64_t opset, NetworkDefinition& network) {
   switch (layer.op) {
     case OpType::kIdentity:  // Dropout's ratio
       layer.inputs.resize(1);
+      break;
+    case OpType::kClip:
+      attribute_to_input(layer, "min", 1, network);
+      attribute_to_input(layer, "max", 2, network);
+      break;
+    case OpType::kPad:
+      attribute_to_input(layer, "pads", 1, network);
+      attribute_to_input(layer, "value", 2, network);
+      break;
+    case OpType::kResize:
+      if (opset < 11) modernise_resize(layer, network);
+      break;
+    case OpType::kSlice:
+      attribute_to_input(layer, "starts", 1, network);
+      attribute_to_input(layer, "ends", 2, network);
+      attribute_to_input(layer, "axes", 3, network);
       break;
     case OpType::kSplit:
       attribute_to_input(layer, "split", 1, network);

@@ -27,9 +27,10 @@ struct OperatorRule {
   std::vector<AttributeRule> attributes = {};
 };
 
-// nullptr for an operator that is not supported. Its name in ONNX is to_string(rule->op), but for
-// Dropout and Einsum, which become others.
-const OperatorRule* find_operator(std::string_view onnx_name);
+// The form that an operator has in a file of opset `opset`; nullptr for one that is not supported.
+// Its name in ONNX is to_string(rule->op), but for Dropout, Einsum, Upsample and those of
+// dynamically quantised models, which become others.
+const OperatorRule* find_operator(std::string_view onnx_name, std::int64_t opset);
 
 // Turns a layer as an opset `opset` file has it into the form of network.hpp: attributes that
 // became inputs are appended to network.values as constants. REQUIRES: the attributes keep their

@@ -11,6 +11,7 @@
 #include <onnx/onnx_pb.h>
 
 #include "nodes/base/text.hpp"
+#include "nodes/detector/engine/onnx/dynamic_quantization.hpp"
 #include "nodes/detector/engine/onnx/einsum.hpp"
 #include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/onnx/model_file.hpp"
@@ -188,6 +189,10 @@ class Parser {
     for (const auto& node : graph_.node()) {
       if (node.op_type() != "Constant") FOVEA_TRY(read_node(node));
     }
+    for (const auto& [layer, who] : integer_products_) {
+      auto taken = dynamic_.take_product(network_.layers[layer], network_);
+      if (!taken) return fail(taken.error().with_context(who));
+    }
     return {};
   }
 
@@ -195,7 +200,7 @@ class Parser {
     const std::string who = "node " + describe_node(node);
     Layer layer;
     layer.name = unique_name(node);
-    layer.op = find_operator(node.op_type())->op;
+    layer.op = find_operator(node.op_type(), network_.opset)->op;
     for (const std::string& input : node.input()) {
       const auto found = ids_.find(input);
       if (!input.empty() && found == ids_.end()) {
@@ -206,10 +211,10 @@ class Parser {
     }
     while (!layer.inputs.empty() && layer.inputs.back() == kNoValue) layer.inputs.pop_back();
     for (int i = 0; i < node.output_size(); ++i) {
-      // A Split may leave an output out; the others only at the end, which refusal() allows.
+      // These may leave an output out; the others only at the end, which refusal() allows.
       if (!node.output(i).empty()) {
         layer.outputs.push_back(ids_.at(node.output(i)));
-      } else if (layer.op == OpType::kSplit) {
+      } else if (layer.op == OpType::kSplit || node.op_type() == "DynamicQuantizeLinear") {
         layer.outputs.push_back(network_.add_value(
             {fmt::format("{}.{}", layer.name, i), DataType::kFloat32, {}, nullptr}));
       }
@@ -238,6 +243,10 @@ class Parser {
       if (layer.inputs.size() != 2) return corrupt(who + " must have two operands");
       append_einsum(*parse_einsum(einsum_equation(node)), layer, network_);
       return {};
+    }
+    if (node.op_type() == "DynamicQuantizeLinear") dynamic_.take_quantizer(layer, network_);
+    if (node.op_type() == "ConvInteger" || node.op_type() == "MatMulInteger") {
+      integer_products_.emplace_back(network_.layers.size(), who);
     }
     modernise(layer, network_.opset, network_);
     network_.layers.push_back(std::move(layer));
@@ -332,6 +341,8 @@ class Parser {
   std::unordered_map<std::string, ValueId> ids_;
   std::unordered_map<std::string, int> constant_types_;  // as the file has them, by name
   std::unordered_set<std::string> layer_names_;
+  DynamicQuantization dynamic_;
+  std::vector<std::pair<std::size_t, std::string>> integer_products_;  // layers and their nodes
 };
 
 }  // namespace

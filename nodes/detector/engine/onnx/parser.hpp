@@ -1,7 +1,7 @@
 // From an ONNX file to a NetworkDefinition. Only this folder knows ONNX or
 // protobuf, and only its .cpp files.
 //
-// Reads what Ultralytics exports (YOLOv5, v8, v11; opset 12 to 22; static or dynamic batch and
+// Reads what Ultralytics exports (YOLOv5, v8, v11; opset 8 to 26; static or dynamic batch and
 // size): f32, f16 and integer initialisers in every encoding, external data beside the model,
 // metadata_props. Differences between opsets end here: attributes that became inputs are made
 // inputs, f16 and f64 become f32, integers become i64 and Constant nodes become constants.
@@ -18,8 +18,8 @@
 
 namespace fovea::engine {
 
-inline constexpr std::int64_t kMinOpset = 12;
-inline constexpr std::int64_t kMaxOpset = 22;
+inline constexpr std::int64_t kMinOpset = 8;
+inline constexpr std::int64_t kMaxOpset = 26;
 
 // Input extents may be -1; other values have no dims before infer_shapes(). Files are 2 GB at most.
 Result<NetworkDefinition> parse_onnx(const std::filesystem::path& file);

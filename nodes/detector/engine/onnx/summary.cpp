@@ -107,12 +107,13 @@ class Summariser {
 
   void read_nodes() {
     summary_.nodes = static_cast<std::size_t>(graph_.node_size());
+    const std::int64_t opset = opset_of(model_);
     std::map<std::string, std::size_t> counts;
     for (const auto& node : graph_.node()) {
       const bool foreign = !node.domain().empty() && node.domain() != "ai.onnx";
       const std::string op = foreign ? node.domain() + "." + node.op_type() : node.op_type();
       ++counts[op];
-      if (auto reason = node_refusal(node)) {
+      if (auto reason = node_refusal(node, opset)) {
         summary_.refused.push_back({node_name(node), op, std::move(*reason)});
       }
       if (node.op_type() != "Constant") continue;

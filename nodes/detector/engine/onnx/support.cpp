@@ -132,16 +132,16 @@ std::string einsum_equation(const onnx::NodeProto& node) {
   return node.attribute_size() > 0 ? node.attribute(0).s() : "";
 }
 
-std::optional<std::string> node_refusal(const onnx::NodeProto& node) {
+std::optional<std::string> node_refusal(const onnx::NodeProto& node, std::int64_t opset) {
   if (!node.domain().empty() && node.domain() != "ai.onnx") {
     return fmt::format("domain '{}' is not supported", shown(node.domain(), kNameLimit));
   }
   if (node.op_type() == "Constant") return std::nullopt;
-  const OperatorRule* rule = find_operator(node.op_type());
+  const OperatorRule* rule = find_operator(node.op_type(), opset);
   if (rule == nullptr) return "the operator is not supported";
   const auto inputs = static_cast<std::size_t>(node.input_size());
   if (inputs < rule->min_inputs || inputs > rule->max_inputs) {
-    return fmt::format("it has {} inputs", inputs);
+    return fmt::format("it has {} inputs, which opset {} does not have", inputs, opset);
   }
   if (node.output_size() == 0 || node.output(0).empty()) return "it has no output";
   for (std::size_t i = rule->max_outputs; i < static_cast<std::size_t>(node.output_size()); ++i) {
@@ -160,10 +160,11 @@ std::optional<std::string> node_refusal(const onnx::NodeProto& node) {
 }
 
 Result<> check_nodes(const onnx::ModelProto& model) {
+  const std::int64_t opset = opset_of(model);
   std::vector<Group> groups;
   std::size_t count = 0;
   for (const auto& node : model.graph().node()) {
-    const auto reason = node_refusal(node);
+    const auto reason = node_refusal(node, opset);
     if (!reason) continue;
     ++count;
     const auto same = [&](const Group& group) {

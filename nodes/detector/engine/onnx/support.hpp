@@ -30,8 +30,8 @@ std::int64_t opset_of(const onnx::ModelProto& model);
 // Why a model cannot be taken for its opset; nullopt if it can.
 std::optional<std::string> opset_refusal(const onnx::ModelProto& model);
 
-// Why a node cannot be taken; nullopt if it can.
-std::optional<std::string> node_refusal(const onnx::NodeProto& node);
+// Why a node of a file of opset `opset` cannot be taken; nullopt if it can.
+std::optional<std::string> node_refusal(const onnx::NodeProto& node, std::int64_t opset);
 
 // All problems at once, so that a user sees what is missing in one run: grouped by operator and
 // reason, with a few names each, and bounded however large the model is. Errors: kUnsupported.

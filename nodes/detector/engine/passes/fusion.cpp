@@ -126,6 +126,49 @@ class ConvolutionFuser {
 
 }  // namespace
 
+Result<PassOutcome> fold_scales(NetworkDefinition& network, const LoweringOptions&) {
+  PassOutcome outcome;
+  std::vector<bool> removed(network.layers.size(), false);
+  const GraphIndex index(network);
+  for (std::size_t l = 0; l < network.layers.size(); ++l) {
+    Layer& multiply = network.layers[l];
+    if (multiply.op != OpType::kMul) continue;
+    const std::size_t side = network.value(multiply.inputs[0]).constant ? 1 : 0;
+    const Constant* scale = float_constant(network, multiply.inputs[1 - side]);
+    const auto before = index.producer(multiply.inputs[side]);
+    if (scale == nullptr || !before || index.only_reader(multiply.inputs[side]) != l) continue;
+    Layer& conv = network.layers[*before];
+    if (conv.op != OpType::kConv || !is_plain(conv)) continue;
+    const Constant* weights = float_constant(network, conv.inputs[1]);
+    const bool has_bias = conv.inputs.size() > 2 && conv.inputs[2] != kNoValue;
+    const Constant* bias = has_bias ? float_constant(network, conv.inputs[2]) : nullptr;
+    if (weights == nullptr || weights->dims.size() != 4 || (has_bias && bias == nullptr)) continue;
+    const bool one = scale->size() == 1 && scale->dims.size() <= 4;
+    if (!one && !is_channel_bias(*scale, weights->dims[0])) continue;
+
+    const auto factor = [&](std::size_t channel) {
+      return scale->data<float>()[one ? 0 : channel];
+    };
+    auto folded = std::make_shared<Constant>(*weights);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(folded->size()); ++i) {
+      folded->data<float>()[i] *= factor(output_channel(conv, folded->dims, i));
+    }
+    if (has_bias) {
+      auto scaled = std::make_shared<Constant>(*bias);
+      for (std::size_t c = 0; c < static_cast<std::size_t>(scaled->size()); ++c) {
+        scaled->data<float>()[c] *= factor(c);
+      }
+      conv.inputs[2] = network.add_constant(conv.name + ".scaled_bias", std::move(scaled));
+    }
+    conv.inputs[1] = network.add_constant(conv.name + ".scaled", std::move(folded));
+    absorb(conv, multiply);
+    removed[*before] = true;
+    ++outcome.changes;
+  }
+  remove_layers(network, removed);
+  return outcome;
+}
+
 Result<PassOutcome> fold_batch_normalization(NetworkDefinition& network, const LoweringOptions&) {
   PassOutcome outcome;
   std::vector<bool> removed(network.layers.size(), false);

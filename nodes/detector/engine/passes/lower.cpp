@@ -17,6 +17,7 @@ constexpr std::array kPasses = {
     Pass{"adopt_quantization", "for int8, keep a model's own ranges instead of its roundings",
          adopt_quantization},
     Pass{"remove_identities", "drop layers that change nothing", remove_identities},
+    Pass{"fold_scales", "fold constant factors into convolutions", fold_scales},
     Pass{"fold_batch_normalization", "fold batch normalisation into convolutions",
          fold_batch_normalization},
     Pass{"fuse_silu", "x * Sigmoid(x) becomes Silu(x)", fuse_silu},

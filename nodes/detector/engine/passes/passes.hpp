@@ -78,6 +78,9 @@ Result<PassOutcome> remove_dead_layers(NetworkDefinition& network,
 // DequantizeLinear behind it make way for an entry in own_grids. Signed codes become unsigned ones.
 Result<PassOutcome> adopt_quantization(NetworkDefinition& network,
                                        const LoweringOptions& options = {});
+// A constant factor behind a Conv, one or one per channel, into its weights and bias: the scales of
+// weights that were integers.
+Result<PassOutcome> fold_scales(NetworkDefinition& network, const LoweringOptions& options = {});
 // BatchNormalization behind a Conv or ConvTranspose, into its weights and bias.
 Result<PassOutcome> fold_batch_normalization(NetworkDefinition& network,
                                              const LoweringOptions& options = {});
