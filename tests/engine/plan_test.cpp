@@ -354,7 +354,7 @@ TEST_F(PlanFile, ErrorsNameTheFile) {
   EXPECT_NE(absent.error().message.find("absent.plan"), std::string::npos);
   const auto folder = read_plan(folder_);
   ASSERT_FALSE(folder);
-  EXPECT_EQ(folder.error().code, ErrorCode::kNotFound) << folder.error().message;
+  EXPECT_EQ(folder.error().code, ErrorCode::kInvalidArgument) << folder.error().message;
   const auto unwritable = save_plan(small_plan(), folder_ / "no" / "such" / "a.plan");
   ASSERT_FALSE(unwritable);
 }
