@@ -123,15 +123,21 @@ struct TemporaryFile {
   FileHandle file;
 };
 
+// It tells whose it is, so that what a killed writer leaves behind can be cleared away.
+std::string temporary_name(const fs::path& path) {
+  constexpr std::size_t kLongest = 200;  // file systems allow 255
+  return fmt::format(".{}.tmp.XXXXXX", path.filename().native().substr(0, kLongest));
+}
+
 // An unpredictable name, never an existing file. Beside the target, because rename() does not cross
 // file systems.
-Result<TemporaryFile> make_temporary(const Target& target) {
-  std::string name = folder_of(target.path) / ".fovea-XXXXXX";
+Result<TemporaryFile> make_temporary(const Target& target, mode_t forbidden = 0) {
+  std::string name = folder_of(target.path) / temporary_name(target.path);
   FileHandle file(::mkostemp(name.data(), O_CLOEXEC));
   if (!file) return fail_write("create a file beside", target.path);
   mode_t mask = ::umask(0);
   ::umask(mask);
-  const mode_t mode = target.status ? target.status->st_mode & 07777u : 0666u & ~mask;
+  const mode_t mode = target.status ? target.status->st_mode & 07777u : 0666u & ~mask & ~forbidden;
   if (target.status && ::fchown(file.get(), target.status->st_uid, target.status->st_gid) != 0) {
     // Another user's file whose folder we may write to: it becomes ours.
   }
@@ -182,6 +188,30 @@ Result<> check_access(const Target& target) {
   return {};
 }
 
+// Of an open file.
+Result<std::vector<std::byte>> read_all(const FileHandle& file, const struct stat& status,
+                                        const fs::path& path, std::uint64_t limit) {
+  if (!S_ISREG(status.st_mode)) {
+    return fail(ErrorCode::kInvalidArgument, path.native() + ": not a regular file");
+  }
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size > limit) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} has {} bytes; at most {} are read", path.native(), size, limit));
+  }
+  std::vector<std::byte> bytes(size);
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail_errno(ErrorCode::kInternal, "read " + path.native());
+    if (got == 0) break;  // it shrank meanwhile; the caller's checks see a truncated file
+    done += static_cast<std::size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
 }  // namespace
 
 Result<> check_readable(const fs::path& path) {
@@ -206,25 +236,29 @@ Result<std::vector<std::byte>> read_file(const fs::path& path, std::uint64_t lim
   struct stat status {};
   if (!file || ::fstat(file.get(), &status) != 0)
     return fail_errno(ErrorCode::kInternal, path.native());
-  if (!S_ISREG(status.st_mode)) {  // exchanged since the check
-    return fail(ErrorCode::kInvalidArgument, path.native() + ": not a regular file");
+  return read_all(file, status, path, limit);
+}
+
+Result<std::vector<std::byte>> read_trusted_file(const fs::path& path, std::uint64_t limit) {
+  const FileHandle file(
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW));
+  if (!file && errno == ELOOP) {
+    return fail(ErrorCode::kCorrupt, path.native() + " is a symbolic link; it must be a file");
   }
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size > limit) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} has {} bytes; at most {} are read", path.native(), size, limit));
+  struct stat status {};
+  if (!file || ::fstat(file.get(), &status) != 0) {
+    return fail_errno(
+        errno == ENOENT || errno == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kInternal,
+        path.native());
   }
-  std::vector<std::byte> bytes(size);
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(ErrorCode::kInternal, "read " + path.native());
-    if (got == 0) break;  // it shrank meanwhile; the caller's checks see a truncated file
-    done += static_cast<std::size_t>(got);
+  const bool ours = status.st_uid == ::geteuid() || status.st_uid == 0;
+  if (S_ISREG(status.st_mode) && (!ours || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0)) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{} belongs to user {} and has mode {:o}; it must be user {}'s or "
+                            "root's, and nobody else may write to it",
+                            path.native(), status.st_uid, status.st_mode & 07777u, ::geteuid()));
   }
-  bytes.resize(done);
-  return bytes;
+  return read_all(file, status, path, limit);
 }
 
 Result<std::string> read_text_file(const fs::path& path, std::uint64_t limit) {
@@ -270,6 +304,16 @@ Result<FileHandle> create_file(const fs::path& path, IfExists if_exists) {
   if (errno == ENOENT || errno == ENOTDIR)
     return fail_errno(ErrorCode::kNotFound, "create " + path.native());
   return fail_write("create", path);
+}
+
+Result<> write_trusted_file(const fs::path& path, std::span<const std::byte> bytes) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode)) {
+    return fail(ErrorCode::kInvalidArgument, path.native() + " is not a regular file");
+  }
+  const Target target{path, std::nullopt};
+  FOVEA_ASSIGN(TemporaryFile temporary, make_temporary(target, S_IWGRP | S_IWOTH));
+  return replace(target, std::move(temporary), bytes);
 }
 
 Result<> check_writable(const fs::path& path) {

@@ -55,6 +55,14 @@ enum class IfExists { kRefuse, kReplace };
 // such folder), kExhausted, kInternal; the message names PATH.
 Result<FileHandle> create_file(const std::filesystem::path& path, IfExists if_exists);
 
+// The same as read_file() and write_file() for files of ours in a folder where other users may be about, a plan cache for one. No
+// link is followed; what belongs neither to this user nor to root, or what others may write to, is
+// not read (kCorrupt, with owner and mode). A link is replaced and not followed; what is written,
+// nobody else may write to.
+Result<std::vector<std::byte>> read_trusted_file(const std::filesystem::path& path,
+                                                 std::uint64_t limit = kMaxFileBytes);
+Result<> write_trusted_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
+
 // Whether write_file(PATH) can be expected to work, with its error if not; for programs that run
 // long before they write. Leaves nothing behind and waits for nobody.
 Result<> check_writable(const std::filesystem::path& path);

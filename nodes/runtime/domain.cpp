@@ -15,6 +15,7 @@
 
 #include "nodes/base/clock.hpp"
 #include "nodes/base/text.hpp"
+#include "nodes/base/trusted_folder.hpp"
 
 namespace fovea {
 namespace {
@@ -43,23 +44,6 @@ std::string topic_name(std::string_view file) {
   std::string name(file);
   std::replace(name.begin(), name.end(), ':', '/');
   return name;
-}
-
-// Makes `path` with mode 0700 if absent, and refuses one that others own or may enter.
-Result<> make_private_directory(const std::filesystem::path& path) {
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return fail_errno(ErrorCode::kInvalidArgument, "mkdir " + path.native());
-  }
-  struct stat status {};
-  if (lstat(path.c_str(), &status) != 0)
-    return fail_errno(ErrorCode::kInternal, "stat " + path.native());
-  if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("{} has owner {} and mode {:o}; it must be a directory of user {}, mode 700",
-                    path.native(), status.st_uid, status.st_mode & 07777u, geteuid()));
-  }
-  return {};
 }
 
 // The directory that holds the domains of this user.
@@ -130,8 +114,8 @@ Result<Domain> Domain::open(std::string_view name) {
 
   FOVEA_ASSIGN(const std::filesystem::path root, socket_root());
   domain.socket_directory_ = root / domain.name_;
-  FOVEA_TRY(make_private_directory(root));
-  FOVEA_TRY(make_private_directory(domain.socket_directory_));
+  FOVEA_TRY(make_private_folder(root));
+  FOVEA_TRY(make_private_folder(domain.socket_directory_));
 
   const std::string shm = from_environment("FOVEA_SHM_DIR");
   domain.shm_directory_ = shm.empty() ? "/dev/shm" : shm;
