@@ -91,12 +91,11 @@ Result<std::unique_ptr<EngineServer>> start_engine(const RivalTask& task) {
       static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
   request.calibration = task.calibration;
   request.mode = BuildMode::kWait;
-  return EngineServer::start(std::move(request),
-                             {.progress = [](const BuildProgress&) {},
-                              .information = [](std::string_view) {},
-                              .warning = [](std::string_view) {},
-                              .serving = [](const engine::EngineInfo&, bool, double) {},
-                              .keep_going = [] { return true; }});
+  return EngineServer::start(std::move(request), {.progress = [](const BuildProgress&) {},
+                                                  .information = [](std::string_view) {},
+                                                  .warning = [](std::string_view) {},
+                                                  .serving = [](const ServedEngine&) {},
+                                                  .keep_going = [] { return true; }});
 }
 
 class CopyingPipeline {

@@ -1,6 +1,7 @@
 // The kernel's view of a child: a process group to kill, a pipe to read, a status to collect.
 #include "nodes/detector/builder_process.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -19,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "nodes/base/file_io.hpp"
 #include "nodes/base/text.hpp"
 
 extern char** environ;
@@ -29,7 +31,8 @@ namespace {
 
 constexpr int kNice = 10;
 constexpr std::size_t kMaxLine = 1024;
-constexpr std::size_t kMaxOutput = 1 << 20;
+constexpr std::size_t kMaxReport = 1 << 20;
+constexpr std::size_t kMaxLate = 4 << 20;  // more than three pipes hold
 constexpr int kPollMs = 50;
 constexpr int kClosedPollMs = 5;  // nothing to wait for but its end
 constexpr std::chrono::milliseconds kProgressInterval{100};
@@ -51,7 +54,7 @@ tl::unexpected<Error> cannot_start(const std::string& program, int error) {
               fmt::format("cannot start {}: {}", program, std::strerror(error)));
 }
 
-Result<pid_t> spawn(std::vector<std::string>& command, int output, int errors) {
+Result<pid_t> spawn(std::vector<std::string>& command, int output, int errors, int plan) {
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -62,6 +65,7 @@ Result<pid_t> spawn(std::vector<std::string>& command, int output, int errors) {
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, plan, kPlanDescriptor);
   // A node blocks its stop signals and ignores SIGPIPE; a child would inherit both.
   sigset_t none;
   sigset_t all;
@@ -170,35 +174,36 @@ class Child {
 
 // Until the child has ended and all that it wrote is read; false if `keep_going` said so first. A
 // pipe that was closed early, or that a process of another group keeps open, decides nothing.
-bool listen(const Child& child, int output, int errors, const std::function<bool()>& keep_going,
-            std::string& text, Listener& listener) {
-  std::array<pollfd, 2> watched{{{output, POLLIN, 0}, {errors, POLLIN, 0}}};
-  std::array<char, 4096> buffer;
+bool listen(const Child& child, std::array<pollfd, 3> pipes,
+            const std::function<bool()>& keep_going, BuilderOutput& output, Listener& listener) {
+  std::vector<char> buffer(std::size_t{64} << 10);
   std::size_t late = 0;  // bytes after its end
   for (;;) {
     if (!keep_going()) return false;
     const bool over = child.has_ended();
-    const bool closed = watched[0].fd < 0 && watched[1].fd < 0;
-    const int ready = ::poll(watched.data(), watched.size(),
+    const bool closed =
+        std::all_of(pipes.begin(), pipes.end(), [](const pollfd& pipe) { return pipe.fd < 0; });
+    const int ready = ::poll(pipes.data(), pipes.size(),
                              over     ? 0
                              : closed ? kClosedPollMs
                                       : kPollMs);
     listener.tell_progress();
-    if (over && (ready <= 0 || late > kMaxOutput)) return true;
-    for (pollfd& end : watched) {
-      if (ready <= 0 || end.fd < 0 || end.revents == 0) continue;
-      const ssize_t got = ::read(end.fd, buffer.data(), buffer.size());
+    if (over && (ready <= 0 || late > kMaxLate)) return true;
+    for (std::size_t i = 0; i < pipes.size() && ready > 0; ++i) {
+      if (pipes[i].fd < 0 || pipes[i].revents == 0) continue;
+      const ssize_t got = ::read(pipes[i].fd, buffer.data(), buffer.size());
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) {
-        end.fd = -1;
+        pipes[i].fd = -1;
         continue;
       }
       const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
       if (over) late += bytes.size();
-      if (&end == &watched[1]) {
-        listener.add(bytes);
-      } else if (text.size() < kMaxOutput) {
-        text += bytes;
+      if (i == 0 && output.report.size() < kMaxReport) output.report += bytes;
+      if (i == 1) listener.add(bytes);
+      if (i == 2 && output.plan.size() < kMaxFileBytes) {
+        const auto* first = reinterpret_cast<const std::byte*>(bytes.data());
+        output.plan.insert(output.plan.end(), first, first + bytes.size());
       }
     }
   }
@@ -219,26 +224,29 @@ std::filesystem::path builder_executable() {
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "fovea-engine";
 }
 
-Result<std::string> run_builder(std::vector<std::string> command,
-                                const std::function<bool()>& keep_going,
-                                const engine::Progress& progress) {
-  Pipe output;
-  Pipe errors;
-  for (Pipe* pipe : {&output, &errors}) {
-    if (::pipe2(pipe->ends.data(), O_CLOEXEC) != 0) return cannot_start(command[0], errno);
+Result<BuilderOutput> run_builder(std::vector<std::string> command,
+                                  const std::function<bool()>& keep_going,
+                                  const engine::Progress& progress) {
+  std::array<Pipe, 3> pipes;  // output, errors, plan
+  for (Pipe& pipe : pipes) {
+    if (::pipe2(pipe.ends.data(), O_CLOEXEC) != 0) return cannot_start(command[0], errno);
   }
-  FOVEA_ASSIGN(const pid_t pid, spawn(command, output.ends[1], errors.ends[1]));
+  FOVEA_ASSIGN(const pid_t pid,
+               spawn(command, pipes[0].ends[1], pipes[1].ends[1], pipes[2].ends[1]));
   Child child(pid);
-  output.close_writer();
-  errors.close_writer();
-  std::string text;
+  std::array<pollfd, 3> watched{};
+  for (std::size_t i = 0; i < pipes.size(); ++i) {
+    pipes[i].close_writer();
+    watched[i] = {pipes[i].ends[0], POLLIN, 0};
+  }
+  BuilderOutput result;
   Listener listener(progress);
-  if (!listen(child, output.ends[0], errors.ends[0], keep_going, text, listener)) {
+  if (!listen(child, watched, keep_going, result, listener)) {
     return fail(ErrorCode::kUnavailable, "the builder was stopped");
   }
   listener.tell_last_progress();
   const int status = child.wait();
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return result;
   const std::string& words = listener.last_words();
   return fail(ErrorCode::kUnavailable, fmt::format("the builder {}{}{}", describe(status),
                                                    words.empty() ? "" : ": ", words));

@@ -2,6 +2,7 @@
 // kernel that it tries) can hurt the process that serves meanwhile.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -15,14 +16,22 @@ namespace fovea {
 // arguments and reports in the same way.
 std::filesystem::path builder_executable();
 
-// Runs `command` at low priority until it ends, and returns what it wrote to standard output.
+// Where a builder finds a pipe for the plan, `--hand-over 3`: a plan needs no file to get here.
+inline constexpr int kPlanDescriptor = 3;
+
+struct BuilderOutput {
+  std::string report;           // standard output
+  std::vector<std::byte> plan;  // a plan file's bytes; empty if it handed none over
+};
+
+// Runs `command` at low priority until it ends, and returns what it wrote.
 // `keep_going` is called several times a second; false kills it. What it started ends with it.
 // Blocks the calling thread. Lines on its standard error that begin with a percentage, as
 // `fovea-engine build` prints them, call `progress`, a few times a second at most.
 // Errors: kUnavailable with what happened to it and its last other line; kExhausted (descriptors,
 // memory, processes) or kInternal if it cannot be started.
-Result<std::string> run_builder(std::vector<std::string> command,
-                                const std::function<bool()>& keep_going,
-                                const engine::Progress& progress);
+Result<BuilderOutput> run_builder(std::vector<std::string> command,
+                                  const std::function<bool()>& keep_going,
+                                  const engine::Progress& progress);
 
 }  // namespace fovea

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/trusted_folder.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 #include "nodes/detector/labelled_set.hpp"
@@ -113,11 +114,11 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
                                                 .identity = identity},
                                                progress));
   if (!request.cache.empty()) {
-    fs::create_directories(request.cache.parent_path(), error);  // writing says what is wrong
-    const std::string text = engine::to_json(result.table);
-    if (auto written =
-            write_file(request.cache.string(), std::as_bytes(std::span(text)));
-        !written) {
+    const auto write = [&]() -> Result<> {
+      FOVEA_TRY(make_folders(request.cache.parent_path()));
+      return write_file(request.cache, engine::to_json(result.table));
+    };
+    if (auto written = write(); !written) {
       result.note += (result.note.empty() ? "" : "; ") +
                      ("the calibration table is not kept: " + written.error().message);
     }

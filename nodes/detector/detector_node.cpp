@@ -15,13 +15,14 @@
 
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
+#include "nodes/base/clock.hpp"
+#include "nodes/base/cores.hpp"
 #include "nodes/detector/batcher.hpp"
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_server.hpp"
 #include "nodes/detector/model_description.hpp"
-#include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
 #include "nodes/runtime/reliability.hpp"
@@ -65,10 +66,12 @@ class DetectorNode final : public Node {
           Range{0, 64}, "frames");
     p.add("max_delay_ms", &max_delay_ms_,
           "How long the oldest frame waits for others; 0 = not at all", Range{0, 1000}, "ms");
-    p.add("threads", &threads_, "Threads of the CPU provider; 0 = one per core", Range{0, 256});
+    p.add("threads", &threads_,
+          "Threads of the CPU provider; 0 = one per core that this process may use", Range{0, 256});
     p.add("slots", &slots_, "Shared-memory output slots per camera", Range{2, 64});
     p.add("cache_dir", &cache_dir_,
-          "Where built engines are kept; empty = $FOVEA_CACHE_DIR or ~/.cache/fovea");
+          "Where built engines are kept, a folder that nobody else may write to; empty = "
+          "$FOVEA_CACHE_DIR or ~/.cache/fovea");
     p.add("keep_output0", &keep_output0_,
           "Run the model's own decode tail instead of cutting it off");
     add_reliability(p, &reliability_);
@@ -167,8 +170,9 @@ class DetectorNode final : public Node {
   Result<> load(Acquired& acquired) {
     {
       const std::lock_guard lock(status_mutex_);
-      engine_label_.clear();
       refusal_.clear();
+      cache_warning_.clear();
+      engine_label_.clear();
     }
     if ((precision_ == "int8" || precision_ == "best") && calibration_.empty()) {
       return fail(
@@ -185,8 +189,7 @@ class DetectorNode final : public Node {
     request.plan.config.precision = precision_;
     request.plan.config.max_batch = static_cast<std::int32_t>(max_batch_);
     request.plan.config.threads =
-        threads_ > 0 ? static_cast<std::int32_t>(threads_)
-                     : static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+        threads_ > 0 ? static_cast<std::int32_t>(threads_) : usable_cores();
     request.plan.config.keep_output0 = keep_output0_;
     if (!input_size_.empty()) {
       FOVEA_ASSIGN(const engine::InputSize size,
@@ -195,7 +198,6 @@ class DetectorNode final : public Node {
       request.plan.config.input_height = size.height;
     }
     request.plan.config.tuning.level = static_cast<std::int32_t>(tuning_level_);
-    request.plan.config.tuning.cache = PlanCache(cache_dir_).timing_cache();
     request.calibration = calibration_;
     request.verify = verify_;
     request.cache_dir = cache_dir_;
@@ -213,8 +215,7 @@ class DetectorNode final : public Node {
                    log_warning("{}", text);
                    set_engine_status(msgs::DiagnosticLevel::kWarn, text);
                  },
-             .serving = [this](const engine::EngineInfo& info, bool cached,
-                               double seconds) { show_engine(info, cached, seconds); },
+             .serving = [this](const ServedEngine& served) { show_engine(served); },
              .keep_going =
                  [this] {
                    beat();
@@ -265,7 +266,7 @@ class DetectorNode final : public Node {
         progress.eta_s < 0 ? "" : fmt::format(", {:.0f} s left", std::ceil(progress.eta_s));
     const std::string text = fmt::format("building {} engine beside: {} ({:.0f} %{})", precision_,
                                          progress.stage, percent, eta);
-    set_engine_status(msgs::DiagnosticLevel::kOk, text);
+    set_served_status(text);
     metrics().counter("build_progress_pct") = static_cast<std::uint64_t>(percent);
     metrics().counter("build_eta_s") =
         static_cast<std::uint64_t>(std::ceil(std::max(progress.eta_s, 0.0)));
@@ -273,19 +274,35 @@ class DetectorNode final : public Node {
   }
 
   // At the start, then from the inference thread, between two batches.
-  void show_engine(const engine::EngineInfo& info, bool cached, double seconds) {
-    const std::string label = fmt::format("{}/{}", info.provider, info.precision);
-    set_engine_status(msgs::DiagnosticLevel::kOk, "");
+  void show_engine(const ServedEngine& served) {
+    const std::string label = fmt::format("{}/{}", served.info.provider, served.info.precision);
+    {
+      const std::lock_guard lock(status_mutex_);
+      cache_warning_ = served.warning;
+    }
+    set_served_status("");
     if (!engine_label_.empty()) {
       ++metrics().counter("engine_swaps");
-      log_info("the {} engine, built in {:.1f} s, has taken over from {}", label, seconds,
+      log_info("the {} engine, built in {:.1f} s, has taken over from {}", label, served.seconds,
                engine_label_);
       metrics().counter("engine_info", "", engine_label_) = 0;
     }
     metrics().counter("engine_info", "", label) = 1;
     engine_label_ = label;
-    ++metrics().counter(cached ? "plan_hit" : "plan_built");
-    metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(seconds * 1e3);
+    ++metrics().counter(served.cached ? "plan_hit" : "plan_built");
+    metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(served.seconds * 1e3);
+  }
+
+  // Any thread. What is wrong with the cache stays to be seen while an engine serves.
+  void set_served_status(std::string text) {
+    std::string warning;
+    {
+      const std::lock_guard lock(status_mutex_);
+      warning = cache_warning_;
+    }
+    if (warning.empty()) return set_engine_status(msgs::DiagnosticLevel::kOk, text);
+    if (!text.empty()) text += "; ";
+    set_engine_status(msgs::DiagnosticLevel::kWarn, text + warning);
   }
 
   // Any thread.
@@ -435,6 +452,7 @@ class DetectorNode final : public Node {
   std::mutex status_mutex_;
   msgs::DiagnosticLevel engine_level_ = msgs::DiagnosticLevel::kOk;  // guarded by status_mutex_
   std::string engine_status_;                                        // guarded by status_mutex_
+  std::string cache_warning_;                                        // guarded by status_mutex_
   std::string refusal_;  // guarded by status_mutex_; empty if every stream is served
 
   std::unique_ptr<Acquired> acquired_;  // null unless configured

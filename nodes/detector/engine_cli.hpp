@@ -42,7 +42,7 @@ Command add_bench(CLI::App& app);
 Command add_verify(CLI::App& app);
 
 // --onnx, --load-engine, --provider, --precision, --batch, --threads, --input-size, --keep-output0,
-// --builder-optimization-level, --tuning-limit, --timing-cache-file, --cache-dir.
+// --builder-optimization-level, --tuning-limit, --timing-cache-file, --cache-dir, --no-cache.
 struct ModelOptions {
   std::string onnx;
   std::string load_engine;
@@ -53,6 +53,7 @@ struct ModelOptions {
   std::string max_shapes;
   std::string shapes;  // what to run of them
   std::string cache_dir;
+  bool no_cache = false;
   std::string timing_cache;
   // What the last build's tuning said; shared, as requests are copies. Empty without one.
   std::shared_ptr<std::optional<engine::TuningReport>> tuned =
@@ -61,6 +62,7 @@ struct ModelOptions {
   void declare(CLI::App& app, bool accept_engine);
   // What a plan comes from, after checks on the options. Errors: kInvalidArgument.
   Result<PlanRequest> request() const;
+  PlanCache cache(PlanCache::Builder builder = engine::build_plan) const;
   // For the commands that run the engine: --shapes.
   void declare_shapes(CLI::App& app);
   // What --shapes says to run of the plan; without it the plan's own size and greatest batch.

@@ -49,6 +49,7 @@ struct BuildCommand {
   ModelOptions model;
   QuantizeOptions quantize;
   std::string save_engine;
+  int hand_over = -1;
   bool end_with_parent = false;
   JsonOption json;
 
@@ -66,6 +67,7 @@ struct BuildCommand {
   }
 
   Result<int> to_file() const {
+    FOVEA_TRY(check_writable(save_engine));
     FOVEA_ASSIGN(const engine::Plan plan, uncached_plan());
     if (interrupted) return kExitInterrupted;
     FOVEA_TRY(warn_of_another_precision(plan));
@@ -85,25 +87,33 @@ struct BuildCommand {
   Result<int> to_cache() const {
     if (quantize.cached_only && !quantizes()) {
       FOVEA_ASSIGN(const PlanRequest request, model.request());
-      FOVEA_TRY(quantize.check_cached(PlanCache(model.cache_dir), request));
+      FOVEA_TRY(quantize.check_cached(model.cache(), request));
     }
     FOVEA_ASSIGN(const ModelOptions::Source source,
                  quantizes() ? quantize.plan(model, json) : model.plan());
     if (interrupted) return kExitInterrupted;
     const CachedPlan& cached = *source.cached;
     if (!cached.hit) FOVEA_TRY(warn_of_another_precision(cached.plan));
-    const std::string where =
-        (PlanCache(model.cache_dir).folder() / (cached.key + ".plan")).string();
+    const std::string where = (model.cache().folder() / (cached.key + ".plan")).string();
     if (const Json accuracy = accuracy_of(cached.plan); cached.hit && accuracy.is_object()) {
       say(json, accuracy.value("verdict", ""));
     }
-    say(json, cached.hit ? fmt::format("{}: already built", where)
-                         : fmt::format("{}: built in {:.2f} s ({})", where, cached.seconds,
-                                       cached.reason));
-    FOVEA_TRY(json.write(dumped({{"plan", where},
+    if (hand_over >= 0) {
+      FOVEA_TRY(
+          write_file(fmt::format("/proc/self/fd/{}", hand_over), engine::serialize(cached.plan)));
+    } else if (!cached.kept) {
+      print_error("error: the engine is built but kept nowhere; --save-engine FILE keeps it");
+    }
+    if (cached.kept) {
+      say(json, cached.hit ? fmt::format("{}: already built", where)
+                           : fmt::format("{}: built in {:.2f} s ({})", where, cached.seconds,
+                                         cached.reason));
+    }
+    FOVEA_TRY(json.write(dumped({{"plan", cached.kept ? Json(where) : Json(nullptr)},
                                  {"key", cached.key},
                                  {"hit", cached.hit},
                                  {"reason", cached.reason},
+                                 {"damaged", cached.damaged},
                                  {"warning", cached.warning},
                                  {"seconds", cached.seconds},
                                  {"model_hash", cached.plan.model_hash},
@@ -111,7 +121,7 @@ struct BuildCommand {
                                  {"precision", cached.plan.precision},
                                  {"tuning", to_json(*model.tuned)},
                                  {"accuracy", accuracy_of(cached.plan)}})));
-    return kExitOk;
+    return cached.kept || hand_over >= 0 ? kExitOk : kExitFailure;
   }
 
   // An engine whose precision this CPU lacks runs, but not as its user expects. Loads the engine,
@@ -150,7 +160,7 @@ struct InspectCommand {
   // Of a model: what its key is made of and whether the cache has it.
   Result<int> inspect_model() const {
     FOVEA_ASSIGN(const PlanRequest request, model.request());
-    const PlanCache cache(model.cache_dir);
+    const PlanCache cache = model.cache();
     FOVEA_ASSIGN(const CacheStatus status, cache.status(request));
     say(json, fmt::format("key      {}", status.key));
     for (const auto& [name, value] : status.inputs)
@@ -253,6 +263,7 @@ struct ListCommand {
 
   int run() const {
     const PlanCache cache(cache_dir);
+    if (!cache.is_used()) return report({ErrorCode::kInvalidArgument, cache.refusal()});
     Json list = Json::array();
     for (const CacheEntry& entry : cache.list()) {
       list.push_back({{"key", entry.key},
@@ -320,6 +331,9 @@ Command add_build(CLI::App& app) {
                  "Write the engine here instead of into the cache");
   app.add_flag("--cached-only", command->quantize.cached_only,
                "Fail instead of building what is not in the cache");
+  app.add_option("--hand-over", command->hand_over,
+                 "Also write the engine to this open descriptor, whether the cache keeps it or not")
+      ->check(CLI::Range(3, 1 << 20));
   app.add_flag("--end-with-parent", command->end_with_parent,
                "Die when the process that started this one does");
   command->json.declare(app);

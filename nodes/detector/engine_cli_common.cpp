@@ -3,14 +3,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sched.h>
 #include <unistd.h>
 
+#include "nodes/base/cores.hpp"
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/profile.hpp"
@@ -20,12 +19,6 @@
 namespace fovea::engine_cli {
 
 namespace {
-
-std::int32_t usable_cores() {
-  cpu_set_t set;
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
-}
 
 // What is printed next takes the place of a progress bar, which is drawn again below.
 void clear_bar() {
@@ -57,7 +50,8 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
       ->capture_default_str();
   app.add_option("--batch", config.max_batch, "Most pictures in one inference")
       ->capture_default_str();
-  app.add_option("--threads", config.threads, "Threads of the CPU provider; 0 = one per core")
+  app.add_option("--threads", config.threads,
+                 "Threads of the CPU provider; 0 = one per core that this process may use")
       ->capture_default_str();
   app.add_option("--input-size", input_size, "WIDTHxHEIGHT or SIDE, for models that leave it open");
   app.add_option("--min-shapes", min_shapes,
@@ -69,6 +63,7 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
                "Keep the model's own output; do not cut its head off");
   app.add_option("--cache-dir", cache_dir,
                  "Where built engines are kept; default $FOVEA_CACHE_DIR or ~/.cache/fovea");
+  app.add_flag("--no-cache", no_cache, "Neither look for built engines nor keep any");
   config.tuning.level = engine::kDefaultTuningLevel;
   app.add_option(
          "--builder-optimization-level", config.tuning.level,
@@ -92,8 +87,8 @@ Result<PlanRequest> ModelOptions::request() const {
   request.model = onnx;
   request.config = config;
   if (request.config.threads == 0) request.config.threads = usable_cores();
-  request.config.tuning.cache = timing_cache.empty() ? PlanCache(cache_dir).timing_cache()
-                                                     : std::filesystem::path(timing_cache);
+  request.config.tuning.cache =
+      timing_cache.empty() ? cache().timing_cache() : std::filesystem::path(timing_cache);
   request.config.tuning.keep_going = [] { return !interrupted; };
   request.config.tuning.report = [keep = tuned](const engine::TuningReport& report) {
     *keep = report;
@@ -116,6 +111,11 @@ Result<PlanRequest> ModelOptions::request() const {
     request.config.max_batch = static_cast<std::int32_t>(std::min<std::int64_t>(batch, INT32_MAX));
   }
   return request;
+}
+
+PlanCache ModelOptions::cache(PlanCache::Builder builder) const {
+  if (no_cache) return PlanCache::none(std::move(builder));
+  return PlanCache(cache_dir, std::move(builder));
 }
 
 void ModelOptions::declare_shapes(CLI::App& app) {
@@ -155,7 +155,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
                               "--load-engine FILE",
                               config.precision, onnx));
     }
-    FOVEA_ASSIGN(source.cached, PlanCache(cache_dir).get_or_build(wanted, progress_printer()));
+    FOVEA_ASSIGN(source.cached, cache().get_or_build(wanted, progress_printer()));
     source.plan = source.cached->plan;
     if (!source.cached->warning.empty())
       print_error("warning: {}", source.cached->warning);

@@ -138,7 +138,7 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
     shares.calibrate =
         2.4 * static_cast<double>(std::min(pictures.size(), CalibrationRequest().most_pictures));
   }
-  const PlanCache cache(model.cache_dir);
+  const PlanCache cache = model.cache();
   PlanRequest plain = request;
   plain.config.precision = "fp32";
   plain.config.tuning.level = 0;  // it is calibrated with and measured against, not served
@@ -179,10 +179,9 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
         "accuracy is measured on the calibration pictures; --verify FOLDER names others, better "
         "labelled ones");
   }
-  const PlanCache guarded(
-      model.cache_dir,
-      [&](const std::filesystem::path&, const engine::BuilderConfig&,
-          const engine::Progress& report_progress) -> Result<engine::Plan> {
+  const PlanCache guarded =
+      model.cache([&](const std::filesystem::path&, const engine::BuilderConfig&,
+                      const engine::Progress& report_progress) -> Result<engine::Plan> {
         auto result = build_quantized(build, reader_until_interrupted(max_pixels),
                                       part_of(report_progress, 0, shares.guard_share()));
         if (!result) return fail(result.error());
@@ -223,7 +222,7 @@ Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan&
   request.threads = fp32.threads;
   if (request.cache.empty() && !calibration_folder.empty()) {
     // One per model and input size; another folder's table replaces it.
-    request.cache = cache.folder() / "calibration" / (key + ".json");
+    request.cache = cache.calibration_table(key);
   }
   FOVEA_ASSIGN(Calibrated result, calibrate_from(request, fp32,
                                                  cached_only ? PictureReader(refuse_to_read)

@@ -75,8 +75,13 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
                                       std::to_string(config.threads),
                                       "--builder-optimization-level",
                                       std::to_string(tuning_level),
-                                      "--cache-dir",
-                                      cache.folder().string()};
+                                      "--hand-over",
+                                      std::to_string(kPlanDescriptor)};
+  if (cache.is_used()) {
+    command.insert(command.end(), {"--cache-dir", cache.folder().string()});
+  } else {
+    command.emplace_back("--no-cache");
+  }
   if (config.keep_output0) command.emplace_back("--keep-output0");
   if (config.input_width != 0) {
     command.insert(command.end(),
@@ -93,21 +98,44 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
 }
 
 struct BuilderReport {
-  std::string plan;  // path; empty if the report names none
-  bool hit = false;  // it was in the cache
+  std::string plan;     // path; empty if the report names none
+  bool hit = false;     // it was in the cache
+  std::string warning;  // about the cache
+  std::string damage;   // why the cached plan was not taken
 };
 
 BuilderReport parse_report(const std::string& text) {
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto text_of = [](const nlohmann::json& object, const char* name) {
+    const auto value = object.find(name);
+    return value != object.end() && value->is_string() ? value->get<std::string>() : "";
+  };
   BuilderReport report;
   if (!json.is_object()) return report;
-  if (const auto plan = json.find("plan"); plan != json.end() && plan->is_string()) {
-    report.plan = plan->get<std::string>();
-  }
-  if (const auto hit = json.find("hit"); hit != json.end() && hit->is_boolean()) {
-    report.hit = hit->get<bool>();
+  report.plan = text_of(json, "plan");
+  const auto is_true = [&](const char* name) {
+    const auto value = json.find(name);
+    return value != json.end() && value->is_boolean() && value->get<bool>();
+  };
+  report.hit = is_true("hit");
+  if (is_true("damaged")) report.damage = text_of(json, "reason");
+  report.warning = text_of(json, "warning");
+  if (const auto tuning = json.find("tuning");
+      report.warning.empty() && tuning != json.end() && tuning->is_object()) {
+    report.warning = text_of(*tuning, "warning");
   }
   return report;
+}
+
+// Of what the builder handed over; else, of a builder that knows nothing of that, of the file that
+// it names.
+Result<engine::Plan> plan_from(BuilderOutput output, const BuilderReport& report) {
+  if (!output.plan.empty()) {
+    return engine::deserialize(
+        std::make_shared<const std::vector<std::byte>>(std::move(output.plan)));
+  }
+  if (report.plan.empty()) return fail(ErrorCode::kUnavailable, "the builder names no plan");
+  return engine::read_plan(report.plan);
 }
 
 }  // namespace
@@ -123,7 +151,11 @@ EngineServer::EngineServer(ServeRequest request, ServerEvents events)
       events_(std::move(events)) {}
 
 EngineServer::~EngineServer() {
-  stopping_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  swapped_.notify_all();
   if (builder_.joinable()) builder_.join();
 }
 
@@ -136,6 +168,7 @@ Result<std::unique_ptr<EngineServer>> EngineServer::start(ServeRequest request,
 }
 
 Result<> EngineServer::load() {
+  cache_trouble_ = cache_.refusal();
   const bool beside = request_.mode == BuildMode::kBeside ||
                       (request_.mode == BuildMode::kAuto && takes_long(request_));
   if (!beside && needs_no_pictures(request_)) return load_at_once();
@@ -147,9 +180,11 @@ Result<> EngineServer::load() {
   if (needs_no_pictures(request_)) {
     FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_.plan));
     if (wanted.cached) return load_at_once();
+    if (wanted.damaged) cache_trouble_ = wanted.reason;
   } else if (auto serving = build_elsewhere(How::kCachedOnly)) {
     return serve_first_from_builder(std::move(*serving));
   }
+  warn_of_cache(cache_trouble_);
   const bool quick = request_.mode == BuildMode::kAuto && !needs_no_pictures(request_) &&
                      !calibrates(request_) && request_.verify.empty();
   return quick ? load_untuned_elsewhere() : load_untuned();
@@ -168,15 +203,16 @@ Result<> EngineServer::load_at_once() {
     events_.progress({.stage = stage, .done = done});
   };
   PlanRequest request = request_.plan;
+  std::string tuning_warning;
+  if (request.config.tuning.cache.empty()) request.config.tuning.cache = cache_.timing_cache();
   request.config.tuning.keep_going = events_.keep_going;
-  request.config.tuning.report = [this](const engine::TuningReport& report) {
-    if (!report.warning.empty()) events_.warning(report.warning);
+  request.config.tuning.report = [&](const engine::TuningReport& report) {
+    tuning_warning = report.warning;
     for (const std::string& rejected : report.rejected) {
       events_.warning("tuning rejects " + rejected);
     }
   };
   FOVEA_ASSIGN(const CachedPlan cached, cache_.get_or_build(request, progress));
-  if (!cached.warning.empty()) events_.warning(cached.warning);
   if (cached.hit) {
     events_.information(
         fmt::format("plan {:.12} from the cache in {:.0f} ms", cached.key, cached.seconds * 1e3));
@@ -187,7 +223,17 @@ Result<> EngineServer::load_at_once() {
   FOVEA_ASSIGN(Serving serving, make_ready(cached.plan, progress));
   serving.seconds = cached.seconds;
   serving.cached = cached.hit;
+  serving.warning = !cached.warning.empty()   ? cached.warning
+                    : !tuning_warning.empty() ? tuning_warning
+                    : cached.damaged          ? cached.reason
+                                              : "";
   return serve_first(std::move(serving));
+}
+
+// What is wrong with the cache is told once, however many builds meet it, and is part of the status
+// of every engine that it concerns.
+void EngineServer::warn_of_cache(const std::string& text) {
+  if (!text.empty() && !std::exchange(cache_warned_, true)) events_.warning(text);
 }
 
 Result<> EngineServer::load_untuned() {
@@ -201,6 +247,7 @@ Result<> EngineServer::load_untuned() {
   FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.plan.model, untuned, progress));
   FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));
   serving.seconds = seconds_since(start);
+  serving.warning = cache_trouble_;
   FOVEA_TRY(serve_first(std::move(serving)));
   tune_beside();
   return {};
@@ -208,8 +255,13 @@ Result<> EngineServer::load_untuned() {
 
 // Of the wanted precision, which takes no longer than another one's.
 Result<> EngineServer::load_untuned_elsewhere() {
-  FOVEA_ASSIGN(Serving serving, build_elsewhere(How::kWaitUntuned));
-  FOVEA_TRY(serve_first_from_builder(std::move(serving)));
+  auto serving = build_elsewhere(How::kWaitUntuned);
+  if (!serving && serving.error().code == ErrorCode::kExhausted) {
+    events_.warning(serving.error().message);
+    return load_untuned();  // what needs no other process
+  }
+  if (!serving) return fail(serving.error());
+  FOVEA_TRY(serve_first_from_builder(std::move(*serving)));
   tune_beside();
   return {};
 }
@@ -239,8 +291,16 @@ Result<> EngineServer::serve_first(Serving serving) {
   if (events_.accept) FOVEA_TRY(events_.accept(serving.engine->info()));
   serving_ = std::move(serving);
   info_ = serving_.engine->info();
-  events_.serving(info_, serving_.cached, serving_.seconds);
+  warn_of_cache(serving_.warning);
+  tell_serving();
   return {};
+}
+
+void EngineServer::tell_serving() const {
+  events_.serving({.info = serving_.engine->info(),
+                   .cached = serving_.cached,
+                   .seconds = serving_.seconds,
+                   .warning = serving_.warning});
 }
 
 Result<EngineServer::Serving> EngineServer::make_ready(const engine::Plan& plan,
@@ -284,17 +344,18 @@ Result<EngineServer::Serving> EngineServer::build_elsewhere(How how) {
     const double eta = done > 0 ? seconds_since(start) * (1 - done) / done : -1.0;
     events_.progress({stage, done, eta, beside});
   };
-  FOVEA_ASSIGN(const std::string report,
+  FOVEA_ASSIGN(BuilderOutput output,
                run_builder(
                    std::move(command),
                    [&] { return !stopping_ && (beside || events_.keep_going()); }, progress));
-  const BuilderReport built = parse_report(report);
-  if (built.plan.empty()) return fail(ErrorCode::kUnavailable, "the builder names no plan");
-  FOVEA_ASSIGN(const engine::Plan plan, engine::read_plan(built.plan));
+  const BuilderReport built = parse_report(output.report);
+  FOVEA_ASSIGN(const engine::Plan plan, plan_from(std::move(output), built));
   FOVEA_ASSIGN(Serving serving,
                make_ready(plan, beside ? engine::Progress() : engine::Progress(progress)));
   serving.seconds = seconds_since(start);
   serving.cached = built.hit;
+  serving.warning = cache_.is_used() ? built.warning : cache_.refusal();
+  if (serving.warning.empty() && !beside) serving.warning = built.damage;
   return serving;
 }
 
@@ -307,20 +368,26 @@ void EngineServer::replace_when_built() {
   if (!next) {
     return warn_of_no_engine(next.error().message);
   }
-  const std::lock_guard lock(mutex_);
+  warn_of_cache(next->warning);
+  Serving replaced;
+  std::unique_lock lock(mutex_);
   next_ = std::move(*next);
   next_ready_ = true;
+  // Taking an engine apart costs milliseconds, which no frame should pay for.
+  swapped_.wait(lock, [this] { return stopping_ || !next_ready_; });
+  replaced = std::move(next_);
+  lock.unlock();
 }
 
 Result<> EngineServer::execute(std::span<const engine::BatchItem> batch) {
   if (next_ready_.load(std::memory_order_acquire)) {
-    Serving previous;
     {
       const std::lock_guard lock(mutex_);
-      previous = std::exchange(serving_, std::move(next_));
+      std::swap(serving_, next_);
       next_ready_ = false;
     }
-    events_.serving(serving_.engine->info(), serving_.cached, serving_.seconds);
+    swapped_.notify_one();
+    tell_serving();
   }
   return serving_.context->execute(batch);
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -34,12 +35,19 @@ struct BuildProgress {
   bool beside = false;  // frames are served meanwhile
 };
 
+// What serves from now on, at first and after a swap.
+struct ServedEngine {
+  const engine::EngineInfo& info;
+  bool cached = false;            // its plan came from the cache
+  double seconds = 0;             // that loading or building it took
+  std::string_view warning = {};  // what is wrong with the cache as long as this engine serves
+};
+
 struct ServerEvents {
   std::function<void(const BuildProgress&)> progress;
   std::function<void(std::string_view)> information;
   std::function<void(std::string_view)> warning;
-  // What serves from now on, at first and after a swap; `seconds` went into loading or building it.
-  std::function<void(const engine::EngineInfo&, bool cached, double seconds)> serving;
+  std::function<void(const ServedEngine&)> serving;
   std::function<bool()> keep_going;  // called several times a second by start(); false ends it
   // Whether the caller can do with engines of this model; asked before anything is built elsewhere
   // or tuned, so that a refused model costs nobody a build. Its error is start()'s. Empty = yes.
@@ -79,6 +87,7 @@ class EngineServer {
     std::unique_ptr<engine::ExecutionContext> context;  // destroyed before its engine
     double seconds = 0;                                 // that loading or building took
     bool cached = false;                                // the plan came from the cache
+    std::string warning;                                // about the cache; empty = all is well
   };
 
   EngineServer(ServeRequest request, ServerEvents events);
@@ -89,8 +98,10 @@ class EngineServer {
   Result<> load_untuned_elsewhere();
   void tune_beside();
   void warn_of_no_engine(std::string_view reason) const;
+  void warn_of_cache(const std::string& text);
   Result<Serving> make_ready(const engine::Plan& plan, const engine::Progress& progress) const;
   Result<> warm_up(const Serving& serving, const engine::Progress& progress) const;
+  void tell_serving() const;
   Result<> serve_first(Serving serving);
   Result<> serve_first_from_builder(Serving serving);
   enum class How { kWait, kWaitUntuned, kBeside, kCachedOnly };
@@ -104,9 +115,12 @@ class EngineServer {
   Serving serving_;  // execute()'s thread's
 
   std::mutex mutex_;
-  Serving next_;  // guarded by mutex_
+  Serving next_;  // guarded by mutex_; the builder's thread makes it and takes the old one back
   std::atomic<bool> next_ready_ = false;
   std::atomic<bool> stopping_ = false;
+  std::condition_variable swapped_;  // next_ is the engine that was replaced
+  std::string cache_trouble_;        // that was there at the start
+  bool cache_warned_ = false;        // start()'s thread's, then the builder's
   std::thread builder_;
 };
 

@@ -18,8 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nodes/detector/cpu_features.hpp"
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/trusted_folder.hpp"
+#include "nodes/detector/cpu_features.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/provider.hpp"
@@ -48,8 +49,16 @@ class KeyLock {
  private:
   explicit KeyLock(int fd) : fd_(fd) {}
   static Result<KeyLock> take(const fs::path& file, int how) {
-    KeyLock lock(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (lock.fd_ < 0) return fail_errno(ErrorCode::kInternal, "open " + file.string());
+    KeyLock lock(::open(file.c_str(),
+                        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600));
+    struct stat status {};
+    if (lock.fd_ < 0 || ::fstat(lock.fd_, &status) != 0)
+      return fail_errno(ErrorCode::kInternal, "open " + file.string());
+    if (!S_ISREG(status.st_mode) || (status.st_uid != ::geteuid() && status.st_uid != 0)) {
+      return fail(ErrorCode::kInternal,  // who owns it might hold it for ever
+                  fmt::format("{} belongs to user {}; it must be a file of user {} or root",
+                              file.string(), status.st_uid, ::geteuid()));
+    }
     while (::flock(lock.fd_, how) != 0) {
       if (errno != EINTR) return fail_errno(ErrorCode::kInternal, "lock " + file.string());
     }
@@ -97,15 +106,43 @@ bool is_key(std::string_view text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+// Whose file it is, "KEY.plan", "KEY.json" and ".KEY.plan.tmp.AbCdEf" of a writer; empty if none's.
+std::string key_of(const fs::path& file) {
+  const std::string name = file.filename().string();
+  const std::size_t start = name.starts_with('.') ? 1 : 0;
+  const std::string key = name.substr(start, name.find('.', start) - start);
+  return is_key(key) ? key : "";
+}
+
+bool is_temporary(const fs::path& file) {
+  return file.filename().native().find(".tmp.") != std::string::npos;
+}
+
 // What a killed writer left behind; REQUIRES: the key's lock.
 void remove_leftovers(const fs::path& folder, const std::string& key) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(key) && name.find(".tmp.") != std::string::npos)
-      fs::remove(entry.path(), error);
+    if (is_temporary(entry.path()) && key_of(entry.path()) == key) fs::remove(entry.path(), error);
   }
 }
+
+// `file`, or nothing where another user or a link stands in its place: it is opened by name.
+fs::path own_file(const fs::path& file) {
+  struct stat status {};
+  const bool absent = ::lstat(file.c_str(), &status) != 0;
+  const bool ours = status.st_uid == ::geteuid() || status.st_uid == 0;
+  return absent || (ours && !S_ISLNK(status.st_mode)) ? file : fs::path();
+}
+
+Result<engine::Plan> read_plan_file(const fs::path& file) {
+  FOVEA_ASSIGN(auto bytes, read_trusted_file(file));
+  auto plan = engine::deserialize(std::make_shared<const std::vector<std::byte>>(std::move(bytes)));
+  if (!plan) return fail(plan.error().with_context(file.string()));
+  return plan;
+}
+
+constexpr std::string_view kElsewhere =
+    "FOVEA_CACHE_DIR, the parameter cache_dir and --cache-dir name another folder";
 
 }  // namespace
 
@@ -144,8 +181,30 @@ std::string plan_key(const KeyInputs& inputs) {
 }
 
 PlanCache::PlanCache(fs::path folder, Builder builder)
-    : folder_(folder.empty() ? default_folder() : std::move(folder)),
-      builder_(std::move(builder)) {}
+    : folder_(folder.empty() ? default_folder() : std::move(folder)), builder_(std::move(builder)) {
+  const auto trusted = check_trusted_folder(folder_);
+  if (trusted || trusted.error().code != ErrorCode::kInvalidArgument) return;
+  is_used_ = false;
+  refusal_ = fmt::format("the cache is not used: {}; {}", trusted.error().message, kElsewhere);
+}
+
+PlanCache PlanCache::none(Builder builder) {
+  PlanCache cache({}, std::move(builder));
+  cache.is_used_ = false;
+  cache.refusal_.clear();
+  return cache;
+}
+
+fs::path PlanCache::timing_cache() const {
+  return is_used_ ? own_file(folder_ / "timing_cache.json") : fs::path();
+}
+
+fs::path PlanCache::calibration_table(const std::string& key) const {
+  const fs::path folder = folder_ / "calibration";
+  const auto trusted = check_trusted_folder(folder);
+  const bool good = trusted || trusted.error().code != ErrorCode::kInvalidArgument;
+  return is_used_ && good ? own_file(folder / (key + ".json")) : fs::path();
+}
 
 fs::path PlanCache::default_folder() {
   if (const auto given = environment("FOVEA_CACHE_DIR"); !given.empty()) return given;
@@ -153,7 +212,7 @@ fs::path PlanCache::default_folder() {
   if (const fs::path xdg = environment("XDG_CACHE_HOME"); xdg.is_absolute()) return xdg / "fovea";
   if (const fs::path home = environment("HOME"); home.is_absolute())
     return home / ".cache" / "fovea";
-  return fmt::format("/tmp/fovea-cache-{}", ::getuid());
+  return fmt::format("/tmp/fovea-cache-{}", ::geteuid());
 }
 
 fs::path PlanCache::path(const std::string& key, const char* suffix) const {
@@ -161,7 +220,7 @@ fs::path PlanCache::path(const std::string& key, const char* suffix) const {
 }
 
 Result<CacheEntry> PlanCache::read_entry(const fs::path& manifest) const {
-  FOVEA_ASSIGN(const auto bytes, read_file(manifest.string()));
+  FOVEA_ASSIGN(const auto bytes, read_trusted_file(manifest, kMaxTextBytes));
   const auto* text = reinterpret_cast<const char*>(bytes.data());
   const Json json = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
   CacheEntry entry;
@@ -182,6 +241,7 @@ Result<CacheEntry> PlanCache::read_entry(const fs::path& manifest) const {
 }
 
 Result<engine::Plan> PlanCache::find(const std::string& key, const KeyInputs& inputs) const {
+  if (!is_used_) return fail(ErrorCode::kNotFound, "the cache is not used");
   const auto entry = read_entry(path(key, ".json"));
   if (!entry) {
     std::error_code error;
@@ -196,7 +256,7 @@ Result<engine::Plan> PlanCache::find(const std::string& key, const KeyInputs& in
     return fail(ErrorCode::kCorrupt,
                 "it was built for another key: " + (text.empty() ? shortened(entry->key) : text));
   }
-  auto plan = engine::read_plan(path(key, ".plan").string());
+  auto plan = read_plan_file(path(key, ".plan"));
   if (!plan && plan.error().code == ErrorCode::kNotFound) {
     return fail(ErrorCode::kCorrupt,
                 plan.error().message);  // there is a manifest, so it ought to be there
@@ -229,11 +289,12 @@ std::vector<CacheEntry> PlanCache::list() const {
 std::string PlanCache::why_missing(const PlanRequest& request, const KeyInputs& inputs,
                                    const Error& error) const {
   if (error.code != ErrorCode::kNotFound) return "cached plan is unusable: " + error.message;
+  if (!is_used_) return refusal_.empty() ? "the cache is not used" : refusal_;
   const std::string model = absolute_path(request.model);
   std::optional<std::pair<std::size_t, std::string>> nearest;
   for (const CacheEntry& entry : list()) {
     if (entry.model != model) continue;
-    // What int8 engines are made from is never served, so it is nobody's predecessor.
+    // The fp32 plan that calibration uses is never served, so it is nobody's predecessor.
     const std::string* material = find_input(entry.inputs, "adopt_quantization");
     if (material != nullptr && *material != *find_input(inputs, "adopt_quantization")) continue;
     auto difference = differences(entry.inputs, inputs);
@@ -248,11 +309,14 @@ Result<CacheStatus> PlanCache::status(const PlanRequest& request) const {
   status.key = plan_key(status.inputs);
   const auto plan = find(status.key, status.inputs);
   status.cached = plan.has_value();
-  if (!plan) status.reason = why_missing(request, status.inputs, plan.error());
+  if (!plan) {
+    status.damaged = plan.error().code != ErrorCode::kNotFound;
+    status.reason = why_missing(request, status.inputs, plan.error());
+  }
   return status;
 }
 
-Result<> PlanCache::store(const CachedPlan& built, const PlanRequest& request,
+Result<> PlanCache::store(CachedPlan& built, const PlanRequest& request,
                           const KeyInputs& inputs) const {
   if (built.plan.model_hash != *find_input(inputs, "model")) {
     return fail(ErrorCode::kUnavailable, "the model changed while it was being built");
@@ -265,7 +329,7 @@ Result<> PlanCache::store(const CachedPlan& built, const PlanRequest& request,
     if (fs::is_directory(path(built.key, suffix), error))
       fs::remove_all(path(built.key, suffix), error);
   }
-  FOVEA_TRY(write_file(path(built.key, ".plan").string(), bytes));
+  FOVEA_TRY(write_trusted_file(path(built.key, ".plan"), bytes));
   Json manifest = {{"key", built.key},
                    {"model_path", absolute_path(request.model)},
                    {"inputs", Json::object()},
@@ -273,8 +337,9 @@ Result<> PlanCache::store(const CachedPlan& built, const PlanRequest& request,
                    {"build_seconds", built.seconds}};
   for (const auto& [name, value] : inputs) manifest["inputs"][name] = value;
   const std::string text = manifest.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  return write_file(path(built.key, ".json").string(),
-                                       std::as_bytes(std::span(text)));
+  FOVEA_TRY(write_trusted_file(path(built.key, ".json"), std::as_bytes(std::span(text))));
+  built.kept = true;
+  return {};
 }
 
 Result<CachedPlan> PlanCache::get_or_build(const PlanRequest& request,
@@ -291,32 +356,43 @@ Result<CachedPlan> PlanCache::get_or_build(const PlanRequest& request,
     auto plan = find(result.key, inputs);
     if (plan) {
       result.plan = std::move(*plan);
-      result.hit = true;
+      result.hit = result.kept = true;
+      result.damaged = false;
       result.reason.clear();
       // What prune() goes by; not possible in a cache of somebody else's, which is theirs to prune.
-      ::utimensat(AT_FDCWD, path(result.key, ".plan").c_str(), nullptr, 0);
+      ::utimensat(AT_FDCWD, path(result.key, ".plan").c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
       result.seconds = elapsed();
     } else {
+      result.damaged = plan.error().code != ErrorCode::kNotFound;
       result.reason = why_missing(request, inputs, plan.error());
     }
     return result.hit;
   };
   if (look_up()) return result;
 
-  std::error_code error;
-  fs::create_directories(folder_, error);  // if that fails, the lock says why
-  const auto lock = KeyLock::acquire(path(result.key, ".lock"));
+  const auto lock = [&]() -> Result<KeyLock> {
+    if (!is_used_) return fail(ErrorCode::kUnavailable, "");
+    FOVEA_TRY(make_folders(folder_));
+    return KeyLock::acquire(path(result.key, ".lock"));
+  }();
   if (lock && look_up()) return result;  // another process was faster
 
   FOVEA_ASSIGN(result.plan, builder_(request.model, request.config, progress));
   result.seconds = elapsed();
-  const Result<> stored = lock ? store(result, request, inputs) : fail(lock.error());
-  if (!stored) result.warning = "the plan is not cached: " + stored.error().message;
+  if (!is_used_) {
+    result.warning = refusal_;
+    return result;
+  }
+  if (const Result<> stored = lock ? store(result, request, inputs) : fail(lock.error()); !stored) {
+    result.warning = fmt::format("the plan is not cached in {}: {}; {}", folder_.string(),
+                                 stored.error().message, kElsewhere);
+  }
   return result;
 }
 
 Result<PruneReport> PlanCache::prune(std::uint64_t max_bytes, bool dry_run) const {
   PruneReport report;
+  if (!is_used_) return fail(ErrorCode::kInvalidArgument, refusal_);
   std::error_code error;
   if (!fs::exists(folder_, error) && !error) return report;
   std::vector<CacheEntry> entries = list();
@@ -338,18 +414,16 @@ Result<PruneReport> PlanCache::prune(std::uint64_t max_bytes, bool dry_run) cons
   fs::directory_iterator files(folder_, error);
   if (error) return fail(ErrorCode::kInternal, folder_.string() + ": " + error.message());
   for (const auto& file : files) {
-    const std::string name = file.path().filename().string();
-    const bool leftover = name.find(".tmp.") != std::string::npos;
+    const bool leftover = is_temporary(file.path());
     const std::string suffix = leftover ? "" : file.path().extension().string();
-    if (!is_key(name.substr(0, name.find('.')))) continue;
+    if (key_of(file.path()).empty()) continue;
     if (leftover ||
         ((suffix == ".plan" || suffix == ".json") && !keep.contains(file.path().stem())))
       doomed.insert(file.path());
   }
   // Manifests sort before plans, and an entry without a manifest is an unfinished one.
   for (const fs::path& file : doomed) {
-    const std::string name = file.filename().string();
-    const std::string key = name.substr(0, name.find('.'));
+    const std::string key = key_of(file);
     const auto lock = dry_run ? Result<KeyLock>(fail(ErrorCode::kUnavailable, ""))
                               : KeyLock::try_acquire(path(key, ".lock"));
     if (!dry_run && !lock) {

@@ -2,6 +2,9 @@
 // only if everything that shaped it is unchanged and every checksum holds; whatever is wrong with
 // the cache, the caller gets a plan, built anew if need be, and is told why.
 //
+// Plans are code as much as data, so a folder that others may write to is not used at all, and of a
+// folder's files only this user's and root's are.
+//
 // A folder of `<key>.plan`, `<key>.json` (the manifest: all inputs of the key in clear) and
 // `<key>.lock`. Files appear complete or not at all; a lock per key makes N processes that start
 // together build once.
@@ -43,10 +46,12 @@ struct CachedPlan {
   engine::Plan plan;
   std::string key;
   bool hit = false;
+  bool kept = false;     // it is in the cache now
+  bool damaged = false;  // on a miss: the cache had one that could not be used
   // On a miss, why: "no plan of this model yet", "model differs from the cached 1f2e...: threads
   // was 1, is 2", "cached plan is damaged: ...".
   std::string reason;
-  // What went wrong beside it, e.g. "cannot store the plan: ..."; to be logged. The plan is good.
+  // Why it is not kept, with the cure; to be shown. The plan is good.
   std::string warning;
   double seconds = 0;  // spent on loading or building, waiting for another builder included
 };
@@ -75,7 +80,8 @@ struct CacheStatus {
   std::string key;
   KeyInputs inputs;
   bool cached = false;
-  std::string reason;  // why not
+  bool damaged = false;  // it is there, but cannot be used
+  std::string reason;    // why not
 };
 
 class PlanCache {
@@ -83,13 +89,23 @@ class PlanCache {
   using Builder = std::function<Result<engine::Plan>(
       const std::filesystem::path&, const engine::BuilderConfig&, const engine::Progress&)>;
 
-  // `folder` need not exist; empty = default_folder(). `builder` replaces build_plan() in tests.
+  // `folder` need not exist; empty = default_folder(). Looks once whether it can be trusted.
+  // `builder` builds what is missing.
   explicit PlanCache(std::filesystem::path folder = {}, Builder builder = engine::build_plan);
+  // Finds nothing and keeps nothing.
+  static PlanCache none(Builder builder = engine::build_plan);
+
+  // Neither read nor written: none(), or a folder that cannot be trusted; refusal() says why.
+  bool is_used() const { return is_used_; }
+  // To be shown; empty if the cache is used, or is none() by the caller's wish.
+  const std::string& refusal() const { return refusal_; }
 
   // $FOVEA_CACHE_DIR, else $XDG_CACHE_HOME/fovea, else ~/.cache/fovea, else /tmp/fovea-cache-UID.
   static std::filesystem::path default_folder();
-  // Where builds that use this cache keep what tuning measured.
-  std::filesystem::path timing_cache() const { return folder_ / "timing_cache.json"; }
+  // Where builds that use this cache keep what tuning measured; empty = nowhere.
+  std::filesystem::path timing_cache() const;
+  // The same for what calibrating with the plan of this key found.
+  std::filesystem::path calibration_table(const std::string& key) const;
 
   // Errors: only the model's own, that is key_inputs()'s and the builder's. Never the cache's.
   Result<CachedPlan> get_or_build(const PlanRequest& request,
@@ -107,7 +123,7 @@ class PlanCache {
 
   // Removes what is unfinished or damaged, then the least recently used plans, until the rest takes
   // at most `max_bytes`. Safe beside builders and readers. With `dry_run` only says what it would
-  // do. Errors: kInternal if a file cannot be removed.
+  // do. Errors: kInternal if a file cannot be removed, kInvalidArgument with refusal().
   Result<PruneReport> prune(std::uint64_t max_bytes, bool dry_run = false) const;
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -117,10 +133,11 @@ class PlanCache {
   Result<CacheEntry> read_entry(const std::filesystem::path& manifest) const;
   std::string why_missing(const PlanRequest& request, const KeyInputs& inputs,
                           const Error& error) const;
-  Result<> store(const CachedPlan& built, const PlanRequest& request,
-                 const KeyInputs& inputs) const;
+  Result<> store(CachedPlan& built, const PlanRequest& request, const KeyInputs& inputs) const;
 
   std::filesystem::path folder_;
+  bool is_used_ = true;
+  std::string refusal_;
   Builder builder_;
 };
 

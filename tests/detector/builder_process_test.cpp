@@ -23,8 +23,9 @@ using ::testing::HasSubstr;
 
 const auto kGoOn = [] { return true; };
 
-Result<std::string> run(const std::string& script, const std::function<bool()>& keep_going = kGoOn,
-                        const engine::Progress& progress = {}) {
+Result<BuilderOutput> run(const std::string& script,
+                          const std::function<bool()>& keep_going = kGoOn,
+                          const engine::Progress& progress = {}) {
   return run_builder({"/bin/sh", "-c", script}, keep_going, progress);
 }
 
@@ -48,8 +49,15 @@ TEST_F(BuilderProcess, ReportComesBackWithTheLastProgress) {
                             done = part;
                           });
   ASSERT_TRUE(report) << report.error().message;
-  EXPECT_EQ(*report, "{}\n");
+  EXPECT_EQ(report->report, "{}\n");
   EXPECT_EQ(done, 1.0);
+}
+
+TEST_F(BuilderProcess, PlanLargerThanAPipeIsHandedOver) {
+  const auto built = run("head -c 3000001 /dev/zero >&3; echo '{}'");
+  ASSERT_TRUE(built) << built.error().message;
+  EXPECT_EQ(built->plan.size(), 3000001U);
+  EXPECT_EQ(built->report, "{}\n");
 }
 
 TEST_F(BuilderProcess, ProgressWithoutEndAndDeafToSignalsIsStopped) {
@@ -98,7 +106,7 @@ TEST_F(BuilderProcess, OutOfDescriptorsIsSaidAsSuch) {
   const int next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ASSERT_GE(next, 0);
   ::close(next);
-  for (const int left : {0, 1, 3}) {
+  for (const int left : {0, 1, 3, 5}) {
     const rlimit few{static_cast<rlim_t>(next + left), before.rlim_max};
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
     const auto failed = run("exit 0");

@@ -89,6 +89,29 @@ TEST_F(EngineCliCache, BuilderKilledAtAnyMomentLeavesNothingBad) {
   }
 }
 
+TEST_F(EngineCliCache, CacheThatKeepsNothingFailsTheBuildUnlessTheEngineGoesElsewhere) {
+  std::ofstream(folder_ / "cache") << "a file in the folder's place";
+  const auto lost = build();
+  EXPECT_EQ(lost->wait(), 1);
+  EXPECT_THAT(lost->err(), testing::HasSubstr("cache: Not a directory"));
+  EXPECT_THAT(lost->err(), testing::HasSubstr("kept nowhere; --save-engine FILE keeps it"));
+  EXPECT_TRUE(json::parse(lost->out())["plan"].is_null());
+
+  for (const std::string precision : {"fp32", "int8"}) {
+    SCOPED_TRACE(precision);
+    const std::string file = folder_ / (precision + ".engine");
+    std::vector<std::string> elsewhere = {
+        "build", "--onnx",      model_,    "--threads",     "1",  "--builder-optimization-level",
+        "1",     "--precision", precision, "--save-engine", file, "--json"};
+    if (precision == "int8") {
+      elsewhere.insert(elsewhere.end(), {"--calib-cache", FOVEA_SOURCE_DIR
+                                         "/config/models/yolov8p_demo_dynamic.calibration.json"});
+    }
+    EXPECT_EQ(run(elsewhere)["plan"], file);
+    EXPECT_TRUE(fs::exists(file));
+  }
+}
+
 // The detector asks with --cached-only at every start.
 TEST_F(EngineCliCache, PrecisionThatTheCpuLacksIsSaidWhenTheEngineIsBuiltAndNotLoadedForAgain) {
   std::vector<std::string> half = {"build", "--onnx",      model_, "--threads",

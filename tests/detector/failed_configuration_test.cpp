@@ -32,9 +32,10 @@ class FailedConfiguration : public ::testing::Test {
   FailedConfiguration() {
     setenv("FOVEA_CACHE_DIR", cache().c_str(), 1);
     const fs::path file = domain_.root() / "builder";
-    // Its children print as fast as they can, so a line comes at any moment.
+    // Its children print as fast as they can, so a line comes at any moment. It ends with the test.
     std::ofstream(file) << "#!/bin/sh\ntrap '' TERM INT\ntouch " << called().native()
-                        << "\nwhile :; do\n  yes ' 25 % tune' | head -n 1000 >&2\ndone\n";
+                        << "\nwhile [ -e " << called().native()
+                        << " ]; do\n  yes ' 25 % tune' | head -n 1000 >&2\ndone\n";
     fs::permissions(file, fs::perms::owner_all);
     setenv("FOVEA_BUILDER", file.c_str(), 1);
   }

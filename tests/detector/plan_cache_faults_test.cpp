@@ -198,6 +198,7 @@ TEST_F(PlanCacheFaults, FilesOfAnotherKeyUnderThisNameAreRefused) {
 
 TEST_F(PlanCacheFaults, UnreadableFilesServeWithAWarning) {
   const std::string key = get().key;
+  fs::permissions(cache_folder(), fs::perms(0755));
   for (const char* suffix : {".plan", ".json"}) fs::permissions(file(key, suffix), fs::perms(0644));
   for (const char* suffix : {".plan", ".json"}) {
     SCOPED_TRACE(suffix);
@@ -259,8 +260,8 @@ TEST_F(PlanCacheFaults, StaleLockAndHalfWrittenFilesOfADeadWriterDoNotMatter) {
   ASSERT_TRUE(status);
   fs::create_directories(cache_folder());
   write(file(status->key, ".lock"), "pid 12345");
-  write(file(status->key, ".plan.tmp.AbCdEf"), "FOVEAPLN");
-  write(file(status->key, ".json.tmp.AbCdEf"), "{");
+  write(cache_folder() / ("." + status->key + ".plan.tmp.AbCdEf"), "FOVEAPLN");
+  write(cache_folder() / ("." + status->key + ".json.tmp.AbCdEf"), "{");
   const Outcome built = request();
   EXPECT_TRUE(built.served && !built.hit);
   EXPECT_EQ(built.warning, "");
@@ -377,14 +378,14 @@ TEST_F(PlanCachePrune, RemovesTheLeastRecentlyUsed) {
 
 TEST_F(PlanCachePrune, RemovesWreckageButNothingThatIsNotItsOwn) {
   write(file(keys_[1], ".json"), "damaged");
-  write(file(keys_[0], ".plan.tmp.AbCdEf"), "half");
+  write(cache_folder() / ("." + keys_[0] + ".plan.tmp.AbCdEf"), "half");
   write(cache_folder() / "notes.json", "mine");
   const auto pruned = cache().prune(100 * bytes_);
   ASSERT_TRUE(pruned);
   EXPECT_EQ(pruned->removed.size(), 0U);
   EXPECT_EQ(pruned->files, 3U);
   EXPECT_FALSE(fs::exists(file(keys_[1], ".plan")));
-  EXPECT_FALSE(fs::exists(file(keys_[0], ".plan.tmp.AbCdEf")));
+  EXPECT_FALSE(fs::exists(cache_folder() / ("." + keys_[0] + ".plan.tmp.AbCdEf")));
   EXPECT_TRUE(fs::exists(cache_folder() / "notes.json"));
   EXPECT_EQ(left().size(), 3U);
 }
@@ -393,10 +394,10 @@ TEST_F(PlanCachePrune, LeavesAKeyThatIsBeingBuilt) {
   const PlanCache slow(
       cache_folder(),
       [this](const auto& model, const auto& config, const auto& progress) -> Result<engine::Plan> {
-        write(file(keys_[2], ".plan.tmp.AbCdEf"), "half");
+        write(cache_folder() / ("." + keys_[2] + ".plan.tmp.AbCdEf"), "half");
         const auto pruned = cache().prune(0);
         EXPECT_TRUE(pruned && pruned->busy.contains(keys_[2]));
-        EXPECT_TRUE(fs::exists(file(keys_[2], ".plan.tmp.AbCdEf")));
+        EXPECT_TRUE(fs::exists(cache_folder() / ("." + keys_[2] + ".plan.tmp.AbCdEf")));
         return builder()(model, config, progress);
       });
   fs::remove(file(keys_[2], ".json"));

@@ -7,6 +7,7 @@
 namespace {
 
 thread_local std::size_t allocations = 0;
+thread_local std::size_t frees = 0;
 
 void* allocate(std::size_t size) {
   ++allocations;
@@ -20,6 +21,11 @@ void* allocate(std::size_t size, std::align_val_t alignment) {
   return std::aligned_alloc(align, (size + align - 1) / align * align + (size == 0 ? align : 0));
 }
 
+void release(void* block) noexcept {
+  frees += block != nullptr ? 1 : 0;
+  std::free(block);
+}
+
 void* or_throw(void* block) {
   if (block == nullptr) throw std::bad_alloc();
   return block;
@@ -29,8 +35,9 @@ void* or_throw(void* block) {
 
 namespace fovea::test {
 
-AllocationGuard::AllocationGuard() : start_(allocations) {}
+AllocationGuard::AllocationGuard() : start_(allocations), frees_at_start_(frees) {}
 std::size_t AllocationGuard::count() const { return allocations - start_; }
+std::size_t AllocationGuard::freed() const { return frees - frees_at_start_; }
 
 }  // namespace fovea::test
 
@@ -50,19 +57,19 @@ void* operator new(std::size_t size, std::align_val_t alignment, const std::noth
 void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
   return allocate(size, alignment);
 }
-void operator delete(void* block) noexcept { std::free(block); }
-void operator delete[](void* block) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t) noexcept { std::free(block); }
-void operator delete[](void* block, std::size_t) noexcept { std::free(block); }
-void operator delete(void* block, const std::nothrow_t&) noexcept { std::free(block); }
-void operator delete[](void* block, const std::nothrow_t&) noexcept { std::free(block); }
-void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete[](void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
-void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block) noexcept { release(block); }
+void operator delete[](void* block) noexcept { release(block); }
+void operator delete(void* block, std::size_t) noexcept { release(block); }
+void operator delete[](void* block, std::size_t) noexcept { release(block); }
+void operator delete(void* block, const std::nothrow_t&) noexcept { release(block); }
+void operator delete[](void* block, const std::nothrow_t&) noexcept { release(block); }
+void operator delete(void* block, std::align_val_t) noexcept { release(block); }
+void operator delete[](void* block, std::align_val_t) noexcept { release(block); }
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept { release(block); }
+void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { release(block); }
 void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  std::free(block);
+  release(block);
 }
 void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept {
-  std::free(block);
+  release(block);
 }

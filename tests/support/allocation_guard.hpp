@@ -18,9 +18,12 @@ class AllocationGuard {
   AllocationGuard();
   // Calls of any operator new in this thread since construction.
   std::size_t count() const;
+  // Blocks that operator delete took back in this thread since construction.
+  std::size_t freed() const;
 
  private:
   std::size_t start_;
+  std::size_t frees_at_start_;
 };
 
 }  // namespace fovea::test

@@ -15,8 +15,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "nodes/detector/engine/crc32c.hpp"
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/trusted_folder.hpp"
+#include "nodes/detector/engine/crc32c.hpp"
 #include "nodes/detector/engine/plan.hpp"
 
 namespace fovea::engine {
@@ -190,8 +191,7 @@ Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& 
   }
   const Json json = {{"format", kFormat}, {"crc32c", checksum(left)}, {"entries", left}};
   const std::string text = dumped(json) + "\n";
-  std::error_code error;
-  std::filesystem::create_directories(file.parent_path(), error);  // writing says if that failed
+  FOVEA_TRY(make_folders(file.parent_path()));
   return write_file(file.string(), std::as_bytes(std::span(text)));
 }
 
