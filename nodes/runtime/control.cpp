@@ -11,8 +11,6 @@
 namespace fovea {
 namespace {
 
-// Far beyond any request; what is longer, ZeroMQ drops together with its connection.
-constexpr std::int64_t kMaxRequestBytes = 1 << 20;
 constexpr int kReconnectMs = 10;  // a node that is just starting is met soon after it binds
 
 class Message {
@@ -70,7 +68,6 @@ Result<std::unique_ptr<ControlServer>> ControlServer::create(const Domain& domai
                                                              Handler handler) {
   FOVEA_ASSIGN(const std::string endpoint, domain.control_endpoint(node));
   FOVEA_ASSIGN(detail::ZmqSocket socket, detail::open_zmq_socket(ZMQ_REP));
-  zmq_setsockopt(socket.get(), ZMQ_MAXMSGSIZE, &kMaxRequestBytes, sizeof(kMaxRequestBytes));
   FOVEA_ASSIGN(detail::BoundPath path, detail::BoundPath::bind(domain, socket.get(), endpoint,
                                                                fmt::format("control of {}", node)));
   return std::make_unique<ZmqControlServer>(std::move(socket), std::move(path), std::move(handler));

@@ -126,6 +126,11 @@ void Doorbell::accept() {
 
 bool DoorbellLines::add(std::uint64_t id, bool waits) {
   std::erase_if(lines_, [id](const Line& line) { return line.id == id; });
+  if (lines_.size() >= kMaxSubscribers) {
+    if (!std::exchange(refused_one_, true))
+      log_warning("a subscriber gets no messages: {} are there already", kMaxSubscribers);
+    return false;
+  }
   const auto address = address_of(domain_.doorbell_path(id));
   FileHandle socket = packet_socket();
   if (!address || !socket) {

@@ -52,13 +52,16 @@ class Doorbell {
   std::vector<FileHandle> lines_;  // connected publishers, the oldest first
 };
 
+// Above the 31 readers that a pool has; each costs a descriptor.
+inline constexpr std::size_t kMaxSubscribers = 256;
+
 // A publisher's end: the subscribers that asked for packets.
 class DoorbellLines {
  public:
   explicit DoorbellLines(const Domain& domain) : domain_(domain) {}
 
   // Connects to the subscriber that listens under `id`; false if nobody does (logged if that is
-  // not because it is gone). Packets to one that `waits` are not dropped.
+  // not because it is gone) or kMaxSubscribers are there. Packets to one that `waits` are not dropped.
   bool add(std::uint64_t id, bool waits);
   // Its subscription ended. Removes its socket file if it died without doing so.
   void remove(std::uint64_t id);
@@ -79,6 +82,7 @@ class DoorbellLines {
   };
   Domain domain_;
   std::vector<Line> lines_;
+  bool refused_one_ = false;
 };
 
 }  // namespace fovea::detail

@@ -46,6 +46,14 @@ Result<ZmqSocket> open_zmq_socket(int type) {
   ZmqSocket socket(zmq_socket(zmq_context(), type));
   if (!socket) return fail_zmq("ZeroMQ socket");
   FOVEA_TRY(set_zmq_option(socket.get(), ZMQ_LINGER, 0));
+  if (type != ZMQ_XPUB && type != ZMQ_REP) return socket;
+  // ZeroMQ drops a longer message together with its connection, before it takes memory for it.
+  const std::int64_t most = type == ZMQ_XPUB ? kMaxSubscriptionBytes : kMaxRequestBytes;
+  if (zmq_setsockopt(socket.get(), ZMQ_MAXMSGSIZE, &most, sizeof most) != 0)
+    return fail_zmq("ZeroMQ option ZMQ_MAXMSGSIZE");
+  // What waits of one peer; by itself ZeroMQ takes 1000 messages, which is little for subscriptions.
+  if (type == ZMQ_REP)
+    FOVEA_TRY(set_zmq_option(socket.get(), ZMQ_RCVHWM, kRequestQueueLength));
   return socket;
 }
 

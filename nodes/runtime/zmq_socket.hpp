@@ -12,8 +12,8 @@
 #include <string>
 #include <string_view>
 
-#include "nodes/runtime/domain.hpp"
 #include "nodes/base/result.hpp"
+#include "nodes/runtime/domain.hpp"
 
 namespace fovea::detail {
 
@@ -22,7 +22,14 @@ struct ZmqClose {
 };
 using ZmqSocket = std::unique_ptr<void, ZmqClose>;
 
-// A socket of the process's context with LINGER 0: closing never waits for an absent peer.
+// What peers may send to a socket that listens. The longest subscription is a SubscriptionRequest;
+// with much less than this ZeroMQ's own handshake would not pass either.
+inline constexpr std::int64_t kMaxSubscriptionBytes = 256;
+inline constexpr std::int64_t kMaxRequestBytes = 64 << 10;  // to a node's control socket
+inline constexpr int kRequestQueueLength = 16;              // of each peer of a control socket
+
+// A socket of the process's context with LINGER 0, which closing never lets wait for an absent peer,
+// and with the bounds above.
 Result<ZmqSocket> open_zmq_socket(int type);
 Result<> set_zmq_option(void* socket, int option, int value);
 

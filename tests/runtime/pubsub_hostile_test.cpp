@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <span>
 #include <vector>
@@ -12,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "nodes/runtime/zmq_socket.hpp"
@@ -231,6 +233,94 @@ TEST_F(Topics, SubscribersThatSendAnythingDoNotDisturbThePublisher) {
   ASSERT_TRUE(eventually([&] { return images.subscription_count() >= 1; }));
   for (std::uint64_t seq = 1; seq <= 10; ++seq) EXPECT_TRUE(publish(images, seq));
   zmq_close(raw);
+}
+
+// A subscriber that speaks ZeroMQ's protocol by hand, so that nothing bounds what it sends and none
+// of its memory is this process's.
+class HandMadeSubscriber {
+ public:
+  explicit HandMadeSubscriber(const std::string& endpoint) {
+    const sockaddr_un address = address_of(endpoint.substr(std::string_view("ipc://").size()));
+    EXPECT_EQ(connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
+              0);
+    std::string greeting(64, '\0');
+    greeting[0] = '\xff';
+    greeting[9] = '\x7f';
+    greeting[10] = 3;
+    greeting.replace(12, 4, "NULL");
+    const std::string ready("\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB", 2 + 25);
+    EXPECT_TRUE(send_all(greeting + ready));
+    // Messages before the publisher's own READY would be an error of the protocol.
+    std::string answer;
+    while (answer.find("READY") == std::string::npos) {
+      char byte = 0;
+      if (recv(socket_.get(), &byte, 1, 0) != 1) break;
+      answer += byte;
+    }
+    EXPECT_GT(answer.size(), greeting.size());
+  }
+  // False once the publisher has closed the connection.
+  bool subscribe(const std::string& topic) {
+    std::string header = topic.size() < 255 ? std::string(2, '\0') : std::string(9, '\0');
+    std::size_t length = 1 + topic.size();
+    header[0] = topic.size() < 255 ? 0 : 2;
+    for (std::size_t i = header.size() - 1; i > 0; --i, length >>= 8) {
+      header[i] = static_cast<char>(length & 0xff);
+    }
+    return send_all(header + '\1') && send_all(topic);
+  }
+
+ private:
+  bool send_all(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent < 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return true;
+  }
+  FileHandle socket_{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+};
+
+std::int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::int64_t pages = 0;
+  statm >> pages >> pages;
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+TEST_F(Topics, ASubscriptionOfAnySizeTakesNoMemory) {
+  auto images = publisher({}, slots(4));
+  auto sub = subscription();
+  ASSERT_TRUE(joined(images));
+  ASSERT_TRUE(publish(images, 1));
+  const std::string topic(20'000'000, 'x');
+  const std::int64_t before = resident_bytes();
+  for (int i = 0; i < 5; ++i) {
+    HandMadeSubscriber hostile(*domain_->topic_endpoint(kTopic));
+    EXPECT_FALSE(hostile.subscribe(topic)) << "the publisher took it";
+    images.subscription_count();
+  }
+  EXPECT_LT(resident_bytes() - before, 8'000'000);
+  ASSERT_TRUE(publish(images, 2));
+  EXPECT_TRUE(next(sub));
+}
+
+TEST_F(Topics, ManySubscriptionsOfOnePeerTakeLittleMemory) {
+  auto images = publisher({}, slots(4));
+  const std::int64_t before = resident_bytes();
+  HandMadeSubscriber hostile(*domain_->topic_endpoint(kTopic));
+  std::mt19937 random(5);
+  for (int i = 0; i < 500; ++i) {  // less than the connection's own buffers hold
+    std::string topic(100, 'x');
+    for (char& c : topic) c = static_cast<char>(random());
+    ASSERT_TRUE(hostile.subscribe(topic)) << i;
+    images.subscription_count();  // more is not taken from a peer before it is served
+  }
+  ASSERT_TRUE(hostile.subscribe(""));
+  ASSERT_TRUE(eventually([&] { return images.subscription_count() == 1; }));
+  EXPECT_LT(resident_bytes() - before, 8'000'000);
+  EXPECT_TRUE(publish(images, 1));
 }
 
 // ---- doorbells
