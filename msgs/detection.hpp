@@ -1,6 +1,7 @@
 // What the pipeline is for. Names follow vision_msgs.
 #pragma once
 
+#include "msgs/class_name.hpp"
 #include "msgs/header.hpp"
 
 namespace fovea::msgs {
@@ -26,7 +27,7 @@ struct ObjectHypothesis {
 struct Detection2D {
   BoundingBox2D bbox;
   ObjectHypothesis hypothesis;
-  FixedString<24> class_name;
+  ClassName class_name;
 
   bool operator==(const Detection2D&) const = default;
 };

@@ -2,6 +2,7 @@
 // postprocess node that starts later still gets it.
 #pragma once
 
+#include "msgs/class_name.hpp"
 #include "msgs/header.hpp"
 
 namespace fovea::msgs {
@@ -37,7 +38,7 @@ struct ModelInfo {
   std::uint32_t level_count = 0;  // kDfl only
   std::uint32_t reserved = 0;
   std::array<std::uint32_t, kMaxLevels> strides{};  // kDfl only, input pixels per cell of level i
-  BoundedArray<FixedString<32>, kMaxClasses> class_names;
+  BoundedArray<ClassName, kMaxClasses> class_names;  // no two are equal
 };
 
 template <>

@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 
 #include "msgs/tensor.hpp"
+#include "nodes/detector/class_names.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea {
@@ -67,9 +68,7 @@ Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint
   for (std::size_t i = 0; i < info.head.strides.size(); ++i) {
     model.strides[i] = static_cast<std::uint32_t>(info.head.strides[i]);
   }
-  for (std::size_t i = 0; i < classes; ++i) {
-    const std::string name =
-        i < info.class_names.size() ? info.class_names[i] : fmt::format("class_{}", i);
+  for (const std::string& name : distinct_class_names(info.class_names, classes)) {
     model.class_names.push_back(std::string_view(name));
   }
   return model;

@@ -116,7 +116,7 @@ class PostprocessNode final : public Node {
     Counter& frames_not_finite;  // NaN or infinity among the model's outputs
     std::optional<Subscription<msgs::TensorArray>> heads;
     std::optional<Publisher<msgs::Detection2DArray>> detections;
-    std::vector<Counter*> per_class;  // by class id
+    std::vector<Counter*> per_class;  // by class id; null until one is seen
     bool awaited_reader = false;
     std::string trouble;      // of frames that come now; empty if they are good
     bool not_finite = false;  // trouble is of that kind: its numbers vary, and it is logged once
@@ -130,11 +130,9 @@ class PostprocessNode final : public Node {
       return;
     }
     postprocessor_.emplace(std::move(*made));
+    class_names_.assign(info.class_names.begin(), info.class_names.end());
     for (auto& stream : streams_) {
-      stream->per_class.clear();
-      for (const auto& name : info.class_names) {
-        stream->per_class.push_back(&metrics().counter("detections", stream->camera, name.view()));
-      }
+      stream->per_class.assign(info.class_names.size(), nullptr);
     }
     show_trouble();
   }
@@ -191,7 +189,7 @@ class PostprocessNode final : public Node {
     }
     heads.buffer = {};  // the detector may have its slot back
     for (const msgs::Detection2D& detection : result_.detections) {
-      ++*stream.per_class[detection.hypothesis.class_id];
+      ++class_counter(stream, detection.hypothesis.class_id);
     }
     msgs::StageStamps& stages = result_.header.stages;
     stages.postprocess_started = started;
@@ -202,6 +200,15 @@ class PostprocessNode final : public Node {
       wait_for_subscription(*stream.detections, kReaderTimeout, [] { return false; });
     }
     stream.detections->publish(result_);
+  }
+
+  // Made when the class is first seen: most models know many more than a camera ever shows.
+  Counter& class_counter(Stream& stream, std::uint32_t class_id) {
+    Counter*& counter = stream.per_class[class_id];
+    if (counter == nullptr) {
+      counter = &metrics().counter("detections", stream.camera, class_names_[class_id].view());
+    }
+    return *counter;
   }
 
   static void record(Histogram& histogram, std::int64_t from_ns, std::int64_t to_ns) {
@@ -223,6 +230,7 @@ class PostprocessNode final : public Node {
   std::vector<Executor::Id> registrations_;
   std::optional<Subscription<msgs::ModelInfo>> model_info_;
   std::optional<Postprocessor> postprocessor_;
+  std::vector<msgs::ClassName> class_names_;  // by class id
   msgs::Detection2DArray result_;
 };
 

@@ -18,7 +18,7 @@ Result<Postprocessor> Postprocessor::create(const msgs::ModelInfo& model,
   FOVEA_ASSIGN(YoloDecoder decoder, YoloDecoder::create(model, force_scalar));
   Postprocessor postprocessor(std::move(decoder), force_scalar);
   postprocessor.model_id_ = model.model_id;
-  for (const auto& name : model.class_names) postprocessor.class_names_.emplace_back(name.view());
+  postprocessor.class_names_.assign(model.class_names.begin(), model.class_names.end());
   FOVEA_TRY(postprocessor.set_options(options));
   return postprocessor;
 }

@@ -51,7 +51,7 @@ class Postprocessor {
   NonMaximumSuppression suppression_;
   PostprocessOptions options_;
   std::uint64_t model_id_ = 0;
-  std::vector<msgs::FixedString<24>> class_names_;
+  std::vector<msgs::ClassName> class_names_;
   std::vector<Candidate> candidates_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <new>
 
@@ -21,16 +22,17 @@ namespace fovea {
 namespace detail {
 
 constexpr std::uint64_t kPageMagic = 0x3167706165766f66;  // "foveapg1"
-constexpr std::uint32_t kPageVersion = 1;
+constexpr std::uint32_t kPageVersion = 2;
 
 using Word = std::atomic<std::uint64_t>;
 using Text24 = msgs::FixedString<24>;
 using Text32 = msgs::FixedString<32>;
+using Text256 = msgs::FixedString<256>;
 
 struct CounterEntry {
   Text24 name;
   Text32 camera;
-  Text32 label;
+  Text256 label;
   Counter value{0};
 };
 
@@ -40,10 +42,8 @@ struct HistogramEntry {
   Histogram histogram;
 };
 
-// The file, byte for byte. Entries are written before the count that publishes them grows
-// (release), so a reader never meets one that is half registered. The status text is words under a
-// sequence lock: the sequence is odd while it changes.
-struct PageLayout {
+// The status text is words under a sequence lock: the sequence is odd while it changes.
+struct PageHeader {
   Word magic{0};  // last to be written in a new page
   std::uint32_t version = 0;
   std::uint32_t bytes = 0;
@@ -59,14 +59,21 @@ struct PageLayout {
   Word status_sequence{0};
   std::array<Word, 32> status{};
   Counter overflow{0};
-  std::array<CounterEntry, kCounterCapacity> counters;
-  std::array<HistogramEntry, kHistogramCapacity> histograms;
   Histogram overflow_histogram;
 };
 
+// The file, byte for byte. Entries are written before the count that publishes them grows (release),
+// so a reader never meets one that is half registered. Memory is there for the header and, in steps,
+// for the entries that are in use; the rest are holes.
+struct PageLayout : PageHeader {
+  std::array<CounterEntry, kCounterCapacity> counters;
+  std::array<HistogramEntry, kHistogramCapacity> histograms;
+};
+constexpr std::size_t kReserveStep = 32 << 10;
+
 namespace {
 
-constexpr std::size_t kStatusBytes = sizeof(PageLayout::status);
+constexpr std::size_t kStatusBytes = sizeof(PageHeader::status);
 
 bool usable(const PageLayout& page) {
   return page.magic.load(std::memory_order_acquire) == kPageMagic && page.version == kPageVersion &&
@@ -118,7 +125,7 @@ auto* find_entry(Entries& entries, std::uint32_t count, Matches matches) {
 
 auto counter_matches(std::string_view name, std::string_view camera, std::string_view label) {
   return [name = Text24(name), camera = Text32(camera),
-          label = Text32(label)](const CounterEntry& entry) {
+          label = Text256(label)](const CounterEntry& entry) {
     return entry.name == name && entry.camera == camera && entry.label == label;
   };
 }
@@ -127,6 +134,12 @@ auto histogram_matches(std::string_view name, std::string_view camera) {
   return [name = Text24(name), camera = Text32(camera)](const HistogramEntry& entry) {
     return entry.name == name && entry.camera == camera;
   };
+}
+
+std::string index_key(std::string_view name, std::string_view camera, std::string_view label) {
+  std::string key(Text24(name).view());
+  key.append(1, '\0').append(Text32(camera).view());
+  return key.append(1, '\0').append(Text256(label).view());
 }
 
 // Only whole code points survive the cut, so that readers get valid UTF-8 from valid UTF-8.
@@ -179,11 +192,13 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
 
     const bool is_new = opened.st_size == 0;
     if (is_new) {
-      if (const int error = posix_fallocate(file.get(), 0, sizeof(PageLayout)); error != 0) {
+      int error = posix_fallocate(file.get(), 0, sizeof(detail::PageHeader));
+      if (error == 0 && ftruncate(file.get(), sizeof(PageLayout)) != 0) error = errno;
+      if (error != 0) {
         unlink(path.c_str());
         errno = error;
-        return fail_errno(ErrorCode::kExhausted,
-                          fmt::format("{}: cannot reserve {} bytes", path, sizeof(PageLayout)));
+        return fail_errno(ErrorCode::kExhausted, fmt::format("{}: cannot reserve {} bytes", path,
+                                                             sizeof(detail::PageHeader)));
       }
     } else if (!detail::is_page_file(opened)) {
       if (unlink(path.c_str()) != 0) return fail_errno(ErrorCode::kInternal, "unlink " + path);
@@ -192,7 +207,7 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
     PageLayout* layout = detail::map_page(file.get(), PROT_READ | PROT_WRITE);
     if (layout == nullptr) return fail_errno(ErrorCode::kInternal, "map " + path);
     if (is_new) {
-      new (layout) PageLayout;
+      new (static_cast<detail::PageHeader*>(layout)) detail::PageHeader;
       layout->version = detail::kPageVersion;
       layout->bytes = sizeof(PageLayout);
       layout->node = node;
@@ -213,6 +228,11 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
     page->fd_ = file.release();
     page->layout_ = layout;
     page->guard_ = detail::FaultGuard(layout, sizeof(PageLayout));
+    for (std::uint32_t i = 0; i < layout->counter_count.load(); ++i) {
+      const detail::CounterEntry& entry = layout->counters[i];
+      page->counter_index_.emplace(
+          detail::index_key(entry.name.view(), entry.camera.view(), entry.label.view()), i);
+    }
     page->set_state(msgs::LifecycleState::kUnconfigured);
     page->set_status(msgs::DiagnosticLevel::kOk, "");
     page->beat();
@@ -229,27 +249,44 @@ MetricsPage::~MetricsPage() {
   close(fd_);  // after the unlink: who gets the lock from here on sees that the file is gone
 }
 
+// Memory for the page's next kReserveStep bytes; false when there is none.
+bool MetricsPage::reserve(const void* from) const {
+  const auto offset =
+      static_cast<const std::byte*>(from) - reinterpret_cast<const std::byte*>(layout_);
+  const auto left = static_cast<std::ptrdiff_t>(sizeof(PageLayout)) - offset;
+  const auto bytes = std::min(left, static_cast<std::ptrdiff_t>(detail::kReserveStep));
+  return posix_fallocate(fd_, offset, bytes) == 0;
+}
+
+template <class What>
+void MetricsPage::warn_full(What what, std::string_view name) {
+  if (std::exchange(warned_, true)) return;
+  log_warning("no place for more {}: '{}' and later ones are not recorded", what, name);
+}
+
 Counter& MetricsPage::counter(std::string_view name, std::string_view camera,
                               std::string_view label) {
   const std::lock_guard lock(mutex_);
-  const std::uint32_t count = layout_->counter_count.load(std::memory_order_relaxed);
-  if (auto* entry = detail::find_entry(layout_->counters, count,
-                                       detail::counter_matches(name, camera, label))) {
-    return entry->value;
+  std::string key = detail::index_key(name, camera, label);
+  if (const auto known = counter_index_.find(key); known != counter_index_.end()) {
+    return layout_->counters[known->second].value;
   }
-  if (count >= kCounterCapacity) {
-    if (!std::exchange(warned_, true)) {
-      log_warning("more than {} metrics: '{}' and later ones are not recorded", kCounterCapacity,
-                  name);
-    }
+  constexpr std::size_t kSize = sizeof(detail::CounterEntry);
+  const std::uint32_t count = layout_->counter_count.load(std::memory_order_relaxed);
+  if (count < kCounterCapacity && (count + 1) * kSize > reserved_counters_ &&
+      reserve(&layout_->counters[count])) {
+    reserved_counters_ = count * kSize + detail::kReserveStep;
+  }
+  if ((count + 1) * kSize > reserved_counters_ || count >= kCounterCapacity) {
+    warn_full("counters", name);
     return layout_->overflow;
   }
-  detail::CounterEntry& entry = layout_->counters[count];
+  detail::CounterEntry& entry = *new (&layout_->counters[count]) detail::CounterEntry;
   entry.name = name;
   entry.camera = camera;
   entry.label = label;
-  entry.value.store(0, std::memory_order_relaxed);
   layout_->counter_count.store(count + 1, std::memory_order_release);
+  counter_index_.emplace(std::move(key), count);
   return entry.value;
 }
 
@@ -260,11 +297,13 @@ Histogram& MetricsPage::histogram(std::string_view name, std::string_view camera
           detail::find_entry(layout_->histograms, count, detail::histogram_matches(name, camera))) {
     return entry->histogram;
   }
-  if (count >= kHistogramCapacity) {
-    if (!std::exchange(warned_, true)) {
-      log_warning("more than {} histograms: '{}' and later ones are not recorded",
-                  kHistogramCapacity, name);
-    }
+  constexpr std::size_t kSize = sizeof(detail::HistogramEntry);
+  if (count < kHistogramCapacity && (count + 1) * kSize > reserved_histograms_ &&
+      reserve(&layout_->histograms[count])) {
+    reserved_histograms_ = count * kSize + detail::kReserveStep;
+  }
+  if ((count + 1) * kSize > reserved_histograms_ || count >= kHistogramCapacity) {
+    warn_full("histograms", name);
     return layout_->overflow_histogram;
   }
   // Space behind the count was never published, hence is still all zero.

@@ -3,7 +3,9 @@
 // `fovea top` and `fovea node list` read pages; a restarted node continues its predecessor's.
 //
 // Names follow Prometheus (`frames_in`, `bytes_copied`, `latency_us`); `camera` and `label` are the
-// labels. Names of metrics have at most 23 bytes, cameras and labels 31.
+// labels. Names of metrics have at most 23 bytes, cameras 31, labels 255 (a class's name is one).
+//
+// The page is a sparse file: it takes memory for what is registered, not for what would fit.
 //
 // Whether the owner lives is told by its open-file-description lock on byte 0 of the page's file.
 // Thread safety: MetricsPage and MetricsReader, all functions.
@@ -16,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "msgs/node_status.hpp"
@@ -35,8 +38,8 @@ using Counter = std::atomic<std::uint64_t>;
 // The counter that is 1 in the page of a node that has ended because its work is done.
 inline constexpr std::string_view kFinishedCounter = "finished";
 
-inline constexpr std::uint32_t kCounterCapacity = 2048;
-inline constexpr std::uint32_t kHistogramCapacity = 96;
+inline constexpr std::uint32_t kCounterCapacity = 32768;
+inline constexpr std::uint32_t kHistogramCapacity = 1024;
 
 // The owner's side.
 class MetricsPage {
@@ -54,9 +57,9 @@ class MetricsPage {
   MetricsPage& operator=(const MetricsPage&) = delete;
   void keep() { keep_ = true; }
 
-  // The same name and labels give the same counter. Looking it up walks the page; keep the
-  // reference, which is valid as long as the page. When the page is full a shared overflow counter
-  // is returned and a warning is logged once.
+  // The same name and labels give the same counter. Keep the reference, which is valid as long as
+  // the page. When the page or shared memory is full a shared overflow counter is returned, whose
+  // value nobody is shown, and a warning is logged once.
   Counter& counter(std::string_view name, std::string_view camera = "",
                    std::string_view label = "");
   Histogram& histogram(std::string_view name, std::string_view camera = "");
@@ -73,14 +76,19 @@ class MetricsPage {
 
  private:
   MetricsPage() = default;
+  bool reserve(const void* from) const;
+  template <class What>
+  void warn_full(What what, std::string_view name);
   std::string node_, type_;
   std::string path_;
   int fd_ = -1;
   detail::PageLayout* layout_ = nullptr;
   detail::FaultGuard guard_;
   bool keep_ = false;
-  std::mutex mutex_;  // registering and the status text; guards warned_
+  std::mutex mutex_;  // registering and the status text; guards the following
   bool warned_ = false;
+  std::unordered_map<std::string, std::uint32_t> counter_index_;  // by name and labels
+  std::uint64_t reserved_counters_ = 0, reserved_histograms_ = 0;
 };
 
 // Anyone's side. Safe on any bytes.

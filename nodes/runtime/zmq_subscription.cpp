@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,7 +36,7 @@ constexpr int kReconnectMaxMs = 100;
 constexpr int kDrainLimit = 4 * kQueueLength;
 
 // Larger messages than this go through ZeroMQ: a socket's queue might not take one.
-constexpr std::size_t kMaxPacketBytes = 64 << 10;
+constexpr std::size_t kMaxPacketBytes = 96 << 10;
 
 // $FOVEA_WAKE_UP: whether messages come to a doorbell.
 Result<bool> doorbell_wanted() {
@@ -70,10 +71,10 @@ class ZmqSubscription final : public SubscriptionCore {
         decode_(decode),
         ledger_(ledger),
         queue_(qos.depth),
-        last_wire_(type.max_wire_size),
-        taken_wire_(type.max_wire_size),
-        incoming_(type.max_wire_size) {
-    for (Entry& entry : queue_) entry.wire.resize(type.max_wire_size);
+        last_wire_(make_wire()),
+        taken_wire_(make_wire()),
+        incoming_(make_wire()) {
+    for (Entry& entry : queue_) entry.wire = make_wire();
   }
 
   Result<> connect() {
@@ -131,13 +132,18 @@ class ZmqSubscription final : public SubscriptionCore {
     if (waiting_ == 0) return std::nullopt;
     Entry& entry = oldest();
     std::swap(entry.wire, taken_wire_);
-    auto taken = std::make_pair(std::span<const std::byte>(taken_wire_.data(), entry.size),
+    auto taken = std::make_pair(std::span<const std::byte>(taken_wire_.get(), entry.size),
                                 std::move(entry.buffer));
     remove_oldest();
     return taken;
   }
 
  private:
+  // Room for the longest message. Not cleared, so that it takes memory for what has come: few
+  // messages are nearly as long as they may be, and queues are deep.
+  using Wire = std::unique_ptr<std::byte[]>;
+  Wire make_wire() const { return std::make_unique_for_overwrite<std::byte[]>(type_.max_wire_size); }
+
   // One descriptor for everything that may have something for us.
   Result<> open_readiness() {
     epoll_ = FileHandle(epoll_create1(EPOLL_CLOEXEC));
@@ -165,18 +171,20 @@ class ZmqSubscription final : public SubscriptionCore {
   // nothing to read: fd() stays readable until then, and messages do not wait for it.
   std::optional<std::size_t> receive(bool first) {
     if (doorbell_) {
-      if (const auto size = doorbell_->receive(incoming_)) return size;
+      if (const auto size = doorbell_->receive(incoming())) return size;
       if (!first) return std::nullopt;
       doorbell_->accept();
-      if (const auto size = doorbell_->receive(incoming_)) return size;
+      if (const auto size = doorbell_->receive(incoming())) return size;
     }
-    const int received = receive_now(socket_.get(), incoming_.data(), incoming_.size());
+    const int received = receive_now(socket_.get(), incoming_.get(), type_.max_wire_size);
     if (received < 0) return std::nullopt;
     return static_cast<std::size_t>(received);
   }
 
+  std::span<std::byte> incoming() const { return {incoming_.get(), type_.max_wire_size}; }
+
   struct Entry {
-    std::vector<std::byte> wire;
+    Wire wire;
     std::size_t size = 0;
     Envelope envelope;
     ReadableBuffer buffer;
@@ -203,14 +211,14 @@ class ZmqSubscription final : public SubscriptionCore {
 
   // Judges the message in incoming_ and appends it to the queue.
   void accept(std::size_t size) {
-    const std::span<const std::byte> wire(incoming_.data(), std::min(size, incoming_.size()));
+    const std::span<const std::byte> wire(incoming_.get(), std::min(size, type_.max_wire_size));
     if (const std::uint64_t hash = msgs::peek_hash(wire); hash != type_.layout_hash) {
       ++refused_;
       report_layout(hash, size);
       return;
     }
     Envelope envelope;
-    if (size > incoming_.size() || !decode_(wire, envelope)) {
+    if (size > type_.max_wire_size || !decode_(wire, envelope)) {
       ++refused_;
       return;
     }
@@ -240,10 +248,10 @@ class ZmqSubscription final : public SubscriptionCore {
   // more (sent for a late subscriber), or a publisher that started again from 1.
   bool is_next(std::span<const std::byte> wire, const Envelope& envelope) {
     const bool repeat =
-        wire.size() == last_size_ && std::memcmp(wire.data(), last_wire_.data(), last_size_) == 0;
+        wire.size() == last_size_ && std::memcmp(wire.data(), last_wire_.get(), last_size_) == 0;
     if (repeat || envelope.topic_seq == 0) return false;
     if (ledger_ != nullptr && !ledger_->arrive(envelope.topic_seq)) return false;
-    std::memcpy(last_wire_.data(), wire.data(), wire.size());
+    std::memcpy(last_wire_.get(), wire.data(), wire.size());
     last_size_ = wire.size();
     return true;
   }
@@ -358,10 +366,10 @@ class ZmqSubscription final : public SubscriptionCore {
   std::vector<Entry> queue_;
   std::size_t first_ = 0;
   std::size_t waiting_ = 0;
-  std::vector<std::byte> last_wire_;
+  Wire last_wire_;
   std::size_t last_size_ = 0;
-  std::vector<std::byte> taken_wire_;
-  std::vector<std::byte> incoming_;
+  Wire taken_wire_;
+  Wire incoming_;
 
   std::uint64_t refused_ = 0;
   std::array<std::uint64_t, 8> reported_hashes_{};
