@@ -5,7 +5,7 @@
 //   {"op": "get_parameters"}                                -> {"ok": true, "parameters": {...}}
 //   {"op": "shutdown"}                                      -> {"ok": true}
 // Anything else -> {"ok": false, "error": "..."}; malformed requests never end the node. A failed
-// transition also carries the state that it led to. A request above 64 KiB gets no reply, its
+// transition also carries the state that it led to. A request above 256 KiB gets no reply, its
 // connection is closed. Requests wait while a callback of the node
 // runs: give change_state a timeout that covers on_configure().
 #pragma once

@@ -25,8 +25,8 @@ using ZmqSocket = std::unique_ptr<void, ZmqClose>;
 // What peers may send to a socket that listens. The longest subscription is a SubscriptionRequest;
 // with much less than this ZeroMQ's own handshake would not pass either.
 inline constexpr std::int64_t kMaxSubscriptionBytes = 256;
-inline constexpr std::int64_t kMaxRequestBytes = 64 << 10;  // to a node's control socket
-inline constexpr int kRequestQueueLength = 16;              // of each peer of a control socket
+inline constexpr std::int64_t kMaxRequestBytes = 256 << 10;  // to a node's control socket
+inline constexpr int kRequestQueueLength = 4;                // of each peer of a control socket
 
 // A socket of the process's context with LINGER 0, which closing never lets wait for an absent peer,
 // and with the bounds above.
