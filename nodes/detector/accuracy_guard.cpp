@@ -212,6 +212,10 @@ Json described(const Measurement& m, bool labelled) {
 
 }  // namespace
 
+bool accepts_anything(const GuardOptions& options, bool labelled) {
+  return labelled ? options.max_map_loss >= 100 : options.min_agreement <= 0;
+}
+
 bool within_budget(const GuardReport& report, const Measurement& m) {
   return report.labelled ? m.loss <= report.options.max_map_loss
                          : m.agreement >= report.options.min_agreement;
@@ -283,6 +287,7 @@ std::string to_json(const GuardReport& report) {
     json["min_agreement"] = report.options.min_agreement;
   }
   if (report.fp16) json["fp16"] = described(*report.fp16, report.labelled);
+  if (!report.unmeasurable.empty()) json["unmeasurable"] = report.unmeasurable;
   json["accepted"] = report.accepted ? Json(*report.accepted) : Json(nullptr);
   json["trials"] = std::move(trials);
   return json.dump(1, ' ', false, Json::error_handler_t::replace);

@@ -59,7 +59,12 @@ struct GuardReport {
   std::vector<GuardTrial> trials;       // in order
   std::optional<std::size_t> accepted;  // index into trials
   std::string verdict;                  // one sentence for people
+  // Why nothing can be measured on these pictures, whatever the engine; empty if it can.
+  std::string unmeasurable;
 };
+
+// Whether the options let every engine pass, so that measuring is no condition.
+bool accepts_anything(const GuardOptions& options, bool labelled);
 
 // Whether `m` is as accurate as report.options ask; never for NaN.
 bool within_budget(const GuardReport& report, const Measurement& m);

@@ -111,6 +111,9 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
     seconds.push_back(pipeline.inference_seconds());
     meter.references_.push_back(
         {in_pixels(labelled.boxes, picture.width, picture.height), *boxes, logits_of(pipeline)});
+    meter.findings_ += static_cast<std::size_t>(
+        std::count_if(boxes->begin(), boxes->end(),
+                      [](const ScoredBox& box) { return box.score >= kSureScore; }));
     results.push_back({meter.references_.back().truth, std::move(*boxes)});
   }
   meter.fp32_.agreement = 100;
@@ -119,6 +122,7 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
     const Accuracy accuracy = evaluate_accuracy(results);
     meter.fp32_.map50 = 100 * accuracy.map50;
     meter.fp32_.map50_95 = 100 * accuracy.map50_95;
+    meter.findings_ = accuracy.map50_95 > 0 ? std::max<std::size_t>(meter.findings_, 1) : 0;
   }
   return meter;
 }

@@ -42,6 +42,9 @@ class AccuracyMeter {
   bool labelled() const { return set_.labelled; }
   std::size_t pictures() const { return set_.pictures.size(); }
   const Measurement& fp32() const { return fp32_; }
+  // What f32 gives that a candidate could lose: detections of score >= 0.25, of a labelled set those
+  // that are right to some degree (mAP above 0). Without any, every candidate is as good as another.
+  std::size_t findings() const { return findings_; }
 
  private:
   // A class logit that counts for dlogit.
@@ -63,6 +66,7 @@ class AccuracyMeter {
   PictureReader reader_;
   std::vector<Reference> references_;
   Measurement fp32_;
+  std::size_t findings_ = 0;
 };
 
 }  // namespace fovea

@@ -1,6 +1,7 @@
 // See calibration_set.hpp.
 #include "nodes/detector/calibration_set.hpp"
 
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,10 +46,29 @@ Result<std::vector<std::string>> chosen_pictures(const CalibrationRequest& reque
   return chosen;
 }
 
-// Of everything that shapes the table.
+// Copies of a picture teach no more than the picture does.
+Result<> check_distinct(const CalibrationRequest& request, std::size_t pictures,
+                        std::size_t distinct) {
+  if (distinct >= engine::kLeastCalibrationPictures) return {};
+  return fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("{}: {} pictures, but only {} distinct; calibration needs at least {} distinct "
+                  "ones, better {} or more from where the detector will run",
+                  request.folder.string(), pictures, distinct, engine::kLeastCalibrationPictures,
+                  engine::kEnoughCalibrationPictures));
+}
+
+std::string hash_of(std::span<const std::byte> bytes) {
+  engine::Sha256 hash;
+  hash.add(bytes);
+  return hash.finish();
+}
+
+// Of everything that shapes the table. `distinct` is how many of the files differ.
 Result<std::string> identity_of(const std::vector<std::string>& pictures,
                                 const CalibrationRequest& request, const engine::Plan& fp32,
-                                const std::string& preprocessing) {
+                                const std::string& preprocessing, std::size_t& distinct) {
+  std::set<std::string> contents;
   engine::Sha256 hash;
   hash.add(fmt::format("{}\n{}\n{}\nplan {}\n", fp32.model_hash, preprocessing, request.percentile,
                        engine::kPlanVersion));
@@ -56,7 +76,9 @@ Result<std::string> identity_of(const std::vector<std::string>& pictures,
     FOVEA_ASSIGN(const auto bytes, read_file(picture));
     hash.add(fmt::format("{}\n", bytes.size()));
     hash.add(bytes);
+    contents.insert(hash_of(bytes));
   }
+  distinct = contents.size();
   return hash.finish();
 }
 
@@ -77,8 +99,10 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
   FOVEA_ASSIGN(const auto pictures, chosen_pictures(request));
   FOVEA_ASSIGN(const auto info, engine::describe_engine(fp32.network, fp32.provider, {}));
   FOVEA_ASSIGN(Letterbox letterbox, letterbox_for(info));
+  std::size_t distinct = 0;
   FOVEA_ASSIGN(const std::string identity,
-               identity_of(pictures, request, fp32, letterbox.parameters()));
+               identity_of(pictures, request, fp32, letterbox.parameters(), distinct));
+  FOVEA_TRY(check_distinct(request, pictures.size(), distinct));
   Calibrated result;
   std::error_code error;
   if (!request.cache.empty() && fs::exists(request.cache, error)) {
@@ -89,10 +113,11 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
     result.replaced = table ? request.cache.string() + ": made from other pictures or options"
                             : table.error().message;
   }
-  if (pictures.size() < engine::kEnoughCalibrationPictures) {
-    result.note = fmt::format("{} calibration pictures; {} or more are better", pictures.size(),
-                              engine::kEnoughCalibrationPictures);
+  if (request.must_keep) {
+    fs::create_directories(request.cache.parent_path(), error);  // the check says what is wrong
+    FOVEA_TRY(check_writable(request.cache));
   }
+  std::set<std::string> tensors;  // what the network saw: files may differ in no pixel
   const auto source = [&](std::size_t index, std::span<std::byte> tensor) -> Result<> {
     const auto picture = reader(pictures[index]);
     if (!picture && picture.error().code == ErrorCode::kCorrupt) {
@@ -104,6 +129,7 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
     if (auto done = letterbox.run(view_of(*picture), tensor); !done) {
       return fail(done.error().with_context(pictures[index]));
     }
+    tensors.insert(hash_of(tensor));
     return {};
   };
   FOVEA_ASSIGN(result.table, engine::calibrate(fp32.network, pictures.size(), source,
@@ -113,6 +139,13 @@ Result<Calibrated> calibrate_from(const CalibrationRequest& request, const engin
                                                 .model_hash = fp32.model_hash,
                                                 .identity = identity},
                                                progress));
+  FOVEA_TRY(check_distinct(request, pictures.size(), tensors.size()));
+  if (tensors.size() < engine::kEnoughCalibrationPictures || tensors.size() < pictures.size()) {
+    const std::string copies =
+        tensors.size() < pictures.size() ? fmt::format(", {} of them distinct", tensors.size()) : "";
+    result.note = fmt::format("{} calibration pictures{}; {} or more are better", pictures.size(),
+                              copies, engine::kEnoughCalibrationPictures);
+  }
   if (!request.cache.empty()) {
     const auto write = [&]() -> Result<> {
       FOVEA_TRY(make_folders(request.cache.parent_path()));

@@ -15,6 +15,7 @@ namespace fovea {
 struct CalibrationRequest {
   std::filesystem::path folder;     // pictures; may be empty if `cache` exists
   std::filesystem::path cache;      // table file, reused if it was made from the same; may be empty
+  bool must_keep = false;           // a cache that cannot be written is an error, before anything runs
   std::size_t most_pictures = 128;  // spread evenly over a larger folder
   double percentile = 99.999;
   std::int32_t threads = 1;

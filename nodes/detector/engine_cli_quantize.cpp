@@ -42,7 +42,7 @@ struct Shares {
 };
 
 void explain(const JsonOption& json, const QuantizedBuild& built) {
-  if (built.report.pictures > 0) {
+  if (built.report.pictures > 0 && built.report.unmeasurable.empty()) {
     for (const std::string& line : summary(built.report)) say(json, line);
   }
   say(json, built.report.verdict);
@@ -220,6 +220,7 @@ Result<engine::CalibrationTable> QuantizeOptions::calibrated(const engine::Plan&
   request.folder = calibration_folder;
   request.cache = calibration_cache;
   request.threads = fp32.threads;
+  request.must_keep = !calibration_cache.empty();
   if (request.cache.empty() && !calibration_folder.empty()) {
     // One per model and input size; another folder's table replaces it.
     request.cache = cache.calibration_table(key);

@@ -102,6 +102,15 @@ Result<GuardReport> measured(const QuantizedBuildRequest& request, GuardReport r
   report.labelled = meter.labelled();
   report.pictures = meter.pictures();
   report.fp32 = meter.fp32();
+  if (meter.findings() == 0) {
+    report.unmeasurable =
+        report.labelled
+            ? fmt::format("fp32 reaches mAP50-95 0.0 on the {} labelled pictures", meter.pictures())
+            : fmt::format("fp32 finds nothing (no detection of score 0.25 or more) on the {} pictures",
+                          meter.pictures());
+    if (progress) progress("accuracy", 1);
+    return report;
+  }
   const auto measure = [&](const engine::Plan& plan, Extent extent) -> Result<Measurement> {
     FOVEA_ASSIGN(auto engine, engine::load_engine(plan));
     return meter.measure(std::move(engine), extent, [&](double done) { bar.candidate(done); });
@@ -160,6 +169,31 @@ Result<QuantizedBuild> fastest(const QuantizedBuildRequest& request, GuardReport
   return built;
 }
 
+// What becomes of a build whose pictures show nothing: `plan` is the recipe's.
+Result<QuantizedBuild> unmeasured(const QuantizedBuildRequest& request, GuardReport report,
+                                  engine::Plan plan) {
+  const bool accepted = accepts_anything(request.guard, report.labelled);
+  const std::string why = "nothing can be measured: " + report.unmeasurable;
+  if (accepted) {
+    report.verdict = fmt::format("int8 ({}): its accuracy is unmeasured, as allowed; {}",
+                                 to_string(engine::QuantizationChoice{request.guard.rule, false, {}}),
+                                 why);
+    QuantizedBuild built = finished(std::move(plan), std::move(report));
+    if (request.best) built.reason = "best: int8, taken unmeasured; " + why;
+    return built;
+  }
+  if (request.best) {
+    report.verdict = "fp32: " + why;
+    QuantizedBuild built = finished(request.fp32, std::move(report));
+    built.reason = "best: fp32; " + why;
+    return built;
+  }
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("int8 refused: {}; give pictures with objects that the model finds "
+                          "(--verify, or --calib without it), or take int8 unmeasured with {}",
+                          why, report.labelled ? "--max-map-loss 100" : "--min-agreement 0"));
+}
+
 }  // namespace
 
 Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
@@ -199,6 +233,7 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
   }
   FOVEA_ASSIGN(report,
                measured(request, std::move(report), half, reason.empty(), reader, progress));
+  if (!report.unmeasurable.empty()) return unmeasured(request, std::move(report), std::move(plan));
   if (request.best) return fastest(request, std::move(report), std::move(half), reason);
   if (!report.accepted) {
     return fail(ErrorCode::kUnsupported,

@@ -140,6 +140,136 @@ TEST_F(QuantizedBuild, DamagedOrForeignCacheFileIsReplacedOrRefused) {
   EXPECT_NE(foreign.error().message.find("another model"), std::string::npos);
 }
 
+TEST_F(QuantizedBuild, EqualPicturesCountOnceAndTooFewDistinctOnesAreRefusedWithBothNumbers) {
+  const fs::path folder = pictures("equal", 9);
+  for (int i = 3; i < 9; ++i) {
+    std::ofstream(folder / (std::to_string(1000 + i) + ".jpg")) << "the same";
+  }
+  const auto copies = calibrate_from({.folder = folder, .cache = {}}, small_detector(), imagine);
+  ASSERT_FALSE(copies);
+  EXPECT_NE(copies.error().message.find("9 pictures, but only 4 distinct"), std::string::npos)
+      << copies.error().message;
+  // Files that differ in their bytes and in no pixel.
+  const auto one_picture = [](const std::string&) { return imagine("always/1000.jpg"); };
+  const auto pixels =
+      calibrate_from({.folder = pictures("pixels", 9), .cache = folder_ / "t.json"},
+                     small_detector(), one_picture);
+  ASSERT_FALSE(pixels);
+  EXPECT_NE(pixels.error().message.find("9 pictures, but only 1 distinct"), std::string::npos)
+      << pixels.error().message;
+  EXPECT_FALSE(fs::exists(folder_ / "t.json"));
+  // Enough of them, and one copy.
+  const fs::path enough = pictures("enough", 9);
+  fs::copy_file(enough / "1000.jpg", enough / "1009.jpg");
+  const auto noted = calibrate_from(
+      {.folder = enough, .cache = {}}, small_detector(), [](const std::string& path) {
+        return imagine(path.find("1009") == std::string::npos ? path : "enough/1000.jpg");
+      });
+  ASSERT_TRUE(noted) << noted.error().message;
+  EXPECT_NE(noted->note.find("10 calibration pictures, 9 of them distinct"), std::string::npos)
+      << noted->note;
+}
+
+TEST_F(QuantizedBuild, TableThatIsNoJsonOrNoTableIsNamedWithWhatIsWrong) {
+  const fs::path table = folder_ / "t.json";
+  const auto refusal = [&](const std::string& text) {
+    std::ofstream(table, std::ios::binary) << text;
+    const auto result = calibrate_from({.folder = {}, .cache = table}, small_detector(), imagine);
+    EXPECT_FALSE(result);
+    return result ? "" : result.error().message;
+  };
+  for (const std::string text : {"\x1b[31mnot JSON", "", "{ \"format\": \"fovea cal"}) {
+    const std::string message = refusal(text);
+    EXPECT_EQ(message.find(table.string() + ": calibration table: no JSON: line 1"), 0U) << message;
+    EXPECT_EQ(message.find('\x1b'), std::string::npos);
+  }
+  EXPECT_NE(refusal("{\n\n\"format\" ?").find("line 3"), std::string::npos);
+  EXPECT_NE(refusal("[1, 2]").find("no calibration table: it has no \"format\""),
+            std::string::npos);
+  EXPECT_NE(refusal("{\"format\": \"fovea calibration 2\"}").find("model_hash"),
+            std::string::npos);
+}
+
+TEST_F(QuantizedBuild, TableThatCannotBeKeptIsAnErrorBeforeAnyPictureIsRead) {
+  std::ofstream(folder_ / "file") << "in the way";
+  const auto result = calibrate_from({.folder = pictures("calib", 9),
+                                      .cache = folder_ / "file" / "t.json",
+                                      .must_keep = true},
+                                     small_detector(), [](const std::string&) -> Result<Picture> {
+                                       return fail(ErrorCode::kInternal, "a picture was read");
+                                     });
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message.find("t.json"), std::string::npos) << result.error().message;
+}
+
+// The same network, blind: every class logit is some 30 lower.
+engine::Plan blind_detector() {
+  engine::Plan plan = small_detector();
+  engine::NetworkDefinition& network = plan.network;
+  const auto bias = network.add_constant("low", std::make_shared<const engine::Constant>(
+                                                    engine::Constant::floats({3}, {-30, -30, -30})));
+  for (engine::Layer& layer : network.layers) {
+    if (network.value(layer.outputs[0]).name == "cls0") layer.inputs[2] = bias;
+  }
+  return plan;
+}
+
+TEST_F(QuantizedBuild, PicturesInWhichFp32FindsNothingMeasureNothingAndThatIsSaid) {
+  const auto calibrated =
+      calibrate_from({.folder = pictures("calib", 12), .cache = {}}, blind_detector(), imagine);
+  ASSERT_TRUE(calibrated) << calibrated.error().message;
+  QuantizedBuildRequest wanted = request(*calibrated, pictures("samples", 5));
+  wanted.fp32 = blind_detector();
+  std::vector<std::string> stages;
+  const auto refused =
+      build_quantized(wanted, imagine, [&](std::string_view stage, double) {
+        if (stages.empty() || stages.back() != stage) stages.emplace_back(stage);
+      });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  for (const char* part : {"nothing can be measured", "fp32 finds nothing", "on the 5 pictures",
+                           "--min-agreement 0"}) {
+    EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
+  }
+  EXPECT_EQ(stages, (std::vector<std::string>{"accuracy: f32", "accuracy"})) << "candidates tried";
+
+  wanted.guard.min_agreement = 0;
+  const auto allowed = build_quantized(wanted, imagine);
+  ASSERT_TRUE(allowed) << allowed.error().message;
+  EXPECT_EQ(allowed->plan.precision, "int8");
+  EXPECT_NE(allowed->report.verdict.find("unmeasured"), std::string::npos);
+  EXPECT_EQ(allowed->report.verdict.find("agrees"), std::string::npos);
+  EXPECT_TRUE(allowed->report.trials.empty());
+
+  wanted.guard.min_agreement = 93;
+  wanted.best = true;
+  const auto best = build_quantized(wanted, imagine);
+  ASSERT_TRUE(best) << best.error().message;
+  EXPECT_EQ(best->plan.precision, "fp32");
+  EXPECT_NE(best->reason.find("nothing can be measured"), std::string::npos) << best->reason;
+}
+
+TEST_F(QuantizedBuild, LabelledSetOfWhichFp32FindsNothingMeasuresNothing) {
+  const auto calibrated =
+      calibrate_from({.folder = pictures("calib", 12), .cache = {}}, blind_detector(), imagine);
+  ASSERT_TRUE(calibrated);
+  const fs::path set = folder_ / "set";
+  pictures("set/images", 4);
+  fs::create_directories(set / "labels");
+  std::ofstream(set / "classes.txt") << "a\nb\nc\n";
+  for (int i = 0; i < 4; ++i) {
+    std::ofstream(set / "labels" / (std::to_string(1000 + i) + ".txt")) << "1 0.5 0.5 0.4 0.4\n";
+  }
+  QuantizedBuildRequest wanted = request(*calibrated, set);
+  wanted.fp32 = blind_detector();
+  const auto refused = build_quantized(wanted, imagine);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("nothing can be measured: fp32 reaches mAP50-95 0.0"),
+            std::string::npos)
+      << refused.error().message;
+  EXPECT_NE(refused.error().message.find("--max-map-loss 100"), std::string::npos);
+}
+
 TEST_F(QuantizedBuild, MakesAnInt8PlanAndReportsOnIt) {
   const auto calibrated =
       calibrate_from({.folder = pictures("calib", 12), .cache = {}}, small_detector(), imagine);

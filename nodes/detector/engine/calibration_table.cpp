@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/base/text.hpp"
 #include "nodes/detector/engine/sha256.hpp"
 
 namespace fovea::engine {
@@ -93,9 +94,12 @@ std::string to_json(const CalibrationTable& table) {
 }
 
 Result<CalibrationTable> calibration_from_json(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   CalibrationTable table;
   try {
+    const Json json = Json::parse(text);
+    if (!json.is_object() || !json.contains("format")) {
+      return corrupt("it is JSON, but no calibration table: it has no \"format\"");
+    }
     if (json.at("format").get<std::string>() != kFormat) {
       return corrupt(fmt::format("its format is not '{}'", kFormat));
     }
@@ -120,12 +124,16 @@ Result<CalibrationTable> calibration_from_json(std::string_view text) {
       }
       ranges.entropy_percentile = layer.at("entropy_percentile").get<double>();
       if (!sensible(ranges)) {
-        return corrupt(fmt::format("the ranges of '{}' make no sense", ranges.layer));
+        return corrupt(fmt::format("the ranges of '{}' make no sense", shown(ranges.layer)));
       }
       table.layers.push_back(std::move(ranges));
     }
+  } catch (const Json::parse_error& error) {
+    const std::string_view read = text.substr(0, error.byte);
+    return corrupt(fmt::format("no JSON: line {} makes no sense; the file begins with '{}'",
+                               1 + std::count(read.begin(), read.end(), '\n'), shown(text, 40)));
   } catch (const Json::exception& error) {
-    return corrupt(error.what());
+    return corrupt(shown(error.what()));
   }
   return table;
 }
