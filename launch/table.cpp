@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "nodes/base/text.hpp"
+
 namespace fovea::launch {
 namespace {
 
@@ -152,7 +154,7 @@ std::vector<std::string> final_summary(const Snapshot& snapshot,
     std::stable_sort(classes.begin(), classes.end(),
                      [](const auto& a, const auto& b) { return a.second > b.second; });
     std::vector<std::string> found;
-    for (const auto& [name, count] : classes) found.push_back(fmt::format("{} {}", name, count));
+    for (const auto& [name, count] : classes) found.push_back(fmt::format("{} {}", shown(name), count));
     rows.push_back({camera.name, std::to_string(camera.frames.captured),
                     std::to_string(camera.frames.delivered),
                     milliseconds(camera.latency, camera.latency.p50_ms),

@@ -77,7 +77,11 @@ int run(int argc, char** argv) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   for (const auto& [sub, command] : commands) {
-    if (sub->parsed()) return command();
+    if (!sub->parsed()) continue;
+    if (const auto writable = check_outputs(); !writable) return report(writable.error());
+    const int code = command();
+    const auto printed = stdout_state();
+    return printed || code != kExitOk ? code : report(printed.error());
   }
   return kExitUsage;
 }

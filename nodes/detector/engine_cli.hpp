@@ -120,6 +120,11 @@ struct QuantizeOptions {
 
 // Prints to stdout unless JSON goes there.
 void say(const JsonOption& json, const std::string& line);
+// Options that name a file to be written: main() tries them before the command runs.
+void declare_output(std::string name, const std::string& target);
+Result<> check_outputs();
+// The first line that stdout did not take; main() ends with code 1 then.
+Result<> stdout_state();
 // "fovea-engine: error: ..." and the exit code for it.
 int report(const Error& error);
 

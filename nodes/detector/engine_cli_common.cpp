@@ -1,8 +1,8 @@
 // Options, reports and progress that all subcommands share.
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -19,6 +19,10 @@
 namespace fovea::engine_cli {
 
 namespace {
+
+// Of this process's one command.
+std::vector<std::pair<std::string, const std::string*>> outputs;
+Result<> stdout_result;
 
 // What is printed next takes the place of a progress bar, which is drawn again below.
 void clear_bar() {
@@ -165,6 +169,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
 }
 
 void JsonOption::declare(CLI::App& app) {
+  declare_output("--json", target);
   app.add_option("--json", target, "Report as JSON, into FILE or to stdout")
       ->expected(0, 1)
       ->default_str("-")
@@ -174,18 +179,30 @@ void JsonOption::declare(CLI::App& app) {
 Result<> JsonOption::write(const std::string& json) const {
   if (target.empty()) return {};
   const std::string text = json + "\n";
-  if (!on_stdout()) return write_file(target, std::as_bytes(std::span(text)));
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    return fail_errno(ErrorCode::kInternal, "write to stdout");
-  }
-  return {};
+  return on_stdout() ? write_stdout(text) : write_file(target, text);
 }
 
 void say(const JsonOption& json, const std::string& line) {
   if (json.on_stdout()) return;
   clear_bar();
-  print_out("{}\n", line);
+  if (auto printed = print_out("{}\n", line); !printed && stdout_result) stdout_result = printed;
 }
+
+void declare_output(std::string name, const std::string& target) {
+  outputs.emplace_back(std::move(name), &target);
+}
+
+Result<> check_outputs() {
+  for (const auto& [name, target] : outputs) {
+    if (target->empty() || *target == "-") continue;
+    if (auto writable = check_writable(*target); !writable) {
+      return fail(writable.error().with_context(name));
+    }
+  }
+  return {};
+}
+
+Result<> stdout_state() { return stdout_result; }
 
 int report(const Error& error) {
   print_error("fovea engine: {}: {}", to_string(error.code), error.message);

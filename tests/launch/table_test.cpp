@@ -130,6 +130,12 @@ TEST_F(PagesTest, SummaryNamesTheCommonestClassFirst) {
   EXPECT_THAT(lines, Not(Contains(HasSubstr("does not add up"))));
 }
 
+TEST_F(PagesTest, ClassNamesDriveNoTerminal) {
+  postprocess_->counter("detections", "cam0", "bell\x07\x1b[31m\nx") = 60;
+  const std::vector<std::string> lines = final_summary(take_snapshot(*domain_, true), {});
+  EXPECT_THAT(lines[1], HasSubstr("bell\\x07\\x1b[31m\\x0ax 60, car 50"));
+}
+
 TEST_F(PagesTest, SummaryAdmitsAnAccountThatDoesNotAddUp) {
   postprocess_->counter("frames_in", "cam0") = 1000;
   const std::vector<std::string> lines = final_summary(take_snapshot(*domain_, true), {});
