@@ -74,6 +74,10 @@ class DetectorNode final : public Node {
           "$FOVEA_CACHE_DIR or ~/.cache/fovea");
     p.add("keep_output0", &keep_output0_,
           "Run the model's own decode tail instead of cutting it off");
+    p.add("head", &head_,
+          "What the model's outputs are: auto finds out from its tail, its metadata and its shape; "
+          "yolov8 is [1, 4 + classes, anchors], yolov5 is [1, anchors, 5 + classes]")
+        .one_of({"auto", "yolov8", "yolov5"});
     add_reliability(p, &reliability_);
   }
 
@@ -191,6 +195,7 @@ class DetectorNode final : public Node {
     request.plan.config.threads =
         threads_ > 0 ? static_cast<std::int32_t>(threads_) : usable_cores();
     request.plan.config.keep_output0 = keep_output0_;
+    request.plan.config.head = head_;
     if (!input_size_.empty()) {
       FOVEA_ASSIGN(const engine::InputSize size,
                    engine::parse_input_size("input_size", input_size_));
@@ -232,6 +237,10 @@ class DetectorNode final : public Node {
     const engine::EngineInfo& info = acquired.server->info();
     FOVEA_ASSIGN(acquired.model_description, describe(info));
     acquired.heads_message.model_id = acquired.model_description.model_id;
+    for (const std::string& warning : info.head.warnings) log_warning("{}: {}", model_, warning);
+    if (!info.head.warnings.empty()) {
+      set_engine_status(msgs::DiagnosticLevel::kWarn, info.head.warnings.front());
+    }
     for (const engine::TensorSpec& output : info.outputs) {
       msgs::TensorView view;
       view.name = std::string_view(output.name);
@@ -445,6 +454,7 @@ class DetectorNode final : public Node {
   std::int64_t slots_ = 4;
   std::string cache_dir_;
   bool keep_output0_ = false;
+  std::string head_ = "auto";
   std::string reliability_ = "best_effort";
 
   // What the server's events touch is declared before its owner, `acquired_`, and so outlives it.

@@ -125,6 +125,8 @@ void declare_output(std::string name, const std::string& target);
 Result<> check_outputs();
 // The first line that stdout did not take; main() ends with code 1 then.
 Result<> stdout_state();
+// On stderr: what the user should know of what the outputs were taken for.
+void warn_of_head(const engine::NetworkDefinition& network);
 // "fovea-engine: error: ..." and the exit code for it.
 int report(const Error& error);
 

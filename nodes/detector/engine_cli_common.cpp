@@ -65,6 +65,10 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
   app.add_option("--max-shapes", max_shapes, "Greatest input; its batch replaces --batch");
   app.add_flag("--keep-output0", config.keep_output0,
                "Keep the model's own output; do not cut its head off");
+  app.add_option("--head", config.head,
+                 "What the outputs are: auto finds out; yolov8 ([1, 4 + classes, anchors]), yolov5 "
+                 "([1, anchors, 5 + classes]), none (raw tensors that no detector decodes)")
+      ->capture_default_str();
   app.add_option("--cache-dir", cache_dir,
                  "Where built engines are kept; default $FOVEA_CACHE_DIR or ~/.cache/fovea");
   app.add_flag("--no-cache", no_cache, "Neither look for built engines nor keep any");
@@ -165,6 +169,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
       print_error("warning: {}", source.cached->warning);
   }
   source.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  warn_of_head(source.plan.network);
   return source;
 }
 
@@ -203,6 +208,14 @@ Result<> check_outputs() {
 }
 
 Result<> stdout_state() { return stdout_result; }
+
+void warn_of_head(const engine::NetworkDefinition& network) {
+  for (const std::string& warning : network.head.warnings) note("warning: " + warning);
+  if (network.head.kind == engine::HeadKind::kUnknown && !network.head.note.empty() &&
+      network.head.basis != engine::HeadBasis::kStated) {
+    note("warning: no detector can serve this engine: " + network.head.note);
+  }
+}
 
 int report(const Error& error) {
   print_error("fovea engine: {}: {}", to_string(error.code), error.message);

@@ -198,6 +198,7 @@ Result<ModelOptions::Source> QuantizeOptions::plan(const ModelOptions& model,
                guarded.get_or_build(request, part_of(progress, shares.guard_from(), 1)));
   source.plan = source.cached->plan;
   source.seconds = source.cached->seconds;
+  warn_of_head(source.plan.network);
   if (!source.cached->warning.empty()) {
     note("warning: " + source.cached->warning);
   }

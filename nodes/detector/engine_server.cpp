@@ -83,6 +83,7 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
     command.emplace_back("--no-cache");
   }
   if (config.keep_output0) command.emplace_back("--keep-output0");
+  if (config.head != "auto") command.insert(command.end(), {"--head", config.head});
   if (config.input_width != 0) {
     command.insert(command.end(),
                    {"--input-size", fmt::format("{}x{}", config.input_width, config.input_height)});

@@ -49,7 +49,8 @@ Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint
       break;
     case engine::HeadKind::kUnknown:
       return fail(ErrorCode::kUnsupported,
-                  "the model's outputs are no YOLO detect head that Fovea knows");
+                  "the model's outputs are no YOLO detect head that Fovea knows" +
+                      (info.head.note.empty() ? "" : ": " + info.head.note));
   }
   const auto classes = static_cast<std::size_t>(info.head.classes);
   if (info.head.strides.size() > model.strides.size() || classes > msgs::ModelInfo::kMaxClasses ||

@@ -162,6 +162,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"max_batch", std::to_string(config.max_batch)},
       {"threads", std::to_string(config.threads)},
       {"keep_output0", config.keep_output0 ? "true" : "false"},
+      {"head", config.head},
       {"adopt_quantization", config.adopt_quantization ? "true" : "false"},
       {"input_size", fmt::format("{}x{}", config.input_width, config.input_height)},
       {"profile", config.profile.empty() ? "none" : engine::to_string(config.profile)},

@@ -116,7 +116,8 @@ TEST(DecodedHead, FollowsShapeAndMetadata) {
   const std::vector<Case> cases = {
       {{-1, 8, 64}, 4, "detect", HeadKind::kDecoded, 4},
       {{-1, 8, 64}, 0, "", HeadKind::kDecoded, 4},
-      {{-1, 8, 64}, 5, "detect", HeadKind::kUnknown, 0},
+      {{-1, 8, 64}, 5, "detect", HeadKind::kDecoded, 4},
+      {{-1, 8, 64}, 5, "", HeadKind::kUnknown, 0},
       {{-1, 8, 64}, 4, "segment", HeadKind::kUnknown, 0},
       {{-1, 64, 8}, 3, "detect", HeadKind::kDecodedObjectness, 3},
       {{-1, 64, 8}, 0, "", HeadKind::kDecodedObjectness, 3},

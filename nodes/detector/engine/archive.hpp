@@ -255,6 +255,9 @@ void archive(A& a, HeadInfo& head) {
   a(head.classes);
   a(head.reg_max);
   a(head.strides);
+  a(head.basis);
+  a(head.note);
+  a(head.warnings);
 }
 
 template <class A>

@@ -2,11 +2,14 @@
 // it.
 #include "nodes/detector/engine/builder.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include <fmt/core.h>
 
+#include "nodes/base/text.hpp"
+#include "nodes/detector/engine/head_check.hpp"
 #include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
@@ -38,6 +41,10 @@ Result<> check(const BuilderConfig& config) {
   }
   if (config.max_batch < 1 || config.max_batch > kMaxBatch) {
     return refuse(fmt::format("max_batch is {}; it must be 1..{}", config.max_batch, kMaxBatch));
+  }
+  if (std::find(kHeadChoices.begin(), kHeadChoices.end(), config.head) == kHeadChoices.end()) {
+    return refuse(fmt::format("head is '{}'; it must be auto, yolov8, yolov5 or none",
+                              shown(config.head, 40)));
   }
   if (config.threads < 1 || config.threads > kMaxThreads) {
     return refuse(fmt::format("threads is {}; it must be 1..{}", config.threads, kMaxThreads));
@@ -126,9 +133,30 @@ Result<NetworkDefinition> lowered(const std::filesystem::path& model, NetworkDef
                                            .input_width = config.input_width,
                                            .profile = config.profile,
                                            .adopt_quantization = config.adopt_quantization ||
-                                                                 config.precision == "int8"});
+                                                                 config.precision == "int8",
+                                           .head = config.head});
   if (!result) return fail(result.error().with_context(model.string()));
   return result;
+}
+
+// A head that is a guess is not served against what its numbers say; one that the user or the
+// metadata vouch for is, with a warning.
+Result<> check_head(Plan& plan, const Engine& engine, const std::filesystem::path& model) {
+  HeadInfo& head = plan.network.head;
+  if (head.basis == HeadBasis::kComputed || head.kind == HeadKind::kUnknown) return {};
+  FOVEA_ASSIGN(const std::string doubt, doubt_of_head(engine));
+  if (doubt.empty()) return {};
+  if (head.basis == HeadBasis::kAssumed) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("{}: no metadata says what the outputs mean, and they are not {}: {}; "
+                            "head (--head of `fovea engine`) says which head it is: yolov8, yolov5 "
+                            "or none",
+                            model.string(),
+                            head.kind == HeadKind::kDecoded ? "YOLOv8's" : "YOLOv5's", doubt));
+  }
+  head.warnings.push_back(fmt::format("the outputs do not look like {} ({}): {}", head.note,
+                                      to_string(head.basis), doubt));
+  return {};
 }
 
 }  // namespace
@@ -172,8 +200,9 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
     FOVEA_TRY(use_half_precision(plan.network));
   }
   report("compile", 0.3);
-  if (auto engine = load_engine(plan); !engine)
-    return fail(engine.error().with_context(model.string()));
+  const auto engine = load_engine(plan);
+  if (!engine) return fail(engine.error().with_context(model.string()));
+  FOVEA_TRY(check_head(plan, **engine, model));
   constexpr double kTuningFrom = 0.4;  // what comes before takes a second, tuning several
   const auto tuning = [&](std::string_view stage, double done) {
     report(stage, kTuningFrom + (1 - kTuningFrom) * done);

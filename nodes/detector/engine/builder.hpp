@@ -33,6 +33,8 @@ struct BuilderConfig {
   TuningConfig tuning = {};
   // For an fp32 plan that is to be quantised: LoweringOptions::adopt_quantization. int8 implies it.
   bool adopt_quantization = false;
+  // What the model's outputs are, of kHeadChoices (passes.hpp): "auto" finds out.
+  std::string head = "auto";
 };
 inline constexpr std::int32_t kMaxBatch = 64;
 inline constexpr std::int32_t kMaxThreads = 256;

@@ -181,6 +181,36 @@ std::string_view to_string(OpType op) {
   return "unknown";
 }
 
+std::string_view to_string(HeadKind kind) {
+  switch (kind) {
+    case HeadKind::kUnknown:
+      return "none";
+    case HeadKind::kDfl:
+      return "dfl";
+    case HeadKind::kDecoded:
+      return "decoded";
+    case HeadKind::kDecodedObjectness:
+      return "decoded_objectness";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(HeadBasis basis) {
+  switch (basis) {
+    case HeadBasis::kNone:
+      return "none";
+    case HeadBasis::kComputed:
+      return "computed";
+    case HeadBasis::kStated:
+      return "stated";
+    case HeadBasis::kMetadata:
+      return "metadata";
+    case HeadBasis::kAssumed:
+      return "assumed";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(Activation activation) {
   switch (activation) {
     case Activation::kNone:

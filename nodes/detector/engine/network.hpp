@@ -173,11 +173,26 @@ struct Layer {
 // What the outputs mean to a decoder; msgs/model_info.hpp has the tensors' shapes.
 enum class HeadKind : std::uint8_t { kUnknown, kDfl, kDecoded, kDecodedObjectness };
 
+// What a head was recognised by, from proof to guess.
+enum class HeadBasis : std::uint8_t {
+  kNone,      // no head
+  kComputed,  // the model's tail computes the decoding, on random maps
+  kStated,    // the user says so
+  kMetadata,  // as many class names as the output has room for
+  kAssumed,   // the output's shape alone
+};
+
+std::string_view to_string(HeadKind kind);    // "none", "dfl", "decoded", "decoded_objectness"
+std::string_view to_string(HeadBasis basis);  // "none", "computed", "stated", ...
+
 struct HeadInfo {
   HeadKind kind = HeadKind::kUnknown;
   std::int32_t classes = 0;
-  std::int32_t reg_max = 0;           // kDfl
-  std::vector<std::int32_t> strides;  // kDfl: input pixels per cell, one per level
+  std::int32_t reg_max = 0;                // kDfl
+  std::vector<std::int32_t> strides = {};  // kDfl: input pixels per cell, one per level
+  HeadBasis basis = HeadBasis::kNone;
+  std::string note = {};                    // how it was recognised, or why there is none
+  std::vector<std::string> warnings = {};  // what its user should know, a line each
 };
 
 // Sizes that the input may have, [batch, 3, height, width] whatever its layout; see profile.hpp.
@@ -201,7 +216,7 @@ struct NetworkDefinition {
   std::string producer;
   std::int64_t opset = 0;
   std::map<std::string, std::string> metadata;  // metadata_props verbatim
-  std::vector<std::string> class_names;         // from metadata "names"; empty if absent
+  std::vector<std::string> class_names;  // from metadata "names"; lowered: one per class of head
   HeadInfo head;
 
   // Empty unless the input's height or width is open. Wherever one size is needed, it is opt.

@@ -146,7 +146,10 @@ nlohmann::ordered_json describe(const Plan& plan) {
            {{"kind", static_cast<int>(network.head.kind)},
             {"classes", network.head.classes},
             {"reg_max", network.head.reg_max},
-            {"strides", network.head.strides}}},
+            {"strides", network.head.strides},
+            {"basis", to_string(network.head.basis)},
+            {"note", network.head.note},
+            {"warnings", network.head.warnings}}},
           {"class_names", network.class_names},
           {"metadata", network.metadata},
           {"int8_layers",
@@ -168,7 +171,8 @@ Result<> check_enums(const NetworkDefinition& network) {
     if (layer.activation > Activation::kHardSwish)
       return corrupt("a layer has an unknown activation");
   }
-  if (network.head.kind > HeadKind::kDecodedObjectness)
+  if (network.head.kind > HeadKind::kDecodedObjectness ||
+      network.head.basis > HeadBasis::kAssumed)
     return corrupt("the head is of an unknown kind");
   return {};
 }

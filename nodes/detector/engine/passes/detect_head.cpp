@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "nodes/base/text.hpp"
+#include "nodes/detector/engine/passes/decoded_head.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
@@ -247,67 +249,76 @@ std::string list_strides(const Candidate& candidate) {
   return text;
 }
 
-// kDecoded or kDecodedObjectness by the output's shape; the class names settle what would be a
-// guess.
-HeadInfo decoded_head(const NetworkDefinition& network, const Dims& output) {
-  HeadInfo head;
+// The maps in front of a tail that is proven to decode them.
+Result<std::optional<Candidate>> proven_maps(const NetworkDefinition& network,
+                                             const NetworkDefinition& shaped,
+                                             std::string_view stated) {
   const auto task = network.metadata.find("task");
-  if (output.size() != 3 || (task != network.metadata.end() && task->second != "detect"))
-    return head;
-  const auto names = static_cast<std::int64_t>(network.class_names.size());
-  const auto fits = [&](std::int64_t channels, std::int64_t anchors, std::int64_t fixed) {
-    return names > 0 ? channels == fixed + names : channels > fixed && anchors > channels;
-  };
-  if (fits(output[1], output[2], 4)) {
-    head.kind = HeadKind::kDecoded;
-    head.classes = static_cast<std::int32_t>(output[1] - 4);
-  } else if (fits(output[2], output[1], 5)) {
-    head.kind = HeadKind::kDecodedObjectness;
-    head.classes = static_cast<std::int32_t>(output[2] - 5);
+  const bool detects = task == network.metadata.end() || task->second == "detect";
+  const ValueId output = network.outputs.front();
+  const bool floats = shaped.value(output).dtype == DataType::kFloat32;
+  if (!detects || !floats || network.inputs.size() != 1 || stated == kYolov5Head) {
+    return std::nullopt;
   }
-  return head;
+  const std::vector<ValueId> maps = frontier(network, output);
+  for (const bool swapped : {false, true}) {
+    auto candidate = pair_maps(shaped, maps, shaped.value(output).dims, swapped);
+    if (!candidate) continue;
+    FOVEA_ASSIGN(const bool decodes, tail_decodes(network, shaped, *candidate, output));
+    if (decodes) return candidate;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
 Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options) {
   PassOutcome outcome;
+  network.head = {};
+  if (options.head == kNoHead) {
+    network.head.basis = HeadBasis::kStated;
+    network.head.note = "none, as stated";
+    outcome.note = network.head.note;
+    return outcome;
+  }
   FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(network));
   const ValueId output = network.outputs.front();
   const Dims& dims = shaped.value(output).dims;
-  const auto task = network.metadata.find("task");
-  const bool detects = task == network.metadata.end() || task->second == "detect";
-  const bool floats = shaped.value(output).dtype == DataType::kFloat32;
-  if (detects && floats && !options.keep_output0 && network.inputs.size() == 1) {
-    const std::vector<ValueId> maps = frontier(network, output);
-    for (const bool swapped : {false, true}) {
-      const auto candidate = pair_maps(shaped, maps, dims, swapped);
-      if (!candidate) continue;
-      FOVEA_ASSIGN(const bool decodes, tail_decodes(network, shaped, *candidate, output));
-      if (!decodes) continue;
-      make_outputs(network, *candidate);
-      network.head = {HeadKind::kDfl,
-                      static_cast<std::int32_t>(candidate->classes),
-                      static_cast<std::int32_t>(candidate->reg_max),
-                      {}};
-      for (const Level& level : candidate->levels) network.head.strides.push_back(level.stride);
-      const std::size_t before = network.layers.size();
-      FOVEA_TRY(remove_dead_layers(network));
-      outcome.changes = before - network.layers.size();
-      outcome.note = fmt::format("DFL head: {} classes, {} bins, strides {}", candidate->classes,
-                                 candidate->reg_max, list_strides(*candidate));
-      return outcome;
-    }
-  }
-  network.head = decoded_head(network, dims);
-  if (network.head.kind == HeadKind::kUnknown) {
-    outcome.note =
-        fmt::format("no known head: '{}' is {}", network.value(output).name, to_string(dims));
+  FOVEA_ASSIGN(const auto candidate, proven_maps(network, shaped, options.head));
+  if (candidate && !options.keep_output0) {
+    make_outputs(network, *candidate);
+    network.head = {HeadKind::kDfl,
+                    static_cast<std::int32_t>(candidate->classes),
+                    static_cast<std::int32_t>(candidate->reg_max)};
+    for (const Level& level : candidate->levels) network.head.strides.push_back(level.stride);
+    const std::size_t before = network.layers.size();
+    FOVEA_TRY(remove_dead_layers(network));
+    outcome.changes = before - network.layers.size();
+    outcome.note = fmt::format("DFL head: {} classes, {} bins, strides {}", candidate->classes,
+                               candidate->reg_max, list_strides(*candidate));
+    network.head.basis = HeadBasis::kComputed;
+    network.head.note = outcome.note + ", as the model computes it";
+    warn_of_class_names(network);
     return outcome;
   }
+  if (candidate) {
+    network.head = {HeadKind::kDecoded, static_cast<std::int32_t>(candidate->classes)};
+    network.head.basis = HeadBasis::kComputed;
+    network.head.note =
+        fmt::format("YOLOv8's columns, {} classes, as the model computes it", candidate->classes);
+  } else if (shaped.value(output).dtype != DataType::kFloat32) {
+    network.head.note = fmt::format("'{}' holds {}, no numbers of a detect head",
+                                    shown(network.value(output).name, 60),
+                                    to_string(shaped.value(output).dtype));
+  } else {
+    FOVEA_ASSIGN(network.head, decoded_head(network, shaped, options.head));
+  }
+  outcome.note = network.head.note;
+  if (network.head.kind == HeadKind::kUnknown) return outcome;
   network.outputs = {output};
   network.value(output).name = "output0";
-  outcome.note = fmt::format("'output0' is {}, {} classes", to_string(dims), network.head.classes);
+  outcome.note = fmt::format("'output0' is {}: {}", to_string(dims), network.head.note);
+  warn_of_class_names(network);
   return outcome;
 }
 

@@ -3,6 +3,7 @@
 // excepted: those say what they change), and can be called on its own.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,13 @@
 #include "nodes/detector/engine/network.hpp"
 
 namespace fovea::engine {
+
+// What a user may say about a model's outputs.
+inline constexpr std::string_view kAutoHead = "auto";      // found out
+inline constexpr std::string_view kYolov8Head = "yolov8";  // [4 + classes, anchors], or its raw maps
+inline constexpr std::string_view kYolov5Head = "yolov5";  // [anchors, 5 + classes]
+inline constexpr std::string_view kNoHead = "none";        // nothing that a detector could decode
+inline constexpr std::array kHeadChoices = {kAutoHead, kYolov8Head, kYolov5Head, kNoHead};
 
 struct LoweringOptions {
   // Keep the model's own output, `output0`, instead of cutting it off at the raw maps of its head.
@@ -24,6 +32,8 @@ struct LoweringOptions {
   // For int8: what a model rounds with QuantizeLinear and DequantizeLinear is kept as a range
   // (NetworkDefinition::own_grids) instead of as layers, which nothing can be fused across.
   bool adopt_quantization = false;
+  // What the outputs are: kAutoHead, one of the other kHeadChoices.
+  std::string head = std::string(kAutoHead);
 };
 
 struct PassOutcome {
@@ -88,7 +98,9 @@ Result<PassOutcome> fold_batch_normalization(NetworkDefinition& network,
 Result<PassOutcome> fuse_silu(NetworkDefinition& network, const LoweringOptions& options = {});
 // The decoding behind a YOLOv8 / v11 head is cut off; the outputs become box<i>, cls<i> per level
 // (see msgs/model_info.hpp). A tail counts as such decoding if it computes it, on random maps.
-// Else, or with keep_output0, sets head from the output's shape and the metadata.
+// Else, or with keep_output0, sets head from what the user states, the metadata and the output's
+// shape. Errors: kUnsupported if the shape alone would say what further outputs or the metadata
+// contradict; kInvalidArgument for a stated head that contradicts the shape.
 Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options = {});
 // The input becomes u8 [N, H, W, 3]; convolutions that read it, or else a Mul, take the scale 1/255
 // (a u8 model scales itself).

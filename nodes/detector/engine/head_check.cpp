@@ -1,0 +1,180 @@
+// See head_check.hpp.
+#include "nodes/detector/engine/head_check.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+
+#include <fmt/format.h>
+
+namespace fovea::engine {
+
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+struct Free {
+  void operator()(std::byte* memory) const { ::operator delete[](memory, kAlignment); }
+};
+using Memory = std::unique_ptr<std::byte[], Free>;
+Memory allocate(std::size_t bytes) {
+  return Memory(static_cast<std::byte*>(::operator new[](bytes + 64, kAlignment)));
+}
+
+// Blocks of colour with some noise, so that deep layers see edges at all scales.
+void paint(std::span<std::byte> image, std::size_t width) {
+  std::uint32_t state = 1;
+  for (std::size_t i = 0; i < image.size(); ++i) {
+    state = state * 1664525U + 1013904223U;
+    const std::size_t pixel = i / 3;
+    const std::size_t tile = pixel % width / 37 + 11 * (pixel / width / 29) + 5 * (i % 3);
+    image[i] = static_cast<std::byte>((tile * 67 % 224) + (state >> 27));
+  }
+}
+
+struct Range {
+  float low = std::numeric_limits<float>::infinity();
+  float high = -std::numeric_limits<float>::infinity();
+
+  void add(float value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
+  }
+  float span() const { return high - low; }
+};
+
+// One output as anchors with fields, whichever way it lies.
+class Anchors {
+ public:
+  Anchors(const EngineInfo& info, std::span<const float> values)
+      : values_(values),
+        columns_(info.head.kind == HeadKind::kDecoded),
+        count_(static_cast<std::size_t>(info.outputs[0].dims[columns_ ? 1 : 0])),
+        fields_(static_cast<std::size_t>(info.outputs[0].dims[columns_ ? 0 : 1])) {}
+
+  std::size_t count() const { return count_; }
+  std::size_t fields() const { return fields_; }
+  float at(std::size_t anchor, std::size_t field) const {
+    return values_[columns_ ? field * count_ + anchor : anchor * fields_ + field];
+  }
+  Range range(std::size_t first, std::size_t last) const {
+    Range range;
+    for (std::size_t field = first; field < last; ++field) {
+      for (std::size_t a = 0; a < count_; ++a) range.add(at(a, field));
+    }
+    return range;
+  }
+  template <class Predicate>
+  bool all(Predicate predicate) const {
+    for (std::size_t a = 0; a < count_; ++a) {
+      if (!predicate(a)) return false;
+    }
+    return true;
+  }
+
+ private:
+  std::span<const float> values_;
+  bool columns_;
+  std::size_t count_;
+  std::size_t fields_;
+};
+
+// Suppression leaves a list by falling score; a grid has no reason to be in order.
+bool sorted_by_score(const Anchors& anchors) {
+  constexpr std::size_t kScore = 4;
+  if (anchors.count() < 16) return false;
+  for (std::size_t a = 1; a < anchors.count(); ++a) {
+    if (anchors.at(a, kScore) > anchors.at(a - 1, kScore)) return false;
+  }
+  return anchors.range(kScore, kScore + 1).span() > 0;
+}
+
+// Corners in place of centre and size: every second pair is beyond the first, as sizes of boxes in
+// the right and lower part of a picture are not.
+bool are_corners(const Anchors& anchors, float width, float height) {
+  const bool beyond = anchors.all([&](std::size_t a) {
+    return anchors.at(a, 2) >= anchors.at(a, 0) && anchors.at(a, 3) >= anchors.at(a, 1);
+  });
+  const Range right = anchors.range(2, 3);
+  const Range bottom = anchors.range(3, 4);
+  return beyond && right.high <= 1.5F * width && bottom.high <= 1.5F * height &&
+         right.high > width / 2 && bottom.high > height / 2;
+}
+
+}  // namespace
+
+std::string doubt_of_output(const EngineInfo& info, std::span<const float> output) {
+  if (info.outputs.size() != 1 || info.outputs[0].dims.size() != 2) return {};
+  if (info.head.kind != HeadKind::kDecoded && info.head.kind != HeadKind::kDecodedObjectness) {
+    return {};
+  }
+  const bool finite = std::all_of(output.begin(), output.end(), [](float v) { return std::isfinite(v); });
+  if (!finite) return "it gives NaN or infinity";
+  const Anchors anchors(info, output);
+  constexpr std::size_t kFirstScore = 4;
+  const Range scores = anchors.range(kFirstScore, anchors.fields());
+  constexpr float kRounding = 1e-3F;
+  if (scores.low < -kRounding || scores.high > 1 + kRounding) {
+    return fmt::format("what would be scores reaches from {:.4g} to {:.4g} in place of 0..1",
+                       scores.low, scores.high) +
+           (scores.low < 0 ? ": a sigmoid is missing, or they are no scores"
+                           : ": they are no scores, but class numbers perhaps");
+  }
+  const Range sizes = anchors.range(2, 4);
+  if (sizes.low < -1) {
+    return fmt::format("what would be widths and heights reaches down to {:.4g}: the rows still "
+                       "want decoding (YOLOX: --decode_in_inference)",
+                       sizes.low);
+  }
+  if (info.head.kind == HeadKind::kDecodedObjectness && sorted_by_score(anchors)) {
+    return "its rows are in the order of their scores: a list of detections after suppression";
+  }
+  const auto width = static_cast<float>(info.input.dims[1]);
+  const auto height = static_cast<float>(info.input.dims[0]);
+  const Range x = anchors.range(0, 1);
+  const Range y = anchors.range(1, 2);
+  if (x.span() < width / 2 || y.span() < height / 2) {
+    const bool normalised = x.low > -0.5F && x.high < 1.5F && y.low > -0.5F && y.high < 1.5F;
+    return fmt::format(
+        "the centres of its {} boxes lie in {:.4g}..{:.4g} x {:.4g}..{:.4g}, where those of a head in "
+        "pixels cover the input of {}x{}: {}",
+        anchors.count(), x.low, x.high, y.low, y.high, width, height,
+        normalised ? "they are normalised, or rows that still want decoding"
+                   : "rows that still want decoding, or detections after suppression");
+  }
+  if (are_corners(anchors, width, height)) {
+    return "its boxes are two corners (x1, y1, x2, y2) in place of centre and size";
+  }
+  return {};
+}
+
+Result<std::string> doubt_of_head(const Engine& engine) {
+  const EngineInfo& info = engine.info();
+  if (info.head.kind != HeadKind::kDecoded && info.head.kind != HeadKind::kDecodedObjectness) {
+    return std::string();
+  }
+  FOVEA_ASSIGN(const auto context, engine.create_execution_context());
+  const Memory input = allocate(info.input.bytes);
+  std::vector<Memory> outputs;
+  std::vector<void*> pointers;
+  for (const TensorSpec& output : info.outputs) {
+    outputs.push_back(allocate(output.bytes));
+    pointers.push_back(outputs.back().get());
+  }
+  const BatchItem item{input.get(), pointers};
+  for (const bool coloured : {false, true}) {
+    std::memset(input.get(), 114, info.input.bytes);
+    if (coloured) {
+      paint({input.get(), info.input.bytes}, static_cast<std::size_t>(info.input.dims[1]));
+    }
+    FOVEA_TRY(context->execute({&item, 1}));
+    const std::span<const float> output(reinterpret_cast<const float*>(outputs[0].get()),
+                                        info.outputs[0].bytes / sizeof(float));
+    if (std::string doubt = doubt_of_output(info, output); !doubt.empty()) return doubt;
+  }
+  return std::string();
+}
+
+}  // namespace fovea::engine
