@@ -14,7 +14,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
-#include "nodes/detector/engine_cli.hpp"
+#include "nodes/detector/engine_cli_tensors.hpp"
 
 namespace fovea::engine_cli {
 
@@ -84,10 +84,12 @@ struct BenchCommand {
   double duration_s = 3;
   std::size_t iterations = 10;
   std::vector<double> percentiles = {50, 90, 95, 99};
+  TensorOptions tensors;
   JsonOption json;
 
   // Every size that is asked for, on one engine that is built for the largest.
   Result<int> measure() const {
+    FOVEA_TRY(tensors.check());
     ModelOptions wanted = model;
     for (const std::size_t batch : sweep) {
       wanted.config.max_batch = std::max(wanted.config.max_batch, static_cast<std::int32_t>(batch));
@@ -101,10 +103,16 @@ struct BenchCommand {
     const engine::EngineInfo& info = engine->info();
     std::vector<Bindings> bindings;
     std::vector<engine::BatchItem> items;
+    FOVEA_ASSIGN(const auto inputs, tensors.load(info));
     bindings.reserve(static_cast<std::size_t>(info.max_batch));
     for (std::int32_t i = 0; i < info.max_batch; ++i) {
       bindings.emplace_back(info);
-      paint(bindings.back().input(), info.input.dims[1]);
+      if (inputs.empty()) {
+        paint(bindings.back().input(), info.input.dims[1]);
+      } else {
+        const auto& input = inputs[static_cast<std::size_t>(i) % inputs.size()];
+        std::copy(input.begin(), input.end(), bindings.back().input().begin());
+      }
       items.push_back(bindings.back().item());
     }
     std::vector<std::size_t> sizes = sweep;
@@ -126,6 +134,15 @@ struct BenchCommand {
       if (series.latency_ms.empty()) return kExitInterrupted;
       batches.push_back(describe(series));
       if (interrupted) break;
+    }
+    if (!tensors.outputs.empty()) {
+      std::vector<std::vector<std::byte>> shown = inputs;
+      if (shown.empty()) {
+        const auto painted = bindings.front().input();
+        shown.emplace_back(painted.begin(), painted.end());
+      }
+      FOVEA_ASSIGN(const auto saved, run_images(*engine, shown));
+      FOVEA_TRY(tensors.save(saved));
     }
     FOVEA_TRY(publish(info, batches, source, times));
     return interrupted ? kExitInterrupted : kExitOk;
@@ -216,6 +233,7 @@ Command add_bench(CLI::App& app) {
   app.add_option("--percentile", command->percentiles, "Percentiles to report, e.g. 50,99")
       ->delimiter(',')
       ->check(CLI::Range(0.0, 100.0));
+  command->tensors.declare(app);
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -1,4 +1,4 @@
-// `build`, `inspect`, `list` and `prune`: engines as things on disk.
+// `build`, `list` and `prune`: engines as things on disk.
 #include <csignal>
 #include <memory>
 
@@ -7,11 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/prctl.h>
 
-#include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
-#include "nodes/detector/engine/onnx/parser.hpp"
-#include "nodes/detector/engine/passes/passes.hpp"
-#include "nodes/detector/engine_cli_layers.hpp"
+#include "nodes/detector/engine_cli.hpp"
 
 namespace fovea::engine_cli {
 
@@ -63,7 +60,10 @@ struct BuildCommand {
       return std::move(source.plan);
     }
     FOVEA_ASSIGN(const PlanRequest request, model.request());
-    return engine::build_plan(request.model, request.config, progress_printer());
+    FOVEA_ASSIGN(engine::Plan plan,
+                 engine::build_plan(request.model, request.config, progress_printer()));
+    warn_of_head(plan.network);
+    return plan;
   }
 
   Result<int> to_file() const {
@@ -152,111 +152,6 @@ struct BuildCommand {
   }
 };
 
-struct InspectCommand {
-  ModelOptions model;
-  bool layers = false;
-  JsonOption json;
-
-  // Of a model: what its key is made of and whether the cache has it.
-  Result<int> inspect_model() const {
-    FOVEA_ASSIGN(const PlanRequest request, model.request());
-    const PlanCache cache = model.cache();
-    FOVEA_ASSIGN(const CacheStatus status, cache.status(request));
-    say(json, fmt::format("key      {}", status.key));
-    for (const auto& [name, value] : status.inputs)
-      say(json, fmt::format("  {:<17} {}", name, value));
-    say(json, status.cached ? std::string("cached   yes")
-                            : fmt::format("cached   no, it would be built: {}", status.reason));
-    Json described = {{"key", status.key},
-                      {"inputs", to_json(status.inputs)},
-                      {"cached", status.cached},
-                      {"reason", status.reason}};
-    if (layers) FOVEA_TRY(explain_lowering(request, described));
-    FOVEA_TRY(json.write(dumped(described)));
-    return kExitOk;
-  }
-
-  // What the passes make of the model, and which layers became one.
-  Result<> explain_lowering(const PlanRequest& request, Json& described) const {
-    FOVEA_ASSIGN(engine::NetworkDefinition network, engine::parse_onnx(request.model));
-    engine::LoweringReport lowering;
-    FOVEA_ASSIGN(network, engine::lower(std::move(network),
-                                        {.keep_output0 = request.config.keep_output0,
-                                         .input_height = request.config.input_height,
-                                         .input_width = request.config.input_width,
-                                         .profile = request.config.profile},
-                                        &lowering));
-    say(json, fmt::format("layers   {} in the file", lowering.layers_before));
-    Json passes = Json::array();
-    for (const engine::PassReport& pass : lowering.passes) {
-      passes.push_back({{"pass", pass.name},
-                        {"changes", pass.outcome.changes},
-                        {"layers", pass.layers},
-                        {"note", pass.outcome.note}});
-      say(json,
-          fmt::format("  {:<25} {:4} changes, {:4} layers{}{}", pass.name, pass.outcome.changes,
-                      pass.layers, pass.outcome.note.empty() ? "" : ": ", pass.outcome.note));
-    }
-    Json fused = Json::array();
-    for (const engine::Layer& layer : network.layers) {
-      if (layer.fused.empty()) continue;
-      fused.push_back({{"layer", layer.name}, {"fused", layer.fused}});
-      say(json, fmt::format("  {} = {}", layer.name, fmt::join(layer.fused, " + ")));
-    }
-    described["layers_in_file"] = lowering.layers_before;
-    described["passes"] = passes;
-    described["fused"] = fused;
-    return {};
-  }
-
-  // With what each costs, roughly: `profile` measures for longer.
-  static Result<> add_layers(const engine::Plan& plan, Json& described) {
-    constexpr double kSeconds = 0.2;
-    FOVEA_ASSIGN(const LayerTable table, describe_layers(plan, kSeconds));
-    described["execution"] = Json::array();
-    for (const LayerRow& row : table.rows) {
-      described["execution"].push_back({{"layer", row.layer},
-                                        {"implementation", row.implementation},
-                                        {"operation", row.op},
-                                        {"precision", row.precision},
-                                        {"fused", row.fused},
-                                        {"gflop", row.gflop},
-                                        {"ms", row.ms},
-                                        {"share_pct", table.share_pct(row.ms)}});
-    }
-    const LayerTable::Part slow = table.on_reference();
-    described["reference"] = {
-        {"steps", slow.layers.size()}, {"ms", slow.ms}, {"share_pct", table.share_pct(slow.ms)}};
-    described["declined"] = table.declined;
-    described["context_bytes"] = table.context_bytes;
-    return {};
-  }
-
-  Result<int> inspect_plan() const {
-    FOVEA_ASSIGN(const auto bytes, read_file(model.load_engine));
-    const auto in_file = [&](const Error& error) {
-      return fail(error.with_context(model.load_engine));
-    };
-    const auto manifest = engine::read_manifest(bytes);
-    if (!manifest) return in_file(manifest.error());
-    const auto plan = engine::deserialize(bytes);
-    if (!plan) return in_file(plan.error());
-    Json described = Json::parse(*manifest, nullptr, /*allow_exceptions=*/false);
-    described["bytes"] = bytes.size();
-    if (layers) {
-      FOVEA_TRY(add_layers(*plan, described));
-    }
-    say(json, dumped(described));
-    FOVEA_TRY(json.write(dumped(described)));
-    return kExitOk;
-  }
-
-  int run() const {
-    const auto code = model.load_engine.empty() ? inspect_model() : inspect_plan();
-    return code ? *code : report(code.error());
-  }
-};
-
 struct ListCommand {
   std::string cache_dir;
   JsonOption json;
@@ -327,6 +222,7 @@ Command add_build(CLI::App& app) {
   auto command = std::make_shared<BuildCommand>();
   command->model.declare(app, /*accept_engine=*/false);
   command->quantize.declare(app);
+  declare_output("--save-engine", command->save_engine);
   app.add_option("--save-engine", command->save_engine,
                  "Write the engine here instead of into the cache");
   app.add_flag("--cached-only", command->quantize.cached_only,
@@ -336,15 +232,6 @@ Command add_build(CLI::App& app) {
       ->check(CLI::Range(3, 1 << 20));
   app.add_flag("--end-with-parent", command->end_with_parent,
                "Die when the process that started this one does");
-  command->json.declare(app);
-  return [command] { return command->run(); };
-}
-
-Command add_inspect(CLI::App& app) {
-  auto command = std::make_shared<InspectCommand>();
-  command->model.declare(app, /*accept_engine=*/true);
-  app.add_flag("--layers", command->layers,
-               "Also every layer: how it runs, or of a model which were fused");
   command->json.declare(app);
   return [command] { return command->run(); };
 }

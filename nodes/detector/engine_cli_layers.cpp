@@ -18,7 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double gigaflops(const engine::NetworkDefinition& network, const engine::Layer& layer) {
+double work_of(const engine::NetworkDefinition& network, const engine::Layer& layer) {
   if (layer.outputs.empty() || layer.inputs.size() < 2) return 0;
   const engine::Dims& weights = network.value(layer.inputs[1]).dims;
   const auto outputs = static_cast<double>(engine::volume(network.value(layer.outputs[0]).dims));
@@ -27,6 +27,13 @@ double gigaflops(const engine::NetworkDefinition& network, const engine::Layer& 
     per_output = static_cast<double>(engine::volume(weights)) / static_cast<double>(weights[0]);
   } else if (layer.op == engine::OpType::kMatMul && weights.size() >= 2) {
     per_output = static_cast<double>(weights[weights.size() - 2]);
+  } else if (layer.op == engine::OpType::kGemm && weights.size() == 2) {
+    per_output = static_cast<double>(weights[layer.int_attribute("transB", 0) != 0 ? 1 : 0]);
+  } else if (layer.op == engine::OpType::kConvTranspose && weights[0] > 0) {
+    const auto inputs = static_cast<double>(engine::volume(network.value(layer.inputs[0]).dims));
+    per_output = outputs > 0 ? static_cast<double>(engine::volume(weights)) /
+                                   static_cast<double>(weights[0]) * inputs / outputs
+                             : 0;
   }
   return 2e-9 * per_output * outputs;
 }
@@ -89,6 +96,14 @@ LayerTable::Part LayerTable::on_reference() const {
   return part;
 }
 
+std::optional<double> gigaflops(const engine::NetworkDefinition& network) {
+  engine::NetworkDefinition shaped = network;
+  if (!engine::infer_shapes(shaped, 1)) return std::nullopt;
+  double sum = 0;
+  for (const engine::Layer& layer : shaped.layers) sum += work_of(shaped, layer);
+  return sum;
+}
+
 Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, engine::Dims size) {
   const engine::Dims& opt = plan.network.profile.opt;
   if (size.empty() && !opt.empty()) size = {opt[2], opt[3], 3};
@@ -112,7 +127,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
       row.op = describe(layer);
       row.precision = precision_of(network, found->second);
       row.fused = layer.fused;
-      row.gflop = gigaflops(network, layer);
+      row.gflop = work_of(network, layer);
     }
     table.rows.push_back(std::move(row));
   }

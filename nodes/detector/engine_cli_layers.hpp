@@ -2,6 +2,7 @@
 // Internal to engine_cli*.cpp.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,10 @@ struct LayerTable {
 // provider that does not time its layers.
 Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds,
                                    engine::Dims size = {});
+
+// Of one picture: multiplications and additions of all layers that multiply; nullopt for a network
+// whose shapes do not settle.
+std::optional<double> gigaflops(const engine::NetworkDefinition& network);
 
 Command add_profile(CLI::App& app);
 Command add_diff(CLI::App& app);

@@ -1,44 +1,28 @@
 // `verify`: is the engine right? Accuracy on a labelled folder, through the very letterbox, decoder
-// and suppression of the live nodes; or, output by output, against the reference provider.
-#include <algorithm>
-#include <cmath>
-#include <filesystem>
+// and suppression of the live nodes; or, output by output, against the reference provider or raw
+// tensors from anywhere.
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/base/text.hpp"
 #include "nodes/detector/accuracy.hpp"
-#include "nodes/detector/engine_cli.hpp"
+#include "nodes/detector/engine_cli_tensors.hpp"
 #include "nodes/detector/labelled_set.hpp"
 
 namespace fovea::engine_cli {
 
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 // Below this the engine counts as wrong. f32 sums in another order stay above 0.999999.
 constexpr double kLeastCosine = 0.9999;
-
-double cosine(std::span<const float> a, std::span<const float> b, double& largest_difference) {
-  double ab = 0;
-  double aa = 0;
-  double bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ab += static_cast<double>(a[i]) * b[i];
-    aa += static_cast<double>(a[i]) * a[i];
-    bb += static_cast<double>(b[i]) * b[i];
-    largest_difference = std::max(largest_difference, std::abs(static_cast<double>(a[i]) - b[i]));
-  }
-  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : (aa == bb ? 1 : 0);
-}
-
-std::span<const float> floats(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
-}
+constexpr const char* kReference = "reference";
 
 // Blocks of constant colour with some noise: edges at all scales, the same on every machine.
 void paint(std::span<std::byte> image, std::size_t width) {
@@ -56,7 +40,10 @@ struct VerifyCommand {
   std::string data;
   std::string image;
   std::uint64_t max_pixels = imaging::kDefaultMaxPixels;
+  std::string against;
   bool against_reference = false;
+  double min_cosine = kLeastCosine;
+  TensorOptions tensors;
   JsonOption json;
 
   Result<int> measure_accuracy() const {
@@ -92,8 +79,8 @@ struct VerifyCommand {
                            {"ap50", 100 * one.ap50},
                            {"ap50_95", 100 * one.ap50_95}});
       say(json,
-          fmt::format("{:<20} {:5} boxes  AP50 {:5.1f}  AP50-95 {:5.1f}", set.classes[one.class_id],
-                      one.boxes, 100 * one.ap50, 100 * one.ap50_95));
+          fmt::format("{:<20} {:5} boxes  AP50 {:5.1f}  AP50-95 {:5.1f}",
+                      shown(set.classes[one.class_id]), one.boxes, 100 * one.ap50, 100 * one.ap50_95));
     }
     const engine::EngineInfo& info = pipeline.info();
     say(json, fmt::format("{} pictures, {} boxes, {} classes, {} {}: mAP50 {:.2f}, mAP50-95 {:.2f}",
@@ -106,65 +93,95 @@ struct VerifyCommand {
         {"images", accuracy.pictures},
         {"boxes", accuracy.boxes},
         {"per_class",
-         per_class}}.dump(2)));
+         per_class}}.dump(2, ' ', false, Json::error_handler_t::replace)));
     return kExitOk;
   }
 
-  Result<> fill_input(std::span<std::byte> input, const engine::EngineInfo& info) const {
-    const auto width = static_cast<std::uint32_t>(info.input.dims[1]);
+  // What the engine sees: the files of --load-inputs, --image, or a synthetic picture.
+  Result<std::vector<std::vector<std::byte>>> images(const engine::EngineInfo& info) const {
+    FOVEA_ASSIGN(auto loaded, tensors.load(info, max_pixels));
+    if (!loaded.empty()) return loaded;
+    std::vector<std::byte> input(info.input.bytes);
     if (image.empty()) {
-      paint(input, width);
-      return {};
+      paint(input, static_cast<std::size_t>(info.input.dims[1]));
+    } else {
+      FOVEA_ASSIGN(const Picture picture, read_picture(image, max_pixels));
+      FOVEA_ASSIGN(auto letterbox, letterbox_for(info));
+      if (auto done = letterbox.run(view_of(picture), input); !done) return fail(done.error());
     }
-    FOVEA_ASSIGN(const Picture picture, read_picture(image, max_pixels));
-    FOVEA_ASSIGN(auto letterbox, letterbox_for(info));
-    if (auto done = letterbox.run(view_of(picture), input); !done) return fail(done.error());
-    return {};
+    return std::vector<std::vector<std::byte>>{std::move(input)};
   }
 
-  Result<int> compare_with_reference() const {
+  // The other side of the comparison.
+  Result<std::vector<OutputTensor>> expected(const engine::Plan& plan, const engine::Dims& size,
+                                             const std::vector<std::vector<std::byte>>& inputs,
+                                             const std::vector<OutputTensor>& actual) const {
+    if (against != kReference) return read_outputs(against, actual);
+    engine::Plan reference = plan;
+    reference.provider = kReference;
+    FOVEA_ASSIGN(const auto engine, engine::load_engine(reference, size));
+    return run_images(*engine, inputs);
+  }
+
+  Result<int> compare() const {
+    FOVEA_TRY(tensors.check());
     FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
-    const engine::Plan& plan = source.plan;
-    engine::Plan reference_plan = plan;
-    reference_plan.provider = "reference";
-    std::vector<Bindings> bindings;
-    std::vector<engine::TensorSpec> outputs;
-    FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(plan));
-    for (const engine::Plan* one : {&plan, static_cast<const engine::Plan*>(&reference_plan)}) {
-      FOVEA_ASSIGN(const auto engine, engine::load_engine(*one, shape.size));
-      FOVEA_ASSIGN(const auto context, engine->create_execution_context());
-      bindings.emplace_back(engine->info());
-      FOVEA_TRY(fill_input(bindings.back().input(), engine->info()));
-      const engine::BatchItem item = bindings.back().item();
-      FOVEA_TRY(context->execute({&item, 1}));
-      if (interrupted) return kExitInterrupted;
-      outputs = engine->info().outputs;
+    FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
+    FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan, shape.size));
+    FOVEA_ASSIGN(const auto inputs, images(engine->info()));
+    FOVEA_ASSIGN(const auto actual, run_images(*engine, inputs));
+    FOVEA_TRY(tensors.save(actual));
+    if (!tensors.outputs.empty()) {
+      say(json, fmt::format("{}: {} outputs of {} inputs", tensors.outputs, actual.size(),
+                            inputs.size()));
     }
+    if (against.empty()) {
+      FOVEA_TRY(json.write(Json{{"saved", tensors.outputs}, {"inputs", inputs.size()}}.dump(2)));
+      return kExitOk;
+    }
+    FOVEA_ASSIGN(const auto wanted, expected(source.plan, shape.size, inputs, actual));
     bool good = true;
     Json list = Json::array();
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      double difference = 0;
-      const double similarity =
-          cosine(floats(bindings[0].output(i)), floats(bindings[1].output(i)), difference);
-      good = good && similarity >= kLeastCosine;  // false for NaN
-      list.push_back(
-          {{"name", outputs[i].name}, {"cosine", similarity}, {"max_difference", difference}});
-      say(json,
-          fmt::format("{:<10} {:<16} cosine {:.8f}  largest difference {:.3g}", outputs[i].name,
-                      engine::to_string(outputs[i].dims), similarity, difference));
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      const Difference apart = difference(actual[i].values, wanted[i].values);
+      good = good && apart.cosine >= min_cosine;  // false for NaN
+      const std::string name = one_line(actual[i].name);
+      list.push_back({{"name", actual[i].name},
+                      {"cosine", apart.cosine},
+                      {"max_difference", apart.largest},
+                      {"mean_difference", apart.mean}});
+      say(json, fmt::format("{:<10} {:<16} cosine {:.8f}  largest difference {:.3g}  mean {:.3g}",
+                            name, engine::to_string(actual[i].dims), apart.cosine, apart.largest,
+                            apart.mean));
     }
-    say(json, good ? "the engine agrees with the reference"
-                   : fmt::format("the engine differs from the reference: a cosine is below {}",
-                                 kLeastCosine));
-    FOVEA_TRY(json.write(Json{{"agrees", good}, {"outputs", list}}.dump(2)));
+    const std::string other = against == kReference ? "the reference" : against;
+    say(json, good ? fmt::format("the engine agrees with {}", other)
+                   : fmt::format("the engine differs from {}: a cosine is below {}", other,
+                                 min_cosine));
+    FOVEA_TRY(json.write(Json{{"agrees", good},
+                              {"against", against},
+                              {"inputs", inputs.size()},
+                              {"outputs", list}}
+                             .dump(2, ' ', false, Json::error_handler_t::replace)));
     return good ? kExitOk : kExitFailure;
   }
 
-  int run() const {
-    if (data.empty() != against_reference) {
-      return report({ErrorCode::kInvalidArgument, "give either --data DIR or --against-reference"});
+  int run() {
+    if (against_reference && !against.empty() && against != kReference) {
+      return report({ErrorCode::kInvalidArgument, "give either --against or --against-reference"});
     }
-    const auto code = against_reference ? compare_with_reference() : measure_accuracy();
+    if (against_reference) against = kReference;
+    const bool compares = !against.empty() || !tensors.outputs.empty();
+    if (data.empty() != compares) {
+      return report({ErrorCode::kInvalidArgument,
+                     "give either --data DIR, or --against FILE|FOLDER|reference, or --save-outputs"});
+    }
+    if (compares ? !image.empty() && !tensors.inputs.empty()
+                 : !image.empty() || !tensors.inputs.empty()) {
+      return report({ErrorCode::kInvalidArgument,
+                     "--image and --load-inputs are for --against and --save-outputs, one of them"});
+    }
+    const auto code = compares ? compare() : measure_accuracy();
     return code ? *code : report(code.error());
   }
 };
@@ -177,11 +194,18 @@ Command add_verify(CLI::App& app) {
   command->model.declare_shapes(app);
   app.add_option("--data", command->data,
                  "Folder with images/, labels/ (YOLO text) and classes.txt");
-  app.add_flag("--against-reference", command->against_reference,
-               "Compare every output with the reference's");
+  app.add_option("--against", command->against,
+                 "Compare every raw output: with the reference kernels' (reference), or with a .npy "
+                 "FILE, or a FOLDER with <output>.npy, as --save-outputs writes them");
+  app.add_flag("--against-reference", command->against_reference, "The same as --against reference");
+  app.add_option("--min-cosine", command->min_cosine,
+                 "Least cosine of each output at which the engine agrees")
+      ->capture_default_str()
+      ->check(CLI::Range(-1.0, 1.0));
   app.add_option("--image", command->image,
-                 "Picture for --against-reference; default: a synthetic one");
+                 "Picture to compare on; default: a synthetic one");
   declare_max_pixels(app, command->max_pixels);
+  command->tensors.declare(app);
   command->json.declare(app);
   return [command] { return command->run(); };
 }

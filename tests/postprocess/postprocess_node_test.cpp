@@ -103,8 +103,8 @@ class PostprocessNode : public ::testing::Test {
   std::size_t warnings() const {
     std::size_t count = 0;
     const std::string text = node_->err();
-    for (std::size_t at = text.find("from frame"); at != std::string::npos;
-         at = text.find("from frame", at + 1)) {
+    for (std::size_t at = text.find("NaN or infinity"); at != std::string::npos;
+         at = text.find("NaN or infinity", at + 1)) {
       ++count;
     }
     return count;

@@ -1,0 +1,158 @@
+// Raw tensors into and out of `fovea engine verify` and `bench`: what one run saves another run, or
+// another program, can compare with.
+#include <cmath>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "nodes/detector/npy.hpp"
+#include "tests/detector/model_folder.hpp"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using test::Outcome;
+using ::testing::HasSubstr;
+
+class EngineCliTensors : public test::ModelFolder {
+ protected:
+  void SetUp() override {
+    ModelFolder::SetUp();
+    model_ = path("yolo.onnx");
+    ASSERT_EQ(run("fovea-write-yolo", {"yolov8n", model_, "--dynamic"}).code, 0);
+  }
+  Outcome verify(std::vector<std::string> more) const {
+    std::vector<std::string> arguments = {"verify", "--onnx", model_, "--input-size", "64"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return engine(std::move(arguments));
+  }
+  // u8 [64, 64, 3].
+  static NpyArray image(int seed) {
+    NpyArray array{"|u1", {64, 64, 3}, {}};
+    for (int i = 0; i < 64 * 64 * 3; ++i) {
+      array.bytes.push_back(static_cast<std::byte>((i * 7 + i / 64 * seed) % 251));
+    }
+    return array;
+  }
+  // The same picture as other runtimes take it.
+  static NpyArray planes(const NpyArray& image) {
+    std::vector<float> values(image.bytes.size());
+    for (std::size_t p = 0; p < 64 * 64; ++p) {
+      for (std::size_t c = 0; c < 3; ++c) {
+        values[c * 64 * 64 + p] = static_cast<float>(image.bytes[3 * p + c]) / 255.0F;
+      }
+    }
+    return npy_of(values, {1, 3, 64, 64});
+  }
+
+  std::string model_;
+};
+
+TEST_F(EngineCliTensors, SavedOutputsAreThoseThatALaterRunIsComparedWith) {
+  ASSERT_TRUE(write_npy(path("a.npy"), image(3)));
+  const Outcome saved = verify({"--load-inputs", path("a.npy"), "--save-outputs", path("out")});
+  ASSERT_EQ(saved.code, 0) << saved.err;
+  const auto box = read_npy(path("out/box0.npy"));
+  ASSERT_TRUE(box) << box.error().message;
+  EXPECT_EQ(box->dims, (std::vector<std::int64_t>{1, 8, 8, 64}));
+  const Outcome same =
+      verify({"--load-inputs", path("a.npy"), "--against", path("out"), "--json"});
+  ASSERT_EQ(same.code, 0) << same.err;
+  const json report = json::parse(same.out);
+  EXPECT_EQ(report["outputs"].size(), 6U);
+  for (const json& output : report["outputs"]) {
+    EXPECT_EQ(output["max_difference"], 0.0);
+    EXPECT_EQ(output["mean_difference"], 0.0);
+    EXPECT_NEAR(output["cosine"].get<double>(), 1, 1e-12);
+  }
+  // Another picture gives something else, and one changed number shows in its output alone.
+  ASSERT_TRUE(write_npy(path("b.npy"), image(5)));
+  const Outcome other = verify({"--load-inputs", path("b.npy"), "--against", path("out")});
+  EXPECT_EQ(other.code, 1) << other.out;
+  std::vector<float> values = as_floats(*box);
+  values[17] += 100;
+  ASSERT_TRUE(write_npy(path("out/box0.npy"), npy_of(values, box->dims)));
+  const Outcome changed =
+      verify({"--load-inputs", path("a.npy"), "--against", path("out"), "--json"});
+  EXPECT_EQ(changed.code, 1);
+  for (const json& output : json::parse(changed.out)["outputs"]) {
+    EXPECT_NEAR(output["max_difference"].get<double>(), output["name"] == "box0" ? 100 : 0, 1e-4);
+  }
+}
+
+TEST_F(EngineCliTensors, InputsComeAsBytesPlanesRawFilesAndMany) {
+  ASSERT_TRUE(write_npy(path("a.npy"), image(3)));
+  ASSERT_TRUE(write_npy(path("planes.npy"), planes(image(3))));
+  const NpyArray bytes = image(3);
+  std::ofstream(path("a.bin"), std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.bytes.data()),
+             static_cast<std::streamsize>(bytes.bytes.size()));
+  const NpyArray floats = planes(image(3));
+  std::ofstream(path("planes.bin"), std::ios::binary)
+      .write(reinterpret_cast<const char*>(floats.bytes.data()),
+             static_cast<std::streamsize>(floats.bytes.size()));
+  ASSERT_EQ(verify({"--load-inputs", path("a.npy"), "--save-outputs", path("out")}).code, 0);
+  for (const char* file : {"planes.npy", "a.bin", "planes.bin"}) {
+    const Outcome same = verify({"--load-inputs", path(file), "--against", path("out")});
+    EXPECT_EQ(same.code, 0) << file << same.out << same.err;
+    EXPECT_THAT(same.out, HasSubstr("largest difference 0 "));
+  }
+  ASSERT_EQ(verify({"--load-inputs", path("a.npy"), path("planes.bin"), "--save-outputs",
+                    path("two")})
+                .code,
+            0);
+  const auto cls = read_npy(path("two/cls0.npy"));
+  ASSERT_TRUE(cls);
+  EXPECT_EQ(cls->dims[0], 2);
+}
+
+TEST_F(EngineCliTensors, InputsAndExpectationsOfAnotherShapeAreRefusedWithBoth) {
+  const auto refused = [&](std::vector<std::string> more, const std::string& text) {
+    const Outcome outcome = verify(std::move(more));
+    EXPECT_EQ(outcome.code, 2) << text;
+    EXPECT_THAT(outcome.err, HasSubstr(text));
+  };
+  ASSERT_TRUE(write_npy(path("wide.npy"), {"|u1", {64, 65, 3}, std::vector<std::byte>(12480)}));
+  refused({"--load-inputs", path("wide.npy"), "--against", "reference"},
+          "it holds |u1 [64, 65, 3]; it must be u8 [64, 64, 3] RGB");
+  std::ofstream(path("short.bin")) << "abc";
+  refused({"--load-inputs", path("short.bin"), "--against", "reference"}, "it has 3 bytes");
+  ASSERT_TRUE(
+      write_npy(path("big.npy"), npy_of(std::vector<float>(64 * 64 * 3, 255), {3, 64, 64})));
+  refused({"--load-inputs", path("big.npy"), "--against", "reference"}, "it holds 255");
+  ASSERT_TRUE(write_npy(path("a.npy"), image(3)));
+  refused({"--load-inputs", path("a.npy"), "--save-outputs", path("one.npy")},
+          "the engine has 6 outputs: name a folder");
+  refused({"--load-inputs", path("a.npy"), "--against", path("a.npy")}, "6 outputs");
+  refused({}, "give either --data DIR, or --against");
+}
+
+TEST_F(EngineCliTensors, OneOutputGoesIntoOneFileAndAgreesWithTheReference) {
+  ASSERT_TRUE(write_npy(path("a.npy"), image(3)));
+  const Outcome saved = verify({"--keep-output0", "--load-inputs", path("a.npy"), "--save-outputs",
+                                path("o.npy"), "--against", "reference"});
+  ASSERT_EQ(saved.code, 0) << saved.out << saved.err;
+  EXPECT_THAT(saved.out, HasSubstr("the engine agrees with the reference"));
+  const auto output = read_npy(path("o.npy"));
+  ASSERT_TRUE(output) << output.error().message;
+  EXPECT_EQ(output->dims, (std::vector<std::int64_t>{1, 84, 84}));
+  EXPECT_EQ(verify({"--keep-output0", "--load-inputs", path("a.npy"), "--against", path("o.npy")})
+                .code,
+            0);
+}
+
+TEST_F(EngineCliTensors, BenchLoadsAndSavesThemToo) {
+  ASSERT_TRUE(write_npy(path("a.npy"), image(3)));
+  const Outcome bench = engine({"bench", "--onnx", model_, "--input-size", "64", "--duration", "0",
+                                "--warmup", "0", "--iterations", "1", "--load-inputs",
+                                path("a.npy"), "--save-outputs", path("out")});
+  ASSERT_EQ(bench.code, 0) << bench.err;
+  EXPECT_EQ(verify({"--load-inputs", path("a.npy"), "--against", path("out")}).code, 0);
+}
+
+}  // namespace
+}  // namespace fovea
