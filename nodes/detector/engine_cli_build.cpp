@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/prctl.h>
 
+#include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine_cli.hpp"
 
