@@ -3,6 +3,7 @@
 // ledger a message is out when it is in the file, and in process until then.
 #include <array>
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -79,7 +80,7 @@ class RecorderNode final : public Node {
       recorded.push_back(taps_.back()->describe());
     }
     bag::RecordingOptions options;
-    options.path = path_;
+    options.path = path_of_this_run();
     options.writer.overwrite = overwrite_;
     options.writer.compression =
         compression_ == "zstd" ? mcap::Compression::kZstd : mcap::Compression::kNone;
@@ -96,6 +97,18 @@ class RecorderNode final : public Node {
     options.on_error = [this] { executor().post([this] { watch(); }); };
     FOVEA_ASSIGN(recording_, bag::Recording::create(options, std::move(recorded)));
     return {};
+  }
+
+  // What a recorder that was killed has saved stays; its successor goes on beside it: run.mcap, run-2.mcap.
+  std::filesystem::path path_of_this_run() {
+    std::filesystem::path path = path_;
+    const std::uint32_t start = metrics().starts();
+    const bool numbered = max_file_mb_ > 0 || ring_ > 0;  // those count on by themselves
+    if (start > 1 && !numbered) {
+      path.replace_filename(
+          fmt::format("{}-{}{}", path.stem().native(), start, path.extension().native()));
+    }
+    return path;
   }
 
   Result<> on_activate() override {

@@ -166,6 +166,11 @@ TEST_F(Bag, AKilledRecordersFileHoldsWhatCameBefore) {
   EXPECT_EQ(found["closed"], false);
   EXPECT_EQ(found["messages"], 60);
   EXPECT_EQ(found["damage"], "not closed: 60 messages recovered");
+  // Its successor goes on beside it.
+  auto again = start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/image"});
+  EXPECT_TRUE(eventually([&] { return fs::exists(path("run-2.mcap")); })) << again->err();
+  again->send(SIGINT);
+  EXPECT_EQ(again->wait(), 0) << again->err();
   source->send(SIGINT);
   EXPECT_EQ(source->wait(), 0) << source->err();
   auto player =
