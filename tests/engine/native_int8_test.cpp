@@ -8,6 +8,7 @@
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/provider.hpp"
