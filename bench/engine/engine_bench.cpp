@@ -353,7 +353,7 @@ int main(int argc, char** argv) {
   app.add_flag("--json", options.json, "JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   if (auto done = fovea::bench::run(options); !done) {
-    print_error("{}", done.error().message);
+    fovea::print_error("{}", done.error().message);
     return 1;
   }
 }

@@ -267,6 +267,6 @@ int main(int argc, char** argv) try {
   }
   fovea::bench::print(rows, json);
 } catch (const std::exception& error) {
-  print_error("{}", error.what());
+  fovea::print_error("{}", error.what());
   return 1;
 }
