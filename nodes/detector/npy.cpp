@@ -161,7 +161,7 @@ std::vector<float> as_floats(const NpyArray& array) {
   std::vector<float> values(array.size());
   const std::string_view type = std::string_view(array.dtype).substr(1);
   if (type == "f4") {
-    std::memcpy(values.data(), array.bytes.data(), array.bytes.size());
+    if (!values.empty()) std::memcpy(values.data(), array.bytes.data(), array.bytes.size());
   } else if (type == "f2") {
     for (std::size_t i = 0; i < values.size(); ++i) {
       std::uint16_t half = 0;
