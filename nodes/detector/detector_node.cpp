@@ -25,12 +25,20 @@
 #include "nodes/detector/model_description.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/node.hpp"
-#include "nodes/runtime/reliability.hpp"
+#include "nodes/runtime/stage_stream.hpp"
 
 namespace fovea {
 namespace {
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// It works in batches of many cameras, so it is no Stage, but each camera's way through it is the
+// same.
+const StageSpec kSpec{.input = "tensor",
+                      .output = "heads",
+                      .started = &msgs::StageStamps::inference_started,
+                      .ended = &msgs::StageStamps::inferred,
+                      .latencies = {{"detector_us", &msgs::StageStamps::preprocessed}}};
 
 class DetectorNode final : public Node {
  public:
@@ -89,17 +97,10 @@ class DetectorNode final : public Node {
                  Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
                                                     {.durability = Durability::kTransientLocal}));
     acquired->model_info.emplace(std::move(info));
-    const QoS qos{.reliability = to_reliability(reliability_)};
+    const StageOptions options{.reliability = to_reliability(reliability_),
+                               .slots = static_cast<std::uint32_t>(slots_)};
     for (const std::string& camera : cameras_) {
-      auto stream = std::make_unique<Stream>(metrics(), camera);
-      FOVEA_ASSIGN(auto heads,
-                   Publisher<msgs::TensorArray>::create(
-                       domain(), camera + "/heads", qos,
-                       {.slot_count = static_cast<std::uint32_t>(slots_)}, &stream->ledger));
-      stream->heads.emplace(std::move(heads));
-      FOVEA_ASSIGN(auto tensors, Subscription<msgs::Tensor>::create(domain(), camera + "/tensor",
-                                                                    qos, &stream->ledger));
-      stream->tensors.emplace(std::move(tensors));
+      FOVEA_ASSIGN(auto stream, Stream::create(domain(), metrics(), camera, kSpec, options));
       acquired->streams.push_back(std::move(stream));
     }
     acquired_ = std::move(acquired);
@@ -113,7 +114,7 @@ class DetectorNode final : public Node {
                                      static_cast<std::int64_t>(max_delay_ms_ * 1e6))});
     for (std::size_t i = 0; i < acquired_->streams.size(); ++i) {
       registrations_.push_back(
-          spin(*acquired_->streams[i]->tensors,
+          spin(*acquired_->streams[i]->input(),
                [this, i](Received<msgs::Tensor>&& tensor) { queue(i, std::move(tensor)); }));
     }
     acquired_->model_info->publish(acquired_->model_description);
@@ -129,8 +130,8 @@ class DetectorNode final : public Node {
     registrations_.clear();
     for (std::size_t i = 0; i < acquired_->streams.size();
          ++i) {  // what already arrived still leaves
-      acquired_->streams[i]->tensors->drain();
-      while (auto tensor = acquired_->streams[i]->tensors->take()) queue(i, std::move(*tensor));
+      acquired_->streams[i]->input()->drain();
+      while (auto tensor = acquired_->streams[i]->input()->take()) queue(i, std::move(*tensor));
     }
     batcher_->close();
     inference_.join();
@@ -144,18 +145,7 @@ class DetectorNode final : public Node {
   }
 
  private:
-  struct Stream {
-    Stream(MetricsPage& page, const std::string& name)
-        : camera(name), ledger(page, name), latency_us(page.histogram("detector_us", name)) {}
-
-    std::string camera;
-    StageLedger ledger;
-    Histogram& latency_us;  // from tensor to raw maps, waiting included
-    std::optional<Subscription<msgs::Tensor>> tensors;
-    std::optional<Publisher<msgs::TensorArray>> heads;  // used by the inference thread
-    bool awaited_reader = false;
-    std::string last_error;  // of tensors that are refused now; logged once
-  };
+  using Stream = StageStream<msgs::Tensor, msgs::TensorArray>;
   using Frame = Received<msgs::Tensor>;
 
   // What on_configure() acquires and on_cleanup() gives back, as one.
@@ -325,36 +315,31 @@ class DetectorNode final : public Node {
   // The executor's thread. Covers the engine's status while any stream's tensors are refused.
   void show_refusals() {
     const auto refused = std::find_if(acquired_->streams.begin(), acquired_->streams.end(),
-                                      [](const auto& s) { return !s->last_error.empty(); });
+                                      [](const auto& s) { return s->faults().any(); });
     const std::lock_guard lock(status_mutex_);
     if (refused == acquired_->streams.end()) {
       refusal_.clear();
       set_status(engine_level_, engine_status_);
     } else {
-      refusal_ = fmt::format("{}/tensor refused: {}", (*refused)->camera, (*refused)->last_error);
+      refusal_ = (*refused)->faults().status();
       set_status(msgs::DiagnosticLevel::kError, refusal_);
     }
   }
 
   void queue(std::size_t index, Frame&& frame) {
     Stream& stream = *acquired_->streams[index];
-    if (auto problem = mismatch(frame); !problem.empty()) {
-      stream.ledger.drop(DropReason::kError);
-      if (std::exchange(stream.last_error, problem) != problem) {
-        log_warning("{}/tensor: frame {} refused: {}", stream.camera, frame.message.header.seq,
-                    problem);
+    const std::uint64_t seq = frame.message.header.seq;
+    if (const auto problem = mismatch(frame); !problem.empty()) {
+      stream.ledger().drop(DropReason::kError);
+      if (stream.faults().begin(ErrorCode::kInvalidArgument, "frames are refused: " + problem, seq))
         show_refusals();
-      }
       return;
     }
-    if (!stream.last_error.empty()) {
-      stream.last_error.clear();
-      show_refusals();
-    }
+    if (stream.faults().clear(seq)) show_refusals();
     if (reliability_ == "reliable") {
-      if (!batcher_->put_in_turn(index, std::move(frame))) stream.ledger.drop(DropReason::kLost);
+      if (!batcher_->put_in_turn(index, std::move(frame))) stream.ledger().drop(DropReason::kLost);
     } else if (batcher_->put(index, std::move(frame))) {
-      stream.ledger.drop(DropReason::kSuperseded);
+      stream.ledger().drop(DropReason::kSuperseded);
     }
   }
 
@@ -382,6 +367,7 @@ class DetectorNode final : public Node {
   }
 
   void infer() {
+    FaultLog faults("engine");
     std::vector<Batcher<Frame>::Entry> batch;
     std::vector<WritableBuffer> slots;
     std::vector<engine::BatchItem> items;
@@ -395,10 +381,8 @@ class DetectorNode final : public Node {
       items.clear();
       std::erase_if(batch, [&](Batcher<Frame>::Entry& entry) {
         Stream& stream = *acquired_->streams[entry.camera];
-        if (reliability_ == "reliable" && !std::exchange(stream.awaited_reader, true)) {
-          wait_for_subscription(*stream.heads, kReaderTimeout, [] { return false; });
-        }
-        auto slot = stream.heads->loan(acquired_->slot_bytes);
+        stream.await_reader();
+        auto slot = stream.loan(acquired_->slot_bytes);
         if (!slot) return true;  // the publisher has counted it
         void** first = pointers.data() + items.size() * outputs;
         for (std::size_t i = 0; i < outputs; ++i)
@@ -412,12 +396,16 @@ class DetectorNode final : public Node {
       const Result<> executed = acquired_->server->execute(items);
       const std::int64_t finished = monotonic_ns();
       if (!executed) {
-        log_error("inference failed: {}", executed.error().message);
-        set_engine_status(msgs::DiagnosticLevel::kError, executed.error().message);
-        for (auto& entry : batch) acquired_->streams[entry.camera]->ledger.drop(DropReason::kError);
+        const std::string text = "inference fails: " + executed.error().message;
+        if (faults.begin(ErrorCode::kInternal, text, batch.front().frame.message.header.seq)) {
+          set_engine_status(msgs::DiagnosticLevel::kError, text);
+        }
+        for (auto& entry : batch)
+          acquired_->streams[entry.camera]->ledger().drop(DropReason::kError);
         batch.clear();
         continue;
       }
+      if (faults.clear(batch.front().frame.message.header.seq)) set_served_status("");
       acquired_->engine_us->record(static_cast<std::uint64_t>((finished - started) / 1000));
       ++*acquired_->batches[items.size() - 1];
       for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -431,12 +419,9 @@ class DetectorNode final : public Node {
   void publish(Stream& stream, Frame& frame, WritableBuffer&& slot, std::int64_t started,
                std::int64_t inferred) {
     acquired_->heads_message.header = frame.message.header;
-    acquired_->heads_message.header.stages.inference_started = started;
-    acquired_->heads_message.header.stages.inferred = inferred;
     acquired_->heads_message.letterbox = frame.message.letterbox;
-    stream.latency_us.record(static_cast<std::uint64_t>(
-        std::max<std::int64_t>(inferred - frame.message.header.stages.preprocessed, 0) / 1000));
-    stream.heads->publish(acquired_->heads_message, std::move(slot), acquired_->slot_bytes);
+    stream.publish(acquired_->heads_message, std::move(slot), acquired_->slot_bytes, started,
+                   inferred);
   }
 
   std::vector<std::string> cameras_;

@@ -1,31 +1,84 @@
 // Raw head maps in, detections out: `<camera>/heads` -> `<camera>/detections` for every camera. The
 // end of the pipeline, so it also measures each frame's latency from capture to publication.
-#include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "msgs/detection.hpp"
 #include "msgs/model_info.hpp"
-#include "msgs/tensor.hpp"
-#include "nodes/base/clock.hpp"
-#include "nodes/postprocess/postprocessor.hpp"
+#include "nodes/postprocess/decode_stage.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/node.hpp"
-#include "nodes/runtime/reliability.hpp"
+#include "nodes/runtime/stage_node.hpp"
 
 namespace fovea {
 namespace {
 
-class PostprocessNode final : public Node {
+using msgs::StageStamps;
+
+// The model that all cameras' stages decode for.
+struct Model {
+  std::optional<Postprocessor> postprocessor;
+  std::vector<msgs::ClassName> class_names;  // by class id
+  std::uint64_t number = 0;                  // grows with every model
+};
+
+// Decodes one camera's frames and counts what it finds in them.
+class CountingStage final : public DecodeStage {
+ public:
+  CountingStage(Model& model, MetricsPage& page, std::string camera)
+      : DecodeStage(model.postprocessor),
+        model_(model),
+        page_(page),
+        camera_(std::move(camera)),
+        frames_not_finite_(page.counter("frames_not_finite", camera_)) {}
+
+  Result<> process(const StageIn<msgs::TensorArray>& in,
+                   StageOut<msgs::Detection2DArray>& out) override {
+    const Result<> done = DecodeStage::process(in, out);
+    const bool not_finite = done ? !out.warning.empty() : done.error().code == ErrorCode::kCorrupt;
+    if (not_finite) ++frames_not_finite_;
+    if (!done) return done;
+    for (const msgs::Detection2D& detection : out.message.detections) {
+      ++class_counter(detection.hypothesis.class_id);
+    }
+    return {};
+  }
+
+ private:
+  // Made when the class is first seen: most models know many more than a camera ever shows.
+  Counter& class_counter(std::uint32_t class_id) {
+    if (std::exchange(counted_, model_.number) != model_.number) {
+      per_class_.assign(model_.class_names.size(), nullptr);
+    }
+    Counter*& counter = per_class_[class_id];
+    if (counter == nullptr) {
+      counter = &page_.counter("detections", camera_, model_.class_names[class_id].view());
+    }
+    return *counter;
+  }
+
+  const Model& model_;
+  MetricsPage& page_;
+  std::string camera_;
+  Counter& frames_not_finite_;       // NaN or infinity among the model's outputs
+  std::vector<Counter*> per_class_;  // by class id; null until one is seen
+  std::uint64_t counted_ = 0;        // the model that per_class_ is of
+};
+
+class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detection2DArray> {
  public:
   PostprocessNode()
-      : Node("postprocess", "Decodes detector outputs, suppresses overlaps, publishes boxes") {}
+      : StageNode("postprocess", "Decodes detector outputs, suppresses overlaps, publishes boxes",
+                  {.input = "heads",
+                   .output = "detections",
+                   .started = &StageStamps::postprocess_started,
+                   .ended = &StageStamps::published,
+                   .latencies = {{"latency_us", &StageStamps::captured},
+                                 {"postprocess_us", &StageStamps::inferred}}}) {}
 
-  void declare_parameters(ParameterSet& p) override {
-    p.add("cameras", &cameras_, "Names of the cameras to serve").required();
+  void declare_stage_parameters(ParameterSet& p) override {
     p.add("detector", &detector_, "Node whose model_info says what its outputs mean");
     p.add("score_threshold", &score_threshold_, "Least score of a detection", Range{0, 1});
     p.add("iou_threshold", &iou_threshold_, "Overlap above which the lower score goes",
@@ -37,10 +90,10 @@ class PostprocessNode final : public Node {
           Range{1, msgs::Detection2DArray::kMaxDetections});
     p.add("max_candidates", &max_candidates_, "Most boxes that enter the suppression",
           Range{1, PostprocessOptions::kMaxCandidates});
-    add_reliability(p, &reliability_);
   }
 
-  Result<> on_configure() override {
+  Result<> configure() override {
+    options_ = {};
     options_.score_threshold = static_cast<float>(score_threshold_);
     options_.iou_threshold = static_cast<float>(iou_threshold_);
     options_.class_agnostic = class_agnostic_;
@@ -49,19 +102,6 @@ class PostprocessNode final : public Node {
     for (const auto& [label, threshold] : class_thresholds_) {
       options_.class_thresholds[label] = static_cast<float>(threshold);
     }
-    const QoS qos{.reliability = to_reliability(reliability_)};
-    for (const std::string& camera : cameras_) {
-      FOVEA_TRY(check_name("camera", camera));
-      auto stream = std::make_unique<Stream>(metrics(), camera);
-      FOVEA_ASSIGN(auto detections,
-                   Publisher<msgs::Detection2DArray>::create(domain(), camera + "/detections", qos,
-                                                             {}, &stream->ledger));
-      stream->detections.emplace(std::move(detections));
-      FOVEA_ASSIGN(auto heads, Subscription<msgs::TensorArray>::create(domain(), camera + "/heads",
-                                                                       qos, &stream->ledger));
-      stream->heads.emplace(std::move(heads));
-      streams_.push_back(std::move(stream));
-    }
     FOVEA_ASSIGN(auto info, Subscription<msgs::ModelInfo>::create(
                                 domain(), detector_ + "/model_info",
                                 {.durability = Durability::kTransientLocal}));
@@ -69,59 +109,27 @@ class PostprocessNode final : public Node {
     return {};
   }
 
-  Result<> on_activate() override {
-    if (!postprocessor_) {
+  Result<std::unique_ptr<Stage>> make_stage(const std::string& camera) override {
+    return std::make_unique<CountingStage>(model_, metrics(), camera);
+  }
+
+  Result<> activate() override {
+    if (!model_.postprocessor) {
       set_status(msgs::DiagnosticLevel::kWarn, fmt::format("waiting for {}/model_info", detector_));
     }
-    registrations_.push_back(
-        spin(*model_info_, [this](Received<msgs::ModelInfo>&& info) { set_model(info.message); }));
-    for (auto& stream : streams_) {
-      registrations_.push_back(spin(
-          *stream->heads,
-          [this, s = stream.get()](Received<msgs::TensorArray>&& heads) { process(*s, heads); }));
-    }
+    registration_ =
+        spin(*model_info_, [this](Received<msgs::ModelInfo>&& info) { set_model(info.message); });
     return {};
   }
 
-  Result<> on_deactivate() override {
-    for (Executor::Id id : registrations_) executor().remove(id);
-    registrations_.clear();
-    for (auto& stream : streams_) {  // what already arrived still leaves
-      stream->heads->drain();
-      while (auto heads = stream->heads->take()) process(*stream, *heads);
-    }
-    return {};
-  }
+  void deactivate() override { executor().remove(std::exchange(registration_, 0)); }
 
-  Result<> on_cleanup() override {
-    streams_.clear();
+  void cleanup() override {
     model_info_.reset();
-    postprocessor_.reset();
-    return {};
+    model_.postprocessor.reset();
   }
 
  private:
-  struct Stream {
-    Stream(MetricsPage& page, const std::string& name)
-        : camera(name),
-          ledger(page, name),
-          latency_us(page.histogram("latency_us", name)),
-          postprocess_us(page.histogram("postprocess_us", name)),
-          frames_not_finite(page.counter("frames_not_finite", name)) {}
-
-    std::string camera;
-    StageLedger ledger;
-    Histogram& latency_us;      // capture to publication
-    Histogram& postprocess_us;  // inference to publication
-    Counter& frames_not_finite;  // NaN or infinity among the model's outputs
-    std::optional<Subscription<msgs::TensorArray>> heads;
-    std::optional<Publisher<msgs::Detection2DArray>> detections;
-    std::vector<Counter*> per_class;  // by class id; null until one is seen
-    bool awaited_reader = false;
-    std::string trouble;      // of frames that come now; empty if they are good
-    bool not_finite = false;  // trouble is of that kind: its numbers vary, and it is logged once
-  };
-
   void set_model(const msgs::ModelInfo& info) {
     auto made = Postprocessor::create(info, options_);
     if (!made) {
@@ -129,93 +137,12 @@ class PostprocessNode final : public Node {
       set_status(msgs::DiagnosticLevel::kError, made.error().message);
       return;
     }
-    postprocessor_.emplace(std::move(*made));
-    class_names_.assign(info.class_names.begin(), info.class_names.end());
-    for (auto& stream : streams_) {
-      stream->per_class.assign(info.class_names.size(), nullptr);
-    }
-    show_trouble();
+    model_.postprocessor.emplace(std::move(*made));
+    model_.class_names.assign(info.class_names.begin(), info.class_names.end());
+    ++model_.number;
+    set_status(msgs::DiagnosticLevel::kOk, "");
   }
 
-  // Of the first camera that has any; a good frame of it clears it.
-  void show_trouble() {
-    if (!postprocessor_) return;  // what is wrong with the model is shown
-    const auto troubled = std::find_if(streams_.begin(), streams_.end(),
-                                       [](const auto& s) { return !s->trouble.empty(); });
-    if (troubled == streams_.end()) return set_status(msgs::DiagnosticLevel::kOk, "");
-    set_status(
-        (*troubled)->not_finite ? msgs::DiagnosticLevel::kWarn : msgs::DiagnosticLevel::kError,
-        fmt::format("{}/heads: {}", (*troubled)->camera, (*troubled)->trouble));
-  }
-
-  // What is wrong with the frames that come now, logged when it begins; empty = nothing any more.
-  void set_trouble(Stream& stream, const std::string& trouble, bool not_finite, std::uint64_t seq) {
-    const bool same = not_finite ? stream.not_finite : trouble == stream.trouble;
-    if (same) return;
-    if (trouble.empty()) {
-      log_info("{}/heads: frame {} is good again", stream.camera, seq);
-    } else {
-      log_warning("{}/heads: from frame {} on: {}", stream.camera, seq, trouble);
-    }
-    stream.trouble = trouble;
-    stream.not_finite = not_finite;
-    show_trouble();
-  }
-
-  void process(Stream& stream, Received<msgs::TensorArray>& heads) {
-    const std::int64_t started = monotonic_ns();
-    const auto run =
-        postprocessor_
-            ? postprocessor_->run(heads.message, heads.buffer.data(), result_)
-            : Result<>(fail(ErrorCode::kUnavailable, "the detector's model_info is not here yet"));
-    if (!run) {
-      stream.ledger.drop(DropReason::kError);
-      const bool not_finite = run.error().code == ErrorCode::kCorrupt;
-      if (not_finite) ++stream.frames_not_finite;
-      set_trouble(stream, "frames are refused: " + run.error().message, not_finite,
-                  heads.message.header.seq);
-      return;
-    }
-    const NotFinite& broken = postprocessor_->not_finite();
-    if (broken.any()) {
-      ++stream.frames_not_finite;
-      set_trouble(stream,
-                  fmt::format("the model gives NaN or infinity as scores of {} anchors and for {} "
-                              "boxes, which are left out",
-                              broken.scores, broken.boxes),
-                  true, heads.message.header.seq);
-    } else {
-      set_trouble(stream, "", false, heads.message.header.seq);
-    }
-    heads.buffer = {};  // the detector may have its slot back
-    for (const msgs::Detection2D& detection : result_.detections) {
-      ++class_counter(stream, detection.hypothesis.class_id);
-    }
-    msgs::StageStamps& stages = result_.header.stages;
-    stages.postprocess_started = started;
-    stages.published = monotonic_ns();
-    record(stream.latency_us, stages.captured, stages.published);
-    record(stream.postprocess_us, stages.inferred, stages.published);
-    if (reliability_ == "reliable" && !std::exchange(stream.awaited_reader, true)) {
-      wait_for_subscription(*stream.detections, kReaderTimeout, [] { return false; });
-    }
-    stream.detections->publish(result_);
-  }
-
-  // Made when the class is first seen: most models know many more than a camera ever shows.
-  Counter& class_counter(Stream& stream, std::uint32_t class_id) {
-    Counter*& counter = stream.per_class[class_id];
-    if (counter == nullptr) {
-      counter = &metrics().counter("detections", stream.camera, class_names_[class_id].view());
-    }
-    return *counter;
-  }
-
-  static void record(Histogram& histogram, std::int64_t from_ns, std::int64_t to_ns) {
-    histogram.record(static_cast<std::uint64_t>(std::max<std::int64_t>(to_ns - from_ns, 0) / 1000));
-  }
-
-  std::vector<std::string> cameras_;
   std::string detector_ = "detector";
   double score_threshold_ = 0.25;
   double iou_threshold_ = 0.45;
@@ -223,15 +150,11 @@ class PostprocessNode final : public Node {
   bool class_agnostic_ = false;
   std::int64_t max_detections_ = 100;
   std::int64_t max_candidates_ = 1000;
-  std::string reliability_ = "best_effort";
 
   PostprocessOptions options_;
-  std::vector<std::unique_ptr<Stream>> streams_;
-  std::vector<Executor::Id> registrations_;
+  Executor::Id registration_ = 0;
   std::optional<Subscription<msgs::ModelInfo>> model_info_;
-  std::optional<Postprocessor> postprocessor_;
-  std::vector<msgs::ClassName> class_names_;  // by class id
-  msgs::Detection2DArray result_;
+  Model model_;
 };
 
 }  // namespace

@@ -100,7 +100,8 @@ TEST_F(DetectorInputSize, TensorsOfAnotherSizeAreRefusedByNameAndCountedAndTheRi
   const std::string refusal =
       "it is 96x96 and the network's input 160x96 (width x height); preprocess's width and height "
       "must be 0 or those, or input_size here 96x96 if the model leaves it open";
-  EXPECT_TRUE(eventually([&] { return status() == "cam/tensor refused: " + refusal; })) << status();
+  EXPECT_TRUE(eventually([&] { return status() == "cam/tensor: frames are refused: " + refusal; }))
+      << status();
   EXPECT_TRUE(eventually([&] { return detector->err().find(refusal) != std::string::npos; }))
       << detector->err();
 
@@ -135,11 +136,14 @@ TEST_F(DetectorInputSize, StreamThatRecoversLeavesTheOthersRefusalAndThenTheWarn
   const std::string warning = "no fp32 engine, the untuned one serves on";
   ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kWarn, warning)) << status();
   send(others, 96, 96);
-  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "other/tensor refused: ")) << status();
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "other/tensor: frames are refused: "))
+      << status();
   send(tensors_, 96, 96);
-  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "cam/tensor refused: ")) << status();
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "cam/tensor: frames are refused: "))
+      << status();
   send(tensors_, 160, 96);
-  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "other/tensor refused: ")) << status();
+  ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kError, "other/tensor: frames are refused: "))
+      << status();
   send(others, 160, 96);
   ASSERT_TRUE(becomes(msgs::DiagnosticLevel::kWarn, warning)) << status();
   detector->send(SIGINT);
