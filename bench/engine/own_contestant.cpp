@@ -1,5 +1,7 @@
 // Our own engine from a plan file, as the detector loads it; oneDNN is one of its providers.
 #include <cstring>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "bench/engine/contestant.hpp"
@@ -11,14 +13,6 @@ namespace {
 
 using engine::TensorSpec;
 
-struct AlignedDelete {
-  void operator()(std::byte* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
-};
-using AlignedMemory = std::unique_ptr<std::byte[], AlignedDelete>;
-AlignedMemory allocate(std::size_t bytes) {
-  return AlignedMemory(new (std::align_val_t{64}) std::byte[bytes]);
-}
-
 class OwnContestant final : public Contestant {
  public:
   static Result<std::unique_ptr<Contestant>> make(const Task& task) {
@@ -28,16 +22,16 @@ class OwnContestant final : public Contestant {
   }
 
   Result<> run() override {
-    const engine::BatchItem item{input_.get(), outputs_};
-    return context_->execute({&item, 1});
+    return context_->execute(bindings_->batch());
   }
 
   double magnitude() const override {
     double sum = 0;
     std::size_t count = 0;
-    for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      const std::span values(static_cast<const float*>(outputs_[i]),
-                             engine_->info().outputs[i].bytes / sizeof(float));
+    for (std::size_t i = 0; i < engine_->info().outputs.size(); ++i) {
+      const std::span<std::byte> output = bindings_->output(i);
+      const std::span values(reinterpret_cast<const float*>(output.data()),
+                             output.size() / sizeof(float));
       sum += magnitude_of(values);
       count += values.size();
     }
@@ -57,20 +51,14 @@ class OwnContestant final : public Contestant {
     if (pixels.size() != input.bytes) {
       return fail(ErrorCode::kInvalidArgument, task.model + ": the plan is for another size");
     }
-    input_ = allocate(input.bytes);
-    std::memcpy(input_.get(), pixels.data(), input.bytes);
-    for (const TensorSpec& output : engine_->info().outputs) {
-      memory_.push_back(allocate(output.bytes));
-      outputs_.push_back(memory_.back().get());
-    }
+    FOVEA_ASSIGN(bindings_, engine_->make_bindings());
+    std::memcpy(bindings_->input().data(), pixels.data(), input.bytes);
     return {};
   }
 
   std::shared_ptr<const engine::Engine> engine_;
   std::unique_ptr<engine::ExecutionContext> context_;
-  AlignedMemory input_;
-  std::vector<AlignedMemory> memory_;
-  std::vector<void*> outputs_;
+  std::optional<engine::Bindings> bindings_;
 };
 
 }  // namespace

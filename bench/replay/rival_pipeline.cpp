@@ -178,8 +178,7 @@ class CopyingPipeline {
 
   Result<> detector() {
     FOVEA_ASSIGN(const auto server, start_engine(task_));
-    Bindings bindings(server->info());
-    const engine::BatchItem item = bindings.item();
+    const engine::Bindings bindings(server->info());
     void* context = zmq_ctx_new();
     Socket in(context, ZMQ_PULL, endpoint("tensor"), true);
     Socket out(context, ZMQ_PUSH, endpoint("heads"), false);
@@ -188,7 +187,7 @@ class CopyingPipeline {
     while (in.receive(envelope, tensor)) {
       if (tensor.size() != bindings.input().size()) return {};
       std::memcpy(bindings.input().data(), tensor.data(), tensor.size());
-      FOVEA_TRY(server->execute({&item, 1}));
+      FOVEA_TRY(server->execute(bindings.batch()));
       heads.clear();
       for (std::size_t i = 0; i < server->info().outputs.size(); ++i) {
         const auto output = bindings.output(i);

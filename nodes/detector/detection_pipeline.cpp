@@ -2,16 +2,11 @@
 #include "nodes/detector/detection_pipeline.hpp"
 
 #include <chrono>
-#include <new>
 #include <utility>
 
 #include "nodes/detector/model_description.hpp"
 
 namespace fovea {
-
-namespace {
-constexpr std::align_val_t kAlignment{64};
-}
 
 ImageView view_of(const Picture& picture) {
   return {picture.bgr, picture.width, picture.height, picture.width * 3, msgs::Encoding::kBgr8};
@@ -22,50 +17,31 @@ Result<Letterbox> letterbox_for(const engine::EngineInfo& info) {
                             .network_height = static_cast<std::uint32_t>(info.input.dims[0])});
 }
 
-void Bindings::Free::operator()(std::byte* memory) const {
-  ::operator delete[](memory, kAlignment);
-}
-
-Bindings::Bindings(const engine::EngineInfo& info) : input_bytes_(info.input.bytes) {
-  const auto allocate = [&](std::size_t bytes) {
-    memory_.emplace_back(static_cast<std::byte*>(::operator new[](bytes + 64, kAlignment)));
-    return memory_.back().get();
-  };
-  input_ = allocate(input_bytes_);
-  for (const engine::TensorSpec& output : info.outputs) {
-    outputs_.push_back(allocate(output.bytes));
-    output_bytes_.push_back(output.bytes);
-  }
-}
-
-std::span<const std::byte> Bindings::output(std::size_t index) const {
-  return {static_cast<const std::byte*>(outputs_[index]), output_bytes_[index]};
-}
-
 Result<DetectionPipeline> DetectionPipeline::create(std::shared_ptr<const engine::Engine> engine) {
   FOVEA_ASSIGN(auto context, engine->create_execution_context());
   FOVEA_ASSIGN(auto letterbox, letterbox_for(engine->info()));
   FOVEA_ASSIGN(const msgs::ModelInfo model, describe_model(engine->info(), 0));
   FOVEA_ASSIGN(auto postprocessor, Postprocessor::create(model, PostprocessOptions::evaluation()));
-  return DetectionPipeline(std::move(engine), std::move(context), std::move(letterbox),
-                           std::move(postprocessor));
+  FOVEA_ASSIGN(auto bindings, engine->make_bindings());
+  return DetectionPipeline(std::move(engine), std::move(context), std::move(bindings),
+                           std::move(letterbox), std::move(postprocessor));
 }
 
 DetectionPipeline::DetectionPipeline(std::shared_ptr<const engine::Engine> engine,
                                      std::unique_ptr<engine::ExecutionContext> context,
-                                     Letterbox letterbox, Postprocessor postprocessor)
+                                     engine::Bindings bindings, Letterbox letterbox,
+                                     Postprocessor postprocessor)
     : engine_(std::move(engine)),
       context_(std::move(context)),
+      bindings_(std::move(bindings)),
       letterbox_(std::move(letterbox)),
       postprocessor_(std::move(postprocessor)),
-      bindings_(engine_->info()),
       found_(std::make_unique<msgs::Detection2DArray>()) {}
 
 Result<std::vector<ScoredBox>> DetectionPipeline::run(const Picture& picture) {
   FOVEA_ASSIGN(const auto transform, letterbox_.run(view_of(picture), bindings_.input()));
-  const engine::BatchItem item = bindings_.item();
   const auto start = std::chrono::steady_clock::now();
-  FOVEA_TRY(context_->execute({&item, 1}));
+  FOVEA_TRY(context_->execute(bindings_.batch()));
   inference_seconds_ =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto& outputs = engine_->info().outputs;

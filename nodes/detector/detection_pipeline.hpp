@@ -33,25 +33,6 @@ ImageView view_of(const Picture& picture);
 // The letterbox of an engine's input. Errors: Letterbox::create()'s.
 Result<Letterbox> letterbox_for(const engine::EngineInfo& info);
 
-// Memory for one batch item at the alignment that bindings need. Addresses are stable.
-class Bindings {
- public:
-  explicit Bindings(const engine::EngineInfo& info);
-  engine::BatchItem item() const { return {input_, outputs_}; }
-  std::span<std::byte> input() const { return {input_, input_bytes_}; }
-  std::span<const std::byte> output(std::size_t index) const;
-
- private:
-  struct Free {
-    void operator()(std::byte* memory) const;
-  };
-  std::vector<std::unique_ptr<std::byte[], Free>> memory_;
-  std::byte* input_ = nullptr;
-  std::size_t input_bytes_ = 0;
-  std::vector<void*> outputs_;
-  std::vector<std::size_t> output_bytes_;
-};
-
 // Thread safety: one thread at a time.
 class DetectionPipeline {
  public:
@@ -68,14 +49,14 @@ class DetectionPipeline {
 
  private:
   DetectionPipeline(std::shared_ptr<const engine::Engine> engine,
-                    std::unique_ptr<engine::ExecutionContext> context, Letterbox letterbox,
-                    Postprocessor postprocessor);
+                    std::unique_ptr<engine::ExecutionContext> context, engine::Bindings bindings,
+                    Letterbox letterbox, Postprocessor postprocessor);
 
   std::shared_ptr<const engine::Engine> engine_;
   std::unique_ptr<engine::ExecutionContext> context_;
+  engine::Bindings bindings_;
   Letterbox letterbox_;
   Postprocessor postprocessor_;
-  Bindings bindings_;
   std::unique_ptr<msgs::Detection2DArray> found_;
   double inference_seconds_ = 0;
 };

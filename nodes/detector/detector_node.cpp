@@ -371,8 +371,9 @@ class DetectorNode final : public Node {
     std::vector<Batcher<Frame>::Entry> batch;
     std::vector<WritableBuffer> slots;
     std::vector<engine::BatchItem> items;
-    const std::size_t outputs = acquired_->server->info().outputs.size();
-    std::vector<void*> pointers(batcher_->max_batch() * outputs);
+    const engine::EngineInfo& info = acquired_->server->info();
+    const std::size_t outputs = info.outputs.size();
+    std::vector<MemoryView> views(batcher_->max_batch() * outputs);
     batch.reserve(batcher_->max_batch());
     slots.reserve(batcher_->max_batch());
     items.reserve(batcher_->max_batch());
@@ -384,10 +385,13 @@ class DetectorNode final : public Node {
         stream.await_reader();
         auto slot = stream.loan(acquired_->slot_bytes);
         if (!slot) return true;  // the publisher has counted it
-        void** first = pointers.data() + items.size() * outputs;
-        for (std::size_t i = 0; i < outputs; ++i)
-          first[i] = slot->data().data() + acquired_->heads_message.tensors[i].offset;
-        items.push_back({.input = entry.frame.buffer.data().data(), .outputs = {first, outputs}});
+        MemoryView* first = views.data() + items.size() * outputs;
+        for (std::size_t i = 0; i < outputs; ++i) {
+          const msgs::TensorView& tensor = acquired_->heads_message.tensors[i];
+          first[i] = {slot->data().data() + tensor.offset, info.outputs[i].bytes};
+        }
+        const std::span<const std::byte> input = entry.frame.buffer.data();
+        items.push_back({.input = {input.data(), input.size()}, .outputs = {first, outputs}});
         slots.push_back(std::move(*slot));
         return false;
       });

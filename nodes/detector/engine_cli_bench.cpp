@@ -101,36 +101,33 @@ struct BenchCommand {
     FOVEA_ASSIGN(const auto context, engine->create_execution_context());
     const double load_ms = milliseconds(Clock::now() - load_start);
     const engine::EngineInfo& info = engine->info();
-    std::vector<Bindings> bindings;
-    std::vector<engine::BatchItem> items;
     FOVEA_ASSIGN(const auto inputs, tensors.load(info));
-    bindings.reserve(static_cast<std::size_t>(info.max_batch));
-    for (std::int32_t i = 0; i < info.max_batch; ++i) {
-      bindings.emplace_back(info);
+    const auto most = static_cast<std::size_t>(info.max_batch);
+    FOVEA_ASSIGN(const engine::Bindings bindings, engine->make_bindings(most));
+    for (std::size_t i = 0; i < most; ++i) {
       if (inputs.empty()) {
-        paint(bindings.back().input(), info.input.dims[1]);
+        paint(bindings.input(i), info.input.dims[1]);
       } else {
-        const auto& input = inputs[static_cast<std::size_t>(i) % inputs.size()];
-        std::copy(input.begin(), input.end(), bindings.back().input().begin());
+        const auto& input = inputs[i % inputs.size()];
+        std::copy(input.begin(), input.end(), bindings.input(i).begin());
       }
-      items.push_back(bindings.back().item());
     }
     std::vector<std::size_t> sizes = sweep;
     if (sizes.empty()) sizes.push_back(shape.batch);
     say(json, fmt::format("{} {}, {} threads, input {}", info.provider, info.precision,
                           info.threads, engine::to_string(info.input.dims)));
     const auto first_start = Clock::now();
-    FOVEA_TRY(context->execute(std::span(items).first(1)));
+    FOVEA_TRY(context->execute(bindings.batch()));
     const StartTimes times{1000 * source.seconds, load_ms,
                            milliseconds(Clock::now() - first_start)};
     Json batches = Json::array();
     for (const std::size_t batch : sizes) {
-      if (batch > items.size()) {
+      if (batch > most) {
         return fail(ErrorCode::kInvalidArgument,
                     fmt::format("--sweep has {}; the engine takes at most {} pictures", batch,
-                                items.size()));
+                                most));
       }
-      FOVEA_ASSIGN(const Series series, run_batch(*context, std::span(items).first(batch)));
+      FOVEA_ASSIGN(const Series series, run_batch(*context, bindings.batch(batch)));
       if (series.latency_ms.empty()) return kExitInterrupted;
       batches.push_back(describe(series));
       if (interrupted) break;
@@ -138,7 +135,7 @@ struct BenchCommand {
     if (!tensors.outputs.empty()) {
       std::vector<std::vector<std::byte>> shown = inputs;
       if (shown.empty()) {
-        const auto painted = bindings.front().input();
+        const auto painted = bindings.input();
         shown.emplace_back(painted.begin(), painted.end());
       }
       FOVEA_ASSIGN(const auto saved, run_images(*engine, shown));

@@ -61,10 +61,9 @@ std::string precision_of(const engine::NetworkDefinition& network, std::size_t i
 
 Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table) {
   FOVEA_ASSIGN(const auto context, engine.create_execution_context());
-  const Bindings bindings(engine.info());
+  FOVEA_ASSIGN(const engine::Bindings bindings, engine.make_bindings());
   std::fill(bindings.input().begin(), bindings.input().end(), std::byte{114});
-  const engine::BatchItem item = bindings.item();
-  FOVEA_TRY(context->execute({&item, 1}));  // first-use costs are nobody's
+  FOVEA_TRY(context->execute(bindings.batch()));  // first-use costs are nobody's
   std::vector<std::chrono::nanoseconds> times(table.rows.size());
   if (!context->record_layer_times(times)) {
     return fail(ErrorCode::kUnsupported,
@@ -73,7 +72,7 @@ Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table
   std::size_t runs = 0;
   const auto start = Clock::now();
   do {
-    FOVEA_TRY(context->execute({&item, 1}));
+    FOVEA_TRY(context->execute(bindings.batch()));
     ++runs;
   } while (!interrupted && std::chrono::duration<double>(Clock::now() - start).count() < seconds);
   for (std::size_t i = 0; i < times.size(); ++i) {

@@ -232,7 +232,7 @@ Result<std::vector<OutputTensor>> run_images(const engine::Engine& engine,
                                              const std::vector<Image>& images) {
   const engine::EngineInfo& info = engine.info();
   FOVEA_ASSIGN(const auto context, engine.create_execution_context());
-  const Bindings bindings(info);
+  FOVEA_ASSIGN(const engine::Bindings bindings, engine.make_bindings());
   std::vector<OutputTensor> tensors;
   for (const engine::TensorSpec& output : info.outputs) {
     if (output.dtype != engine::DataType::kFloat32) {
@@ -245,8 +245,7 @@ Result<std::vector<OutputTensor>> run_images(const engine::Engine& engine,
   for (const Image& image : images) {
     if (interrupted) return fail(ErrorCode::kUnavailable, "interrupted");
     std::memcpy(bindings.input().data(), image.data(), image.size());
-    const engine::BatchItem item = bindings.item();
-    FOVEA_TRY(context->execute({&item, 1}));
+    FOVEA_TRY(context->execute(bindings.batch()));
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const auto bytes = bindings.output(i);
       const auto* values = reinterpret_cast<const float*>(bytes.data());

@@ -1,9 +1,8 @@
 // See engine_server.hpp.
 #include "nodes/detector/engine_server.hpp"
 
+#include <algorithm>
 #include <chrono>
-#include <cstring>
-#include <new>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -21,23 +20,6 @@ namespace {
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
-
-// Memory at the alignment that bindings need, painted grey.
-class Aligned {
- public:
-  explicit Aligned(std::size_t bytes)
-      : memory_(static_cast<std::byte*>(::operator new[](bytes + 64, kAlignment))) {
-    std::memset(memory_.get(), 114, bytes);
-  }
-  std::byte* get() const { return memory_.get(); }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Free {
-    void operator()(std::byte* memory) const { ::operator delete[](memory, kAlignment); }
-  };
-  std::unique_ptr<std::byte[], Free> memory_;
-};
 
 // Its plan follows from the model alone.
 bool needs_no_pictures(const ServeRequest& request) {
@@ -316,20 +298,15 @@ Result<EngineServer::Serving> EngineServer::make_ready(const engine::Plan& plan,
 // Every batch size once, so that no frame pays for first-use costs.
 Result<> EngineServer::warm_up(const Serving& serving, const engine::Progress& progress) const {
   const engine::EngineInfo& info = serving.engine->info();
-  const Aligned input(info.input.bytes);
-  std::vector<Aligned> outputs;
-  std::vector<void*> pointers;
-  for (const engine::TensorSpec& output : info.outputs) {
-    outputs.emplace_back(output.bytes);
-    pointers.push_back(outputs.back().get());
-  }
+  FOVEA_ASSIGN(const engine::Bindings bindings, serving.engine->make_bindings());
+  std::fill(bindings.input().begin(), bindings.input().end(), std::byte{114});  // grey
   std::vector<engine::BatchItem> items;
   for (std::int32_t size = 1; size <= info.max_batch && !stopping_; ++size) {
     if (progress) {  // nothing serves yet
       if (!events_.keep_going()) break;
       progress(fmt::format("warm up batch {} of {}", size, info.max_batch), 1);
     }
-    items.push_back({.input = input.get(), .outputs = pointers});
+    items.push_back(bindings.items()[0]);
     FOVEA_TRY(serving.context->execute(items));
   }
   return {};

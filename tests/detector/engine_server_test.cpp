@@ -68,12 +68,13 @@ class EngineServerTest : public ::testing::Test {
   static bool pass(EngineServer& server) {
     static const std::vector<std::byte> input(server.info().input.bytes + 64);
     std::vector<std::vector<std::byte>> outputs;
-    std::vector<void*> pointers;
+    std::vector<MemoryView> views;
     for (const engine::TensorSpec& output : server.info().outputs) {
       outputs.emplace_back(output.bytes + 64);
-      pointers.push_back(aligned(outputs.back().data()));
+      views.push_back({aligned(outputs.back().data()), output.bytes});
     }
-    const engine::BatchItem item{.input = aligned(input.data()), .outputs = pointers};
+    const engine::BatchItem item{.input = {aligned(input.data()), server.info().input.bytes},
+                                 .outputs = views};
     return server.execute({&item, 1}).has_value();
   }
   template <class Byte>

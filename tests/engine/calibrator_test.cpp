@@ -50,8 +50,8 @@ std::vector<float> run(const NetworkDefinition& network, unsigned seed) {
   alignas(64) static std::byte input[3 * kSide * kSide];
   alignas(64) static std::byte output[1 << 16];
   (void)noise_picture(seed, input);
-  void* outputs[] = {output};
-  const BatchItem item{input, outputs};
+  const MemoryView outputs[] = {{output, sizeof output}};
+  const BatchItem item{{input, sizeof input}, outputs};
   EXPECT_TRUE((*context)->execute({&item, 1}));
   std::vector<float> values(info.outputs[0].bytes / sizeof(float));
   std::memcpy(values.data(), output, info.outputs[0].bytes);

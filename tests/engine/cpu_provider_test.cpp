@@ -105,7 +105,7 @@ void expect_matches_reference(const NetworkDefinition& network, const Engine& en
   const EngineInfo& info = engine.info();
   std::vector<Buffer> inputs;
   std::vector<Buffer> outputs;
-  std::vector<std::vector<void*>> pointers(pictures);
+  std::vector<std::vector<MemoryView>> views(pictures);
   std::vector<BatchItem> batch;
   outputs.reserve(pictures * info.outputs.size());
   inputs.reserve(pictures);
@@ -115,9 +115,9 @@ void expect_matches_reference(const NetworkDefinition& network, const Engine& en
     std::memcpy(inputs.back().data(), picture.data(), picture.size());
     for (const TensorSpec& output : info.outputs) {
       outputs.emplace_back(output.bytes);
-      pointers[item].push_back(outputs.back().data());
+      views[item].push_back({outputs.back().data(), output.bytes});
     }
-    batch.push_back({inputs.back().data(), pointers[item]});
+    batch.push_back({{inputs.back().data(), picture.size()}, views[item]});
   }
   const auto done = (*context)->execute(batch);
   ASSERT_TRUE(done) << done.error().message;
@@ -125,7 +125,7 @@ void expect_matches_reference(const NetworkDefinition& network, const Engine& en
     const auto want =
         expected(network, SmallNetwork::picture(kHeight, kWidth, static_cast<unsigned>(item)));
     for (std::size_t k = 0; k < want.size(); ++k) {
-      const auto* values = static_cast<const float*>(pointers[item][k]);
+      const auto* values = static_cast<const float*>(views[item][k].data);
       expect_near({values, info.outputs[k].bytes / sizeof(float)}, want[k],
                   info.outputs[k].name + " of item " + std::to_string(item));
     }
@@ -303,22 +303,28 @@ TEST(CpuProvider, RefusesWrongBatchesAndPointers) {
   ASSERT_TRUE(context);
   Buffer input(engine->info().input.bytes);
   Buffer output(engine->info().outputs[0].bytes);
-  void* good = output.data();
-  void* misaligned = output.data() + 4;
-  void* none = nullptr;
+  const std::size_t in = engine->info().input.bytes;
+  const std::size_t out = engine->info().outputs[0].bytes;
+  const MemoryView good{output.data(), out};
+  const MemoryView misaligned{output.data() + 4, out};
+  const MemoryView none{nullptr, out};
+  const MemoryView short_one{output.data(), out - 1};
+  const MemoryView elsewhere{output.data(), out, MemoryKind::kCuda};
   const auto code = [&](std::vector<BatchItem> batch) {
     const auto done = (*context)->execute(batch);
     return done ? std::string("ok") : std::string(to_string(done.error().code));
   };
-  const BatchItem item{input.data(), {&good, 1}};
+  const BatchItem item{{input.data(), in}, {&good, 1}};
   const std::string refused(to_string(ErrorCode::kInvalidArgument));
   EXPECT_EQ(code({}), refused);
   EXPECT_EQ(code({item, item, item}), refused);
-  EXPECT_EQ(code({{nullptr, {&good, 1}}}), refused);
-  EXPECT_EQ(code({{input.data() + 1, {&good, 1}}}), refused);
-  EXPECT_EQ(code({{input.data(), {&misaligned, 1}}}), refused);
-  EXPECT_EQ(code({{input.data(), {&none, 1}}}), refused);
-  EXPECT_EQ(code({{input.data(), {}}}), refused);
+  EXPECT_EQ(code({{{nullptr, in}, {&good, 1}}}), refused);
+  EXPECT_EQ(code({{{input.data() + 1, in}, {&good, 1}}}), refused);
+  EXPECT_EQ(code({{{input.data(), in - 1}, {&good, 1}}}), refused);
+  for (const MemoryView& bad : {misaligned, none, short_one, elsewhere}) {
+    EXPECT_EQ(code({{{input.data(), in}, {&bad, 1}}}), refused);
+  }
+  EXPECT_EQ(code({{{input.data(), in}, {}}}), refused);
   EXPECT_EQ(code({item, item}), "ok");
 }
 
@@ -341,17 +347,10 @@ TEST(CpuProvider, ExecutionAllocatesNothingOfItsOwn) {
     auto context = engine->create_execution_context();
     EXPECT_TRUE(context);
     EXPECT_EQ(count_of(*engine, "onednn"), convolutions);
-    Buffer input(engine->info().input.bytes);
-    std::vector<Buffer> outputs;
-    std::vector<void*> pointers;
-    for (const TensorSpec& output : engine->info().outputs) {
-      outputs.emplace_back(output.bytes);
-      pointers.push_back(outputs.back().data());
-    }
-    const BatchItem item{input.data(), pointers};
-    EXPECT_TRUE((*context)->execute({&item, 1}));  // the first run may set up the thread team
+    const Bindings bindings(engine->info());
+    EXPECT_TRUE((*context)->execute(bindings.batch()));  // the first run may set up the thread team
     const fovea::test::AllocationGuard guard;
-    EXPECT_TRUE((*context)->execute({&item, 1}));
+    EXPECT_TRUE((*context)->execute(bindings.batch()));
     return guard.count();
   };
   SmallNetwork plain(kHeight, kWidth);

@@ -219,12 +219,12 @@ TEST(DemoModel, GivesTheSameDetectionsLoweredAndNot) {
   const auto context = (*engine)->create_execution_context();
   ASSERT_TRUE(context);
   std::vector<AlignedBytes> maps;
-  std::vector<void*> pointers;
+  std::vector<MemoryView> views;
   for (const TensorSpec& spec : info->outputs) {
     maps.push_back(aligned(spec.bytes));
-    pointers.push_back(maps.back().get());
+    views.push_back({maps.back().get(), spec.bytes});
   }
-  const BatchItem item{image.get(), pointers};
+  const BatchItem item{{image.get(), info->input.bytes}, views};
   ASSERT_TRUE((*context)->execute({&item, 1}));
   Tensor decoded = Tensor::make(DataType::kFloat32, expected.dims);
   decode(*info, maps, decoded);

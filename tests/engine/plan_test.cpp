@@ -119,9 +119,11 @@ void run_if_it_loads(const Plan& plan) {
     next += (64 - reinterpret_cast<std::uintptr_t>(next) % 64) % 64;
     return std::exchange(next, next + size);
   };
-  BatchItem item{take(info.input.bytes), {}};
-  std::vector<void*> outputs;
-  for (const TensorSpec& output : info.outputs) outputs.push_back(take(output.bytes));
+  BatchItem item{{take(info.input.bytes), info.input.bytes}, {}};
+  std::vector<MemoryView> outputs;
+  for (const TensorSpec& output : info.outputs) {
+    outputs.push_back({take(output.bytes), output.bytes});
+  }
   item.outputs = outputs;
   (void)(*context)->execute({&item, 1});
 }

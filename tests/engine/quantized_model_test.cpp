@@ -128,8 +128,8 @@ TEST(QuantizedModel, RunsOnTheCpuProviderAndSurvivesItsPlan) {
   } memory;
   const Constant pixels = picture();
   std::copy_n(pixels.data<std::uint8_t>(), 192, memory.pixels);
-  void* output = memory.y;
-  const BatchItem item{memory.pixels, {&output, 1}};
+  const MemoryView output{memory.y, sizeof memory.y};
+  const BatchItem item{{memory.pixels, sizeof memory.pixels}, {&output, 1}};
   const auto done = (*context)->execute({&item, 1});
   ASSERT_TRUE(done) << done.error().message;
   EXPECT_LE(differences(memory.y, 0, 255), 1U);
@@ -213,8 +213,8 @@ TEST(QuantizedModel, Int8TakesTheModelsOwnGridsWithoutCalibration) {
     } memory;
     const Constant pixels = picture();
     std::copy_n(pixels.data<std::uint8_t>(), 192, memory.pixels);
-    void* output = memory.y;
-    const BatchItem item{memory.pixels, {&output, 1}};
+    const MemoryView output{memory.y, sizeof memory.y};
+    const BatchItem item{{memory.pixels, sizeof memory.pixels}, {&output, 1}};
     const auto done = (*context)->execute({&item, 1});
     ASSERT_TRUE(done) << done.error().message;
     int different = 0;

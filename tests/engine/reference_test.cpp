@@ -294,12 +294,12 @@ TEST(ReferenceEngine, WritesMapsChannelsLastForEveryItem) {
   Aligned inputs[2] = {Aligned(12), Aligned(12)};
   Aligned outputs[2] = {Aligned(32), Aligned(32)};
   std::vector<BatchItem> batch;
-  void* pointers[2] = {outputs[0].data, outputs[1].data};
+  const MemoryView views[2] = {{outputs[0].data, 32}, {outputs[1].data, 32}};
   for (std::size_t i = 0; i < 2; ++i) {
     for (std::size_t k = 0; k < 12; ++k) {
       static_cast<std::uint8_t*>(inputs[i].data)[k] = static_cast<std::uint8_t>(k + 100 * i);
     }
-    batch.push_back({inputs[i].data, std::span(&pointers[i], 1)});
+    batch.push_back({{inputs[i].data, 12}, std::span(&views[i], 1)});
   }
   ASSERT_TRUE((*context)->execute(batch));
   for (std::size_t i = 0; i < 2; ++i) {
@@ -322,16 +322,18 @@ TEST(ReferenceEngine, RefusesBatchesThatDoNotFit) {
   auto context = (*engine)->create_execution_context();
   ASSERT_TRUE(context);
   Aligned memory(64);
-  void* good = memory.data;
-  void* null = nullptr;
-  void* crooked = static_cast<std::byte*>(memory.data) + 4;
+  const MemoryView good{memory.data, 64};
+  const MemoryView null{nullptr, 64};
+  const MemoryView crooked{static_cast<std::byte*>(memory.data) + 4, 60};
+  const MemoryView small{memory.data, 31};
   const std::vector<std::vector<BatchItem>> batches = {
       {},
-      {{memory.data, {&good, 1}}, {memory.data, {&good, 1}}},
-      {{nullptr, {&good, 1}}},
+      {{good, {&good, 1}}, {good, {&good, 1}}},
+      {{null, {&good, 1}}},
       {{crooked, {&good, 1}}},
-      {{memory.data, {&null, 1}}},
-      {{memory.data, {}}},
+      {{good, {&null, 1}}},
+      {{good, {&small, 1}}},
+      {{good, {}}},
   };
   for (const auto& batch : batches) {
     const auto result = (*context)->execute(batch);

@@ -36,21 +36,21 @@ class GuardedTensor {
 class Bindings {
  public:
   Bindings(const EngineInfo& info, const std::vector<std::vector<std::uint8_t>>& pictures)
-      : pointers_(pictures.size()) {
+      : views_(pictures.size()) {
     tensors_.reserve(pictures.size() * (info.outputs.size() + 1));
     for (std::size_t item = 0; item < pictures.size(); ++item) {
       EXPECT_EQ(pictures[item].size(), info.input.bytes);
       std::byte* input = tensors_.emplace_back(info.input.bytes).data();
       std::memcpy(input, pictures[item].data(), pictures[item].size());
       for (const TensorSpec& output : info.outputs) {
-        pointers_[item].push_back(tensors_.emplace_back(output.bytes).data());
+        views_[item].push_back({tensors_.emplace_back(output.bytes).data(), output.bytes});
       }
-      batch_.push_back({input, pointers_[item]});
+      batch_.push_back({{input, info.input.bytes}, views_[item]});
     }
   }
   std::span<const BatchItem> batch() const { return batch_; }
   std::span<const float> output(const EngineInfo& info, std::size_t item, std::size_t k) const {
-    return {static_cast<const float*>(pointers_[item][k]), info.outputs[k].bytes / sizeof(float)};
+    return {static_cast<const float*>(views_[item][k].data), info.outputs[k].bytes / sizeof(float)};
   }
   bool guards_are_intact() {
     return std::all_of(tensors_.begin(), tensors_.end(),
@@ -59,7 +59,7 @@ class Bindings {
 
  private:
   std::vector<GuardedTensor> tensors_;
-  std::vector<std::vector<void*>> pointers_;
+  std::vector<std::vector<MemoryView>> views_;
   std::vector<BatchItem> batch_;
 };
 

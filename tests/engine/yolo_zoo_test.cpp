@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <numeric>
+#include <optional>
+#include <span>
 
 #include <gmock/gmock.h>
 
@@ -30,51 +31,37 @@ using test::YoloOptions;
 // One engine's outputs for some pictures, in memory as bindings need it.
 class Run {
  public:
-  static constexpr std::size_t kAlignment = 64;
-
   Run(const Engine& engine, std::size_t items) : info_(engine.info()) {
-    std::vector<std::vector<void*>> pointers(items);
-    std::vector<BatchItem> batch;
+    bindings_.emplace(info_, items);
     for (std::size_t item = 0; item < items; ++item) {
-      auto* picture = static_cast<std::uint8_t*>(allocate(info_.input.bytes));
-      for (std::size_t i = 0; i < info_.input.bytes; ++i) {
+      for (std::byte& value : bindings_->input(item)) {
         state_ = state_ * 1664525U + 1013904223U;
-        picture[i] = static_cast<std::uint8_t>(state_ >> 24);
+        value = static_cast<std::byte>(state_ >> 24);
       }
-      for (const TensorSpec& output : info_.outputs) {
-        pointers[item].push_back(allocate(output.bytes));
-        std::memset(pointers[item].back(), 0xFF, output.bytes);  // NaN
+      for (std::size_t i = 0; i < info_.outputs.size(); ++i) {
+        const std::span<std::byte> output = bindings_->output(i, item);
+        std::fill(output.begin(), output.end(), std::byte{0xFF});  // NaN
       }
-      batch.push_back({picture, pointers[item]});
     }
     auto context = engine.create_execution_context();
     if (!context) {
       ADD_FAILURE() << context.error().message;
       return;
     }
-    const auto done = (*context)->execute(batch);
+    const auto done = (*context)->execute(bindings_->items());
     EXPECT_TRUE(done) << done.error().message;
-    outputs_ = std::move(pointers);
   }
 
   std::span<const float> output(std::size_t item, std::size_t index) const {
-    return {static_cast<const float*>(outputs_.at(item).at(index)),
-            info_.outputs[index].bytes / sizeof(float)};
+    const std::span<std::byte> bytes = bindings_->output(index, item);
+    return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
   }
   const EngineInfo& info() const { return info_; }
-  std::size_t items() const { return outputs_.size(); }
+  std::size_t items() const { return bindings_->items().size(); }
 
  private:
-  void* allocate(std::size_t bytes) {
-    storage_.emplace_back(bytes + kAlignment);
-    void* start = storage_.back().data();
-    std::size_t space = bytes + kAlignment;
-    return std::align(kAlignment, bytes, start, space);
-  }
-
   EngineInfo info_;
-  std::vector<std::vector<std::byte>> storage_;
-  std::vector<std::vector<void*>> outputs_;
+  std::optional<Bindings> bindings_;
   std::uint32_t state_ = 7;
 };
 

@@ -1,4 +1,5 @@
 // Models and plans: what the engine reads from files.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -71,17 +72,9 @@ void run_once(const Engine& engine) {
   const EngineInfo& info = engine.info();
   const auto context = engine.create_execution_context();
   if (!context) return;
-  std::vector<std::vector<std::byte>> memory;
-  const auto take = [&](std::size_t bytes) -> void* {
-    std::vector<std::byte>& block = memory.emplace_back(bytes + 64);
-    const auto address = reinterpret_cast<std::uintptr_t>(block.data());
-    return block.data() + (64 - address % 64) % 64;
-  };
-  std::vector<void*> outputs;
-  const void* input = take(info.input.bytes);
-  for (const TensorSpec& output : info.outputs) outputs.push_back(take(output.bytes));
-  const BatchItem item{input, outputs};
-  (void)(*context)->execute({&item, 1});
+  const Bindings bindings(info);
+  std::fill(bindings.input().begin(), bindings.input().end(), std::byte{0});
+  (void)(*context)->execute(bindings.batch());
 }
 
 // What build_plan() does with a model: false if it cannot be lowered.

@@ -6,7 +6,8 @@
 #include <atomic>
 #include <cmath>
 #include <memory>
-#include <new>
+#include <optional>
+#include <span>
 #include <thread>
 
 #include <fmt/format.h>
@@ -144,25 +145,22 @@ class TapRun {
     run.threads_ = options.threads;
     FOVEA_ASSIGN(run.engine_, load_engine(plan));
     FOVEA_ASSIGN(run.context_, run.engine_->create_execution_context());
-    const EngineInfo& info = run.engine_->info();
-    run.input_ = run.allocate(info.input.bytes);
-    for (const TensorSpec& spec : info.outputs) run.outputs_.push_back(run.allocate(spec.bytes));
+    FOVEA_ASSIGN(run.bindings_, run.engine_->make_bindings());
     return run;
   }
 
-  std::size_t outputs() const { return outputs_.size(); }
+  std::size_t outputs() const { return engine_->info().outputs.size(); }
 
   // Calls visit(output, values, count) for every output of a picture, several at the same time.
   template <class Visit>
   Result<> picture(std::size_t index, const PictureSource& source, const Visit& visit) {
-    FOVEA_TRY(source(index, {input_, engine_->info().input.bytes}));
-    const BatchItem item{input_, outputs_};
-    FOVEA_TRY(context_->execute({&item, 1}));
+    FOVEA_TRY(source(index, bindings_->input()));
+    FOVEA_TRY(context_->execute(bindings_->batch()));
     std::atomic<std::size_t> next = 0;
     const auto work = [&] {
-      for (std::size_t i = next++; i < outputs_.size(); i = next++) {
-        visit(i, static_cast<const float*>(outputs_[i]),
-              engine_->info().outputs[i].bytes / sizeof(float));
+      for (std::size_t i = next++; i < outputs(); i = next++) {
+        const std::span<std::byte> output = bindings_->output(i);
+        visit(i, reinterpret_cast<const float*>(output.data()), output.size() / sizeof(float));
       }
     };
     std::vector<std::jthread> helpers;
@@ -172,21 +170,10 @@ class TapRun {
   }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Free {
-    void operator()(std::byte* memory) const { ::operator delete[](memory, kAlignment); }
-  };
-  std::byte* allocate(std::size_t bytes) {
-    memory_.emplace_back(static_cast<std::byte*>(::operator new[](bytes, kAlignment)));
-    return memory_.back().get();
-  }
-
   std::int32_t threads_ = 1;
   std::shared_ptr<const Engine> engine_;
   std::unique_ptr<ExecutionContext> context_;
-  std::vector<std::unique_ptr<std::byte[], Free>> memory_;
-  std::byte* input_ = nullptr;
-  std::vector<void*> outputs_;
+  std::optional<Bindings> bindings_;
 };
 
 LayerRanges ranges_of(const Tap& tap, const Histogram& pre, const Histogram& out,

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "nodes/detector/engine/bindings.hpp"
 #include "nodes/detector/engine/network.hpp"
 
 namespace fovea::engine {
@@ -25,13 +26,6 @@ struct TensorSpec {
   DataType dtype = DataType::kFloat32;
   Dims dims;
   std::size_t bytes = 0;
-};
-
-// One image of a batch. Pointers are borrowed for the call, need not be adjacent to those of other
-// items and must be 64-byte aligned.
-struct BatchItem {
-  const void* input = nullptr;     // inputs()[0]: u8 [height, width, 3] RGB
-  std::span<void* const> outputs;  // one pointer per outputs(), in that order
 };
 
 struct EngineInfo {
@@ -62,9 +56,14 @@ class ExecutionContext {
   // the profile, the extent and its range, or the layer that it does not fit.
   virtual Result<> set_input_shape(const Dims& size);
 
-  // Runs the network over `batch` (1..max_batch items). On success every byte of every output is
-  // written. Errors: kInvalidArgument for a wrong batch size, a null or misaligned pointer.
-  virtual Result<> execute(std::span<const BatchItem> batch) = 0;
+  // Starts the network over `batch` (1..max_batch items). When the fence is done without an error
+  // every byte of every output is written; providers on the CPU do all the work here and hand out a
+  // fence that is done. The context outlives the fence. Errors: kInvalidArgument for a wrong batch
+  // size, a null or misaligned pointer, too few bytes or memory that the provider does not take.
+  virtual Result<Fence> enqueue(std::span<const BatchItem> batch) = 0;
+
+  // enqueue(), and waits.
+  Result<> execute(std::span<const BatchItem> batch);
 
   // For profiles: from now on execute() adds each step's time to `times`, one entry per step of the
   // engine's inspection (EngineInspection::layers), borrowed until the next call; an empty span ends it
@@ -95,6 +94,9 @@ class Engine {
   virtual const EngineInfo& info() const = 0;
   virtual EngineInspection inspect() const = 0;
   virtual Result<std::unique_ptr<ExecutionContext>> create_execution_context() const = 0;
+  // Memory for `items` items of info()'s shapes, not initialised, where the provider likes it best:
+  // host memory unless it says otherwise. Errors: kExhausted.
+  virtual Result<Bindings> make_bindings(std::size_t items = 1) const;
 };
 
 }  // namespace fovea::engine

@@ -3,25 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
-#include <new>
+#include <span>
 
 #include <fmt/format.h>
 
 namespace fovea::engine {
 
 namespace {
-
-constexpr std::align_val_t kAlignment{64};
-struct Free {
-  void operator()(std::byte* memory) const { ::operator delete[](memory, kAlignment); }
-};
-using Memory = std::unique_ptr<std::byte[], Free>;
-Memory allocate(std::size_t bytes) {
-  return Memory(static_cast<std::byte*>(::operator new[](bytes + 64, kAlignment)));
-}
 
 // Blocks of colour with some noise, so that deep layers see edges at all scales.
 void paint(std::span<std::byte> image, std::size_t width) {
@@ -156,21 +146,13 @@ Result<std::string> doubt_of_head(const Engine& engine) {
     return std::string();
   }
   FOVEA_ASSIGN(const auto context, engine.create_execution_context());
-  const Memory input = allocate(info.input.bytes);
-  std::vector<Memory> outputs;
-  std::vector<void*> pointers;
-  for (const TensorSpec& output : info.outputs) {
-    outputs.push_back(allocate(output.bytes));
-    pointers.push_back(outputs.back().get());
-  }
-  const BatchItem item{input.get(), pointers};
+  FOVEA_ASSIGN(const Bindings bindings, engine.make_bindings());
+  const std::span<std::byte> input = bindings.input();
   for (const bool coloured : {false, true}) {
-    std::memset(input.get(), 114, info.input.bytes);
-    if (coloured) {
-      paint({input.get(), info.input.bytes}, static_cast<std::size_t>(info.input.dims[1]));
-    }
-    FOVEA_TRY(context->execute({&item, 1}));
-    const std::span<const float> output(reinterpret_cast<const float*>(outputs[0].get()),
+    std::fill(input.begin(), input.end(), std::byte{114});
+    if (coloured) paint(input, static_cast<std::size_t>(info.input.dims[1]));
+    FOVEA_TRY(context->execute(bindings.batch()));
+    const std::span<const float> output(reinterpret_cast<const float*>(bindings.output(0).data()),
                                         info.outputs[0].bytes / sizeof(float));
     if (std::string doubt = doubt_of_output(info, output); !doubt.empty()) return doubt;
   }

@@ -52,7 +52,9 @@ class ProfileContext final : public ExecutionContext {
     return {};
   }
 
-  Result<> execute(std::span<const BatchItem> batch) override { return context_->execute(batch); }
+  Result<Fence> enqueue(std::span<const BatchItem> batch) override {
+    return context_->enqueue(batch);
+  }
   bool record_layer_times(std::span<std::chrono::nanoseconds> times) override {
     return context_->record_layer_times(times);
   }
@@ -73,6 +75,9 @@ class ProfileEngine final : public Engine {
   Result<std::unique_ptr<ExecutionContext>> create_execution_context() const override {
     FOVEA_ASSIGN(auto context, sizes_.opt()->create_execution_context());
     return std::make_unique<ProfileContext>(sizes_, sizes_.opt(), std::move(context));
+  }
+  Result<Bindings> make_bindings(std::size_t items) const override {
+    return sizes_.opt()->make_bindings(items);
   }
 
  private:

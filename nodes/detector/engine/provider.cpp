@@ -2,6 +2,7 @@
 #include "nodes/detector/engine/provider.hpp"
 
 #include <cstdint>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -64,25 +65,40 @@ Result<> ExecutionContext::set_input_shape(const Dims& size) {
                           to_string(info().input.dims)));
 }
 
+Result<> ExecutionContext::execute(std::span<const BatchItem> batch) {
+  FOVEA_ASSIGN(Fence fence, enqueue(batch));
+  return fence.wait();
+}
+
+Result<Bindings> Engine::make_bindings(std::size_t items) const {
+  try {
+    return Bindings(info(), items);
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kExhausted, "bindings: not enough memory");
+  }
+}
+
 Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info) {
   if (batch.empty() || batch.size() > static_cast<std::size_t>(info.max_batch)) {
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("the batch has {} items; it must have 1..{}", batch.size(), info.max_batch));
   }
-  constexpr std::uintptr_t kAlignment = 64;
-  const auto usable = [](const void* pointer) {
-    return pointer != nullptr && reinterpret_cast<std::uintptr_t>(pointer) % kAlignment == 0;
+  const auto usable = [](const ConstMemoryView& view, const TensorSpec& spec) {
+    return view.data != nullptr && view.bytes >= spec.bytes && is_host_readable(view.kind) &&
+           reinterpret_cast<std::uintptr_t>(view.data) % kMemoryAlignment == 0;
   };
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    bool good = usable(batch[i].input) && batch[i].outputs.size() == info.outputs.size();
-    for (const void* output : batch[i].outputs) good = good && usable(output);
+    const BatchItem& item = batch[i];
+    bool good = usable(item.input, info.input) && item.outputs.size() == info.outputs.size();
+    for (std::size_t k = 0; good && k < item.outputs.size(); ++k) {
+      good = usable(item.outputs[k], info.outputs[k]);
+    }
     if (!good) {
-      return fail(
-          ErrorCode::kInvalidArgument,
-          fmt::format(
-              "item {} needs an input and {} outputs, each at an address that is a multiple of {}",
-              i, info.outputs.size(), kAlignment));
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("item {} needs an input of {} bytes and {} outputs of their bytes, each "
+                              "in host memory at an address that is a multiple of {}",
+                              i, info.input.bytes, info.outputs.size(), kMemoryAlignment));
     }
   }
   return {};

@@ -59,7 +59,7 @@ Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string
 // per item.
 inline bool outputs_channels_last(const HeadInfo& head) { return head.kind == HeadKind::kDfl; }
 
-// Batch size and pointers of one execute() call, for every provider alike.
+// Batch size and host memory of one enqueue() call, for every provider that runs on the host.
 // Errors: kInvalidArgument, naming the item.
 Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info);
 

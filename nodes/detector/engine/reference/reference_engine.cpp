@@ -67,19 +67,19 @@ class ReferenceContext : public ExecutionContext {
 
   const EngineInfo& info() const override { return info_; }
 
-  Result<> execute(std::span<const BatchItem> batch) override {
+  Result<Fence> enqueue(std::span<const BatchItem> batch) override {
     FOVEA_TRY(check_batch(batch, info_));
     for (const BatchItem& item : batch) {
-      std::memcpy(at(network_.inputs[0]).write->bytes.data(), item.input, info_.input.bytes);
+      std::memcpy(at(network_.inputs[0]).write->bytes.data(), item.input.data, info_.input.bytes);
       for (const auto& [layer, kernel] : kernels_) {
         auto ran = kernel();
         if (!ran) return fail(ran.error().with_context("layer '" + layer->name + "'"));
       }
       for (std::size_t i = 0; i < network_.outputs.size(); ++i) {
-        write_output(*at(network_.outputs[i]).read, info_.outputs[i], item.outputs[i]);
+        write_output(*at(network_.outputs[i]).read, info_.outputs[i], item.outputs[i].data);
       }
     }
-    return {};
+    return Fence();
   }
 
  private:

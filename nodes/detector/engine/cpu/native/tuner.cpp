@@ -8,6 +8,7 @@
 #include <map>
 #include <numeric>
 #include <random>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -53,46 +54,30 @@ double macs_of(const kernels::ConvolutionSpec& spec) {
                              spec.kernel_width);
 }
 
-// 64-byte aligned memory for one picture and its outputs.
-class Bindings {
- public:
-  explicit Bindings(const EngineInfo& info) {
-    std::mt19937 random(1);
-    std::byte* picture = allocate(info.input.bytes);
-    for (std::size_t i = 0; i < info.input.bytes; ++i) {
-      picture[i] = static_cast<std::byte>(random() >> 24);
-    }
-    for (const TensorSpec& output : info.outputs) {
-      bytes_.push_back(output.bytes);
-      outputs_.push_back(allocate(output.bytes));
-    }
-    item_ = {.input = picture, .outputs = outputs_};
-  }
-  std::span<const BatchItem> batch() const { return {&item_, 1}; }
-  void poison(int with) {
-    for (std::size_t i = 0; i < outputs_.size(); ++i) std::memset(outputs_[i], with, bytes_[i]);
-  }
-  // Outputs are f32.
-  std::vector<float> values() const {
-    std::vector<float> all;
-    for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      const auto* first = static_cast<const float*>(outputs_[i]);
-      all.insert(all.end(), first, first + bytes_[i] / sizeof(float));
-    }
-    return all;
-  }
+// One picture of noise.
+Bindings noisy_bindings(const EngineInfo& info) {
+  Bindings bindings(info);
+  std::mt19937 random(1);
+  for (std::byte& value : bindings.input()) value = static_cast<std::byte>(random() >> 24);
+  return bindings;
+}
 
- private:
-  std::byte* allocate(std::size_t bytes) {
-    auto& memory = memory_.emplace_back(std::make_unique<std::byte[]>(bytes + 64));
-    const auto address = reinterpret_cast<std::uintptr_t>(memory.get());
-    return memory.get() + (64 - address % 64) % 64;
+void poison(const Bindings& bindings, const EngineInfo& info, int with) {
+  for (std::size_t i = 0; i < info.outputs.size(); ++i) {
+    std::memset(bindings.output(i).data(), with, bindings.output(i).size());
   }
-  std::vector<std::unique_ptr<std::byte[]>> memory_;
-  std::vector<std::size_t> bytes_;
-  std::vector<void*> outputs_;
-  BatchItem item_;
-};
+}
+
+// Of all outputs, which are f32.
+std::vector<float> values_of(const Bindings& bindings, const EngineInfo& info) {
+  std::vector<float> all;
+  for (std::size_t i = 0; i < info.outputs.size(); ++i) {
+    const std::span<std::byte> output = bindings.output(i);
+    const auto* first = reinterpret_cast<const float*>(output.data());
+    all.insert(all.end(), first, first + output.size() / sizeof(float));
+  }
+  return all;
+}
 
 // `rounds`: with f16 or int8 layers a sum in another order may end on the next code, and all that
 // follows from it differs; every kernel was checked by itself before.
@@ -428,16 +413,16 @@ class Tuner {
     FOVEA_ASSIGN(Rivals rivals, make_rivals());
     steps_ = program.steps.size();
     FOVEA_ASSIGN(const auto context, ProgramContext::create(program, info_));
-    Bindings bindings(info_);
+    const Bindings bindings = noisy_bindings(info_);
     FOVEA_TRY(sample(*context, bindings, rivals));
 
     const std::vector<Choice> choices = {untuned(), choice, inside(rivals, choice)};
     std::vector<std::vector<float>> outputs;
     for (std::size_t k = 0; k < choices.size(); ++k) {
       take(*context, rivals, choices[k]);
-      bindings.poison(k == 0 ? 0x2A : 0xFF);
+      poison(bindings, info_, k == 0 ? 0x2A : 0xFF);
       FOVEA_TRY(context->execute(bindings.batch()));
-      outputs.push_back(bindings.values());
+      outputs.push_back(values_of(bindings, info_));
     }
     std::vector<std::vector<double>> ms(choices.size());
     for (int duel = 0; duel < kDuels && !late(); ++duel) {

@@ -9,23 +9,8 @@
 
 namespace fovea::engine::cpu {
 
-namespace {
-
-constexpr std::size_t kAlignment = 64;
-
-}  // namespace
-
-void ProgramContext::AlignedDelete::operator()(std::byte* memory) const {
-  ::operator delete[](memory, std::align_val_t{kAlignment});
-}
-
-ProgramContext::AlignedMemory ProgramContext::allocate(std::size_t bytes) {
-  return AlignedMemory(static_cast<std::byte*>(
-      ::operator new[](std::max<std::size_t>(bytes, 1), std::align_val_t{kAlignment})));
-}
-
 ProgramContext::ProgramContext(const Program& program, const EngineInfo& info)
-    : program_(program), info_(info), arena_(allocate(program.arena.bytes)) {}
+    : program_(program), info_(info), arena_(allocate_host(program.arena.bytes)) {}
 
 Result<std::unique_ptr<ProgramContext>> ProgramContext::create(const Program& program,
                                                                const EngineInfo& info) {
@@ -41,7 +26,7 @@ Result<std::unique_ptr<ProgramContext>> ProgramContext::create(const Program& pr
 Result<> ProgramContext::prepare() {
   FOVEA_ASSIGN(pool_, ThreadPool::create({.threads = pool_threads()}));
   scratch_bytes_ = scratch_bytes(program_, info_.threads);
-  scratch_ = allocate(scratch_bytes_);
+  scratch_ = allocate_host(scratch_bytes_);
   bound_.resize(program_.steps.size());
   for (std::size_t i = 0; i < bound_.size(); ++i) {
     const Step& step = program_.steps[i];
@@ -80,23 +65,23 @@ void ProgramContext::replace(std::size_t step, const kernels::Kernel& kernel) {
   bound_[step].kernel = &kernel;
   const std::size_t bytes = kernel.scratch_bytes(info_.threads);
   if (bytes <= scratch_bytes_) return;
-  scratch_ = allocate(bytes);
+  scratch_ = allocate_host(bytes);
   scratch_bytes_ = bytes;
 }
 
-Result<> ProgramContext::execute(std::span<const BatchItem> batch) {
+Result<Fence> ProgramContext::enqueue(std::span<const BatchItem> batch) {
   FOVEA_TRY(check_batch(batch, info_));
   for (const BatchItem& item : batch) {
     for (const auto& [slot, location] : outside_sources_) {
-      *slot = static_cast<const std::byte*>(item.input) + location.offset;
+      *slot = static_cast<const std::byte*>(item.input.data) + location.offset;
     }
     for (const auto& [slot, location] : outside_destinations_) {
-      *slot = static_cast<std::byte*>(item.outputs[static_cast<std::size_t>(location.index)]) +
-              location.offset;
+      const MemoryView& output = item.outputs[static_cast<std::size_t>(location.index)];
+      *slot = static_cast<std::byte*>(output.data) + location.offset;
     }
     FOVEA_TRY(times_.empty() ? run_steps() : run_and_time_steps());
   }
-  return {};
+  return Fence();
 }
 
 bool ProgramContext::record_layer_times(std::span<std::chrono::nanoseconds> times) {

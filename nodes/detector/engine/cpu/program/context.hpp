@@ -24,7 +24,7 @@ class ProgramContext final : public ExecutionContext {
                                                         const EngineInfo& info);
 
   const EngineInfo& info() const override { return info_; }
-  Result<> execute(std::span<const BatchItem> batch) override;
+  Result<Fence> enqueue(std::span<const BatchItem> batch) override;
   bool record_layer_times(std::span<std::chrono::nanoseconds> times) override;
 
   // Runs `kernel`, of the same layer with another tactic, at `step` from now on; for the tuner.
@@ -32,10 +32,6 @@ class ProgramContext final : public ExecutionContext {
   void replace(std::size_t step, const kernels::Kernel& kernel);
 
  private:
-  struct AlignedDelete {
-    void operator()(std::byte* memory) const;
-  };
-  using AlignedMemory = std::unique_ptr<std::byte[], AlignedDelete>;
   struct Bound {
     const kernels::Kernel* kernel = nullptr;
     std::vector<const void*> sources;
@@ -44,7 +40,6 @@ class ProgramContext final : public ExecutionContext {
   };
 
   ProgramContext(const Program& program, const EngineInfo& info);
-  static AlignedMemory allocate(std::size_t bytes);
   Result<> prepare();
   int pool_threads() const;
   std::byte* address(const Location& location) const;
@@ -56,8 +51,8 @@ class ProgramContext final : public ExecutionContext {
 
   const Program& program_;  // the engine's, which outlives its contexts
   const EngineInfo& info_;
-  AlignedMemory arena_;
-  AlignedMemory scratch_;
+  HostMemory arena_;
+  HostMemory scratch_;
   std::size_t scratch_bytes_ = 0;
   std::unique_ptr<ThreadPool> pool_;
   std::vector<Bound> bound_;
