@@ -18,6 +18,7 @@
 
 #include "bench/replay/resources.hpp"
 #include "bench/replay/statistics.hpp"
+#include "nodes/base/cores.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/camera/frame_source.hpp"
 #include "nodes/detector/detection_pipeline.hpp"
@@ -87,8 +88,7 @@ Result<std::unique_ptr<EngineServer>> start_engine(const RivalTask& task) {
   request.plan.model = task.model;
   request.plan.config.precision = task.precision;
   request.plan.config.max_batch = 1;
-  request.plan.config.threads =
-      static_cast<std::int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+  request.plan.config.threads = usable_cores();
   request.calibration = task.calibration;
   request.mode = BuildMode::kWait;
   return EngineServer::start(std::move(request), {.progress = [](const BuildProgress&) {},

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
-#include <thread>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -13,6 +12,7 @@
 #include "bench/engine/rival_model.hpp"
 #include "bench/replay/rival_loop.hpp"
 #include "bench/replay/rival_pipeline.hpp"
+#include "nodes/base/cores.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/provider.hpp"
@@ -39,7 +39,7 @@ Result<RivalFigures> run_network_loop(const RivalTask& task, const std::string& 
     }
   }
   FOVEA_TRY(write_rival_model(task.model, cut));
-  const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = usable_cores();
   const auto make = kind == "opencv" ? make_opencv_network : make_onnxruntime_network;
   auto network =
       make(cut.file, threads, static_cast<std::size_t>(height), static_cast<std::size_t>(width));
