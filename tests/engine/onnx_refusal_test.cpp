@@ -128,6 +128,10 @@ TEST(OnnxRefusal, EndToEndHeadsNameTheExportOption) {
   suppressing.node("NonMaxSuppression", {"x", "x"}, {"y"});
   EXPECT_THAT(message_of(suppressing), HasSubstr("without nms=True"));
 
+  OnnxWriter integer;
+  integer.input("x", {1, 84, 10}).output("y").node("QLinearConv", {"x"}, {"y"});
+  EXPECT_THAT(message_of(integer), AllOf(HasSubstr("QOperator"), HasSubstr("QuantFormat.QDQ")));
+
   OnnxWriter other;
   other.input("x", {1, 84, 10}).output("y").node("Hardmax", {"x"}, {"y"});
   EXPECT_THAT(message_of(other), Not(HasSubstr("export")));

@@ -25,7 +25,7 @@ constexpr double kActivationScale = 0.125;
 
 // images -> Q -> DQ -> Conv (s8 weights and i32 bias through DQ, per channel) -> Q -> DQ -> y, with
 // codes of `type`.
-OnnxWriter quantized_convolution(OnnxType type) {
+OnnxWriter quantized_convolution(OnnxType type, const std::string& domain = "") {
   OnnxWriter w(17);
   w.input("images", {1, 3, 8, 8});
   w.floats("scale_in", {}, {1.0 / 255}).initializer({"zero_in", OnnxType::kUint8, {}, {0}});
@@ -47,7 +47,9 @@ OnnxWriter quantized_convolution(OnnxType type) {
   w.floats("scale_out", {}, {kActivationScale});
   w.initializer({"zero_out", type, {}, {3}});
   w.node("QuantizeLinear", {"conv", "scale_out", "zero_out"}, {"conv_q"}, {}, "q_out");
+  w.domain(domain);
   w.node("DequantizeLinear", {"conv_q", "scale_out", "zero_out"}, {"y"}, {}, "dq_out").output("y");
+  w.domain(domain);
   return w;
 }
 
@@ -98,6 +100,17 @@ TEST(QuantizedModel, WeightsBecomePlainAndActivationsKeepTheirRounding) {
   EXPECT_LE(differences(outputs->begin()->second.data<float>(), 0, 255), 1U);
   // Without the saturation at code 0 the second channel would go lower.
   EXPECT_GT(differences(outputs->begin()->second.data<float>(), -128, 127), 10U);
+}
+
+TEST(QuantizedModel, OnnxRuntimesOwnOperatorsMeanTheSame) {
+  const auto network =
+      parse_onnx(quantized_convolution(OnnxType::kUint8, "com.microsoft").bytes(), "");
+  ASSERT_TRUE(network) << network.error().message;
+  const auto lowered = lower(*network);
+  ASSERT_TRUE(lowered) << lowered.error().message;
+  const auto outputs = reference::evaluate(*lowered, {{"images", picture()}});
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  EXPECT_LE(differences(outputs->begin()->second.data<float>(), 0, 255), 1U);
 }
 
 TEST(QuantizedModel, SignedCodesComeFromTheZeroPointsType) {

@@ -43,13 +43,16 @@ std::string to_string(const Group& group) {
                      left == 0 ? "" : fmt::format(" and {} more", left), group.reason);
 }
 
-// What to ask the exporter for instead, if the graph holds what Ultralytics puts behind its heads.
+// What to ask the exporter or quantiser for instead, if the graph holds what Ultralytics puts behind
+// its heads, or the integer operators that ONNX Runtime's quantiser writes on request.
 std::optional<std::string> export_advice(const onnx::ModelProto& model) {
   bool suppresses = false;
   bool picks = false;
+  bool integer = false;
   for (const auto& node : model.graph().node()) {
     suppresses = suppresses || node.op_type() == "NonMaxSuppression";
     picks = picks || node.op_type() == "TopK";
+    integer = integer || node.op_type().starts_with("QLinear");
   }
   for (const auto& property : model.metadata_props()) {
     picks = picks || (property.key() == "end2end" && property.value() == "True");
@@ -57,6 +60,11 @@ std::optional<std::string> export_advice(const onnx::ModelProto& model) {
   if (suppresses) {
     return "the model suppresses boxes itself, which postprocess does here: export it without "
            "nms=True";
+  }
+  if (integer && !picks) {
+    return "the model is quantised in QOperator format: quantise it again in QDQ format "
+           "(quantize_static(..., quant_format=QuantFormat.QDQ)), or give the float model and "
+           "precision int8";
   }
   if (!picks) return std::nullopt;
   return "the model picks its boxes itself (an end-to-end head, as YOLOv10's and YOLO26's): export "
@@ -132,8 +140,15 @@ std::string einsum_equation(const onnx::NodeProto& node) {
   return node.attribute_size() > 0 ? node.attribute(0).s() : "";
 }
 
+bool is_standard(const onnx::NodeProto& node) {
+  if (node.domain().empty() || node.domain() == "ai.onnx") return true;
+  // ONNX Runtime's own two, of UseQDQContribOps, mean what ONNX's do.
+  return node.domain() == "com.microsoft" &&
+         (node.op_type() == "QuantizeLinear" || node.op_type() == "DequantizeLinear");
+}
+
 std::optional<std::string> node_refusal(const onnx::NodeProto& node, std::int64_t opset) {
-  if (!node.domain().empty() && node.domain() != "ai.onnx") {
+  if (!is_standard(node)) {
     return fmt::format("domain '{}' is not supported", shown(node.domain(), kNameLimit));
   }
   if (node.op_type() == "Constant") return std::nullopt;
