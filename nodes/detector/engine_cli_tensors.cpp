@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -20,22 +21,36 @@ namespace {
 namespace fs = std::filesystem;
 using Image = std::vector<std::byte>;
 
-std::string extension_of(const std::string& path) {
-  std::string extension = fs::path(path).extension();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return std::tolower(c); });
-  return extension;
+  return text;
 }
 
-// A file's name for an output: what a model calls it may hold anything.
-std::string file_name(const std::string& output) {
-  std::string name;
-  for (const char c : output) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' ||
-                       c == '.';
-    name += plain ? c : '_';
+std::string extension_of(const std::string& path) { return lower_case(fs::path(path).extension()); }
+
+// A file's name for every output, each another one: what a model calls them may hold anything, and
+// be longer than a file's name. What would be equal otherwise (`a/b` and `a:b`, or `A` and `a` where
+// a file system takes those for one) bears a number from the second on.
+std::vector<std::string> file_names(const std::vector<OutputTensor>& outputs) {
+  constexpr std::size_t kLongest = 200;  // file systems allow 255
+  std::vector<std::string> names;
+  std::set<std::string> taken;
+  for (const OutputTensor& output : outputs) {
+    std::string plain;
+    for (const char c : output.name.substr(0, kLongest)) {
+      const bool is_plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' ||
+                            c == '-' || c == '.';
+      plain += is_plain ? c : '_';
+    }
+    if (plain.empty() || plain[0] == '.') plain = "_" + plain;
+    std::string name = plain;
+    for (int number = 2; !taken.insert(lower_case(name)).second; ++number) {
+      name = fmt::format("{}-{}", plain, number);
+    }
+    names.push_back(name + ".npy");
   }
-  return (name.empty() || name[0] == '.' ? "_" + name : name) + ".npy";
+  return names;
 }
 
 // 0..1 as other runtimes take it, to the engine's bytes. What is no multiple of 1/255 is rounded.
@@ -218,11 +233,13 @@ Result<> TensorOptions::save(const std::vector<OutputTensor>& tensors) const {
                 fmt::format("--save-outputs {} is one file; the engine has {} outputs: name a folder",
                             outputs, tensors.size()));
   }
-  for (const OutputTensor& tensor : tensors) {
+  const std::vector<std::string> names = file_names(tensors);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const OutputTensor& tensor = tensors[i];
     const std::int64_t each = engine::volume(tensor.dims);
     engine::Dims dims = tensor.dims;
     dims.insert(dims.begin(), static_cast<std::int64_t>(tensor.values.size()) / each);
-    const fs::path file = one_file ? fs::path(outputs) : fs::path(outputs) / file_name(tensor.name);
+    const fs::path file = one_file ? fs::path(outputs) : fs::path(outputs) / names[i];
     FOVEA_TRY(write_npy(file, npy_of(tensor.values, std::move(dims))));
   }
   return {};
@@ -266,9 +283,11 @@ Result<std::vector<OutputTensor>> read_outputs(const std::string& path,
                             "one .npy for each",
                             path, like.size()));
   }
+  const std::vector<std::string> names = file_names(like);
   std::vector<OutputTensor> tensors;
-  for (const OutputTensor& wanted : like) {
-    const fs::path file = folder ? fs::path(path) / file_name(wanted.name) : fs::path(path);
+  for (std::size_t i = 0; i < like.size(); ++i) {
+    const OutputTensor& wanted = like[i];
+    const fs::path file = folder ? fs::path(path) / names[i] : fs::path(path);
     FOVEA_ASSIGN(const NpyArray array, read_npy(file));
     const std::int64_t each = engine::volume(wanted.dims);
     engine::Dims stacked = wanted.dims;

@@ -145,6 +145,33 @@ TEST_F(EngineCliTensors, OneOutputGoesIntoOneFileAndAgreesWithTheReference) {
             0);
 }
 
+TEST_F(EngineCliTensors, OutputsWhoseNamesDifferInSpecialCharactersOnlyGetAFileEach) {
+  engine::test::OnnxWriter writer;
+  writer.input("images", {1, 3, 64, 64});
+  writer.floats("w", {1, 3, 8, 8}, std::vector<double>(192, 0.01));
+  writer.node("Conv", {"images", "w"}, {"cells"}, {{"strides", std::vector<std::int64_t>{8, 8}}});
+  const std::vector<std::string> names = {"a/b", "a:b", "a_b", "A_b", std::string(300, 'x')};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string number = std::to_string(i);
+    writer.floats("bias" + number, {1}, {100.0 * static_cast<double>(i)});
+    writer.node("Add", {"cells", "bias" + number}, {names[i]}).output(names[i]);
+  }
+  writer.save(path("names.onnx"));
+  ASSERT_TRUE(write_npy(path("a.npy"), image(3)));
+  const std::vector<std::string> common = {"verify", "--onnx", path("names.onnx"), "--load-inputs",
+                                           path("a.npy")};
+  auto arguments = common;
+  arguments.insert(arguments.end(), {"--save-outputs", path("out")});
+  const Outcome saved = engine(arguments);
+  ASSERT_EQ(saved.code, 0) << saved.err;
+  const auto files = std::distance(fs::directory_iterator(path("out")), fs::directory_iterator{});
+  EXPECT_EQ(static_cast<std::size_t>(files), names.size());
+  arguments = common;
+  arguments.insert(arguments.end(), {"--against", path("out")});
+  const Outcome compared = engine(arguments);
+  EXPECT_EQ(compared.code, 0) << compared.out << compared.err;
+}
+
 TEST_F(EngineCliTensors, BenchLoadsAndSavesThemToo) {
   ASSERT_TRUE(write_npy(path("a.npy"), image(3)));
   const Outcome bench = engine({"bench", "--onnx", model_, "--input-size", "64", "--duration", "0",
