@@ -62,6 +62,8 @@ struct ModelOptions {
   void declare(CLI::App& app, bool accept_engine);
   // What a plan comes from, after checks on the options. Errors: kInvalidArgument.
   Result<PlanRequest> request() const;
+  // Before anything long: that what tuning will have measured can be written where it was told to.
+  Result<> check_timing_cache() const;
   PlanCache cache(PlanCache::Builder builder = engine::build_plan) const;
   // For the commands that run the engine: --shapes.
   void declare_shapes(CLI::App& app);

@@ -139,6 +139,7 @@ struct BuildCommand {
 
   Result<int> build() const {
     if (!quantizes()) FOVEA_TRY(quantize.check_unused(model.config.precision));
+    FOVEA_TRY(model.check_timing_cache());
     return save_engine.empty() ? to_cache() : to_file();
   }
 

@@ -12,6 +12,7 @@
 #include "nodes/base/cores.hpp"
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
+#include "nodes/base/trusted_folder.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_cli.hpp"
@@ -86,6 +87,17 @@ void ModelOptions::declare(CLI::App& app, bool accept_engine) {
                  "What tuning measured, read and added to; default in the cache folder");
 }
 
+Result<> ModelOptions::check_timing_cache() const {
+  if (timing_cache.empty() || config.tuning.level == 0) return {};
+  const auto checked = [this]() -> Result<> {
+    // The folder is made when the file is written.
+    FOVEA_TRY(make_folders(std::filesystem::path(timing_cache).parent_path()));
+    return check_writable(timing_cache);
+  }();
+  if (!checked) return fail(checked.error().with_context("--timing-cache-file"));
+  return {};
+}
+
 Result<PlanRequest> ModelOptions::request() const {
   if (onnx.empty()) {
     return fail(ErrorCode::kInvalidArgument,
@@ -156,6 +168,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
     FOVEA_ASSIGN(source.plan, engine::read_plan(load_engine));
   } else {
     FOVEA_ASSIGN(const PlanRequest wanted, request());
+    FOVEA_TRY(check_timing_cache());
     if (config.precision == "int8" || config.precision == "best") {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--precision {0} needs calibration: `fovea engine build --onnx {1} "

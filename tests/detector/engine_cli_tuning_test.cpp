@@ -121,6 +121,18 @@ TEST_F(EngineCliTuning, ChosenTacticShowsInDiffInspectAndProfile) {
   }
 }
 
+TEST_F(EngineCliTuning, ATimingCacheThatCannotBeWrittenIsToldBeforeAnythingIsBuilt) {
+  std::ofstream(path("file")) << "no folder";
+  for (const auto& [bad, code] : {std::pair(folder_.string(), 2),
+                                  std::pair(path("file") + "/timing.json", 1)}) {
+    for (const char* command : {"build", "bench"}) {
+      const auto refused = run({command, "--onnx", model_, "--timing-cache-file", bad}, code);
+      EXPECT_THAT(refused->err(), HasSubstr("--timing-cache-file"));
+      EXPECT_THAT(refused->err(), testing::Not(HasSubstr(" %"))) << "it had begun";
+    }
+  }
+}
+
 TEST_F(EngineCliTuning, TimingCacheOfGarbageIsSaidAndReplaced) {
   std::ofstream(path("timing.json")) << "garbage";
   const auto built = build("a.plan", {"--builder-optimization-level", "1"});
