@@ -200,7 +200,11 @@ int run_launch(const LaunchOptions& options) {
   }
   if (auto enough = check_descriptors(*graph); !enough) return refuse(enough.error());
   Executor::block_signals();
-  if (auto right = check_parameters(*graph, *domain); !right) return refuse(right.error());
+  const auto unchecked = check_parameters(*graph, *domain);
+  if (!unchecked) return refuse(unchecked.error());
+  for (const std::string& line : *unchecked) {
+    print_error("{}", log_line(LogLevel::kWarning, one_line(without_secrets(line))));
+  }
   const auto lock = LaunchLock::acquire(*domain);
   if (!lock) return refuse(lock.error());
   if (auto own = check_owners(*graph, *domain); !own) return refuse(own.error());

@@ -28,7 +28,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kPollInterval = std::chrono::milliseconds(20);
-constexpr auto kAnswerPatience = std::chrono::seconds(5);
 
 // Pid of the live process that uses the name; 0 when it is free.
 std::uint32_t owner_of(const Domain& domain, const std::string& node) {
@@ -66,8 +65,8 @@ Result<Question> ask(const NodeAction& node, const Domain& domain) {
   return question;
 }
 
-void wait_for_answers(std::vector<Question>& questions) {
-  const Clock::time_point deadline = Clock::now() + kAnswerPatience;
+void wait_for_answers(std::vector<Question>& questions, std::chrono::milliseconds patience) {
+  const Clock::time_point deadline = Clock::now() + patience;
   for (;;) {
     std::vector<pollfd> ends;
     for (Question& question : questions) {
@@ -108,15 +107,23 @@ constexpr std::size_t kDescriptorsOfAChild = 8;
 
 }  // namespace
 
-Result<> check_parameters(const Graph& graph, const Domain& domain) {
+Result<std::vector<std::string>> check_parameters(const Graph& graph, const Domain& domain,
+                                                  std::chrono::milliseconds patience) {
   std::vector<Question> questions;
   for (const NodeAction& node : graph.nodes) {
     FOVEA_ASSIGN(Question question, ask(node, domain));
     questions.push_back(std::move(question));
   }
-  wait_for_answers(questions);
+  wait_for_answers(questions, patience);
   std::string refusals;
+  std::vector<std::string> silent;
   for (const Question& question : questions) {
+    if (!question.answer) {
+      silent.push_back(fmt::format(
+          "{}: node `{}` did not answer --check-params within {} s: its parameters are not checked",
+          question.node->where, question.node->name,
+          std::chrono::duration<double>(patience).count()));
+    }
     if (!question.answer || question.answer->by_signal || question.answer->code != kExitUsage)
       continue;
     const std::string why = question.refusal.empty() ? "wrong parameters" : question.refusal;
@@ -125,7 +132,7 @@ Result<> check_parameters(const Graph& graph, const Domain& domain) {
     refusals += fmt::format("{}node `{}`: {}{}", refusals.empty() ? "" : "\n", question.node->name,
                             has_place ? "" : question.node->where + ": ", why);
   }
-  if (refusals.empty()) return {};
+  if (refusals.empty()) return silent;
   return fail(ErrorCode::kInvalidArgument, refusals);
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <chrono>
+#include <string>
+#include <vector>
 
 #include "launch/graph.hpp"
 #include "nodes/runtime/domain.hpp"
@@ -15,11 +17,13 @@ namespace fovea::launch {
 // needed and the size free.
 Result<> check_shared_memory(const Graph& graph, const Domain& domain);
 
-// Asks every node's program whether it would take its parameters, all at once, within five seconds:
-// wrong ones are found before anything starts. A program that gives no answer is left to the
-// supervisor. Errors: kInvalidArgument with one line per node that refuses, each with file and line
-// of the value.
-Result<> check_parameters(const Graph& graph, const Domain& domain);
+// Asks every node's program whether it would take its parameters, all at once: wrong ones, and files
+// that are not there, are found before anything starts. A program that gives no answer within
+// `patience` is left to the supervisor; the result is a line for each of those, to be shown. Errors:
+// kInvalidArgument with one line per node that refuses, each with file and line of the value.
+Result<std::vector<std::string>> check_parameters(
+    const Graph& graph, const Domain& domain,
+    std::chrono::milliseconds patience = std::chrono::seconds(5));
 
 // Nobody else's files bear the names of this domain and its nodes. Errors: kInvalidArgument with
 // file and owner.

@@ -58,7 +58,11 @@ int run_node(std::unique_ptr<Node> node, int argc, char** argv) {
       const std::string config = parameters.dump_yaml();
       return write_stdout(config) ? kExitOk : kExitFailure;
     }
-    if (options.check_params) return kExitOk;
+    if (options.check_params) {
+      const Result<> there = parameters.check_files();
+      if (!there) print_error("error: {}", one_line(without_secrets(there.error().message)));
+      return there ? kExitOk : kExitUsage;
+    }
     init_logging(options.name, options.log_level);
     return NodeRunner(std::move(node), std::move(parameters), std::move(options)).run();
   } catch (const std::exception& e) {

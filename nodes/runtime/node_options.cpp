@@ -152,7 +152,8 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
                "Stay unconfigured until told by the control socket");
   app.add_flag("--dump-config", options.dump_config, "Print the parameters as YAML and exit");
   app.add_flag("--check-params", options.check_params,
-               "Say whether the parameters are right and exit; nothing is opened");
+               "Say whether the parameters are right and the files that they name are there, and "
+               "exit; nothing is opened");
   app.add_option("--control-fd", options.control_fd,
                  "Stop in order when this descriptor reaches end-of-file (the supervisor died)")
       ->type_name("N");

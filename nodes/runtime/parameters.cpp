@@ -6,6 +6,7 @@
 #include <cassert>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -327,7 +328,7 @@ Result<> ParameterSet::load_yaml_text(std::string_view text, const std::string& 
   }
   for (auto& [parameter, value] : values) {
     assign(*parameter, std::move(value));
-    assigned_.push_back(parameter->name);
+    origins_[parameter->name] = source.at(root[parameter->name]);
   }
   return {};
 }
@@ -355,15 +356,13 @@ Result<> ParameterSet::set(std::string_view name, std::string_view value, std::s
   }
   if (!converted) return fail(std::move(converted).error());
   assign(*parameter, *std::move(converted));
-  assigned_.emplace_back(name);
+  origins_[std::string(name)] = origin;
   return {};
 }
 
 Result<> ParameterSet::check() const {
   for (const Parameter& parameter : parameters_) {
-    const bool is_assigned =
-        std::find(assigned_.begin(), assigned_.end(), parameter.name) != assigned_.end();
-    if (parameter.is_required && !is_assigned) {
+    if (parameter.is_required && !origins_.contains(parameter.name)) {
       return fail(
           ErrorCode::kInvalidArgument,
           fmt::format("{} is required; give {} VALUE, -p {}:=VALUE or a --params-file with it",
@@ -378,6 +377,25 @@ Result<> ParameterSet::check() const {
     if (value && !inside(parameter.range, *value)) {
       return bad_value("parameters", parameter.name, fmt::format("{}", *value),
                        to_string(parameter.range));
+    }
+  }
+  return {};
+}
+
+Result<> ParameterSet::check_files() const {
+  for (const Parameter& parameter : parameters_) {
+    auto* const* path = std::get_if<std::string*>(&parameter.target);
+    if (parameter.names == Parameter::Names::kNothing || path == nullptr || (**path).empty())
+      continue;
+    std::error_code error;
+    const bool folder = parameter.names == Parameter::Names::kFileOrFolder &&
+                        std::filesystem::is_directory(**path, error);
+    if (folder) continue;
+    if (const auto readable = check_readable(**path); !readable) {
+      const auto origin = origins_.find(parameter.name);
+      const std::string where = origin == origins_.end() ? "" : said(origin->second) + ": ";
+      return fail(readable.error().code, fmt::format("{}{}: {}", where, parameter.name,
+                                                     said(readable.error().message, 400)));
     }
   }
   return {};

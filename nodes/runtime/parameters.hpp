@@ -47,9 +47,19 @@ struct Parameter {
   std::vector<std::string> choices;  // strings, and each element of a list; empty = any
   std::function<Result<>(std::string_view)> check;  // of a text, beyond its choices
   bool is_required = false;
+  enum class Names : std::uint8_t { kNothing, kFile, kFileOrFolder } names = Names::kNothing;
 
   Parameter& required() {
     is_required = true;
+    return *this;
+  }
+  // The text, unless it is empty, is the path of what must be there when the node starts.
+  Parameter& names_file() {
+    names = Names::kFile;
+    return *this;
+  }
+  Parameter& names_file_or_folder() {
+    names = Names::kFileOrFolder;
     return *this;
   }
   // What else a text has to be, such as an address that can be read; opens nothing.
@@ -80,6 +90,9 @@ class ParameterSet {
   Result<> set(std::string_view name, std::string_view value, std::string_view origin);
   // Required ones are set, everything in range.
   Result<> check() const;
+  // The files and folders that parameters name are there and can be read; opens none. Errors: the
+  // first one's, with where its value was given.
+  Result<> check_files() const;
 
   // YAML with each description as a comment; load_yaml() of it gives the same values, secrets of
   // addresses included. to_json() does not tell these.
@@ -89,7 +102,7 @@ class ParameterSet {
 
  private:
   std::vector<Parameter> parameters_;
-  std::vector<std::string> assigned_;
+  std::map<std::string, std::string, std::less<>> origins_;  // of those that were set
 };
 
 // What --help says: `Most frames in one inference (1..64 frames, default 8)`.

@@ -237,6 +237,18 @@ TEST_F(CliTest, WrongParametersAreToldWithTheirLinesBeforeAnythingStarts) {
   EXPECT_THAT(domain_.leftovers(), IsEmpty());
 }
 
+TEST_F(CliTest, AMissingFileOfANodeIsToldWithItsLineBeforeAnythingStarts) {
+  const std::string file = launch_file(fake("a") + "  - node:\n      exec: " FOVEA_FAKE_NODE
+                                                   "\n      name: b\n      param:\n"
+                                                   "        - {name: model, value: /no/such.onnx}\n");
+  const Outcome outcome = run({"launch", file, "--domain", "test"});
+  EXPECT_EQ(outcome.status.code, 2);
+  EXPECT_THAT(outcome.output, HasSubstr("node `b`: "));
+  EXPECT_THAT(outcome.output,
+              HasSubstr("test.launch.yaml:7: model: /no/such.onnx: No such file or directory"));
+  EXPECT_EQ(outcome.output.find("is active"), std::string::npos);
+}
+
 TEST_F(CliTest, APasswordIsInNoCommandLineAndNoOutput) {
   const std::string secret = "address:=rtsp://me:hidden@cam/1";
   const std::string file =

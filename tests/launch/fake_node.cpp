@@ -32,6 +32,7 @@ class FakeNode final : public Node {
           if (text.find("://") != std::string_view::npos) return {};
           return fail(ErrorCode::kInvalidArgument, "'" + std::string(text) + "' has no scheme");
         });
+    p.add("model", &model_, "A file that it needs").names_file();
     p.add("crash_starts", &crash_starts_, "Starts that end in a crash on activation");
     p.add("hang_starts", &hang_starts_, "Starts that hang once active");
     p.add("event_file", &event_file_,
@@ -93,6 +94,7 @@ class FakeNode final : public Node {
 
   std::string behaviour_ = "none";
   std::string address_;
+  std::string model_;
   std::int64_t crash_starts_ = 0;
   std::int64_t hang_starts_ = 0;
   std::string event_file_;

@@ -189,6 +189,26 @@ INSTANTIATE_TEST_SUITE_P(
                 "--option: cameras: bad YAML: end of sequence flow not found"}),
     [](const auto& bad) { return std::string(bad.param.name); });
 
+TEST(Parameters, FilesThatAreNotThereAreToldWithTheirPlace) {
+  const std::string folder = testing::TempDir();
+  const std::string absent = folder + "fovea_no_such_file";
+  std::string model, pictures;
+  ParameterSet set;
+  set.add("model", &model, "ONNX file").names_file();
+  set.add("pictures", &pictures, "Folder or table").names_file_or_folder();
+  EXPECT_TRUE(set.check_files()) << "none is named";
+  ASSERT_TRUE(set.set("model", absent, "robot.launch.yaml:7"));
+  EXPECT_EQ(error_of(set.check_files()),
+            "robot.launch.yaml:7: model: " + absent + ": No such file or directory");
+  ASSERT_TRUE(set.set("model", folder, "-p"));
+  EXPECT_THAT(error_of(set.check_files()), testing::HasSubstr("must be a regular file"));
+  ASSERT_TRUE(set.set("model", "/proc/self/exe", "-p"));
+  ASSERT_TRUE(set.load_yaml_text("\npictures: " + folder + "\n", "a.yaml"));
+  EXPECT_TRUE(set.check_files());
+  ASSERT_TRUE(set.load_yaml_text("\npictures: " + absent + "\n", "a.yaml"));
+  EXPECT_THAT(error_of(set.check_files()), testing::StartsWith("a.yaml:2: pictures: "));
+}
+
 TEST(Parameters, GoodFileSetsEveryKind) {
   Settings settings;
   const auto result = settings.set.load_yaml_text(
