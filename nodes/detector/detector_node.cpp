@@ -46,7 +46,7 @@ class DetectorNode final : public Node {
 
   void declare_parameters(ParameterSet& p) override {
     p.add("cameras", &cameras_, "Names of the cameras to serve").required();
-    p.add("model", &model_, "ONNX file").required();
+    p.add("model", &model_, "ONNX file").required().names_file();
     p.add("input_size", &input_size_,
           "Network input in pixels, SIDE or WIDTHxHEIGHT, of a model that leaves it open; empty = "
           "the model's own. Preprocess follows it");
@@ -55,11 +55,17 @@ class DetectorNode final : public Node {
         .one_of({"fp32", "fp16", "int8", "best"});
     p.add("calibration", &calibration_,
           "For int8 and best: folder of pictures from where the detector runs, or the table that "
-          "`fovea engine build --calib-cache` made from one");
+          "`fovea engine build --calib-cache` made from one")
+        .names_file_or_folder();
     p.add("verify", &verify_,
           "For int8 and best: folder of pictures to measure accuracy on, better labelled (images/, "
           "labels/, classes.txt); empty = the calibration pictures, and with a table nothing is "
-          "measured");
+          "measured")
+        .names_file_or_folder();
+    p.add("max_pixels", &max_pixels_,
+          "Pictures of `calibration` and `verify` with more pixels than this are refused before "
+          "they are decoded",
+          Range{1, 1 << 30}, "px");
     p.add("build", &build_,
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
           "beside; or auto: beside where building takes long")
@@ -195,6 +201,7 @@ class DetectorNode final : public Node {
     request.plan.config.tuning.level = static_cast<std::int32_t>(tuning_level_);
     request.calibration = calibration_;
     request.verify = verify_;
+    request.max_pixels = static_cast<std::uint64_t>(max_pixels_);
     request.cache_dir = cache_dir_;
     request.mode = build_ == "wait"     ? BuildMode::kWait
                    : build_ == "beside" ? BuildMode::kBeside
@@ -435,6 +442,7 @@ class DetectorNode final : public Node {
   std::string precision_ = "fp32";
   std::string calibration_;
   std::string verify_;
+  std::int64_t max_pixels_ = imaging::kDefaultMaxPixels;
   std::string build_ = "auto";
   std::int64_t max_batch_ = 0;
   double max_delay_ms_ = 0;

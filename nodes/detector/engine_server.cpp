@@ -77,6 +77,9 @@ std::vector<std::string> build_command(const ServeRequest& request, const PlanCa
   if (!request.verify.empty() && !needs_no_pictures(request)) {
     command.insert(command.end(), {"--verify", request.verify.string()});
   }
+  if (request.max_pixels != imaging::kDefaultMaxPixels) {
+    command.insert(command.end(), {"--max-pixels", std::to_string(request.max_pixels)});
+  }
   return command;
 }
 

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -19,6 +20,7 @@
 
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/plan_cache.hpp"
+#include "nodes/imaging/size_limit.hpp"
 
 namespace fovea {
 
@@ -60,6 +62,7 @@ struct ServeRequest {
   std::filesystem::path calibration;
   // For int8 and best: a folder to measure accuracy on, labelled or not; empty = `calibration`.
   std::filesystem::path verify;
+  std::uint64_t max_pixels = imaging::kDefaultMaxPixels;  // of one of those pictures
   std::filesystem::path cache_dir;
   BuildMode mode = BuildMode::kAuto;
 };

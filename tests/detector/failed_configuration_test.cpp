@@ -93,6 +93,38 @@ TEST_F(FailedConfiguration, RefusedModelEndsWithTwoAndNothingIsBuiltForIt) {
   }
 }
 
+TEST_F(FailedConfiguration, MissingFilesAreToldWhenTheParametersAreChecked) {
+  const std::string model = write_model(/*decoded=*/true);
+  const std::string absent = domain_.root() / "absent";
+  const auto good = start({"--check-params", "--model", model});
+  EXPECT_EQ(good->wait(), 0) << good->err();
+  for (const Arguments& wrong :
+       {Arguments{"--model", absent}, Arguments{"--model", domain_.root().string()},
+        Arguments{"--model", model, "--calibration", absent},
+        Arguments{"--model", model, "--verify", absent}}) {
+    Arguments arguments = wrong;
+    arguments.emplace_back("--check-params");
+    const auto refused = start(arguments);
+    EXPECT_EQ(refused->wait(), 2);
+    EXPECT_THAT(refused->err(), HasSubstr("error: " + wrong[wrong.size() - 2]));
+    EXPECT_THAT(refused->err(), HasSubstr(wrong.back()));
+  }
+}
+
+TEST_F(FailedConfiguration, TheBuilderIsToldHowLargeAPictureMayBe) {
+  const std::string model = write_model(/*decoded=*/true);
+  const fs::path file = domain_.root() / "told";
+  std::ofstream(file) << "#!/bin/sh\necho \"$@\" > " << called().native() << "\nexit 1\n";
+  fs::permissions(file, fs::perms::owner_all);
+  setenv("FOVEA_BUILDER", file.c_str(), 1);
+  const auto detector = start({"--model", model, "--build", "wait", "--precision", "int8",
+                               "--calibration", domain_.root().string(), "--max-pixels", "12345"});
+  EXPECT_NE(detector->wait(), 0);
+  std::ifstream stream(called());
+  const std::string words{std::istreambuf_iterator<char>(stream), {}};
+  EXPECT_THAT(words, HasSubstr("--max-pixels 12345"));
+}
+
 TEST_F(FailedConfiguration, FaultAfterTheBuilderHasStartedEndsWithItsOwnCode) {
   const std::string model = write_model(/*decoded=*/true);
   // Takes the name of what the detector publishes last.
