@@ -23,7 +23,8 @@ Json camera_json(const CameraView& camera) {
                   {"frames", gap.frames},
                   {"seconds", static_cast<double>(gap.milliseconds) / 1e3}};
   }
-  return {{"captured", camera.frames.captured},
+  return {{"stages", camera.stages},
+          {"captured", camera.frames.captured},
           {"delivered", camera.frames.delivered},
           {"drops", drops},
           {"restart_gaps", gaps},

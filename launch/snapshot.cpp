@@ -6,6 +6,7 @@
 
 #include "launch/values.hpp"
 #include "nodes/base/clock.hpp"
+#include "nodes/runtime/chain.hpp"
 #include "nodes/runtime/metrics.hpp"
 
 namespace fovea::launch {
@@ -13,8 +14,6 @@ namespace {
 
 using Readers = std::vector<std::unique_ptr<MetricsReader>>;
 
-// A frame's way through the node types.
-constexpr std::array<std::string_view, 4> kChain{"camera", "preprocess", "detector", "postprocess"};
 // The camera's `source_state` counter, by value.
 constexpr std::array<std::string_view, 5> kSourceStates{"reconnecting", "connected", "stalled",
                                                         "ended", "failed"};
@@ -22,17 +21,6 @@ constexpr std::array<std::string_view, 5> kSourceStates{"reconnecting", "connect
 LatencyView latency_of(const Histogram* histogram) {
   if (histogram == nullptr || histogram->count() == 0) return {};
   return {histogram->count(), histogram->quantile(0.5) / 1e3, histogram->quantile(0.99) / 1e3};
-}
-
-// The node of this type that has the camera's ledger; null when there is none.
-const MetricsReader* find_stage(const Readers& readers, std::string_view type,
-                                const std::string& camera) {
-  for (const auto& reader : readers) {
-    if (reader->type() != type) continue;
-    const std::vector<std::string> cameras = ledger_cameras(*reader);
-    if (std::find(cameras.begin(), cameras.end(), camera) != cameras.end()) return reader.get();
-  }
-  return nullptr;
 }
 
 std::string source_of(const MetricsReader& camera, const std::string& name) {
@@ -45,27 +33,24 @@ std::string source_of(const MetricsReader& camera, const std::string& name) {
   return std::string(state < kSourceStates.size() ? kSourceStates[state] : "unknown");
 }
 
-CameraView view_camera(const Readers& readers, const MetricsReader& source, const std::string& name,
-                       bool final) {
+CameraView view_camera(const CameraChain& chain, bool final) {
   CameraView view;
-  view.name = name;
-  view.source = source_of(source, name);
-  // Last stage first: frames that move meanwhile must not look overcounted.
-  std::vector<StageCounts> chain;
-  for (auto type = kChain.rbegin(); type != kChain.rend(); ++type) {
-    const MetricsReader* stage = find_stage(readers, *type, name);
-    if (stage == nullptr) continue;
-    chain.insert(chain.begin(), read_stage(*stage, name));
-    const RestartGaps gaps = read_restart_gaps(*stage, name);
-    if (gaps.count > 0 || gaps.frames > 0) view.gaps[stage->node()] = gaps;
-  }
-  view.frames = account(chain, final);
-  if (const MetricsReader* sink = find_stage(readers, "postprocess", name)) {
-    view.latency = latency_of(sink->histogram("latency_us", name));
-    for (const MetricSample& sample : sink->counters()) {
-      if (sample.name == "detections" && sample.camera == name && sample.value > 0)
-        view.detections[sample.label] += sample.value;
+  view.name = chain.camera;
+  view.source = source_of(*chain.stages.front().page, chain.camera);
+  view.frames = account(read_chain(chain), final);
+  for (const auto& [page, ledger] : chain.stages) {
+    view.stages.push_back(page->node());
+    const RestartGaps gaps = read_restart_gaps(*page, ledger);
+    if (gaps.count > 0 || gaps.frames > 0) view.gaps[page->node()] = gaps;
+    // Of the last stage that has them.
+    if (const auto latency = latency_of(page->histogram("latency_us", ledger)); latency.count > 0)
+      view.latency = latency;
+    std::map<std::string, std::uint64_t> detections;
+    for (const MetricSample& sample : page->counters()) {
+      if (sample.name == "detections" && sample.camera == ledger && sample.value > 0)
+        detections[sample.label] += sample.value;
     }
+    if (!detections.empty()) view.detections = std::move(detections);
   }
   return view;
 }
@@ -131,10 +116,11 @@ Snapshot take_snapshot(const Domain& domain, bool final) {
                               reader->pid(), reader->starts(), reader->state(), reader->level()});
     snapshot.bytes_copied += reader->value("bytes_copied");
     if (reader->type() == "detector") snapshot.detectors.push_back(view_detector(*reader));
-    if (reader->type() != "camera") continue;
-    for (const std::string& camera : ledger_cameras(*reader)) {
-      snapshot.cameras.push_back(view_camera(readers, *reader, camera, final));
-    }
+  }
+  std::vector<const MetricsReader*> pages;
+  for (const auto& reader : readers) pages.push_back(reader.get());
+  for (const CameraChain& chain : follow_chains(pages)) {
+    snapshot.cameras.push_back(view_camera(chain, final));
   }
   return snapshot;
 }

@@ -36,9 +36,10 @@ struct LatencyView {
 struct CameraView {
   std::string name;
   std::string source;  // "connected", "stalled", ...; the node's state while it is not active
+  std::vector<std::string> stages;  // nodes that its frames pass, the source first
   FrameAccount frames;
   std::map<std::string, RestartGaps> gaps;          // by node, of those that were restarted
-  LatencyView latency;                              // capture to published detections
+  LatencyView latency;                              // capture to what the last stage publishes
   std::map<std::string, std::uint64_t> detections;  // by class
 };
 

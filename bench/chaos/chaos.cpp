@@ -17,6 +17,7 @@
 #include "msgs/detection.hpp"
 #include "nodes/base/clock.hpp"
 #include "nodes/base/terminal.hpp"
+#include "nodes/runtime/chain.hpp"
 #include "nodes/runtime/metrics.hpp"
 #include "nodes/runtime/pubsub.hpp"
 #include "tests/support/child.hpp"
@@ -353,13 +354,19 @@ class Chaos {
   // The pages stay mapped here after their files are gone.
   void judge_ledger(const std::string& camera) {
     const auto own = MetricsReader::open(*domain_, "auditor");
-    std::vector<StageCounts> chain;
-    std::vector<std::string> names{camera};
-    names.insert(names.end(), kStages.begin(), kStages.end());
-    for (const std::string& name : names) {
-      if (!victims_[name].page) return;
-      chain.push_back(read_stage(*victims_[name].page, camera));
+    std::vector<const MetricsReader*> pages;
+    for (const auto& [name, victim] : victims_) {
+      if (victim.page) pages.push_back(victim.page.get());
     }
+    const std::vector<CameraChain> chains = follow_chains(pages);
+    const auto own_chain = std::find_if(chains.begin(), chains.end(),
+                                        [&](const auto& other) { return other.camera == camera; });
+    if (own_chain == chains.end() || own_chain->stages.size() != 1 + kStages.size()) {
+      return wrong(camera + ": its pages tell of no whole chain");
+    }
+    std::vector<StageCounts> chain = read_chain(*own_chain);
+    std::vector<std::string> names;
+    for (const ChainStage& stage : own_chain->stages) names.push_back(stage.page->node());
     if (own) chain.push_back(read_stage(**own, camera));
     names.push_back("auditor");
     for (std::size_t i = 0; i < chain.size(); ++i) {

@@ -20,6 +20,7 @@
 #include "bench/replay/scratch_folder.hpp"
 #include "launch/child_process.hpp"
 #include "nodes/base/clock.hpp"
+#include "nodes/runtime/chain.hpp"
 #include "nodes/runtime/executor.hpp"
 #include "nodes/runtime/metrics.hpp"
 
@@ -35,10 +36,10 @@ constexpr auto kSecond = 1s;
 constexpr auto kStartTimeout = 15min;  // an engine may have to be built
 constexpr auto kEndTimeout = 2min;
 constexpr std::size_t kQuotedLines = 12;
-constexpr std::array<const char*, 4> kStages{"camera", "preprocess", "detector", "postprocess"};
 
 // What the nodes have counted since they started.
 struct Counts {
+  std::vector<std::string> stages;
   std::map<std::string, DropCounts> drops;
   std::map<std::uint32_t, std::uint64_t> batches;
   std::uint64_t captured = 0;
@@ -54,18 +55,16 @@ struct Counts {
 
 Counts read_counts(const Domain& domain) {
   Counts counts;
+  std::vector<std::unique_ptr<MetricsReader>> pages;
+  std::vector<const MetricsReader*> readers;
   for (const std::string& name : domain.list_nodes()) {
-    const auto page = MetricsReader::open(domain, name);
+    auto page = MetricsReader::open(domain, name);
     if (!page) continue;
-    const MetricsReader& reader = **page;
+    pages.push_back(*std::move(page));
+    readers.push_back(pages.back().get());
+    const MetricsReader& reader = *pages.back();
     counts.pids[name] = static_cast<pid_t>(reader.pid());
     counts.restarts += reader.starts() > 0 ? reader.starts() - 1 : 0;
-    for (const std::string& camera : ledger_cameras(reader)) {
-      const StageCounts stage = read_stage(reader, camera);
-      DropCounts& drops = counts.drops[reader.type()];
-      for (std::size_t i = 0; i < kDropReasons; ++i) drops[i] += stage.drops[i];
-      if (reader.type() == "camera") counts.captured += stage.in;
-    }
     for (const MetricSample& sample : reader.counters()) {
       if (sample.name == "bytes_copied") counts.bytes_copied += sample.value;
       if (sample.name == "bytes_written") counts.bytes_written += sample.value;
@@ -73,6 +72,17 @@ Counts read_counts(const Domain& domain) {
       if (sample.name == "engine_info" && sample.value > 0) counts.engine = sample.label;
       if (sample.name == "batches" && sample.value > 0)
         counts.batches[static_cast<std::uint32_t>(std::stoul(sample.label))] += sample.value;
+    }
+  }
+  const std::vector<CameraChain> chains = follow_chains(readers);
+  counts.stages = stage_types(chains);
+  for (const CameraChain& chain : chains) {
+    const std::vector<StageCounts> stages = read_chain(chain);
+    counts.captured += stages.front().in;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      DropCounts& drops = counts.drops[chain.stages[i].page->type()];
+      for (std::size_t reason = 0; reason < kDropReasons; ++reason)
+        drops[reason] += stages[i].drops[reason];
     }
   }
   counts.machine = machine_usage();
@@ -260,7 +270,8 @@ class PipelineRun {
       camera.received_total = received[i];
       camera.offered = offered(static_cast<std::uint32_t>(i));
     }
-    for (const char* stage : kStages) {
+    result_.stages = after_.stages;
+    for (const std::string& stage : after_.stages) {
       DropCounts& drops = result_.drops[stage];
       for (std::size_t i = 0; i < kDropReasons; ++i)
         drops[i] = after_.drops[stage][i] - before_.drops[stage][i];

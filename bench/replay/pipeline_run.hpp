@@ -53,7 +53,8 @@ struct RunResult {
   std::vector<FrameRecord> frames;  // due within the window and received
   std::vector<CameraCount> cameras;
   // Within the window.
-  std::map<std::string, DropCounts> drops;  // by stage: camera, preprocess, detector, postprocess
+  std::vector<std::string> stages;          // types of the nodes that frames pass, in their order
+  std::map<std::string, DropCounts> drops;  // by stage
   std::uint64_t deadlines_skipped = 0;      // frames that a late camera never took
   std::map<std::uint32_t, std::uint64_t> batches;  // frames in a batch -> batches
   double bytes_copied_per_frame = 0;

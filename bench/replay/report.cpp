@@ -203,6 +203,7 @@ void evaluate(Report& report, const std::vector<RunResult>& runs) {
   report.slices.clear();
   report.sustained.clear();
   report.books.clear();
+  report.stages = runs.front().stages;
   report.drops.clear();
   report.batches.clear();
   for (const RunResult& run : runs) {

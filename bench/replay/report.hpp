@@ -133,6 +133,7 @@ struct Report {
     Slice first, last;  // minute
   };
   std::vector<Ends> sustained;
+  std::vector<std::string> stages;  // in the order in which frames pass them
   std::map<std::string, DropCounts> drops;
   std::map<std::uint32_t, std::uint64_t> batches;
   std::vector<std::vector<CameraCount>> books;  // by run

@@ -243,7 +243,7 @@ class Page {
     for (std::size_t i = 0; i < kDropReasons; ++i)
       table += fmt::format("<th>{}</th>", to_string(static_cast<DropReason>(i)));
     table += "</tr>";
-    for (const char* stage : {"camera", "preprocess", "detector", "postprocess"}) {
+    for (const std::string& stage : report_.stages) {
       const auto found = report_.drops.find(stage);
       if (found == report_.drops.end()) continue;
       table += fmt::format("<tr><td>{}</td>", stage);

@@ -40,7 +40,8 @@ std::string_view to_string(DropReason reason) {
 }
 
 StageLedger::StageLedger(MetricsPage& page, std::string_view camera, FirstMessage first)
-    : camera_(camera),
+    : page_(page),
+      camera_(camera),
       sets_base_(first == FirstMessage::kSetsBase),
       in_(&page.counter(kIn, camera)),
       out_(&page.counter(kOut, camera)),
@@ -57,6 +58,11 @@ StageLedger::StageLedger(MetricsPage& page, std::string_view camera, FirstMessag
     gap_frames_->fetch_add(settled_, kRelease);
   }
   is_in_gap_ = last_frame_ns_->load(kAcquire) > 0;
+}
+
+void StageLedger::reads(std::string_view topic) { page_.counter(kTopicReads, camera_, topic) = 1; }
+void StageLedger::writes(std::string_view topic) {
+  page_.counter(kTopicWrites, camera_, topic) = 1;
 }
 
 // The first frame after a restart is here; `missed` passed by while this stage was away.

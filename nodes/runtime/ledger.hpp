@@ -25,6 +25,10 @@ namespace fovea {
 class MetricsPage;
 class MetricsReader;
 
+// Counters that are 1: the topic in their label is read or written for their camera (chain.hpp).
+inline constexpr std::string_view kTopicReads = "topic_reads";
+inline constexpr std::string_view kTopicWrites = "topic_writes";
+
 enum class DropReason : std::uint32_t {
   kPoolExhausted,  // no free slot: readers hold all of them
   kLost,           // published upstream but never arrived, or died with a process
@@ -51,6 +55,11 @@ class StageLedger {
   StageLedger(MetricsPage& page, std::string_view camera,
               FirstMessage first = FirstMessage::kCountsAll);
 
+  // This stage reads or writes the topic for this camera. Publisher and Subscription say so of
+  // themselves; a stage that opens its input later says it before.
+  void reads(std::string_view topic);
+  void writes(std::string_view topic);
+
   // A source took a frame; returns its number (Header::seq), from 1 and never reused.
   std::uint64_t capture();
 
@@ -74,6 +83,7 @@ class StageLedger {
  private:
   void end_gap(std::uint64_t missed);
 
+  MetricsPage& page_;
   std::string camera_;
   const bool sets_base_;  // kSetsBase
   bool is_joined_ = false;  // a message came; guarded by the one thread of arrive()

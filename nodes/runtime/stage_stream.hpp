@@ -114,6 +114,7 @@ class StageStream {
         ended_(spec.ended),
         ledger_(metrics, camera),
         faults_(input_topic_) {
+    ledger_.reads(input_topic_);  // also while it is not open
     for (const StageLatency& latency : spec.latencies) {
       latencies_.emplace_back(latency.since, &metrics.histogram(latency.histogram, camera));
     }

@@ -281,6 +281,7 @@ Result<std::unique_ptr<PublisherCore>> PublisherCore::create(const Domain& domai
   }
   auto publisher = std::make_unique<ZmqPublisher>(domain, topic, qos, pool, type, ledger);
   FOVEA_TRY(publisher->bind());
+  if (ledger != nullptr) ledger->writes(topic);
   return publisher;
 }
 

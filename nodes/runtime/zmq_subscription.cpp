@@ -389,6 +389,7 @@ Result<std::unique_ptr<SubscriptionCore>> SubscriptionCore::create(
   }
   auto subscription = std::make_unique<ZmqSubscription>(domain, topic, qos, type, decode, ledger);
   FOVEA_TRY(subscription->connect());
+  if (ledger != nullptr) ledger->reads(topic);
   return subscription;
 }
 

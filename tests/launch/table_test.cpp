@@ -40,10 +40,10 @@ class PagesTest : public ::testing::Test {
     postprocess_ = page("postprocess", "postprocess");
     camera_->set_state(msgs::LifecycleState::kActive);
 
-    stage(*camera_, 100, 98, {{"pool_exhausted", 2}});
-    stage(*preprocess_, 98, 97, {{"superseded", 1}});
-    stage(*detector_, 97, 92, {{"superseded", 5}});
-    stage(*postprocess_, 92, 90, {{"error", 1}});  // one is in process
+    stage(*camera_, "", "image", 100, 98, {{"pool_exhausted", 2}});
+    stage(*preprocess_, "image", "tensor", 98, 97, {{"superseded", 1}});
+    stage(*detector_, "tensor", "heads", 97, 92, {{"superseded", 5}});
+    stage(*postprocess_, "heads", "detections", 92, 90, {{"error", 1}});  // one is in process
 
     camera_->counter("source_state", "cam0") = 1;
     camera_->counter("bytes_copied", "cam0") = 0;
@@ -65,9 +65,12 @@ class PagesTest : public ::testing::Test {
     return MetricsPage::create(*domain_, node, type).value();
   }
 
-  static void stage(MetricsPage& page, std::uint64_t in, std::uint64_t out,
+  static void stage(MetricsPage& page, const std::string& reads, const std::string& writes,
+                    std::uint64_t in, std::uint64_t out,
                     const std::vector<std::pair<std::string, std::uint64_t>>& drops) {
-    const StageLedger names(page, "cam0");
+    StageLedger names(page, "cam0");
+    if (!reads.empty()) names.reads("cam0/" + reads);
+    names.writes("cam0/" + writes);
     page.counter("frames_in", "cam0") = in;
     page.counter("frames_out", "cam0") = out;
     for (const auto& [reason, count] : drops)
@@ -122,6 +125,27 @@ TEST_F(PagesTest, TheReportAddsUpForEveryCamera) {
   EXPECT_EQ(report["dropped_log_lines"], 7);
 }
 
+// Neither its type nor its topics are known to the launcher.
+TEST_F(PagesTest, AStrangerBetweenTwoStagesAndOneBehindTheLastAreInTheChain) {
+  const auto tracker = page("follow", "tracker");
+  stage(*tracker, "detections", "tracks", 90, 85, {{"error", 5}});
+  for (int i = 0; i < 85; ++i) tracker->histogram("latency_us", "cam0").record(40000);
+  const auto recorder = page("recorder", "recorder");
+  StageLedger reads_only(*recorder, "cam0/tracks");
+  reads_only.reads("cam0/tracks");
+
+  const Snapshot snapshot = take_snapshot(*domain_, true);
+  ASSERT_EQ(snapshot.cameras.size(), 1u);
+  const CameraView& camera = snapshot.cameras[0];
+  EXPECT_THAT(camera.stages,
+              ElementsAre("cam0", "preprocess", "detector", "postprocess", "follow"));
+  EXPECT_EQ(camera.frames.delivered, 85u);
+  EXPECT_TRUE(camera.frames.balanced());
+  EXPECT_EQ(camera.frames.drops[static_cast<std::size_t>(DropReason::kError)], 6u);
+  EXPECT_NEAR(camera.latency.p50_ms, 40.0, 40.0 / 32) << "up to the last stage";
+  EXPECT_EQ(camera.detections.at("car"), 50u) << "of the last stage that counts any";
+}
+
 TEST_F(PagesTest, SummaryNamesTheCommonestClassFirst) {
   const std::vector<std::string> lines = final_summary(take_snapshot(*domain_, true), {});
   EXPECT_THAT(lines[1], AllOf(HasSubstr("100"), HasSubstr("90"), HasSubstr("lost 1"),
@@ -147,7 +171,8 @@ TEST_F(PagesTest, SourcesHaveEndedOnlyWhenAllHave) {
   camera_->counter("source_state", "cam0") = 3;
   EXPECT_TRUE(take_snapshot(*domain_, false).sources_ended());
   const auto second = page("cam1", "camera");
-  const StageLedger ledger(*second, "cam1");
+  StageLedger ledger(*second, "cam1");
+  ledger.writes("cam1/image");
   EXPECT_FALSE(take_snapshot(*domain_, false).sources_ended());
   second->set_state(msgs::LifecycleState::kActive);
   second->counter("source_state", "cam1") = 4;
