@@ -65,6 +65,28 @@ double Histogram::quantile(double q) const {
   return static_cast<double>(max());
 }
 
+std::uint64_t Histogram::count_up_to(std::span<const std::uint64_t> bounds,
+                                     std::span<std::uint64_t> counts) const {
+  std::uint64_t passed = 0;
+  std::size_t next = 0;
+  for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
+    const std::uint64_t samples = buckets_[bucket].load(kRelaxed);
+    if (samples == 0) continue;
+    const double middle = middle_of(bucket);
+    for (; next < bounds.size() && static_cast<double>(bounds[next]) < middle; ++next)
+      counts[next] = passed;
+    passed += samples;
+  }
+  for (; next < bounds.size(); ++next) counts[next] = passed;
+  return passed;
+}
+
+void Histogram::clear() {
+  for (auto& bucket : buckets_) bucket.store(0, kRelaxed);
+  sum_.store(0, kRelaxed);
+  max_.store(0, kRelaxed);
+}
+
 void Histogram::merge(const Histogram& other) {
   for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
     if (const std::uint64_t n = other.buckets_[bucket].load(kRelaxed); n > 0) {

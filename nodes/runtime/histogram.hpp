@@ -9,6 +9,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <span>
 
 namespace fovea {
 
@@ -28,6 +29,14 @@ class Histogram {
   // Value at quantile q in [0, 1] (nearest rank, never above max()); 0 when empty. Within 1/32 of
   // the true value.
   double quantile(double q) const;
+
+  // How many samples are at most bounds[i], for each i; returns how many there are. Within 1/32 of
+  // the bound, as quantile(). REQUIRES: rising bounds, as many counts.
+  std::uint64_t count_up_to(std::span<const std::uint64_t> bounds,
+                            std::span<std::uint64_t> counts) const;
+
+  // Of no samples again. Not while others record.
+  void clear();
 
   // Adds other's samples to this one.
   void merge(const Histogram& other);

@@ -22,14 +22,17 @@ namespace fovea {
 namespace detail {
 
 constexpr std::uint64_t kPageMagic = 0x3167706165766f66;  // "foveapg1"
-constexpr std::uint32_t kPageVersion = 2;
+constexpr std::uint32_t kPageVersion = 3;
 
 using Word = std::atomic<std::uint64_t>;
 using Text24 = msgs::FixedString<24>;
 using Text32 = msgs::FixedString<32>;
 using Text256 = msgs::FixedString<256>;
 
+// An entry's use is odd while it has a name and a value, and grows with every change: a reader that
+// sees the same odd number before and after its copy has one whole entry.
 struct CounterEntry {
+  Word use{0};
   Text24 name;
   Text32 camera;
   Text256 label;
@@ -37,6 +40,7 @@ struct CounterEntry {
 };
 
 struct HistogramEntry {
+  Word use{0};
   Text24 name;
   Text32 camera;
   Histogram histogram;
@@ -62,8 +66,8 @@ struct PageHeader {
   Histogram overflow_histogram;
 };
 
-// The file, byte for byte. Entries are written before the count that publishes them grows (release),
-// so a reader never meets one that is half registered. Memory is there for the header and, in steps,
+// The file, byte for byte. Entries are written before their use becomes odd (release), so a reader
+// never meets one that is half registered. Memory is there for the header and, in steps,
 // for the entries that are in use; the rest are holes.
 struct PageLayout : PageHeader {
   std::array<CounterEntry, kCounterCapacity> counters;
@@ -123,16 +127,33 @@ auto* find_entry(Entries& entries, std::uint32_t count, Matches matches) {
   return found == end ? nullptr : &*found;
 }
 
+bool is_used(const Word& use) { return (use.load(std::memory_order_acquire) & 1) != 0; }
+
+// Calls copy(entry) for the used ones of the first `count` entries; what was changed meanwhile is
+// taken back by undo().
+template <class Entries, class Copy, class Undo>
+void copy_used(const Entries& entries, std::uint32_t count, Copy copy, Undo undo) {
+  count = std::min(count, static_cast<std::uint32_t>(entries.size()));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint64_t use = entries[i].use.load(std::memory_order_acquire);
+    if ((use & 1) == 0) continue;
+    copy(entries[i]);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (entries[i].use.load(std::memory_order_relaxed) != use) undo();
+  }
+}
+
 auto counter_matches(std::string_view name, std::string_view camera, std::string_view label) {
   return [name = Text24(name), camera = Text32(camera),
           label = Text256(label)](const CounterEntry& entry) {
-    return entry.name == name && entry.camera == camera && entry.label == label;
+    return is_used(entry.use) && entry.name == name && entry.camera == camera &&
+           entry.label == label;
   };
 }
 
 auto histogram_matches(std::string_view name, std::string_view camera) {
   return [name = Text24(name), camera = Text32(camera)](const HistogramEntry& entry) {
-    return entry.name == name && entry.camera == camera;
+    return is_used(entry.use) && entry.name == name && entry.camera == camera;
   };
 }
 
@@ -230,8 +251,15 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
     page->guard_ = detail::FaultGuard(layout, sizeof(PageLayout));
     for (std::uint32_t i = 0; i < layout->counter_count.load(); ++i) {
       const detail::CounterEntry& entry = layout->counters[i];
+      if (!detail::is_used(entry.use)) {
+        page->free_counters_.push_back(i);
+        continue;
+      }
       page->counter_index_.emplace(
           detail::index_key(entry.name.view(), entry.camera.view(), entry.label.view()), i);
+    }
+    for (std::uint32_t i = 0; i < layout->histogram_count.load(); ++i) {
+      if (!detail::is_used(layout->histograms[i].use)) page->free_histograms_.push_back(i);
     }
     page->set_state(msgs::LifecycleState::kUnconfigured);
     page->set_status(msgs::DiagnosticLevel::kOk, "");
@@ -258,8 +286,7 @@ bool MetricsPage::reserve(const void* from) const {
   return posix_fallocate(fd_, offset, bytes) == 0;
 }
 
-template <class What>
-void MetricsPage::warn_full(What what, std::string_view name) {
+void MetricsPage::warn_full(std::string_view what, std::string_view name) {
   if (std::exchange(warned_, true)) return;
   log_warning("no place for more {}: '{}' and later ones are not recorded", what, name);
 }
@@ -271,22 +298,16 @@ Counter& MetricsPage::counter(std::string_view name, std::string_view camera,
   if (const auto known = counter_index_.find(key); known != counter_index_.end()) {
     return layout_->counters[known->second].value;
   }
-  constexpr std::size_t kSize = sizeof(detail::CounterEntry);
-  const std::uint32_t count = layout_->counter_count.load(std::memory_order_relaxed);
-  if (count < kCounterCapacity && (count + 1) * kSize > reserved_counters_ &&
-      reserve(&layout_->counters[count])) {
-    reserved_counters_ = count * kSize + detail::kReserveStep;
-  }
-  if ((count + 1) * kSize > reserved_counters_ || count >= kCounterCapacity) {
-    warn_full("counters", name);
-    return layout_->overflow;
-  }
-  detail::CounterEntry& entry = *new (&layout_->counters[count]) detail::CounterEntry;
+  const auto index = place(layout_->counters, layout_->counter_count, free_counters_,
+                           reserved_counters_, "counters", name);
+  if (!index) return layout_->overflow;
+  detail::CounterEntry& entry = layout_->counters[*index];
   entry.name = name;
   entry.camera = camera;
   entry.label = label;
-  layout_->counter_count.store(count + 1, std::memory_order_release);
-  counter_index_.emplace(std::move(key), count);
+  entry.value.store(0, std::memory_order_relaxed);
+  entry.use.fetch_add(1, std::memory_order_release);
+  counter_index_.emplace(std::move(key), *index);
   return entry.value;
 }
 
@@ -297,21 +318,63 @@ Histogram& MetricsPage::histogram(std::string_view name, std::string_view camera
           detail::find_entry(layout_->histograms, count, detail::histogram_matches(name, camera))) {
     return entry->histogram;
   }
-  constexpr std::size_t kSize = sizeof(detail::HistogramEntry);
-  if (count < kHistogramCapacity && (count + 1) * kSize > reserved_histograms_ &&
-      reserve(&layout_->histograms[count])) {
-    reserved_histograms_ = count * kSize + detail::kReserveStep;
-  }
-  if ((count + 1) * kSize > reserved_histograms_ || count >= kHistogramCapacity) {
-    warn_full("histograms", name);
-    return layout_->overflow_histogram;
-  }
-  // Space behind the count was never published, hence is still all zero.
-  detail::HistogramEntry& entry = layout_->histograms[count];
+  const auto index = place(layout_->histograms, layout_->histogram_count, free_histograms_,
+                           reserved_histograms_, "histograms", name);
+  if (!index) return layout_->overflow_histogram;
+  detail::HistogramEntry& entry = layout_->histograms[*index];
   entry.name = name;
   entry.camera = camera;
-  layout_->histogram_count.store(count + 1, std::memory_order_release);
+  entry.histogram.clear();
+  entry.use.fetch_add(1, std::memory_order_release);
   return entry.histogram;
+}
+
+// The index of an entry that is not in use; nullopt when there is none. New ones are all zero: they
+// were a hole until now.
+template <class Entries>
+std::optional<std::uint32_t> MetricsPage::place(Entries& entries,
+                                                std::atomic<std::uint32_t>& published,
+                                                std::vector<std::uint32_t>& free,
+                                                std::uint64_t& reserved, std::string_view what,
+                                                std::string_view name) {
+  if (!free.empty()) {
+    const std::uint32_t index = free.back();
+    free.pop_back();
+    return index;
+  }
+  constexpr std::size_t kSize = sizeof(typename Entries::value_type);
+  const std::uint32_t count = published.load(std::memory_order_relaxed);
+  if (count < entries.size() && (count + 1) * kSize > reserved && reserve(&entries[count])) {
+    reserved = count * kSize + detail::kReserveStep;
+  }
+  if ((count + 1) * kSize > reserved || count >= entries.size()) {
+    warn_full(what, name);
+    return std::nullopt;
+  }
+  published.store(count + 1, std::memory_order_release);
+  return count;
+}
+
+void MetricsPage::remove_camera(std::string_view camera) {
+  const std::lock_guard lock(mutex_);
+  const detail::Text32 wanted(camera);
+  const auto end_use = [&](auto& entries, std::uint32_t count, std::vector<std::uint32_t>& free,
+                           auto forget) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      auto& entry = entries[i];
+      if (!detail::is_used(entry.use) || !(entry.camera == wanted)) continue;
+      forget(entry);
+      entry.use.fetch_add(1, std::memory_order_release);
+      free.push_back(i);
+    }
+  };
+  end_use(layout_->counters, layout_->counter_count.load(), free_counters_,
+          [&](const detail::CounterEntry& entry) {
+            counter_index_.erase(
+                detail::index_key(entry.name.view(), entry.camera.view(), entry.label.view()));
+          });
+  end_use(layout_->histograms, layout_->histogram_count.load(), free_histograms_,
+          [](const detail::HistogramEntry&) {});
 }
 
 void MetricsPage::set_state(msgs::LifecycleState state) {
@@ -418,29 +481,31 @@ std::int64_t MetricsReader::last_beat_ns() const {
 }
 
 std::vector<MetricSample> MetricsReader::counters() const {
-  const std::uint32_t count =
-      std::min(layout_->counter_count.load(std::memory_order_acquire), kCounterCapacity);
+  const std::uint32_t count = layout_->counter_count.load(std::memory_order_acquire);
   std::vector<MetricSample> samples;
-  samples.reserve(count);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const detail::CounterEntry& entry = layout_->counters[i];
-    samples.push_back({std::string(entry.name.view()), std::string(entry.camera.view()),
-                       std::string(entry.label.view()),
-                       entry.value.load(std::memory_order_acquire)});
-  }
+  samples.reserve(std::min(count, kCounterCapacity));
+  detail::copy_used(
+      layout_->counters, count,
+      [&](const detail::CounterEntry& entry) {
+        samples.push_back({std::string(entry.name.view()), std::string(entry.camera.view()),
+                           std::string(entry.label.view()),
+                           entry.value.load(std::memory_order_acquire)});
+      },
+      [&] { samples.pop_back(); });
   return samples;
 }
 
 std::vector<HistogramSample> MetricsReader::histograms() const {
-  const std::uint32_t count =
-      std::min(layout_->histogram_count.load(std::memory_order_acquire), kHistogramCapacity);
+  const std::uint32_t count = layout_->histogram_count.load(std::memory_order_acquire);
   std::vector<HistogramSample> samples;
-  samples.reserve(count);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const detail::HistogramEntry& entry = layout_->histograms[i];
-    samples.push_back(
-        {std::string(entry.name.view()), std::string(entry.camera.view()), &entry.histogram});
-  }
+  samples.reserve(std::min(count, kHistogramCapacity));
+  detail::copy_used(
+      layout_->histograms, count,
+      [&](const detail::HistogramEntry& entry) {
+        samples.push_back(
+            {std::string(entry.name.view()), std::string(entry.camera.view()), &entry.histogram});
+      },
+      [&] { samples.pop_back(); });
   return samples;
 }
 

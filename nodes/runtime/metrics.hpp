@@ -5,6 +5,8 @@
 // Names follow Prometheus (`frames_in`, `bytes_copied`, `latency_us`); `camera` and `label` are the
 // labels. Names of metrics have at most 23 bytes, cameras 31, labels 255 (a class's name is one).
 //
+// What the names mean is in metric_table.hpp.
+//
 // The page is a sparse file: it takes memory for what is registered, not for what would fit.
 //
 // Whether the owner lives is told by its open-file-description lock on byte 0 of the page's file.
@@ -64,6 +66,10 @@ class MetricsPage {
                    std::string_view label = "");
   Histogram& histogram(std::string_view name, std::string_view camera = "");
 
+  // The camera's counters and histograms are no more, and their places free for others. REQUIRES:
+  // nobody uses a reference to one of them any more.
+  void remove_camera(std::string_view camera);
+
   void set_state(msgs::LifecycleState state);
   void set_status(msgs::DiagnosticLevel level, std::string_view message);
   void beat();  // the node's event loop turns
@@ -77,8 +83,11 @@ class MetricsPage {
  private:
   MetricsPage() = default;
   bool reserve(const void* from) const;
-  template <class What>
-  void warn_full(What what, std::string_view name);
+  void warn_full(std::string_view what, std::string_view name);
+  template <class Entries>
+  std::optional<std::uint32_t> place(Entries& entries, std::atomic<std::uint32_t>& published,
+                                     std::vector<std::uint32_t>& free, std::uint64_t& reserved,
+                                     std::string_view what, std::string_view name);
   std::string node_, type_;
   std::string path_;
   int fd_ = -1;
@@ -88,6 +97,7 @@ class MetricsPage {
   std::mutex mutex_;  // registering and the status text; guards the following
   bool warned_ = false;
   std::unordered_map<std::string, std::uint32_t> counter_index_;  // by name and labels
+  std::vector<std::uint32_t> free_counters_, free_histograms_;    // were in use before
   std::uint64_t reserved_counters_ = 0, reserved_histograms_ = 0;
 };
 

@@ -61,12 +61,15 @@ class StageSet {
     return {};
   }
 
-  // What has arrived still leaves. False when there is no such camera. Not from inside a stage.
+  // What has arrived still leaves; then the camera's figures are gone from the page. False when
+  // there is no such camera. Not from inside a stage.
   bool remove_camera(std::string_view camera) {
     const auto found = find(camera);
     if (found == entries_.end()) return false;
     if (is_active_) stop(**found);
+    const std::string name(camera);  // it may be the entry's own
     entries_.erase(found);
+    host_.metrics.remove_camera(name);
     show();
     return true;
   }

@@ -1,6 +1,7 @@
 #include "nodes/runtime/histogram.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <random>
@@ -92,6 +93,18 @@ TEST(Histogram, MergedEqualsRecordedTogether) {
   EXPECT_EQ(a->sum(), both->sum());
   EXPECT_EQ(a->max(), both->max());
   for (double q = 0; q <= 1.0; q += 0.05) EXPECT_EQ(a->quantile(q), both->quantile(q)) << q;
+}
+
+TEST(Histogram, CountsUpToLimits) {
+  auto histogram = std::make_unique<Histogram>();
+  for (const std::uint64_t value : {1u, 10u, 10u, 1000u, 5000000u}) histogram->record(value);
+  const std::array<std::uint64_t, 4> bounds{0, 10, 2000, 100000};
+  std::array<std::uint64_t, 4> counts{};
+  EXPECT_EQ(histogram->count_up_to(bounds, counts), 5u);
+  EXPECT_EQ(counts, (std::array<std::uint64_t, 4>{0, 3, 4, 4}));
+  histogram->clear();
+  EXPECT_EQ(histogram->count_up_to(bounds, counts), 0u);
+  EXPECT_EQ(counts, (std::array<std::uint64_t, 4>{}));
 }
 
 TEST(Histogram, ThreadsLoseNoSample) {

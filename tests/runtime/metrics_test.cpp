@@ -398,5 +398,52 @@ TEST_F(Metrics, NoSpaceIsReportedWithTheSizeNeeded) {
       testing::ExitedWithCode(0), "");
 }
 
+TEST_F(Metrics, PlacesOfACameraThatIsRemovedAreUsedAgain) {
+  auto owner = page();
+  owner->counter("kept").store(7);
+  owner->histogram("kept_us").record(7);
+  const auto size = [&] { return reader()->counters().size() + reader()->histograms().size(); };
+  for (int round = 0; round < 200; ++round) {  // far more cameras than there are histograms
+    const std::string camera = "cam" + std::to_string(round);
+    for (int i = 0; i < 10; ++i) {
+      const std::string name = "x" + std::to_string(i);
+      EXPECT_EQ(owner->counter(name, camera).fetch_add(1), 0u);
+      EXPECT_EQ(owner->histogram(name, camera).count(), 0u);
+      owner->histogram(name, camera).record(5);
+    }
+    EXPECT_EQ(size(), 22u);
+    owner->remove_camera(camera);
+    EXPECT_EQ(size(), 2u);
+    EXPECT_EQ(reader()->value("x0", camera), 0u);
+    EXPECT_EQ(reader()->histogram("x0", camera), nullptr);
+    if (round % 50 == 0) {  // a successor knows the free places
+      owner->keep();
+      owner.reset();
+      owner = page();
+    }
+  }
+  EXPECT_EQ(reader()->value("kept"), 7u);
+  EXPECT_EQ(reader()->histogram("kept_us")->count(), 1u);
+}
+
+TEST_F(Metrics, WhoReadsWhileCamerasComeAndGoMeetsWholeEntriesOnly) {
+  const auto owner = page();
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    for (int round = 0; round < 3000; ++round) {
+      const std::string camera = "cam" + std::to_string(round);
+      owner->counter("of_" + camera, camera).store(1);
+      owner->remove_camera(camera);
+    }
+    done = true;
+  });
+  const auto seen = reader();
+  while (!done) {
+    for (const MetricSample& sample : seen->counters())
+      EXPECT_EQ(sample.name, "of_" + sample.camera);
+  }
+  writer.join();
+}
+
 }  // namespace
 }  // namespace fovea
