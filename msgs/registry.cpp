@@ -6,6 +6,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
 #include "msgs/tensor.hpp"
+#include "msgs/track.hpp"
 #include "msgs/wire.hpp"
 
 namespace fovea::msgs {
@@ -22,8 +23,9 @@ constexpr MessageType describe() {
 }
 
 constexpr std::array kTypes{
-    describe<Image>(),     describe<Tensor>(),           describe<TensorArray>(),
-    describe<ModelInfo>(), describe<Detection2DArray>(), describe<NodeStatus>()};
+    describe<Image>(),       describe<Tensor>(),           describe<TensorArray>(),
+    describe<ModelInfo>(),   describe<Detection2DArray>(), describe<NodeStatus>(),
+    describe<Track2DArray>()};
 
 }  // namespace
 

@@ -12,12 +12,12 @@ rules=(
   "nodes/imaging	msgs/|nodes/imaging/"
   "nodes/bag	msgs/|nodes/runtime/|nodes/bag/|nodes/imaging/"
   "nodes/camera	msgs/|nodes/runtime/|nodes/camera/|nodes/imaging/|nodes/bag/(mcap|image_record)\.hpp"
-  "nodes/preprocess	msgs/|nodes/runtime/|nodes/preprocess/"
-  "nodes/postprocess	msgs/|nodes/runtime/|nodes/postprocess/"
   "nodes/detector/engine	nodes/detector/engine/"
   "nodes/detector	msgs/|nodes/runtime/|nodes/detector/|nodes/imaging/"
   "launch	msgs/|nodes/runtime/|launch/"
 )
+# Any other folder of nodes/ is a node: msgs, the runtime and its own.
+has_rule() { printf '%s\n' "${rules[@]}" | grep -q "^$1	"; }
 # Calibration and verification must call the live run's own preprocessing and decoding objects.
 exceptions='^nodes/detector/(accuracy|detection_pipeline|engine_cli)[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor))\.hpp"'
 # Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base.
@@ -26,7 +26,12 @@ check() {
   local root=$1 bad=0 folder allowed found
   cd "$root"
   report() { [ -z "$2" ] || { printf '%s\n%s\n' "$1" "$2"; bad=1; }; }
-  for rule in "${rules[@]}"; do
+  local all=("${rules[@]}")
+  for folder in nodes/*/; do
+    folder=${folder%/}
+    has_rule "$folder" || all+=("$folder	msgs/|nodes/runtime/|$folder/")
+  done
+  for rule in "${all[@]}"; do
     folder=${rule%%	*} allowed=${rule#*	}
     [ -d "$folder" ] || continue
     found=$(grep -rnE '^ *# *include *"' "$folder" --include='*.cpp' --include='*.hpp' |
@@ -34,8 +39,8 @@ check() {
       grep -vE "include *\"(nodes/base/|$allowed)" | grep -vE "$exceptions" || true)
     report "includes that climb out of $folder:" "$found"
   done
-  found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes/bag nodes/camera nodes/preprocess nodes/postprocess \
-    --include='*.cpp' --include='*.hpp' 2>/dev/null |
+  found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes --include='*.cpp' --include='*.hpp' |
+    grep -vE '^nodes/(runtime|detector)/' |
     grep -vE '(_node|bag_cli)\.cpp:' | grep -vE '"nodes/runtime/simd_target\.hpp"' || true)
   report "algorithms that know the runtime:" "$found"
   found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
@@ -68,6 +73,12 @@ if [ "${1:-}" = --self-test ]; then
   echo '#include "nodes/camera/frame_source.hpp"' >"$scratch/nodes/bag/x.cpp"
   ! (check "$scratch" >/dev/null) || { echo "a recording that knows cameras was not found"; exit 1; }
   rm "$scratch/nodes/bag/x.cpp"
+  mkdir "$scratch/nodes/stranger"
+  echo '#include "nodes/camera/frame_source.hpp"' >"$scratch/nodes/stranger/x_node.cpp"
+  ! (check "$scratch" >/dev/null) || { echo "a new node that knows a sibling was not found"; exit 1; }
+  echo '#include "nodes/runtime/node.hpp"' >"$scratch/nodes/stranger/x.cpp"; rm "$scratch/nodes/stranger/x_node.cpp"
+  ! (check "$scratch" >/dev/null) || { echo "a new algorithm with sockets was not found"; exit 1; }
+  mv "$scratch/nodes/stranger/x.cpp" "$scratch/nodes/stranger/x_node.cpp"
   echo '#include "nodes/base/result.hpp"' >"$scratch/nodes/camera/x.hpp"
   (check "$scratch") || { echo "a valid include was refused"; exit 1; }
   exit 0

@@ -11,6 +11,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
 #include "msgs/tensor.hpp"
+#include "msgs/track.hpp"
 #include "nodes/base/result.hpp"
 
 namespace fovea::bag {
@@ -24,12 +25,13 @@ Result<> with_type_of(std::string_view topic, Use&& use) {
   if (kind == "tensor") return use(std::type_identity<msgs::Tensor>{});
   if (kind == "heads") return use(std::type_identity<msgs::TensorArray>{});
   if (kind == "detections") return use(std::type_identity<msgs::Detection2DArray>{});
+  if (kind == "tracks") return use(std::type_identity<msgs::Track2DArray>{});
   if (kind == "model_info") return use(std::type_identity<msgs::ModelInfo>{});
   if (kind == "status") return use(std::type_identity<msgs::NodeStatus>{});
   return fail(ErrorCode::kInvalidArgument,
               "topic `" + std::string(topic) +
                   "` does not tell what it carries; it must end in /image, /tensor, /heads, "
-                  "/detections, /model_info or /status");
+                  "/detections, /tracks, /model_info or /status");
 }
 
 }  // namespace fovea::bag
