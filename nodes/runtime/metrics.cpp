@@ -30,7 +30,8 @@ using Text32 = msgs::FixedString<32>;
 using Text256 = msgs::FixedString<256>;
 
 // An entry's use is odd while it has a name and a value, and grows with every change: a reader that
-// sees the same odd number before and after its copy has one whole entry.
+// sees the same odd number before and after its copy has one whole entry. The texts are written and
+// read by words (store_text(), load_text()): who sees a word of the next use sees the end of this one.
 struct CounterEntry {
   Word use{0};
   Text24 name;
@@ -127,6 +128,31 @@ auto* find_entry(Entries& entries, std::uint32_t count, Matches matches) {
   return found == end ? nullptr : &*found;
 }
 
+using TextWord [[gnu::may_alias]] = std::uint64_t;
+
+template <std::size_t N>
+void store_text(msgs::FixedString<N>& to, std::string_view text) {
+  static_assert(N % sizeof(TextWord) == 0);
+  const msgs::FixedString<N> from(text);
+  auto* words = reinterpret_cast<TextWord*>(to.bytes.data());
+  for (std::size_t i = 0; i < N / sizeof(TextWord); ++i) {
+    TextWord word = 0;
+    std::memcpy(&word, from.bytes.data() + i * sizeof(word), sizeof(word));
+    __atomic_store_n(words + i, word, __ATOMIC_RELEASE);
+  }
+}
+
+template <std::size_t N>
+msgs::FixedString<N> load_text(const msgs::FixedString<N>& from) {
+  msgs::FixedString<N> text;
+  const auto* words = reinterpret_cast<const TextWord*>(from.bytes.data());
+  for (std::size_t i = 0; i < N / sizeof(TextWord); ++i) {
+    const TextWord word = __atomic_load_n(words + i, __ATOMIC_ACQUIRE);
+    std::memcpy(text.bytes.data() + i * sizeof(word), &word, sizeof(word));
+  }
+  return text;
+}
+
 bool is_used(const Word& use) { return (use.load(std::memory_order_acquire) & 1) != 0; }
 
 // Calls copy(entry) for the used ones of the first `count` entries; what was changed meanwhile is
@@ -138,7 +164,6 @@ void copy_used(const Entries& entries, std::uint32_t count, Copy copy, Undo undo
     const std::uint64_t use = entries[i].use.load(std::memory_order_acquire);
     if ((use & 1) == 0) continue;
     copy(entries[i]);
-    std::atomic_thread_fence(std::memory_order_acquire);
     if (entries[i].use.load(std::memory_order_relaxed) != use) undo();
   }
 }
@@ -146,14 +171,14 @@ void copy_used(const Entries& entries, std::uint32_t count, Copy copy, Undo undo
 auto counter_matches(std::string_view name, std::string_view camera, std::string_view label) {
   return [name = Text24(name), camera = Text32(camera),
           label = Text256(label)](const CounterEntry& entry) {
-    return is_used(entry.use) && entry.name == name && entry.camera == camera &&
-           entry.label == label;
+    return is_used(entry.use) && load_text(entry.name) == name &&
+           load_text(entry.camera) == camera && load_text(entry.label) == label;
   };
 }
 
 auto histogram_matches(std::string_view name, std::string_view camera) {
   return [name = Text24(name), camera = Text32(camera)](const HistogramEntry& entry) {
-    return is_used(entry.use) && entry.name == name && entry.camera == camera;
+    return is_used(entry.use) && load_text(entry.name) == name && load_text(entry.camera) == camera;
   };
 }
 
@@ -302,10 +327,10 @@ Counter& MetricsPage::counter(std::string_view name, std::string_view camera,
                            reserved_counters_, "counters", name);
   if (!index) return layout_->overflow;
   detail::CounterEntry& entry = layout_->counters[*index];
-  entry.name = name;
-  entry.camera = camera;
-  entry.label = label;
-  entry.value.store(0, std::memory_order_relaxed);
+  detail::store_text(entry.name, name);
+  detail::store_text(entry.camera, camera);
+  detail::store_text(entry.label, label);
+  entry.value.store(0, std::memory_order_release);
   entry.use.fetch_add(1, std::memory_order_release);
   counter_index_.emplace(std::move(key), *index);
   return entry.value;
@@ -322,8 +347,8 @@ Histogram& MetricsPage::histogram(std::string_view name, std::string_view camera
                            reserved_histograms_, "histograms", name);
   if (!index) return layout_->overflow_histogram;
   detail::HistogramEntry& entry = layout_->histograms[*index];
-  entry.name = name;
-  entry.camera = camera;
+  detail::store_text(entry.name, name);
+  detail::store_text(entry.camera, camera);
   entry.histogram.clear();
   entry.use.fetch_add(1, std::memory_order_release);
   return entry.histogram;
@@ -480,6 +505,15 @@ std::int64_t MetricsReader::last_beat_ns() const {
   return layout_->last_beat.load(std::memory_order_relaxed);
 }
 
+namespace {
+
+template <std::size_t N>
+std::string text(const msgs::FixedString<N>& field) {
+  return std::string(detail::load_text(field).view());
+}
+
+}  // namespace
+
 std::vector<MetricSample> MetricsReader::counters() const {
   const std::uint32_t count = layout_->counter_count.load(std::memory_order_acquire);
   std::vector<MetricSample> samples;
@@ -487,8 +521,7 @@ std::vector<MetricSample> MetricsReader::counters() const {
   detail::copy_used(
       layout_->counters, count,
       [&](const detail::CounterEntry& entry) {
-        samples.push_back({std::string(entry.name.view()), std::string(entry.camera.view()),
-                           std::string(entry.label.view()),
+        samples.push_back({text(entry.name), text(entry.camera), text(entry.label),
                            entry.value.load(std::memory_order_acquire)});
       },
       [&] { samples.pop_back(); });
@@ -502,8 +535,7 @@ std::vector<HistogramSample> MetricsReader::histograms() const {
   detail::copy_used(
       layout_->histograms, count,
       [&](const detail::HistogramEntry& entry) {
-        samples.push_back(
-            {std::string(entry.name.view()), std::string(entry.camera.view()), &entry.histogram});
+        samples.push_back({text(entry.name), text(entry.camera), &entry.histogram});
       },
       [&] { samples.pop_back(); });
   return samples;

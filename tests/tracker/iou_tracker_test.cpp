@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "msgs/cdr.hpp"
 #include "tests/support/allocation_guard.hpp"
 
 namespace fovea {
@@ -132,6 +133,19 @@ TEST_F(IouTrackerTest, FullFramesOfNewObjectsStayBoundedAndCostNoAllocation) {
   const test::AllocationGuard guard;
   tracker_.update(++seq_, detections_, tracks_);
   EXPECT_EQ(guard.count(), 0u);
+}
+
+TEST_F(IouTrackerTest, TracksAreRecordedAndReadBack) {
+  frame({{0, 0}, {50, 50}});
+  tracks_.header.seq = 7;
+  std::vector<std::byte> bytes;
+  msgs::to_cdr(tracks_, {}, bytes);
+  msgs::Track2DArray got;
+  std::span<const std::byte> payload;
+  ASSERT_TRUE(msgs::from_cdr<msgs::Track2DArray>(bytes, got, payload));
+  EXPECT_EQ(got.header.seq, 7u);
+  ASSERT_EQ(got.tracks.size(), 2u);
+  EXPECT_EQ(got.tracks[1], tracks_.tracks[1]);
 }
 
 TEST_F(IouTrackerTest, BoxesThatAreNoNumbersAreOtherObjectsEveryTime) {
