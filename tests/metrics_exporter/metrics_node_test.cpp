@@ -121,6 +121,13 @@ TEST_F(MetricsNode, APortInUseEndsItWithAnErrorThatNamesIt) {
   EXPECT_THAT(second.err(), HasSubstr("port " + std::to_string(port_) + " of 127.0.0.1"));
 }
 
+TEST(MetricsConfig, HasTheParametersThatThereAre) {
+  const test::TestDomain domain;
+  Child check(domain.root(), FOVEA_BIN_DIR "/fovea-metrics",
+              {"--check-params", "--params-file", FOVEA_SOURCE_DIR "/config/metrics.yaml"});
+  EXPECT_EQ(check.wait(), 0) << check.err();
+}
+
 // A name without a row would be exported without type, unit and help.
 TEST(MetricTable, EveryFigureThatANodeRegistersHasARow) {
   const std::regex registered(

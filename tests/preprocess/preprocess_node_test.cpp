@@ -2,13 +2,16 @@
 // process; the test plays the camera.
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include "msgs/image.hpp"
+#include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
+#include "nodes/runtime/control.hpp"
 #include "nodes/runtime/metrics.hpp"
 #include "nodes/runtime/pubsub.hpp"
 #include "tests/support/child.hpp"
@@ -24,10 +27,10 @@ constexpr std::uint32_t kSide = 16;
 
 class PreprocessNode : public ::testing::Test {
  protected:
-  void start() {
-    node_ = std::make_unique<Child>(domain_.root(), FOVEA_BIN_DIR "/fovea-preprocess",
-                                    std::vector<std::string>{"--domain", "test", "--cameras", "cam",
-                                                             "--width", "32", "--height", "32"});
+  void start(const std::vector<std::string>& size) {
+    std::vector<std::string> arguments{"--domain", "test", "--cameras", "cam"};
+    arguments.insert(arguments.end(), size.begin(), size.end());
+    node_ = std::make_unique<Child>(domain_.root(), FOVEA_BIN_DIR "/fovea-preprocess", arguments);
     ASSERT_TRUE(eventually([&] { return good_frame_arrives(); })) << node_->err();
   }
   // `step` below a row's bytes makes a picture that cannot be.
@@ -68,7 +71,7 @@ class PreprocessNode : public ::testing::Test {
 };
 
 TEST_F(PreprocessNode, AFaultThatReturnsIsSaidAgainAndShownWhileItLasts) {
-  start();
+  start({"--width", "32", "--height", "32"});
   for (std::size_t round = 1; round <= 2; ++round) {
     for (int i = 0; i < 3; ++i) {
       const std::uint64_t before = errors();
@@ -86,6 +89,33 @@ TEST_F(PreprocessNode, AFaultThatReturnsIsSaidAgainAndShownWhileItLasts) {
   }
   node_->send(SIGINT);
   EXPECT_EQ(node_->wait(), 0) << node_->err();
+}
+
+// The detector says its model once; it need not say it again.
+TEST_F(PreprocessNode, ServesAgainAfterItWasDeactivatedAndActivated) {
+  auto model_info = *Publisher<msgs::ModelInfo>::create(
+      *domain_, "detector/model_info", {.durability = Durability::kTransientLocal});
+  msgs::ModelInfo info;
+  info.network_width = info.network_height = 32;
+  model_info.publish(info);
+  std::jthread serves([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      model_info.subscription_count();  // serves late subscribers
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  start({});
+  for (const char* transition : {"deactivate", "activate"}) {
+    const auto reply = control_request(
+        *domain_, "preprocess",
+        std::string(R"({"op": "change_state", "transition": ")") + transition + "\"}");
+    ASSERT_TRUE(reply) << reply.error().message;
+    EXPECT_NE(reply->find("\"ok\":true"), std::string::npos) << *reply;
+  }
+  while (tensors_.take()) {
+  }
+  EXPECT_TRUE(eventually([&] { return good_frame_arrives(); })) << node_->err();
+  EXPECT_TRUE(eventually([&] { return status().empty(); })) << status();
 }
 
 }  // namespace

@@ -80,6 +80,14 @@ TEST_F(TrackerNode, NoIdIsGivenTwiceAlsoAfterAKill) {
   EXPECT_EQ(node_->wait(), 0) << node_->err();
 }
 
+TEST(TrackerConfig, HasTheParametersThatThereAre) {
+  const test::TestDomain domain;
+  Child check(domain.root(), FOVEA_BIN_DIR "/fovea-tracker",
+              {"--check-params", "--params-file", FOVEA_SOURCE_DIR "/config/tracker.yaml",
+               "--cameras", "cam0"});
+  EXPECT_EQ(check.wait(), 0) << check.err();
+}
+
 TEST(TrackerInAGraph, IsAStageOfTheChainWithoutAnyoneKnowingIt) {
   const test::TestDomain domain;
   const std::string share = FOVEA_SOURCE_DIR;
