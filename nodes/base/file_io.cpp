@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -123,18 +124,39 @@ struct TemporaryFile {
   FileHandle file;
 };
 
+constexpr std::string_view kTemporary = ".tmp.";
+constexpr std::size_t kRandomLetters = 6;
+
 // It tells whose it is, so that what a killed writer leaves behind can be cleared away.
-std::string temporary_name(const fs::path& path) {
+std::string temporary_prefix(std::string_view filename) {
   constexpr std::size_t kLongest = 200;  // file systems allow 255
-  return fmt::format(".{}.tmp.XXXXXX", path.filename().native().substr(0, kLongest));
+  return fmt::format(".{}{}", filename.substr(0, kLongest), kTemporary);
 }
+
+bool is_temporary_of(std::string_view name, std::string_view target) {
+  if (name.size() <= kRandomLetters || !name.starts_with('.')) return false;
+  const std::string_view prefix = name.substr(0, name.size() - kRandomLetters);
+  return target.empty() ? prefix.ends_with(kTemporary) : prefix == temporary_prefix(target);
+}
+
+// Of whom has it first: its writer, for as long as it lives, or who clears it away.
+bool take(const FileHandle& file) { return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0; }
 
 // An unpredictable name, never an existing file. Beside the target, because rename() does not cross
 // file systems.
 Result<TemporaryFile> make_temporary(const Target& target, mode_t forbidden = 0) {
-  std::string name = folder_of(target.path) / temporary_name(target.path);
-  FileHandle file(::mkostemp(name.data(), O_CLOEXEC));
-  if (!file) return fail_write("create a file beside", target.path);
+  const std::string pattern =
+      folder_of(target.path) /
+      (temporary_prefix(target.path.filename().native()) + std::string(kRandomLetters, 'X'));
+  std::string name;
+  FileHandle file;
+  struct stat made {};
+  do {  // once, unless somebody cleared it away before it was taken
+    name = pattern;
+    file = FileHandle(::mkostemp(name.data(), O_CLOEXEC));
+    if (!file) return fail_write("create a file beside", target.path);
+    take(file);
+  } while (::fstat(file.get(), &made) == 0 && made.st_nlink == 0);
   mode_t mask = ::umask(0);
   ::umask(mask);
   const mode_t mode = target.status ? target.status->st_mode & 07777u : 0666u & ~mask & ~forbidden;
@@ -270,6 +292,7 @@ Result<> write_file(const fs::path& path, std::span<const std::byte> bytes) {
   FOVEA_ASSIGN(const Target target, resolve(path));
   FOVEA_TRY(check_access(target));
   if (!target.takes_rename()) return write_in_place(target, bytes);
+  remove_leftovers(folder_of(target.path), target.path.filename().native());
   auto temporary = make_temporary(target);
   if (temporary) return replace(target, std::move(*temporary), bytes);
   const bool folder_is_closed = ::access(folder_of(target.path).c_str(), W_OK) != 0;
@@ -312,8 +335,26 @@ Result<> write_trusted_file(const fs::path& path, std::span<const std::byte> byt
     return fail(ErrorCode::kInvalidArgument, path.native() + " is not a regular file");
   }
   const Target target{path, std::nullopt};
+  remove_leftovers(folder_of(path), path.filename().native());
   FOVEA_ASSIGN(TemporaryFile temporary, make_temporary(target, S_IWGRP | S_IWOTH));
   return replace(target, std::move(temporary), bytes);
+}
+
+Leftovers remove_leftovers(const fs::path& folder, std::string_view target, bool dry_run) {
+  Leftovers removed;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (!is_temporary_of(entry.path().filename().native(), target)) continue;
+    const FileHandle file(
+        ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+    struct stat status {};
+    if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) || !take(file))
+      continue;
+    if (!dry_run && ::unlink(entry.path().c_str()) != 0) continue;
+    ++removed.files;
+    removed.bytes += static_cast<std::uint64_t>(status.st_size);
+  }
+  return removed;
 }
 
 Result<> check_writable(const fs::path& path) {

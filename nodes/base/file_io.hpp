@@ -63,6 +63,17 @@ Result<std::vector<std::byte>> read_trusted_file(const std::filesystem::path& pa
                                                  std::uint64_t limit = kMaxFileBytes);
 Result<> write_trusted_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
+struct Leftovers {
+  std::size_t files = 0;
+  std::uint64_t bytes = 0;
+};
+
+// Removes what writers that were killed left in FOLDER of the file named `target`, or of any if it is
+// empty; what a living writer has in hand stays. Every write does this for its own target first.
+// With `dry_run` only counts.
+Leftovers remove_leftovers(const std::filesystem::path& folder, std::string_view target = {},
+                           bool dry_run = false);
+
 // Whether write_file(PATH) can be expected to work, with its error if not; for programs that run
 // long before they write. Leaves nothing behind and waits for nobody.
 Result<> check_writable(const std::filesystem::path& path);

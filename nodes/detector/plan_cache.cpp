@@ -119,7 +119,7 @@ bool is_temporary(const fs::path& file) {
 }
 
 // What a killed writer left behind; REQUIRES: the key's lock.
-void remove_leftovers(const fs::path& folder, const std::string& key) {
+void remove_leftovers_of(const fs::path& folder, const std::string& key) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     if (is_temporary(entry.path()) && key_of(entry.path()) == key) fs::remove(entry.path(), error);
@@ -322,7 +322,7 @@ Result<> PlanCache::store(CachedPlan& built, const PlanRequest& request,
   if (built.plan.model_hash != *find_input(inputs, "model")) {
     return fail(ErrorCode::kUnavailable, "the model changed while it was being built");
   }
-  remove_leftovers(folder_, built.key);
+  remove_leftovers_of(folder_, built.key);
   const auto bytes = engine::serialize(built.plan);
   for (const char* suffix :
        {".plan", ".json"}) {  // a folder in the way would make rename fail for ever
@@ -439,6 +439,13 @@ Result<PruneReport> PlanCache::prune(std::uint64_t max_bytes, bool dry_run) cons
     if (!dry_run && error)
       return fail(ErrorCode::kInternal, file.string() + ": " + error.message());
   }
+  const auto clear = [&](const Leftovers& left) {
+    report.files += left.files;
+    report.freed_bytes += left.bytes;
+  };
+  clear(remove_leftovers(folder_, "timing_cache.json", dry_run));
+  if (check_trusted_folder(folder_ / "calibration"))
+    clear(remove_leftovers(folder_ / "calibration", "", dry_run));
   return report;
 }
 

@@ -2,14 +2,17 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace fovea {
@@ -43,6 +46,52 @@ TEST_F(FileIoTest, WritesAndReplacesARegularFileAndLeavesNothingBeside) {
   ASSERT_TRUE(write_file(path, "two"));
   EXPECT_EQ(text_of(path), "two");
   EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(FileIoTest, WhatAKilledWriterLeftGoesWithTheNextWriteAndNothingElseDoes) {
+  const fs::path path = folder_ / "a.json";
+  const auto plant = [&](const char* name) {
+    const fs::path planted = folder_ / name;
+    std::ofstream(planted) << "half";
+    return planted;
+  };
+  const fs::path left = plant(".a.json.tmp.AbCdEf");
+  const fs::path others = plant(".b.json.tmp.AbCdEf");
+  const fs::path longer = plant(".a.json.tmp.AbCdEfG");
+  // As a writer holds it that is still at work.
+  const fs::path in_hand = plant(".a.json.tmp.GhIjKl");
+  const FileHandle writer(open(in_hand.c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_EQ(flock(writer.get(), LOCK_EX), 0);
+  ASSERT_TRUE(write_file(path, "one"));
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_TRUE(fs::exists(others));
+  EXPECT_TRUE(fs::exists(longer));
+  EXPECT_TRUE(fs::exists(in_hand));
+  EXPECT_EQ(remove_leftovers(folder_, "", /*dry_run=*/true).files, 1u);
+  EXPECT_TRUE(fs::exists(others));
+  EXPECT_EQ(remove_leftovers(folder_).bytes, 4u);
+  EXPECT_FALSE(fs::exists(others));
+  EXPECT_EQ(files(), 3u);
+}
+
+TEST_F(FileIoTest, AWriterThatIsKilledWhileItWritesLeavesNothingForEver) {
+  const fs::path path = folder_ / "a.json";
+  const pid_t child = fork();
+  if (child == 0) {
+    // The kernel kills it in the middle of its write.
+    const rlimit limit{4096, 4096};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    signal(SIGXFSZ, SIG_DFL);
+    (void)write_file(path, std::string(100'000, 'x'));
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(files(), 1u) << "it left nothing to clear";
+  ASSERT_TRUE(write_file(path, "whole"));
+  EXPECT_EQ(files(), 1u);
+  EXPECT_EQ(text_of(path), "whole");
 }
 
 TEST_F(FileIoTest, ADeviceIsWrittenIntoAndNeverReplaced) {

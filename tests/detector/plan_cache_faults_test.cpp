@@ -390,6 +390,24 @@ TEST_F(PlanCachePrune, RemovesWreckageButNothingThatIsNotItsOwn) {
   EXPECT_EQ(left().size(), 3U);
 }
 
+TEST_F(PlanCachePrune, ClearsWhatKilledWritersLeftOfTheTimingCacheAndTheTables) {
+  fs::create_directory(cache_folder() / "calibration");
+  const fs::path timing = cache_folder() / ".timing_cache.json.tmp.AbCdEf";
+  const fs::path table = cache_folder() / "calibration" / ("." + keys_[0] + ".json.tmp.AbCdEf");
+  write(timing, "half");
+  write(table, "half");
+  const auto preview = cache().prune(100 * bytes_, /*dry_run=*/true);
+  ASSERT_TRUE(preview);
+  EXPECT_EQ(preview->files, 2U);
+  EXPECT_TRUE(fs::exists(timing));
+  const auto pruned = cache().prune(100 * bytes_);
+  ASSERT_TRUE(pruned);
+  EXPECT_EQ(pruned->files, 2U);
+  EXPECT_EQ(pruned->freed_bytes, preview->freed_bytes);
+  EXPECT_FALSE(fs::exists(timing));
+  EXPECT_FALSE(fs::exists(table));
+}
+
 TEST_F(PlanCachePrune, LeavesAKeyThatIsBeingBuilt) {
   const PlanCache slow(
       cache_folder(),
