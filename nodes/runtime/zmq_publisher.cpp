@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -194,11 +195,16 @@ class ZmqPublisher final : public PublisherCore {
     std::array<char, 1 + sizeof(SubscriptionRequest)> event;
     bool joined = false;
     for (;;) {
-      const int received = receive_now(socket_.get(), event.data(), event.size());
+      int connection = -1;
+      const int received = receive_event(socket_.get(), event.data(), event.size(), connection);
       if (received < 0) break;
       const auto size = static_cast<std::size_t>(received);
       if (size == 0 || (event[0] != 0 && event[0] != 1)) continue;
       const bool subscribed = event[0] == 1;
+      if (!limit_.count(connection, subscribed) && !std::exchange(closed_one_, true)) {
+        log_warning("{}: a peer with more than {} subscriptions is disconnected", topic_,
+                    kMaxSubscriptionsOfAPeer);
+      }
       if (size == 1) {
         zmq_subscription_count_ += subscribed ? 1 : -1;
         joined = joined || subscribed;
@@ -254,6 +260,8 @@ class ZmqPublisher final : public PublisherCore {
   std::unique_ptr<BufferPool> pool_;
   std::int64_t last_reap_ns_ = 0;
   std::int64_t next_pool_try_ns_ = 0;
+  PeerLimit limit_;
+  bool closed_one_ = false;
   int zmq_subscription_count_ = 0;  // those whose messages go through ZeroMQ
   std::vector<std::uint64_t> reliable_ids_;
   std::vector<std::byte> last_wire_;  // transient local only

@@ -1,5 +1,6 @@
 #include "nodes/runtime/zmq_socket.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -51,9 +52,9 @@ Result<ZmqSocket> open_zmq_socket(int type) {
   const std::int64_t most = type == ZMQ_XPUB ? kMaxSubscriptionBytes : kMaxRequestBytes;
   if (zmq_setsockopt(socket.get(), ZMQ_MAXMSGSIZE, &most, sizeof most) != 0)
     return fail_zmq("ZeroMQ option ZMQ_MAXMSGSIZE");
-  // What waits of one peer; by itself ZeroMQ takes 1000 messages, which is little for subscriptions.
-  if (type == ZMQ_REP)
-    FOVEA_TRY(set_zmq_option(socket.get(), ZMQ_RCVHWM, kRequestQueueLength));
+  // What waits of one peer; by itself ZeroMQ takes 1000 messages.
+  FOVEA_TRY(set_zmq_option(socket.get(), ZMQ_RCVHWM,
+                           type == ZMQ_XPUB ? kSubscriptionQueueLength : kRequestQueueLength));
   return socket;
 }
 
@@ -127,6 +128,37 @@ int receive_now(void* socket, void* data, std::size_t capacity) {
     const int received = zmq_recv(socket, data, capacity, ZMQ_DONTWAIT);
     if (received >= 0 || zmq_errno() != EINTR) return received;
   }
+}
+
+int receive_event(void* socket, void* data, std::size_t capacity, int& connection) {
+  zmq_msg_t message;
+  zmq_msg_init(&message);
+  int received = -1;
+  do {
+    received = zmq_msg_recv(&message, socket, ZMQ_DONTWAIT);
+  } while (received < 0 && zmq_errno() == EINTR);
+  if (received >= 0) {
+    connection = zmq_msg_get(&message, ZMQ_SRCFD);
+    std::memcpy(data, zmq_msg_data(&message),
+                std::min(capacity, static_cast<std::size_t>(received)));
+  }
+  const int error = zmq_errno();
+  zmq_msg_close(&message);
+  errno = error;
+  return received;
+}
+
+bool PeerLimit::count(int connection, bool subscribed) {
+  constexpr std::size_t kMostConnections = 4096;  // dead ones included, which nobody reports
+  struct stat status {};
+  if (connection < 0 || ::fstat(connection, &status) != 0 || !S_ISSOCK(status.st_mode)) return true;
+  if (subscriptions_.size() > kMostConnections) subscriptions_.clear();
+  int& subscriptions = subscriptions_[status.st_ino];
+  subscriptions += subscribed ? 1 : -1;
+  if (subscriptions <= kMaxSubscriptionsOfAPeer) return true;
+  subscriptions_.erase(status.st_ino);
+  ::shutdown(connection, SHUT_RDWR);
+  return false;
 }
 
 bool stop_signal_pending() { return Executor::stop_signalled(); }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "nodes/base/result.hpp"
 #include "nodes/runtime/domain.hpp"
@@ -25,7 +26,12 @@ using ZmqSocket = std::unique_ptr<void, ZmqClose>;
 // What peers may send to a socket that listens. The longest subscription is a SubscriptionRequest;
 // with much less than this ZeroMQ's own handshake would not pass either.
 inline constexpr std::int64_t kMaxSubscriptionBytes = 256;
+// A subscriber of ours makes two; a program that forwards topics some more.
+inline constexpr int kMaxSubscriptionsOfAPeer = 256;
 inline constexpr std::int64_t kMaxRequestBytes = 256 << 10;  // to a node's control socket
+// What ZeroMQ may have read of a peer before we look. With more, a peer that never stops would be
+// read for ever by the call that wanted to know who subscribes.
+inline constexpr int kSubscriptionQueueLength = 16;
 inline constexpr int kRequestQueueLength = 4;                // of each peer of a control socket
 
 // A socket of the process's context with LINGER 0, which closing never lets wait for an absent peer,
@@ -73,6 +79,23 @@ inline constexpr int kQueueLength = 128;
 // not now.
 int send_now(void* socket, const void* data, std::size_t size);
 int receive_now(void* socket, void* data, std::size_t capacity);
+
+// The same for what an XPUB socket tells. `connection` is the descriptor through which it came; -1 =
+// none any more.
+int receive_event(void* socket, void* data, std::size_t capacity, int& connection);
+
+// Counts the subscriptions of every connection, which ZeroMQ would keep without limit, and closes
+// one that has more than kMaxSubscriptionsOfAPeer. ZeroMQ then forgets them; an honest peer connects
+// again.
+class PeerLimit {
+ public:
+  // An event that came through the descriptor; false if its connection was closed for it.
+  bool count(int connection, bool subscribed);
+
+ private:
+  // By the number of the socket's inode, which no later connection gets.
+  std::unordered_map<std::uint64_t, int> subscriptions_;
+};
 
 // SIGINT or SIGTERM came, whether or not someone has taken it yet. Executor::block_signals() keeps
 // them from interrupting anything, so a loop that blocks the executor's thread must look for
