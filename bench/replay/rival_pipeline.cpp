@@ -85,11 +85,10 @@ class Socket {
 
 Result<std::unique_ptr<EngineServer>> start_engine(const RivalTask& task) {
   ServeRequest request;
-  request.plan.model = task.model;
-  request.plan.config.precision = task.precision;
-  request.plan.config.max_batch = 1;
-  request.plan.config.threads = usable_cores();
-  request.calibration = task.calibration;
+  request.engine.model = task.model;
+  request.engine.precision = task.precision;
+  request.engine.max_batch = 1;
+  request.engine.calibration = task.calibration;
   request.mode = BuildMode::kWait;
   return EngineServer::start(std::move(request), {.progress = [](const BuildProgress&) {},
                                                   .information = [](std::string_view) {},

@@ -46,52 +46,14 @@ class DetectorNode final : public Node {
 
   void declare_parameters(ParameterSet& p) override {
     p.add("cameras", &cameras_, "Names of the cameras to serve").required();
-    p.add("model", &model_, "ONNX file").required().names_file();
-    p.add("input_size", &input_size_,
-          "Network input in pixels, SIDE or WIDTHxHEIGHT, of a model that leaves it open; empty = "
-          "the model's own. Preprocess follows it");
-    p.add("provider", &provider_, "What runs the network").one_of(engine::provider_names());
-    p.add("precision", &precision_, "Arithmetic of the network")
-        .one_of({"fp32", "fp16", "int8", "best"});
-    p.add("calibration", &calibration_,
-          "For int8 and best: folder of pictures from where the detector runs, or the table that "
-          "`fovea engine build --calib-cache` made from one")
-        .names_file_or_folder();
-    p.add("verify", &verify_,
-          "For int8 and best: folder of pictures to measure accuracy on, better labelled (images/, "
-          "labels/, classes.txt); empty = the calibration pictures, and with a table nothing is "
-          "measured")
-        .names_file_or_folder();
-    p.add("max_pixels", &max_pixels_,
-          "Pictures of `calibration` and `verify` with more pixels than this are refused before "
-          "they are decoded",
-          Range{1, 1 << 30}, "px");
+    add_engine_parameters(p);
     p.add("build", &build_,
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
           "beside; or auto: beside where building takes long")
         .one_of({"auto", "wait", "beside"});
-    p.add("builder_optimization_level", &tuning_level_,
-          "How a build tunes: 0 not at all, 1 each layer alone, 2 also inside the network, 3 with "
-          "every kernel there is",
-          Range{0, engine::kMaxTuningLevel});
-    p.add("max_batch", &max_batch_,
-          "Most frames in one inference; 0 = what suits the provider: 1 on a CPU, which works a "
-          "batch off one by one",
-          Range{0, 64}, "frames");
     p.add("max_delay_ms", &max_delay_ms_,
           "How long the oldest frame waits for others; 0 = not at all", Range{0, 1000}, "ms");
-    p.add("threads", &threads_,
-          "Threads of the CPU provider; 0 = one per core that this process may use", Range{0, 256});
     p.add("slots", &slots_, "Shared-memory output slots per camera", Range{2, 64});
-    p.add("cache_dir", &cache_dir_,
-          "Where built engines are kept, a folder that nobody else may write to; empty = "
-          "$FOVEA_CACHE_DIR or ~/.cache/fovea");
-    p.add("keep_output0", &keep_output0_,
-          "Run the model's own decode tail instead of cutting it off");
-    p.add("head", &head_,
-          "What the model's outputs are: auto finds out from its tail, its metadata and its shape; "
-          "yolov8 is [1, 4 + classes, anchors], yolov5 is [1, anchors, 5 + classes]")
-        .one_of({"auto", "yolov8", "yolov5"});
     add_reliability(p, &reliability_);
   }
 
@@ -115,7 +77,7 @@ class DetectorNode final : public Node {
 
   Result<> on_activate() override {
     batcher_.emplace(acquired_->streams.size(),
-                     BatchPolicy{.max_batch = static_cast<std::size_t>(max_batch_),
+                     BatchPolicy{.max_batch = max_batch_,
                                  .max_delay = std::chrono::nanoseconds(
                                      static_cast<std::int64_t>(max_delay_ms_ * 1e6))});
     for (std::size_t i = 0; i < acquired_->streams.size(); ++i) {
@@ -166,6 +128,21 @@ class DetectorNode final : public Node {
     std::unique_ptr<EngineServer> server;
   };
 
+  // A row of the engine's options each.
+  void add_engine_parameters(ParameterSet& p) {
+    for (const EngineOption& row : engine_options()) {
+      if (!row.is_parameter) continue;
+      const Range range = row.most > row.least ? Range{row.least, row.most} : Range{};
+      const ParameterTarget target = std::visit(
+          [this](auto member) { return ParameterTarget(&(engine_.*member)); }, row.member);
+      Parameter& parameter = p.add(row.name, target, row.description, range, row.unit);
+      if (!row.choices.empty()) parameter.one_of(row.choices);
+      if (row.names == EngineOption::Names::kFile) parameter.names_file();
+      if (row.names == EngineOption::Names::kFileOrFolder) parameter.names_file_or_folder();
+      if (row.name == "model") parameter.required();
+    }
+  }
+
   // The engine, and what every frame's message has in common.
   Result<> load(Acquired& acquired) {
     {
@@ -174,35 +151,16 @@ class DetectorNode final : public Node {
       cache_warning_.clear();
       engine_label_.clear();
     }
-    if ((precision_ == "int8" || precision_ == "best") && calibration_.empty()) {
+    if (engine_.quantizes() && engine_.calibration.empty()) {
       return fail(
           ErrorCode::kInvalidArgument,
           fmt::format("precision is {}; that needs `calibration`, a folder of pictures from "
                       "where the detector runs or a table made from them",
-                      precision_));
+                      engine_.precision));
     }
-    FOVEA_ASSIGN(const engine::Provider* provider, engine::find_provider(provider_));
-    if (max_batch_ == 0) max_batch_ = provider->default_batch;
-    ServeRequest request;
-    request.plan.model = model_;
-    request.plan.config.provider = provider_;
-    request.plan.config.precision = precision_;
-    request.plan.config.max_batch = static_cast<std::int32_t>(max_batch_);
-    request.plan.config.threads =
-        threads_ > 0 ? static_cast<std::int32_t>(threads_) : usable_cores();
-    request.plan.config.keep_output0 = keep_output0_;
-    request.plan.config.head = head_;
-    if (!input_size_.empty()) {
-      FOVEA_ASSIGN(const engine::InputSize size,
-                   engine::parse_input_size("input_size", input_size_));
-      request.plan.config.input_width = size.width;
-      request.plan.config.input_height = size.height;
-    }
-    request.plan.config.tuning.level = static_cast<std::int32_t>(tuning_level_);
-    request.calibration = calibration_;
-    request.verify = verify_;
-    request.max_pixels = static_cast<std::uint64_t>(max_pixels_);
-    request.cache_dir = cache_dir_;
+    FOVEA_ASSIGN(const PlanRequest plan, plan_request(engine_, Spelling::kParameters));
+    max_batch_ = static_cast<std::size_t>(plan.config.max_batch);
+    ServeRequest request{.engine = engine_};
     request.mode = build_ == "wait"     ? BuildMode::kWait
                    : build_ == "beside" ? BuildMode::kBeside
                                         : BuildMode::kAuto;
@@ -228,13 +186,14 @@ class DetectorNode final : public Node {
                return {};
              }}));
     acquired.engine_us = &metrics().histogram("engine_us");
-    for (std::int64_t size = 1; size <= max_batch_; ++size) {
+    for (std::size_t size = 1; size <= max_batch_; ++size) {
       acquired.batches.push_back(&metrics().counter("batches", "", std::to_string(size)));
     }
     const engine::EngineInfo& info = acquired.server->info();
     FOVEA_ASSIGN(acquired.model_description, describe(info));
     acquired.heads_message.model_id = acquired.model_description.model_id;
-    for (const std::string& warning : info.head.warnings) log_warning("{}: {}", model_, warning);
+    for (const std::string& warning : info.head.warnings)
+      log_warning("{}: {}", engine_.model, warning);
     if (!info.head.warnings.empty()) {
       set_engine_status(msgs::DiagnosticLevel::kWarn, info.head.warnings.front());
     }
@@ -255,7 +214,7 @@ class DetectorNode final : public Node {
   // Errors: for a model whose maps no postprocess could decode.
   Result<msgs::ModelInfo> describe(const engine::EngineInfo& info) const {
     auto description = describe_model(info, model_id(info));
-    if (!description) return fail(description.error().with_context(model_));
+    if (!description) return fail(description.error().with_context(engine_.model));
     return description;
   }
 
@@ -270,8 +229,8 @@ class DetectorNode final : public Node {
     }
     const std::string eta =
         progress.eta_s < 0 ? "" : fmt::format(", {:.0f} s left", std::ceil(progress.eta_s));
-    const std::string text = fmt::format("building {} engine beside: {} ({:.0f} %{})", precision_,
-                                         progress.stage, percent, eta);
+    const std::string text = fmt::format("building {} engine beside: {} ({:.0f} %{})",
+                                         engine_.precision, progress.stage, percent, eta);
     set_served_status(text);
     metrics().counter("build_progress_pct") = static_cast<std::uint64_t>(percent);
     metrics().counter("build_eta_s") =
@@ -436,22 +395,10 @@ class DetectorNode final : public Node {
   }
 
   std::vector<std::string> cameras_;
-  std::string model_;
-  std::string input_size_;
-  std::string provider_ = "cpu";
-  std::string precision_ = "fp32";
-  std::string calibration_;
-  std::string verify_;
-  std::int64_t max_pixels_ = imaging::kDefaultMaxPixels;
+  EngineRequest engine_;
   std::string build_ = "auto";
-  std::int64_t max_batch_ = 0;
   double max_delay_ms_ = 0;
-  std::int64_t threads_ = 0;
-  std::int64_t tuning_level_ = engine::kDefaultTuningLevel;
   std::int64_t slots_ = 4;
-  std::string cache_dir_;
-  bool keep_output0_ = false;
-  std::string head_ = "auto";
   std::string reliability_ = "best_effort";
 
   // What the server's events touch is declared before its owner, `acquired_`, and so outlives it.
@@ -462,6 +409,7 @@ class DetectorNode final : public Node {
   std::string cache_warning_;                                        // guarded by status_mutex_
   std::string refusal_;  // guarded by status_mutex_; empty if every stream is served
 
+  std::size_t max_batch_ = 1;           // of the engine
   std::unique_ptr<Acquired> acquired_;  // null unless configured
   std::optional<Batcher<Frame>> batcher_;
   std::vector<Executor::Id> registrations_;

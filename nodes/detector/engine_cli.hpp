@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "nodes/detector/detection_pipeline.hpp"
-#include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/plan_cache.hpp"
+#include "nodes/detector/engine_build.hpp"
 #include "nodes/imaging/size_limit.hpp"
 
 namespace CLI {
 class App;
+class Option;
 }
 
 namespace fovea::engine_cli {
@@ -41,48 +41,6 @@ Command add_prune(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_verify(CLI::App& app);
 
-// --onnx, --load-engine, --provider, --precision, --batch, --threads, --input-size, --keep-output0,
-// --builder-optimization-level, --tuning-limit, --timing-cache-file, --cache-dir, --no-cache.
-struct ModelOptions {
-  std::string onnx;
-  std::string load_engine;
-  engine::BuilderConfig config;
-  std::string input_size;  // "640" or "640x480", width first
-  std::string min_shapes;  // "images:1x3x320x320"
-  std::string opt_shapes;
-  std::string max_shapes;
-  std::string shapes;  // what to run of them
-  std::string cache_dir;
-  bool no_cache = false;
-  std::string timing_cache;
-  // What the last build's tuning said; shared, as requests are copies. Empty without one.
-  std::shared_ptr<std::optional<engine::TuningReport>> tuned =
-      std::make_shared<std::optional<engine::TuningReport>>();
-
-  void declare(CLI::App& app, bool accept_engine);
-  // What a plan comes from, after checks on the options. Errors: kInvalidArgument.
-  Result<PlanRequest> request() const;
-  // Before anything long: that what tuning will have measured can be written where it was told to.
-  Result<> check_timing_cache() const;
-  PlanCache cache(PlanCache::Builder builder = engine::build_plan) const;
-  // For the commands that run the engine: --shapes.
-  void declare_shapes(CLI::App& app);
-  // What --shapes says to run of the plan; without it the plan's own size and greatest batch.
-  // Errors: kInvalidArgument for what is no shape, another input or a batch beyond the plan's.
-  struct Shape {
-    engine::Dims size;  // [height, width, 3]; empty: the plan's own
-    std::size_t batch = 1;
-  };
-  Result<Shape> shape(const engine::Plan& plan) const;
-  // From --load-engine, or through the cache.
-  struct Source {
-    engine::Plan plan;
-    std::optional<CachedPlan> cached;
-    double seconds = 0;
-  };
-  Result<Source> plan() const;
-};
-
 // --json [FILE]. `fields` is JSON text.
 struct JsonOption {
   std::string target;  // empty = not asked for, "-" = stdout
@@ -92,32 +50,42 @@ struct JsonOption {
   Result<> write(const std::string& json) const;
 };
 
-// --calib, --calib-cache, --calibrator, --verify, --max-map-loss, --min-agreement.
-struct QuantizeOptions {
-  std::string calibration_folder;
-  std::string calibration_cache;
-  std::string calibrator = "percentile";
-  std::string verify;
-  double max_map_loss = 0.5;
-  double min_agreement = 93;
-  std::uint64_t max_pixels = imaging::kDefaultMaxPixels;
-  bool cached_only = false;  // an error instead of calibrating or building
+// --load-engine, --shapes and the options of engine_options(), those of quantisation only for `build`.
+struct ModelOptions {
+  EngineRequest request;
+  std::string load_engine;
+  std::string shapes;  // what to run of them
+  // What the last build's tuning said; shared, as options are copied. Empty without one.
+  std::shared_ptr<std::optional<engine::TuningReport>> tuned =
+      std::make_shared<std::optional<engine::TuningReport>>();
 
-  void declare(CLI::App& app);
-  // The plan for --precision int8 or best, through the cache. Errors: those of build_quantized()
-  // and calibrate_from().
-  Result<ModelOptions::Source> plan(const ModelOptions& model, const JsonOption& json) const;
-  // For the other precisions: kInvalidArgument for an option that would mean nothing.
-  Result<> check_unused(const std::string& precision) const;
-  // With cached_only, kNotFound for what would be built, and why.
-  Result<> check_cached(const PlanCache& cache, const PlanRequest& request) const;
+  // For the commands that run an engine.
+  void declare_with_engine(CLI::App& app);
+  // For those that need a model.
+  void declare_model(CLI::App& app, bool quantization);
+  // For the commands that run the engine: --shapes.
+  void declare_shapes(CLI::App& app);
+  // What --shapes says to run of the plan; without it the plan's own size and greatest batch.
+  // Errors: kInvalidArgument for what is no shape, another input or a batch beyond the plan's.
+  struct Shape {
+    engine::Dims size;  // [height, width, 3]; empty: the plan's own
+    std::size_t batch = 1;
+  };
+  Result<Shape> shape(const engine::Plan& plan) const;
+  // From --load-engine, or build_or_load()'s.
+  struct Source {
+    engine::Plan plan;
+    std::optional<CachedPlan> cached;
+    double seconds = 0;
+  };
+  Result<Source> plan() const;
+  // What build_or_load() gives, its events printed.
+  Result<CachedPlan> build(const JsonOption& json, bool cached_only) const;
 
  private:
-  Result<engine::CalibrationTable> calibrated(const engine::Plan& fp32, const std::string& key,
-                                              const PlanCache& cache,
-                                              const engine::Progress& progress,
-                                              const JsonOption& json) const;
-  static void warn_of_entropy(const engine::CalibrationTable& table);
+  // Before anything long: that what tuning will have measured can be written where it was told to.
+  Result<> check_timing_cache() const;
+  CLI::Option* declare(CLI::App& app, bool quantization);
 };
 
 // Prints to stdout unless JSON goes there.
@@ -140,9 +108,6 @@ void print(const engine::TuningReport& report);
 // A line per stage on stderr, or a bar with the time left if stderr is a terminal.
 // After SIGINT or SIGTERM its next call ends the process with kExitInterrupted.
 engine::Progress progress_printer();
-// What a step of a longer work reports to, 0..1, as the part [from, to] of the whole, which must
-// outlive it.
-engine::Progress part_of(const engine::Progress& whole, double from, double to);
 // The same for a loop of known length: call with 0..total.
 class Bar {
  public:

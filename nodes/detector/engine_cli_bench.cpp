@@ -92,7 +92,8 @@ struct BenchCommand {
     FOVEA_TRY(tensors.check());
     ModelOptions wanted = model;
     for (const std::size_t batch : sweep) {
-      wanted.config.max_batch = std::max(wanted.config.max_batch, static_cast<std::int32_t>(batch));
+      wanted.request.max_batch =
+          std::max(wanted.request.max_batch, static_cast<std::int64_t>(batch));
     }
     FOVEA_ASSIGN(const ModelOptions::Source source, wanted.plan());
     const auto load_start = Clock::now();
@@ -212,7 +213,7 @@ struct BenchCommand {
 
 Command add_bench(CLI::App& app) {
   auto command = std::make_shared<BenchCommand>();
-  command->model.declare(app, /*accept_engine=*/true);
+  command->model.declare_with_engine(app);
   command->model.declare_shapes(app);
   app.add_option("--sweep", command->sweep,
                  "Batch sizes to measure one after the other, e.g. 1,2,4")

@@ -45,32 +45,22 @@ Json accuracy_of(const engine::Plan& plan) {
 
 struct BuildCommand {
   ModelOptions model;
-  QuantizeOptions quantize;
   std::string save_engine;
+  std::string request;
+  bool cached_only = false;
   int hand_over = -1;
   bool end_with_parent = false;
   JsonOption json;
 
-  bool quantizes() const {
-    return model.config.precision == "int8" || model.config.precision == "best";
-  }
-
-  Result<engine::Plan> uncached_plan() const {
-    if (quantizes()) {
-      FOVEA_ASSIGN(ModelOptions::Source source, quantize.plan(model, json));
-      return std::move(source.plan);
-    }
-    FOVEA_ASSIGN(const PlanRequest request, model.request());
-    FOVEA_ASSIGN(engine::Plan plan,
-                 engine::build_plan(request.model, request.config, progress_printer()));
-    warn_of_head(plan.network);
-    return plan;
-  }
-
   Result<int> to_file() const {
     FOVEA_TRY(check_writable(save_engine));
-    FOVEA_ASSIGN(const engine::Plan plan, uncached_plan());
+    ModelOptions wanted = model;
+    // What quantises builds an fp32 engine and a table first, which the next such build finds there.
+    if (!wanted.request.quantizes()) wanted.request.no_cache = true;
+    FOVEA_ASSIGN(const CachedPlan built, wanted.build(json, /*cached_only=*/false));
     if (interrupted) return kExitInterrupted;
+    const engine::Plan& plan = built.plan;
+    warn_of_head(plan.network);
     FOVEA_TRY(warn_of_another_precision(plan));
     FOVEA_TRY(engine::save_plan(plan, save_engine));
     say(json, fmt::format("{}: {} layers, {} {}, up to {} pictures, {} threads", save_engine,
@@ -86,16 +76,12 @@ struct BuildCommand {
   }
 
   Result<int> to_cache() const {
-    if (quantize.cached_only && !quantizes()) {
-      FOVEA_ASSIGN(const PlanRequest request, model.request());
-      FOVEA_TRY(quantize.check_cached(model.cache(), request));
-    }
-    FOVEA_ASSIGN(const ModelOptions::Source source,
-                 quantizes() ? quantize.plan(model, json) : model.plan());
+    FOVEA_ASSIGN(const CachedPlan cached, model.build(json, cached_only));
     if (interrupted) return kExitInterrupted;
-    const CachedPlan& cached = *source.cached;
+    warn_of_head(cached.plan.network);
     if (!cached.hit) FOVEA_TRY(warn_of_another_precision(cached.plan));
-    const std::string where = (model.cache().folder() / (cached.key + ".plan")).string();
+    const std::string where =
+        (plan_cache(model.request).folder() / (cached.key + ".plan")).string();
     if (const Json accuracy = accuracy_of(cached.plan); cached.hit && accuracy.is_object()) {
       say(json, accuracy.value("verdict", ""));
     }
@@ -137,13 +123,29 @@ struct BuildCommand {
     return {};
   }
 
-  Result<int> build() const {
-    if (!quantizes()) FOVEA_TRY(quantize.check_unused(model.config.precision));
-    FOVEA_TRY(model.check_timing_cache());
+  // Options that would mean nothing are somebody's mistake.
+  Result<> check_unused() const {
+    if (model.request.quantizes()) return {};
+    for (const auto& [given, name] : {std::pair(&model.request.calibration, "--calib"),
+                                      {&model.request.calibration_table, "--calib-cache"},
+                                      {&model.request.verify, "--verify"}}) {
+      if (given->empty()) continue;
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{} is for --precision int8 and best; --precision is {}", name,
+                              model.request.precision));
+    }
+    return {};
+  }
+
+  Result<int> build() {
+    if (!request.empty()) {
+      FOVEA_ASSIGN(model.request, engine_request_from_json(request));
+    }
+    FOVEA_TRY(check_unused());
     return save_engine.empty() ? to_cache() : to_file();
   }
 
-  int run() const {
+  int run() {
     if (end_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto code = build();
     if (!code && interrupted) {
@@ -222,12 +224,13 @@ struct PruneCommand {
 
 Command add_build(CLI::App& app) {
   auto command = std::make_shared<BuildCommand>();
-  command->model.declare(app, /*accept_engine=*/false);
-  command->quantize.declare(app);
+  command->model.declare_model(app, /*quantization=*/true);
+  app.add_option("--request", command->request,
+                 "All options of the engine as one JSON object, in place of those above");
   declare_output("--save-engine", command->save_engine);
   app.add_option("--save-engine", command->save_engine,
                  "Write the engine here instead of into the cache");
-  app.add_flag("--cached-only", command->quantize.cached_only,
+  app.add_flag("--cached-only", command->cached_only,
                "Fail instead of building what is not in the cache");
   app.add_option("--hand-over", command->hand_over,
                  "Also write the engine to this open descriptor, whether the cache keeps it or not")

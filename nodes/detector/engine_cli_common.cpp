@@ -9,12 +9,10 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
-#include "nodes/base/cores.hpp"
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/trusted_folder.hpp"
 #include "nodes/detector/engine/profile.hpp"
-#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_cli.hpp"
 
 namespace fovea::engine_cli {
@@ -39,104 +37,35 @@ void end_if_interrupted() {
 
 }  // namespace
 
-void ModelOptions::declare(CLI::App& app, bool accept_engine) {
-  config.threads = 0;
-  auto* model = app.add_option("--onnx,--model", onnx, "ONNX file");
-  if (accept_engine) {
-    app.add_option("--load-engine", load_engine, "Engine file written by build --save-engine")
-        ->excludes(model);
-  } else {
-    model->required();
-  }
-  app.add_option("--provider", config.provider,
-                 fmt::format("What runs the network: {}", fmt::join(engine::provider_names(), ", ")))
-      ->capture_default_str();
-  app.add_option("--precision", config.precision, "Arithmetic: fp32, fp16, int8 or best")
-      ->capture_default_str();
-  app.add_option("--batch", config.max_batch, "Most pictures in one inference")
-      ->capture_default_str();
-  app.add_option("--threads", config.threads,
-                 "Threads of the CPU provider; 0 = one per core that this process may use")
-      ->capture_default_str();
-  app.add_option("--input-size", input_size, "WIDTHxHEIGHT or SIDE, for models that leave it open");
-  app.add_option("--min-shapes", min_shapes,
-                 "Least input of a model that leaves its size open, e.g. images:1x3x320x320; one "
-                 "engine then runs every size up to --max-shapes");
-  app.add_option("--opt-shapes", opt_shapes, "Input to calibrate and tune for, and the default");
-  app.add_option("--max-shapes", max_shapes, "Greatest input; its batch replaces --batch");
-  app.add_flag("--keep-output0", config.keep_output0,
-               "Keep the model's own output; do not cut its head off");
-  app.add_option("--head", config.head,
-                 "What the outputs are: auto finds out; yolov8 ([1, 4 + classes, anchors]), yolov5 "
-                 "([1, anchors, 5 + classes]), none (raw tensors that no detector decodes)")
-      ->capture_default_str();
-  app.add_option("--cache-dir", cache_dir,
-                 "Where built engines are kept; default $FOVEA_CACHE_DIR or ~/.cache/fovea");
-  app.add_flag("--no-cache", no_cache, "Neither look for built engines nor keep any");
-  config.tuning.level = engine::kDefaultTuningLevel;
-  app.add_option(
-         "--builder-optimization-level", config.tuning.level,
-         "How a build tunes: 0 not at all, 1 each layer alone, 2 also inside the network, 3 "
-         "with every kernel there is")
-      ->capture_default_str()
-      ->check(CLI::Range(0, engine::kMaxTuningLevel));
-  app.add_option("--tuning-limit", config.tuning.max_seconds, "Most seconds that tuning takes")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 86400.0));
-  app.add_option("--timing-cache-file", timing_cache,
-                 "What tuning measured, read and added to; default in the cache folder");
-}
-
-Result<> ModelOptions::check_timing_cache() const {
-  if (timing_cache.empty() || config.tuning.level == 0) return {};
-  const auto checked = [this]() -> Result<> {
-    // The folder is made when the file is written.
-    FOVEA_TRY(make_folders(std::filesystem::path(timing_cache).parent_path()));
-    return check_writable(timing_cache);
-  }();
-  if (!checked) return fail(checked.error().with_context("--timing-cache-file"));
-  return {};
-}
-
-Result<PlanRequest> ModelOptions::request() const {
-  if (onnx.empty()) {
-    return fail(ErrorCode::kInvalidArgument,
-                load_engine.empty() ? "--onnx or --load-engine is required" : "--onnx is required");
-  }
-  PlanRequest request;
-  request.model = onnx;
-  request.config = config;
-  if (request.config.threads == 0) request.config.threads = usable_cores();
-  request.config.tuning.cache =
-      timing_cache.empty() ? cache().timing_cache() : std::filesystem::path(timing_cache);
-  request.config.tuning.keep_going = [] { return !interrupted; };
-  request.config.tuning.report = [keep = tuned](const engine::TuningReport& report) {
-    *keep = report;
-    print(report);
-  };
-  if (!input_size.empty()) {
-    FOVEA_ASSIGN(const engine::InputSize size,
-                 engine::parse_input_size("--input-size", input_size));
-    request.config.input_width = size.width;
-    request.config.input_height = size.height;
-  }
-  if (!min_shapes.empty() || !opt_shapes.empty() || !max_shapes.empty()) {
-    FOVEA_ASSIGN(request.config.profile, engine::parse_profile(min_shapes, opt_shapes, max_shapes));
-    const std::int64_t batch = request.config.profile.max[0];
-    if (config.max_batch != 1 && config.max_batch != batch) {
-      return fail(
-          ErrorCode::kInvalidArgument,
-          fmt::format("--batch is {} but the batch of --max-shapes {}", config.max_batch, batch));
+CLI::Option* ModelOptions::declare(CLI::App& app, bool quantization) {
+  CLI::Option* model = nullptr;
+  for (const EngineOption& row : engine_options()) {
+    if (row.is_quantization && !quantization) continue;
+    std::string description = row.description;
+    if (!row.choices.empty()) {
+      description += fmt::format(": {}", fmt::join(row.choices, ", "));
     }
-    request.config.max_batch = static_cast<std::int32_t>(std::min<std::int64_t>(batch, INT32_MAX));
+    CLI::Option* option = std::visit(
+        [&](auto member) -> CLI::Option* {
+          if constexpr (std::is_same_v<decltype(member), bool EngineRequest::*>) {
+            return app.add_flag(row.flag, request.*member, description);
+          } else {
+            return app.add_option(row.flag, request.*member, description)->capture_default_str();
+          }
+        },
+        row.member);
+    if (row.name == "model") model = option;
   }
-  return request;
+  return model;
 }
 
-PlanCache ModelOptions::cache(PlanCache::Builder builder) const {
-  if (no_cache) return PlanCache::none(std::move(builder));
-  return PlanCache(cache_dir, std::move(builder));
+void ModelOptions::declare_with_engine(CLI::App& app) {
+  CLI::Option* model = declare(app, /*quantization=*/false);
+  app.add_option("--load-engine", load_engine, "Engine file written by build --save-engine")
+      ->excludes(model);
 }
+
+void ModelOptions::declare_model(CLI::App& app, bool quantization) { declare(app, quantization); }
 
 void ModelOptions::declare_shapes(CLI::App& app) {
   app.add_option("--shapes", shapes,
@@ -167,23 +96,54 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
   if (!load_engine.empty()) {
     FOVEA_ASSIGN(source.plan, engine::read_plan(load_engine));
   } else {
-    FOVEA_ASSIGN(const PlanRequest wanted, request());
-    FOVEA_TRY(check_timing_cache());
-    if (config.precision == "int8" || config.precision == "best") {
+    if (request.model.empty()) {
+      return fail(ErrorCode::kInvalidArgument, "--onnx or --load-engine is required");
+    }
+    if (request.quantizes()) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--precision {0} needs calibration: `fovea engine build --onnx {1} "
                               "--precision {0} --calib FOLDER --save-engine FILE` first, then "
                               "--load-engine FILE",
-                              config.precision, onnx));
+                              request.precision, request.model));
     }
-    FOVEA_ASSIGN(source.cached, cache().get_or_build(wanted, progress_printer()));
+    FOVEA_ASSIGN(source.cached, build({}, /*cached_only=*/false));
     source.plan = source.cached->plan;
-    if (!source.cached->warning.empty())
-      print_error("warning: {}", source.cached->warning);
   }
   source.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   warn_of_head(source.plan.network);
   return source;
+}
+
+Result<> ModelOptions::check_timing_cache() const {
+  if (request.timing_cache.empty() || request.tuning_level == 0) return {};
+  const auto checked = [this]() -> Result<> {
+    // The folder is made when the file is written.
+    FOVEA_TRY(make_folders(std::filesystem::path(request.timing_cache).parent_path()));
+    return check_writable(request.timing_cache);
+  }();
+  if (!checked) return fail(checked.error().with_context("--timing-cache-file"));
+  return {};
+}
+
+Result<CachedPlan> ModelOptions::build(const JsonOption& json, bool cached_only) const {
+  FOVEA_TRY(check_timing_cache());
+  const auto max_pixels = static_cast<std::uint64_t>(request.max_pixels);
+  FOVEA_ASSIGN(
+      CachedPlan built,
+      build_or_load(
+          request, [max_pixels](const std::string& path) { return read_picture(path, max_pixels); },
+          {.progress = progress_printer(),
+           .information = [&](std::string_view text) { say(json, std::string(text)); },
+           .warning = [](std::string_view text) { note(std::string(text)); },
+           .tuned =
+               [keep = tuned](const engine::TuningReport& report) {
+                 *keep = report;
+                 print(report);
+               },
+           .keep_going = [] { return !interrupted; }},
+          Spelling::kFlags, cached_only));
+  if (!built.warning.empty()) note("warning: " + built.warning);
+  return built;
 }
 
 void JsonOption::declare(CLI::App& app) {
@@ -255,12 +215,6 @@ void print(const engine::TuningReport& report) {
                           : fmt::format(" ({} in the timing cache)", report.known);
   }
   note(text);
-}
-
-engine::Progress part_of(const engine::Progress& whole, double from, double to) {
-  return [&whole, from, to](std::string_view stage, double done) {
-    if (whole) whole(stage, from + (to - from) * done);
-  };
 }
 
 engine::Progress progress_printer() {

@@ -63,7 +63,7 @@ struct InspectCommand {
   // Of a model: what its file says, what Fovea makes of it, what its key is made of and whether the
   // cache has it.
   Result<int> inspect_model() const {
-    FOVEA_ASSIGN(const PlanRequest request, model.request());
+    FOVEA_ASSIGN(const PlanRequest request, plan_request(model.request, Spelling::kFlags));
     FOVEA_ASSIGN(const engine::OnnxSummary summary, engine::summarize_onnx(request.model));
     Json described = Json::object();
     const Lowered lowered = lower(request);
@@ -230,7 +230,7 @@ struct InspectCommand {
   }
 
   Result<> describe_key(const PlanRequest& request, Json& described) const {
-    const PlanCache cache = model.cache();
+    const PlanCache cache = plan_cache(model.request);
     FOVEA_ASSIGN(const CacheStatus status, cache.status(request));
     Json inputs = Json::object();
     line("key", status.key);
@@ -325,7 +325,7 @@ struct InspectCommand {
 
 Command add_inspect(CLI::App& app) {
   auto command = std::make_shared<InspectCommand>();
-  command->model.declare(app, /*accept_engine=*/true);
+  command->model.declare_with_engine(app);
   app.add_flag("--layers", command->layers,
                "Also every layer: how it runs, or of a model which were fused");
   command->json.declare(app);

@@ -210,7 +210,7 @@ struct DiffCommand {
 
 Command add_profile(CLI::App& app) {
   auto command = std::make_shared<ProfileCommand>();
-  command->model.declare(app, /*accept_engine=*/true);
+  command->model.declare_with_engine(app);
   command->model.declare_shapes(app);
   app.add_option("--duration", command->duration_s, "Seconds to measure")
       ->capture_default_str()

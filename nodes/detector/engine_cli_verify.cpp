@@ -190,7 +190,7 @@ struct VerifyCommand {
 
 Command add_verify(CLI::App& app) {
   auto command = std::make_shared<VerifyCommand>();
-  command->model.declare(app, /*accept_engine=*/true);
+  command->model.declare_with_engine(app);
   command->model.declare_shapes(app);
   app.add_option("--data", command->data,
                  "Folder with images/, labels/ (YOLO text) and classes.txt");

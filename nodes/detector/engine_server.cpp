@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nodes/detector/builder_process.hpp"
+#include "nodes/detector/engine_build.hpp"
 #include "nodes/detector/model_description.hpp"
 
 namespace fovea {
@@ -21,66 +22,33 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Its plan follows from the model alone.
-bool needs_no_pictures(const ServeRequest& request) {
-  return request.plan.config.precision == "fp32" || request.plan.config.precision == "fp16";
-}
-
 // Calibrating from pictures and measuring on them takes a minute; a finished table takes a moment.
-bool calibrates(const ServeRequest& request) {
+bool calibrates(const EngineRequest& request) {
   std::error_code error;
-  return !needs_no_pictures(request) && std::filesystem::is_directory(request.calibration, error);
+  return request.quantizes() && std::filesystem::is_directory(request.calibration, error);
 }
 
 // Tuning takes some seconds.
-bool takes_long(const ServeRequest& request) {
-  return calibrates(request) || engine::can_be_tuned(request.plan.config);
+bool takes_long(const EngineRequest& request, const PlanRequest& plan) {
+  return calibrates(request) || engine::can_be_tuned(plan.config);
 }
 
-std::vector<std::string> build_command(const ServeRequest& request, const PlanCache& cache,
-                                       std::int32_t tuning_level) {
-  const engine::BuilderConfig& config = request.plan.config;
-  std::vector<std::string> command = {builder_executable().string(),
-                                      "build",
-                                      "--end-with-parent",
-                                      "--json",
-                                      "-",
-                                      "--onnx",
-                                      request.plan.model.string(),
-                                      "--provider",
-                                      config.provider,
-                                      "--precision",
-                                      config.precision,
-                                      "--batch",
-                                      std::to_string(config.max_batch),
-                                      "--threads",
-                                      std::to_string(config.threads),
-                                      "--builder-optimization-level",
-                                      std::to_string(tuning_level),
-                                      "--hand-over",
-                                      std::to_string(kPlanDescriptor)};
-  if (cache.is_used()) {
-    command.insert(command.end(), {"--cache-dir", cache.folder().string()});
-  } else {
-    command.emplace_back("--no-cache");
-  }
-  if (config.keep_output0) command.emplace_back("--keep-output0");
-  if (config.head != "auto") command.insert(command.end(), {"--head", config.head});
-  if (config.input_width != 0) {
-    command.insert(command.end(),
-                   {"--input-size", fmt::format("{}x{}", config.input_width, config.input_height)});
-  }
-  if (!request.calibration.empty() && !needs_no_pictures(request)) {
-    command.emplace_back(calibrates(request) ? "--calib" : "--calib-cache");
-    command.push_back(request.calibration.string());
-  }
-  if (!request.verify.empty() && !needs_no_pictures(request)) {
-    command.insert(command.end(), {"--verify", request.verify.string()});
-  }
-  if (request.max_pixels != imaging::kDefaultMaxPixels) {
-    command.insert(command.end(), {"--max-pixels", std::to_string(request.max_pixels)});
-  }
-  return command;
+// What this process decided holds for the other one, too.
+std::vector<std::string> build_command(EngineRequest request, const PlanRequest& plan,
+                                       const PlanCache& cache) {
+  request.max_batch = plan.config.max_batch;
+  request.threads = plan.config.threads;
+  request.cache_dir = cache.folder().string();
+  request.no_cache = !cache.is_used();
+  return {builder_executable().string(),
+          "build",
+          "--end-with-parent",
+          "--json",
+          "-",
+          "--hand-over",
+          std::to_string(kPlanDescriptor),
+          "--request",
+          to_json(request)};
 }
 
 struct BuilderReport {
@@ -126,14 +94,15 @@ Result<engine::Plan> plan_from(BuilderOutput output, const BuilderReport& report
 
 }  // namespace
 
-EngineServer::EngineServer(ServeRequest request, ServerEvents events)
+EngineServer::EngineServer(ServeRequest request, PlanRequest plan, ServerEvents events)
     : request_(std::move(request)),
-      cache_(request_.cache_dir,
-             [this](const auto& model, const auto& config,
-                    const auto& progress) -> Result<engine::Plan> {
-               FOVEA_TRY(check_model());
-               return engine::build_plan(model, config, progress);
-             }),
+      plan_(std::move(plan)),
+      cache_(fovea::plan_cache(request_.engine,
+                               [this](const auto& model, const auto& config,
+                                      const auto& progress) -> Result<engine::Plan> {
+                                 FOVEA_TRY(check_model());
+                                 return engine::build_plan(model, config, progress);
+                               })),
       events_(std::move(events)) {}
 
 EngineServer::~EngineServer() {
@@ -147,40 +116,42 @@ EngineServer::~EngineServer() {
 
 Result<std::unique_ptr<EngineServer>> EngineServer::start(ServeRequest request,
                                                           ServerEvents events) {
-  auto server =
-      std::unique_ptr<EngineServer>(new EngineServer(std::move(request), std::move(events)));
+  FOVEA_ASSIGN(PlanRequest plan, plan_request(request.engine, Spelling::kParameters));
+  auto server = std::unique_ptr<EngineServer>(
+      new EngineServer(std::move(request), std::move(plan), std::move(events)));
   FOVEA_TRY(server->load());
   return server;
 }
 
 Result<> EngineServer::load() {
   cache_trouble_ = cache_.refusal();
+  const EngineRequest& wanted = request_.engine;
   const bool beside = request_.mode == BuildMode::kBeside ||
-                      (request_.mode == BuildMode::kAuto && takes_long(request_));
-  if (!beside && needs_no_pictures(request_)) return load_at_once();
-  if (!needs_no_pictures(request_)) FOVEA_TRY(check_model());
+                      (request_.mode == BuildMode::kAuto && takes_long(wanted, plan_));
+  if (!beside && !wanted.quantizes()) return load_at_once();
+  if (wanted.quantizes()) FOVEA_TRY(check_model());
   if (!beside) {  // what calibrates and measures lives in the builder
     FOVEA_ASSIGN(Serving serving, build_elsewhere(How::kWait));
     return serve_first_from_builder(std::move(serving));
   }
-  if (needs_no_pictures(request_)) {
-    FOVEA_ASSIGN(const CacheStatus wanted, cache_.status(request_.plan));
-    if (wanted.cached) return load_at_once();
-    if (wanted.damaged) cache_trouble_ = wanted.reason;
-  } else if (auto serving = build_elsewhere(How::kCachedOnly)) {
+  if (!wanted.quantizes()) {
+    FOVEA_ASSIGN(const CacheStatus status, cache_.status(plan_));
+    if (status.cached) return load_at_once();
+    if (status.damaged) cache_trouble_ = status.reason;
+  } else if (auto serving = load_cached()) {
     return serve_first_from_builder(std::move(*serving));
   }
   warn_of_cache(cache_trouble_);
-  const bool quick = request_.mode == BuildMode::kAuto && !needs_no_pictures(request_) &&
-                     !calibrates(request_) && request_.verify.empty();
+  const bool quick = request_.mode == BuildMode::kAuto && wanted.quantizes() &&
+                     !calibrates(wanted) && wanted.verify.empty();
   return quick ? load_untuned_elsewhere() : load_untuned();
 }
 
 Result<> EngineServer::check_model() const {
   if (!events_.accept) return {};
-  engine::BuilderConfig config = request_.plan.config;
-  if (!needs_no_pictures(request_)) config.precision = "fp32";
-  FOVEA_ASSIGN(const engine::EngineInfo info, engine::preview_engine(request_.plan.model, config));
+  engine::BuilderConfig config = plan_.config;
+  if (request_.engine.quantizes()) config.precision = "fp32";
+  FOVEA_ASSIGN(const engine::EngineInfo info, engine::preview_engine(plan_.model, config));
   return events_.accept(info);
 }
 
@@ -188,9 +159,8 @@ Result<> EngineServer::load_at_once() {
   const auto progress = [this](std::string_view stage, double done) {
     events_.progress({.stage = stage, .done = done});
   };
-  PlanRequest request = request_.plan;
+  PlanRequest request = plan_;
   std::string tuning_warning;
-  if (request.config.tuning.cache.empty()) request.config.tuning.cache = cache_.timing_cache();
   request.config.tuning.keep_going = events_.keep_going;
   request.config.tuning.report = [&](const engine::TuningReport& report) {
     tuning_warning = report.warning;
@@ -227,10 +197,10 @@ Result<> EngineServer::load_untuned() {
     events_.progress({.stage = stage, .done = done});
   };
   const auto start = std::chrono::steady_clock::now();
-  engine::BuilderConfig untuned = request_.plan.config;
-  if (!needs_no_pictures(request_)) untuned.precision = "fp32";
+  engine::BuilderConfig untuned = plan_.config;
+  if (request_.engine.quantizes()) untuned.precision = "fp32";
   untuned.tuning = {};
-  FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(request_.plan.model, untuned, progress));
+  FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(plan_.model, untuned, progress));
   FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));
   serving.seconds = seconds_since(start);
   serving.warning = cache_trouble_;
@@ -254,7 +224,7 @@ Result<> EngineServer::load_untuned_elsewhere() {
 
 void EngineServer::tune_beside() {
   events_.information(fmt::format("an untuned {} engine serves until the {} one is ready",
-                                  info_.precision, request_.plan.config.precision));
+                                  info_.precision, request_.engine.precision));
   try {
     builder_ = std::thread([this] { replace_when_built(); });
   } catch (const std::system_error& error) {  // what there is serves on
@@ -264,7 +234,7 @@ void EngineServer::tune_beside() {
 
 void EngineServer::warn_of_no_engine(std::string_view reason) const {
   events_.warning(fmt::format("no {} engine, the untuned one serves on: {}",
-                              request_.plan.config.precision, reason));
+                              request_.engine.precision, reason));
 }
 
 Result<> EngineServer::serve_first_from_builder(Serving serving) {
@@ -315,11 +285,30 @@ Result<> EngineServer::warm_up(const Serving& serving, const engine::Progress& p
   return {};
 }
 
+// What calibrating and measuring would make, if the cache has it.
+Result<EngineServer::Serving> EngineServer::load_cached() const {
+  const auto start = std::chrono::steady_clock::now();
+  EngineRequest wanted = request_.engine;
+  wanted.no_cache = !cache_.is_used();
+  const auto no_reader = [](const std::string& path) -> Result<Picture> {
+    return fail(ErrorCode::kNotFound, path);
+  };
+  FOVEA_ASSIGN(const CachedPlan cached, build_or_load(wanted, no_reader, {}, Spelling::kParameters,
+                                                      /*cached_only=*/true));
+  FOVEA_ASSIGN(Serving serving,
+               make_ready(cached.plan, [this](std::string_view stage, double done) {
+                 events_.progress({.stage = stage, .done = done});
+               }));
+  serving.seconds = seconds_since(start);
+  serving.cached = true;
+  serving.warning = cached.warning;
+  return serving;
+}
+
 Result<EngineServer::Serving> EngineServer::build_elsewhere(How how) {
   const bool beside = how == How::kBeside;
-  std::vector<std::string> command = build_command(
-      request_, cache_, how == How::kWaitUntuned ? 0 : request_.plan.config.tuning.level);
-  if (how == How::kCachedOnly) command.emplace_back("--cached-only");
+  EngineRequest wanted = request_.engine;
+  if (how == How::kWaitUntuned) wanted.tuning_level = 0;
   const auto start = std::chrono::steady_clock::now();
   const auto progress = [&](std::string_view stage, double done) {
     const double eta = done > 0 ? seconds_since(start) * (1 - done) / done : -1.0;
@@ -327,7 +316,7 @@ Result<EngineServer::Serving> EngineServer::build_elsewhere(How how) {
   };
   FOVEA_ASSIGN(BuilderOutput output,
                run_builder(
-                   std::move(command),
+                   build_command(std::move(wanted), plan_, cache_),
                    [&] { return !stopping_ && (beside || events_.keep_going()); }, progress));
   const BuilderReport built = parse_report(output.report);
   FOVEA_ASSIGN(const engine::Plan plan, plan_from(std::move(output), built));

@@ -9,8 +9,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -19,8 +17,7 @@
 #include <thread>
 
 #include "nodes/detector/engine/engine.hpp"
-#include "nodes/detector/plan_cache.hpp"
-#include "nodes/imaging/size_limit.hpp"
+#include "nodes/detector/engine_request.hpp"
 
 namespace fovea {
 
@@ -57,13 +54,7 @@ struct ServerEvents {
 };
 
 struct ServeRequest {
-  PlanRequest plan;
-  // For int8 and best: a folder of pictures from where the detector runs, or a calibration table.
-  std::filesystem::path calibration;
-  // For int8 and best: a folder to measure accuracy on, labelled or not; empty = `calibration`.
-  std::filesystem::path verify;
-  std::uint64_t max_pixels = imaging::kDefaultMaxPixels;  // of one of those pictures
-  std::filesystem::path cache_dir;
+  EngineRequest engine;
   BuildMode mode = BuildMode::kAuto;
 };
 
@@ -71,7 +62,7 @@ class EngineServer {
  public:
   // Returns when frames can be served, every batch size warmed up. All events but `accept` must be
   // set; none is called any more once start() has failed or the server is gone.
-  // Errors: the model's and the engine's own, never the cache's; the builder's in mode kWait.
+  // Errors: validate()'s, the model's and the engine's own, never the cache's; the builder's in mode kWait.
   static Result<std::unique_ptr<EngineServer>> start(ServeRequest request, ServerEvents events);
   // Kills a running builder.
   ~EngineServer();
@@ -93,7 +84,7 @@ class EngineServer {
     std::string warning;                                // about the cache; empty = all is well
   };
 
-  EngineServer(ServeRequest request, ServerEvents events);
+  EngineServer(ServeRequest request, PlanRequest plan, ServerEvents events);
   Result<> load();
   Result<> check_model() const;
   Result<> load_at_once();
@@ -107,11 +98,13 @@ class EngineServer {
   void tell_serving() const;
   Result<> serve_first(Serving serving);
   Result<> serve_first_from_builder(Serving serving);
-  enum class How { kWait, kWaitUntuned, kBeside, kCachedOnly };
+  Result<Serving> load_cached() const;
+  enum class How { kWait, kWaitUntuned, kBeside };
   Result<Serving> build_elsewhere(How how);
   void replace_when_built();
 
   const ServeRequest request_;
+  const PlanRequest plan_;  // without what pictures add to it
   const PlanCache cache_;
   const ServerEvents events_;
   engine::EngineInfo info_;

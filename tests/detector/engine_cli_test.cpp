@@ -139,9 +139,9 @@ TEST_F(EngineCli, WrongUsageExitsWithTwo) {
   EXPECT_EQ(run({"build"}).code, 2);
   EXPECT_EQ(run({"verify", "--onnx", model_}).code, 2);
   EXPECT_EQ(run({"bench"}).code, 2);
-  const Outcome batch = run({"build", "--onnx", model_, "--batch", "0"});
+  const Outcome batch = run({"build", "--onnx", model_, "--batch", "65"});
   EXPECT_EQ(batch.code, 2);
-  EXPECT_THAT(batch.err, HasSubstr("max_batch is 0; it must be 1..64"));
+  EXPECT_THAT(batch.err, HasSubstr("--batch is 65; it must be 0..64"));
   const Outcome size = run({"build", "--onnx", model_, "--input-size", "12by7"});
   EXPECT_EQ(size.code, 2);
   EXPECT_THAT(size.err, HasSubstr("12by7"));
@@ -389,7 +389,8 @@ TEST_F(EngineCli, Int8NeedsPicturesAndSaysSo) {
   const Outcome rule = run({"build", "--onnx", model_, "--precision", "int8", "--calib",
                             path("few"), "--calibrator", "guess"});
   EXPECT_EQ(rule.code, 2);
-  EXPECT_THAT(rule.err, HasSubstr("it must be percentile, mse, minmax or entropy"));
+  EXPECT_THAT(rule.err,
+              HasSubstr("--calibrator is 'guess'; it must be percentile, mse, minmax or entropy"));
   for (const std::string precision : {"int8", "best"}) {
     const Outcome bench = run({"bench", "--onnx", model_, "--precision", precision});
     EXPECT_EQ(bench.code, 2);

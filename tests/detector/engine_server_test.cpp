@@ -40,12 +40,13 @@ class EngineServerTest : public ::testing::Test {
 
   ServeRequest request(const std::string& precision = "fp32") const {
     ServeRequest request;
-    request.plan.model = FOVEA_SOURCE_DIR "/config/models/yolov8p_demo_dynamic.onnx";
-    request.plan.config.precision = precision;
-    request.cache_dir = folder_ / "cache";
+    request.engine.model = FOVEA_SOURCE_DIR "/config/models/yolov8p_demo_dynamic.onnx";
+    request.engine.precision = precision;
+    request.engine.cache_dir = folder_ / "cache";
     request.mode = BuildMode::kBeside;
     if (precision != "fp32") {
-      request.calibration = FOVEA_SOURCE_DIR "/config/models/yolov8p_demo_dynamic.calibration.json";
+      request.engine.calibration =
+          FOVEA_SOURCE_DIR "/config/models/yolov8p_demo_dynamic.calibration.json";
     }
     return request;
   }
@@ -139,7 +140,7 @@ TEST_F(EngineServerTest, OutOfDescriptorsForABuilderTheEngineThatThereIsServesOn
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
     ServeRequest wanted = request(precision);
     if (precision == std::string("int8")) wanted.mode = BuildMode::kAuto;
-    wanted.plan.config.tuning.level = 1;
+    wanted.engine.tuning_level = 1;
     const auto server = EngineServer::start(std::move(wanted), events());
     const bool told = eventually(
         [&] { return warnings().find("the untuned one serves on: ") != std::string::npos; });

@@ -122,7 +122,7 @@ TEST_F(FailedConfiguration, TheBuilderIsToldHowLargeAPictureMayBe) {
   EXPECT_NE(detector->wait(), 0);
   std::ifstream stream(called());
   const std::string words{std::istreambuf_iterator<char>(stream), {}};
-  EXPECT_THAT(words, HasSubstr("--max-pixels 12345"));
+  EXPECT_THAT(words, HasSubstr("\"max_pixels\":12345"));
 }
 
 TEST_F(FailedConfiguration, FaultAfterTheBuilderHasStartedEndsWithItsOwnCode) {

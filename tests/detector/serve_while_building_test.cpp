@@ -211,8 +211,8 @@ TEST_F(ServeWhileBuilding, TheSetToMeasureOnReachesTheBuilder) {
   })) << detector->err();
   std::string text;
   std::getline(std::ifstream(arguments), text);
-  EXPECT_THAT(text, HasSubstr("--verify /data/labelled"));
-  EXPECT_THAT(text, HasSubstr("--calib " + root().string()));
+  EXPECT_THAT(text, HasSubstr(R"("verify":"/data/labelled")"));
+  EXPECT_THAT(text, HasSubstr(R"("calibration":")" + root().string()));
   detector->send(SIGINT);
   EXPECT_EQ(detector->wait(), 0) << detector->err();
 }
