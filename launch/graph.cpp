@@ -9,25 +9,22 @@
 
 #include "launch/graph_dependencies.hpp"
 #include "launch/install_paths.hpp"
+#include "launch/launch_file.hpp"
 #include "launch/substitution.hpp"
-#include "launch/suggest.hpp"
 #include "launch/values.hpp"
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/runtime/domain.hpp"
-#include "nodes/runtime/yaml_text.hpp"
 
 namespace fovea::launch {
 namespace {
 
 namespace fs = std::filesystem;
-using Keys = std::vector<std::string>;
+using Keys = LaunchFile::Keys;
 
 constexpr int kMaxDepth = 32;
 // Aliases and includes multiply; a launch file of people stays far below.
 constexpr int kMaxEntries = 10'000;
-// Of a value where it has the wrong kind: a file that is no launch file is not to be printed.
-constexpr std::size_t kMaxQuoted = 60;
 
 const Keys kNodeKeys{"exec",
                      "name",
@@ -44,142 +41,6 @@ const Keys kNodeKeys{"exec",
                      "sigterm_timeout",
                      "sigkill_timeout",
                      "shm_size"};
-
-std::string kind_of(const YAML::Node& node) {
-  if (node.IsSequence()) return "a list";
-  if (node.IsMap()) return "a map";
-  if (node.IsScalar()) return fmt::format("`{}`", said(node.Scalar(), kMaxQuoted));
-  return "empty";
-}
-
-// One launch file while it is read: gives errors their place.
-class File {
- public:
-  static Result<File> read(const fs::path& path) {
-    std::error_code ignored;
-    if (!fs::exists(path, ignored) || fs::is_directory(path, ignored)) {
-      return fail(ErrorCode::kNotFound,
-                  fmt::format("{}: no such launch file", said(path.string())));
-    }
-    FOVEA_ASSIGN(const std::string text, read_text_file(path));
-    File file;
-    file.path_ = path;
-    try {
-      const std::vector<int> documents = yaml_document_lines(text);
-      if (documents.size() != 1) {
-        return fail(ErrorCode::kInvalidArgument,
-                    fmt::format("{}:1: a launch file holds one YAML document; this one holds {}",
-                                path.string(), documents.size()));
-      }
-      file.root_ = YAML::Load(text);
-    } catch (const YAML::Exception& error) {
-      return fail(ErrorCode::kInvalidArgument,
-                  yaml_error(text, path.string(), error.mark.line + 1, error.msg));
-    }
-    return file;
-  }
-
-  const fs::path& path() const { return path_; }
-  std::string where(const YAML::Node& node) const {
-    return fmt::format("{}:{}", said(path_.string()), std::max(node.Mark().line, 0) + 1);
-  }
-  tl::unexpected<Error> error(const YAML::Node& node, std::string_view message) const {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", where(node), message));
-  }
-
-  // The entries of the top-level `launch:` list.
-  Result<YAML::Node> entries() const {
-    FOVEA_TRY(check_keys(root_, "a launch file", {"launch"}));
-    FOVEA_ASSIGN(const YAML::Node list, required(root_, "a launch file", "launch"));
-    FOVEA_TRY(check_list(list, "launch"));
-    return list;
-  }
-
-  Result<> check_list(const YAML::Node& node, std::string_view what) const {
-    if (node.IsSequence()) return {};
-    return error(node, fmt::format("{} is {}; it must be a list", what, kind_of(node)));
-  }
-
-  // `node` is a map whose keys are all in `keys`, each at most once.
-  Result<> check_keys(const YAML::Node& node, std::string_view what, const Keys& keys) const {
-    if (!node.IsMap()) {
-      return error(node, fmt::format("{} is {}; it must be a map with the keys {}", what,
-                                     kind_of(node), fmt::join(keys, ", ")));
-    }
-    std::set<std::string> seen;
-    for (const auto& entry : node) {
-      if (!entry.first.IsScalar())
-        return error(entry.first, fmt::format("a key of {} is no text", what));
-      const std::string& key = entry.first.Scalar();
-      if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-        return error(entry.first, fmt::format("unknown key `{}` in {}{}", said(key, kMaxQuoted),
-                                              what, did_you_mean(key, keys)));
-      }
-      if (!seen.insert(key).second) {
-        return error(entry.first, fmt::format("key `{}` occurs twice in {}", key, what));
-      }
-    }
-    return {};
-  }
-
-  Result<YAML::Node> required(const YAML::Node& map, std::string_view what, const char* key) const {
-    if (const YAML::Node value = map[key]) return value;
-    return error(map, fmt::format("{} lacks the key `{}`", what, key));
-  }
-
- private:
-  fs::path path_;
-  YAML::Node root_;
-};
-
-Result<ArgumentDeclaration> parse_argument(const File& file, const YAML::Node& node) {
-  FOVEA_TRY(file.check_keys(node, "arg", {"name", "default", "description"}));
-  FOVEA_ASSIGN(const YAML::Node name, file.required(node, "arg", "name"));
-  for (const auto& entry : node) {
-    if (!entry.second.IsScalar()) {
-      return file.error(entry.second, fmt::format("arg.{} is {}; it must be text",
-                                                  entry.first.Scalar(), kind_of(entry.second)));
-    }
-  }
-  ArgumentDeclaration argument;
-  argument.name = name.Scalar();
-  if (const YAML::Node text = node["description"]) argument.description = text.Scalar();
-  if (const YAML::Node value = node["default"]) {
-    argument.has_default = true;
-    argument.default_value = value.Scalar();
-  }
-  return argument;
-}
-
-// The action's name and body of one list entry such as `node: {...}`.
-Result<std::pair<std::string, YAML::Node>> action_of(const File& file, const YAML::Node& entry) {
-  static const Keys kActions{"arg", "let", "include", "group", "node"};
-  FOVEA_TRY(file.check_keys(entry, "a launch entry", kActions));
-  if (entry.size() != 1) {
-    return file.error(entry, fmt::format("a launch entry holds {} actions; it must hold one of {}",
-                                         entry.size(), fmt::join(kActions, ", ")));
-  }
-  const auto first = *entry.begin();
-  return std::pair(first.first.Scalar(), YAML::Node(first.second));
-}
-
-Result<std::vector<ArgumentDeclaration>> declared_arguments(const File& file) {
-  FOVEA_ASSIGN(const YAML::Node entries, file.entries());
-  std::vector<ArgumentDeclaration> arguments;
-  for (const YAML::Node& entry : entries) {
-    FOVEA_ASSIGN(const auto action, action_of(file, entry));
-    if (action.first != "arg") continue;
-    FOVEA_ASSIGN(ArgumentDeclaration argument, parse_argument(file, action.second));
-    for (const ArgumentDeclaration& other : arguments) {
-      if (other.name == argument.name) {
-        return file.error(action.second,
-                          fmt::format("arg `{}` is declared twice", said(argument.name)));
-      }
-    }
-    arguments.push_back(std::move(argument));
-  }
-  return arguments;
-}
 
 class Loader {
  public:
@@ -201,7 +62,7 @@ class Loader {
   // What an entry is evaluated in. `enabled` is false inside an `if` that did not hold: there, keys
   // and types are still checked, but values may refer to what is not set.
   struct Scope {
-    const File* file;
+    const LaunchFile* file;
     SubstitutionContext context;
     bool enabled = true;
     int depth = 0;  // of groups; an alias may make YAML recursive
@@ -221,14 +82,14 @@ class Loader {
           ErrorCode::kInvalidArgument,
           fmt::format("{}: includes are nested more than {} deep", included_from, kMaxDepth));
     }
-    auto read = File::read(path);
+    auto read = LaunchFile::read(path);
     if (!read) {
       return fail(
           included_from.empty() || read.error().code != ErrorCode::kNotFound
               ? read.error()
               : Error{ErrorCode::kInvalidArgument, included_from + ": " + read.error().message});
     }
-    const File file = std::move(*read);
+    const LaunchFile file = std::move(*read);
     FOVEA_ASSIGN(const auto declared, declared_arguments(file));
     if (include_stack_.empty()) graph_.arguments = declared;
     FOVEA_TRY(check_given(path, declared, given));
@@ -257,6 +118,7 @@ class Loader {
       if (kind == "let") FOVEA_TRY(run_let(body, scope));
       if (kind == "include") FOVEA_TRY(run_include(body, scope));
       if (kind == "group") FOVEA_TRY(run_group(body, scope));
+      if (kind == "for") FOVEA_TRY(run_for(body, scope));
       if (kind == "node") FOVEA_TRY(run_node(body, scope));
     }
     return {};
@@ -313,8 +175,44 @@ class Loader {
     return {};
   }
 
+  // The children once for each item, with the item's keys as variables.
+  Result<> run_for(const YAML::Node& body, const Scope& scope) {
+    const LaunchFile& file = *scope.file;
+    FOVEA_TRY(file.check_keys(body, "for", {"each", "if", "unless", "children"}));
+    Scope outer = scope;
+    FOVEA_ASSIGN(outer.enabled, condition(body, scope, "for"));
+    if (++outer.depth > kMaxDepth) {
+      return file.error(body, fmt::format("groups are nested more than {} deep", kMaxDepth));
+    }
+    FOVEA_ASSIGN(const YAML::Node items, file.required(body, "for", "each"));
+    FOVEA_TRY(file.check_list(items, "for.each"));
+    FOVEA_ASSIGN(const YAML::Node children, file.required(body, "for", "children"));
+    FOVEA_TRY(file.check_list(children, "for.children"));
+    Keys keys;  // of the first item; the others must have them, too
+    for (const YAML::Node& item : items) {
+      if (!item.IsMap() || item.size() == 0) {
+        return file.error(item, fmt::format("an item of for.each is {}; it must be a map of "
+                                            "variables, such as {{name: cam0}}",
+                                            item.IsMap() ? "empty" : kind_of(item)));
+      }
+      if (keys.empty()) {
+        for (const auto& entry : item) keys.push_back(entry.first.Scalar());
+      }
+      FOVEA_TRY(file.check_keys(item, "an item of for.each", keys));
+      Scope inner = outer;
+      for (const std::string& key : keys) {
+        FOVEA_ASSIGN(const YAML::Node value,
+                     file.required(item, "an item of for.each", key.c_str()));
+        FOVEA_ASSIGN(inner.context.variables[key],
+                     text(outer, value, fmt::format("for.each.{}", said(key))));
+      }
+      FOVEA_TRY(run(children, inner, nullptr));
+    }
+    return {};
+  }
+
   Result<> run_include(const YAML::Node& body, Scope& scope) {
-    const File& file = *scope.file;
+    const LaunchFile& file = *scope.file;
     FOVEA_TRY(file.check_keys(body, "include", {"file", "arg", "if", "unless"}));
     FOVEA_ASSIGN(const bool enabled, condition(body, scope, "include"));
     FOVEA_ASSIGN(const YAML::Node name, file.required(body, "include", "file"));
@@ -337,7 +235,7 @@ class Loader {
   }
 
   Result<> run_node(const YAML::Node& body, Scope& outer) {
-    const File& file = *outer.file;
+    const LaunchFile& file = *outer.file;
     FOVEA_TRY(file.check_keys(body, "node", kNodeKeys));
     Scope scope = outer;
     FOVEA_ASSIGN(scope.enabled, condition(body, outer, "node"));
@@ -389,7 +287,7 @@ class Loader {
 
   Result<> parse_parameters(const Scope& scope, const YAML::Node& list, NodeAction& node) const {
     if (!list) return {};
-    const File& file = *scope.file;
+    const LaunchFile& file = *scope.file;
     FOVEA_TRY(file.check_list(list, "node.param"));
     for (const YAML::Node& entry : list) {
       FOVEA_TRY(file.check_keys(entry, "node.param", {"name", "value", "from"}));
@@ -572,7 +470,7 @@ Result<Graph> load_graph(const fs::path& file, const LoadOptions& options) {
 }
 
 Result<std::vector<ArgumentDeclaration>> load_arguments(const fs::path& file) {
-  FOVEA_ASSIGN(const File read, File::read(file));
+  FOVEA_ASSIGN(const LaunchFile read, LaunchFile::read(file));
   return declared_arguments(read);
 }
 

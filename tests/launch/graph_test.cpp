@@ -150,6 +150,37 @@ exec:
   EXPECT_EQ(graph->nodes[0].name, "camera") << "named after its executable";
 }
 
+TEST_F(GraphTest, ForRunsItsChildrenOnceForEachItem) {
+  const auto graph = load(R"yaml(launch:
+  - let: {name: uri, value: "synthetic://"}
+  - for:
+      each:
+        - {camera: cam0, uri: "$(var uri)?seed=1"}
+        - {camera: cam1, uri: "file:///a b.mp4"}
+      children:
+        - let: {name: label, value: "of $(var camera)"}
+        - node:
+            exec: fovea-camera
+            name: "$(var camera)"
+            param: [{name: uri, value: "$(var uri)"}, {name: label, value: "$(var label)"}]
+  - for: {each: [], children: [{node: {exec: fovea-camera}}]}
+  - for:
+      if: false
+      each: [{camera: cam9}]
+      children: [{node: {exec: fovea-camera, name: "$(var camera)"}}]
+  - node: {exec: fovea-camera, name: last, param: [{name: uri, value: "$(var uri)"}]}
+)yaml");
+  ASSERT_TRUE(graph) << graph.error().message;
+  ASSERT_EQ(graph->nodes.size(), 3u);
+  EXPECT_EQ(graph->nodes[0].name, "cam0");
+  EXPECT_THAT(graph->nodes[0].parameters,
+              ElementsAre(Pair("uri", "synthetic://?seed=1"), Pair("label", "of cam0")));
+  EXPECT_EQ(graph->nodes[1].name, "cam1");
+  EXPECT_THAT(graph->nodes[1].parameters,
+              ElementsAre(Pair("uri", "file:///a b.mp4"), Pair("label", "of cam1")));
+  EXPECT_THAT(graph->nodes[2].parameters, ElementsAre(Pair("uri", "synthetic://")));
+}
+
 TEST_F(GraphTest, ShippedLaunchFilesAreValid) {
   for (const char* name : {"one_camera", "four_cameras", "replay"}) {
     for (const char* node : {"fovea-preprocess", "fovea-postprocess"}) {
@@ -384,6 +415,26 @@ const BadCase kBadCases[] = {
      "nam: x}\n",
      5, "did you mean `name`?"},
     {"group_in_itself", "launch: &all\n  - group: *all\n", 1, "nested more than"},
+    {"for_no_list", "launch:\n  - for: {each: cam0, children: []}\n", 2, "for.each is `cam0`"},
+    {"for_of_texts", "launch:\n  - for:\n      each: [cam0]\n      children: []\n", 3,
+     "an item of for.each is `cam0`; it must be a map of variables"},
+    {"for_empty_item", "launch:\n  - for:\n      each: [{}]\n      children: []\n", 3, "is empty"},
+    {"for_key_missing",
+     "launch:\n  - for:\n      each:\n        - {a: x, b: y}\n        - {a: x}\n      children: "
+     "[]\n",
+     5, "an item of for.each lacks the key `b`"},
+    {"for_other_key",
+     "launch:\n  - for:\n      each:\n        - {uri: x}\n        - {ury: x}\n      children: []\n",
+     5, "unknown key `ury` in an item of for.each; did you mean `uri`?"},
+    {"for_undefined", "launch:\n  - for:\n      each: [{a: $(var b)}]\n      children: []\n", 3,
+     "for.each.a"},
+    {"for_no_children", "launch:\n  - for: {each: [{a: x}]}\n", 2, "lacks the key `children`"},
+    {"for_same_name",
+     "launch:\n  - for:\n      each: [{a: x}, {a: y}]\n      children:\n        - node: {exec: "
+     "fovea-camera, name: cam0}\n",
+     5, "node name `cam0` is already used"},
+    {"for_in_itself", "launch: &all\n  - for: {each: [{a: x}, {a: y}], children: *all}\n", 2,
+     "more than"},
     {"include_missing", "launch:\n  - include: {file: nowhere.yaml}\n", 2,
      "nowhere.yaml: no such launch file"},
     {"include_folder", "launch:\n  - include: {file: bin}\n", 2, "no such launch file"},
