@@ -14,6 +14,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/detector/engine/painted_picture.hpp"
 #include "nodes/detector/engine_cli_tensors.hpp"
 
 namespace fovea::engine_cli {
@@ -32,18 +33,6 @@ double percentile(const std::vector<double>& sorted, double percent) {
   const auto rank =
       static_cast<std::size_t>(std::ceil(percent / 100 * static_cast<double>(sorted.size())));
   return sorted[std::clamp<std::size_t>(rank, 1, sorted.size()) - 1];
-}
-
-// Smooth in the large, busy in the small, as pictures are.
-void paint(std::span<std::byte> image, std::int64_t width) {
-  for (std::size_t i = 0; i < image.size(); ++i) {
-    const auto pixel = static_cast<double>(i / 3);
-    const double x = std::fmod(pixel, static_cast<double>(width));
-    const double y = pixel / static_cast<double>(width);
-    const double value =
-        128 + 80 * std::sin(0.05 * x + static_cast<double>(i % 3)) + 40 * std::cos(0.11 * y);
-    image[i] = static_cast<std::byte>(static_cast<std::uint8_t>(value));
-  }
 }
 
 struct Series {
@@ -107,7 +96,7 @@ struct BenchCommand {
     FOVEA_ASSIGN(const engine::Bindings bindings, engine->make_bindings(most));
     for (std::size_t i = 0; i < most; ++i) {
       if (inputs.empty()) {
-        paint(bindings.input(i), info.input.dims[1]);
+        engine::paint(bindings.input(i), static_cast<std::size_t>(info.input.dims[1]));
       } else {
         const auto& input = inputs[i % inputs.size()];
         std::copy(input.begin(), input.end(), bindings.input(i).begin());

@@ -11,6 +11,7 @@
 
 #include "nodes/base/text.hpp"
 #include "nodes/detector/accuracy.hpp"
+#include "nodes/detector/engine/painted_picture.hpp"
 #include "nodes/detector/engine_cli_tensors.hpp"
 #include "nodes/detector/labelled_set.hpp"
 
@@ -23,17 +24,6 @@ using Json = nlohmann::ordered_json;
 // Below this the engine counts as wrong. f32 sums in another order stay above 0.999999.
 constexpr double kLeastCosine = 0.9999;
 constexpr const char* kReference = "reference";
-
-// Blocks of constant colour with some noise: edges at all scales, the same on every machine.
-void paint(std::span<std::byte> image, std::size_t width) {
-  std::uint32_t state = 1;
-  for (std::size_t i = 0; i < image.size(); ++i) {
-    state = state * 1664525U + 1013904223U;
-    const std::size_t pixel = i / 3;
-    const std::size_t tile = pixel % width / 37 + 11 * (pixel / width / 29) + 5 * (i % 3);
-    image[i] = static_cast<std::byte>((tile * 67 % 224) + (state >> 27));
-  }
-}
 
 struct VerifyCommand {
   ModelOptions model;
@@ -103,7 +93,7 @@ struct VerifyCommand {
     if (!loaded.empty()) return loaded;
     std::vector<std::byte> input(info.input.bytes);
     if (image.empty()) {
-      paint(input, static_cast<std::size_t>(info.input.dims[1]));
+      engine::paint(input, static_cast<std::size_t>(info.input.dims[1]));
     } else {
       FOVEA_ASSIGN(const Picture picture, read_picture(image, max_pixels));
       FOVEA_ASSIGN(auto letterbox, letterbox_for(info));
