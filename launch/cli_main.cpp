@@ -213,7 +213,7 @@ int main(int argc, char** argv) {
     return refuse(explain(app, error) + "; see fovea --help");
   }
   try {
-    return run(app, line);
+    return exit_code_of_tool("fovea", run(app, line));
   } catch (const std::exception& error) {  // no descriptor, no memory
     print_error("fovea: {}", error.what());
     return 1;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <functional>
 #include <memory>
 #include <span>
@@ -159,8 +158,7 @@ int topic_echo(const Domain& domain, const std::string& topic, std::uint64_t cou
   auto subscription = RawSubscription::create(domain, topic);
   if (!subscription) return complain(subscription.error());
   mention_if_absent(domain, topic);
-  bool open = true;
-  for (std::uint64_t shown = 0; open && (count == 0 || shown < count);) {
+  for (std::uint64_t shown = 0; stdout_takes() && (count == 0 || shown < count);) {
     subscription->next(-1, [&](std::span<const std::byte> bytes) {
       const std::uint64_t hash = msgs::peek_hash(bytes);
       const msgs::MessageType* type = msgs::find_message_type(hash);
@@ -172,7 +170,6 @@ int topic_echo(const Domain& domain, const std::string& topic, std::uint64_t cou
                    "fovea topic: {} bytes with layout {:016x} are no message this build knows",
                    bytes.size(), hash);
       }
-      open = std::fflush(stdout) == 0;
       ++shown;
     });
   }
@@ -187,7 +184,7 @@ int topic_hz(const Domain& domain, const std::string& topic, std::uint64_t count
   PeriodStatistics total;
   std::int64_t next_report = monotonic_ns() + kSecond;
   std::uint64_t received = 0;
-  while (count == 0 || received < count) {
+  while (stdout_takes() && (count == 0 || received < count)) {
     const std::int64_t left_ms =
         std::max<std::int64_t>((next_report - monotonic_ns()) / 1'000'000, 0);
     subscription->next(left_ms, [&](std::span<const std::byte>) {
@@ -198,7 +195,6 @@ int topic_hz(const Domain& domain, const std::string& topic, std::uint64_t count
     });
     if (monotonic_ns() < next_report || count != 0) continue;
     print_out("{}\n", window.text());
-    if (std::fflush(stdout) != 0) break;
     window.restart_window();
     next_report += kSecond;
   }

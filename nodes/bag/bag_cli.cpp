@@ -441,5 +441,5 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   fovea::prepare_process();
-  return fovea::run(argc, argv);
+  return fovea::exit_code_of_tool("fovea bag", fovea::run(argc, argv));
 }

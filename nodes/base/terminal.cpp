@@ -6,6 +6,7 @@
 #include <climits>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <string>
 
@@ -23,7 +24,8 @@ constexpr int kPatienceMs = 100;
 
 std::mutex line_mutex;
 std::atomic<std::uint64_t> dropped{0};
-bool stalled = false;  // guarded by line_mutex
+bool stalled = false;              // guarded by line_mutex
+std::atomic<int> stdout_error{0};  // the first errno of stdout
 
 bool wait_writable(int fd, int timeout_ms) {
   pollfd entry{fd, POLLOUT, 0};
@@ -76,11 +78,22 @@ Result<> write_stdout(std::string_view text) {
     } else if (errno == EAGAIN) {
       wait_writable(STDOUT_FILENO, -1);
     } else if (errno != EINTR) {
+      int none = 0;
+      stdout_error.compare_exchange_strong(none, errno);
       return fail_errno(errno == ENOSPC ? ErrorCode::kExhausted : ErrorCode::kInternal,
                         "write to stdout");
     }
   }
   return {};
+}
+
+bool stdout_takes() { return stdout_error.load() == 0; }
+
+int exit_code_of_tool(std::string_view tool, int code) {
+  const int error = stdout_error.load();
+  if (error == 0) return code;
+  if (error != EPIPE) print_error("{}: write to stdout: {}", tool, std::strerror(error));
+  return code == 0 ? 1 : code;
 }
 
 void print_line(int fd, std::string_view line) { print_text(fd, std::string(line) + '\n'); }

@@ -34,6 +34,12 @@ Result<> print_out(fmt::format_string<Args...> format, Args&&... args) {
   return write_stdout(fmt::format(format, std::forward<Args>(args)...));
 }
 
+// False once stdout has refused something: whoever prints without end stops.
+bool stdout_takes();
+// What main() of a tool returns: `code`, or 1 instead of 0, with a word on stderr, if stdout did not
+// take all that was printed. A reader that left on purpose (`| head`) costs no word.
+int exit_code_of_tool(std::string_view tool, int code);
+
 // A word to people, to stderr (or another descriptor), a line feed added. A reader that takes
 // nothing for 100 ms costs this line and, until it takes some again, the following ones: they are
 // counted.

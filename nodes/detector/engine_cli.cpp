@@ -79,9 +79,7 @@ int run(int argc, char** argv) {
   for (const auto& [sub, command] : commands) {
     if (!sub->parsed()) continue;
     if (const auto writable = check_outputs(); !writable) return report(writable.error());
-    const int code = command();
-    const auto printed = stdout_state();
-    return printed || code != kExitOk ? code : report(printed.error());
+    return exit_code_of_tool("fovea engine", command());
   }
   return kExitUsage;
 }

@@ -93,8 +93,6 @@ void say(const JsonOption& json, const std::string& line);
 // Options that name a file to be written: main() tries them before the command runs.
 void declare_output(std::string name, const std::string& target);
 Result<> check_outputs();
-// The first line that stdout did not take; main() ends with code 1 then.
-Result<> stdout_state();
 // On stderr: what the user should know of what the outputs were taken for.
 void warn_of_head(const engine::NetworkDefinition& network);
 // "fovea-engine: error: ..." and the exit code for it.

@@ -21,7 +21,6 @@ namespace {
 
 // Of this process's one command.
 std::vector<std::pair<std::string, const std::string*>> outputs;
-Result<> stdout_result;
 
 // What is printed next takes the place of a progress bar, which is drawn again below.
 void clear_bar() {
@@ -163,7 +162,7 @@ Result<> JsonOption::write(const std::string& json) const {
 void say(const JsonOption& json, const std::string& line) {
   if (json.on_stdout()) return;
   clear_bar();
-  if (auto printed = print_out("{}\n", line); !printed && stdout_result) stdout_result = printed;
+  print_out("{}\n", line);  // main() ends with code 1 if stdout did not take it
 }
 
 void declare_output(std::string name, const std::string& target) {
@@ -179,8 +178,6 @@ Result<> check_outputs() {
   }
   return {};
 }
-
-Result<> stdout_state() { return stdout_result; }
 
 void warn_of_head(const engine::NetworkDefinition& network) {
   for (const std::string& warning : network.head.warnings) note("warning: " + warning);

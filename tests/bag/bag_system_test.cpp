@@ -261,6 +261,35 @@ TEST_F(Bag, ADamagedChunkIsToldByInfoPlayAndCamera) {
   EXPECT_EQ(log.find("checksum differs", warning + 1), std::string::npos) << "one is enough";
 }
 
+TEST_F(Bag, ClosedAndFullStreamsHarmNothingAndAreToldByTheExitCode) {
+  const std::string uri = "synthetic://?width=64&height=48&fps=30";
+  const std::string fovea = "exec " + kBin + "fovea bag ";
+  // It is told to stop when it has recorded something, whatever its streams are.
+  for (const char* streams : {">&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"}) {
+    SCOPED_TRACE(streams);
+    fs::remove(path("run.mcap"));
+    auto source = start("fovea-camera", {"--name", "cam0", "--uri", uri});
+    Child recorder(domain_.root(), "/bin/sh",
+                   {"-c", fovea + "record -o " + path("run.mcap") + " cam0/image " + streams});
+    ASSERT_TRUE(eventually([&] { return received("recorder", "cam0/image") > 0; }));
+    recorder.send(SIGINT);
+    EXPECT_EQ(recorder.wait(), 0);
+    source->send(SIGINT);
+    EXPECT_EQ(source->wait(), 0);
+  }
+  for (const char* command : {"info ", "info --json "}) {
+    for (const auto& [stream, code] : {std::pair(" >/dev/null", 0),
+                                       {" >/dev/full", 1},
+                                       {" >&-", 0},
+                                       {" >&- 2>&-", 0},
+                                       {" 2>/dev/full", 0}}) {
+      Child child(domain_.root(), "/bin/sh", {"-c", fovea + command + path("run.mcap") + stream});
+      EXPECT_EQ(child.wait(), code) << command << stream << child.err();
+      EXPECT_EQ(child.err().find("write to stdout: No space") != std::string::npos, code == 1);
+    }
+  }
+}
+
 TEST_F(Bag, ADamagedChunkIsToldByVerify) {
   record_and_damage();
   auto verify = start("fovea", {"bag", "verify", path("run.mcap"), kModel, "--runs", "1"});

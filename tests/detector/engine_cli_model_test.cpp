@@ -236,5 +236,25 @@ TEST_F(EngineCliModel, StdoutThatTakesNothingEndsWithCode1) {
   }
 }
 
+TEST_F(EngineCliModel, ClosedAndFullStreamsHarmNothingAndAreToldByTheExitCode) {
+  const std::string model = write("model.onnx", {grid(2, true)}, {{"names", "{0: 'a', 1: 'b'}"}});
+  const std::string common = " --onnx " + model + " --threads 1 --builder-optimization-level 0";
+  for (const std::string& words :
+       {"build" + common, "inspect" + common,
+        "bench --duration 0 --iterations 1 --warmup 0" + common,
+        "verify --against reference" + common, std::string("list"), std::string("prune")}) {
+    for (const auto& [stream, code] : {std::pair(" >/dev/null", 0),
+                                       {" >/dev/full", 1},
+                                       {" >&-", 0},
+                                       {" <&- >&- 2>&-", 0},
+                                       {" 2>/dev/full", 0}}) {
+      test::Child child(folder_, "/bin/sh",
+                        {"-c", "exec " FOVEA_BIN_DIR "/fovea-engine " + words + stream});
+      EXPECT_EQ(child.wait(), code) << words << stream << child.err();
+      EXPECT_EQ(child.err().find("write to stdout: No space") != std::string::npos, code == 1);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea

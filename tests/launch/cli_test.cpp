@@ -311,6 +311,45 @@ TEST_F(CliTest, ClosedStandardStreamsHarmNothing) {
   }
 }
 
+TEST_F(CliTest, WhatPrintsWithoutEndStopsWhenItsReaderLeaves) {
+  auto publisher = Publisher<msgs::Detection2DArray>::create(*domain_, "cam0/detections").value();
+  const std::string fovea = FOVEA_BIN_DIR "/fovea topic ";
+  for (const char* command : {"echo", "hz"}) {
+    SCOPED_TRACE(command);
+    const std::string line =
+        fovea + command + " cam0/detections --domain test | head -n 1; echo over";
+    auto shell = ChildProcess::spawn({"/bin/sh", "-c", line}, {}).value();
+    std::jthread feeding([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        msgs::Detection2DArray message;
+        publisher.publish(message);
+        std::this_thread::sleep_for(1ms);
+      }
+    });
+    EXPECT_THAT(finish(*shell).output, HasSubstr("over"));
+  }
+}
+
+TEST_F(CliTest, AFullStdoutIsTheExitCodeOfWhatItWasToGet) {
+  const std::string fovea = FOVEA_BIN_DIR "/fovea ";
+  const std::string file = launch_file("  - arg: {name: x, default: a}\n" + fake("a"));
+  for (const std::string& words :
+       {std::string("node list --json"), std::string("topic list --json"),
+        "launch --show-args " + file, "launch --print " + file}) {
+    SCOPED_TRACE(words);
+    for (const auto& [stream, code] :
+         {std::pair(" >/dev/full", 1), {" >/dev/null", 0}, {" >&-", 0}, {" >&- 2>/dev/full", 0}}) {
+      auto shell =
+          ChildProcess::spawn({"/bin/sh", "-c", fovea + words + stream}, {{"FOVEA_DOMAIN", "test"}})
+              .value();
+      const Outcome outcome = finish(*shell);
+      EXPECT_FALSE(outcome.status.by_signal);
+      EXPECT_EQ(outcome.status.code, code) << stream << outcome.output;
+      EXPECT_EQ(outcome.output.find("No space left on device") != std::string::npos, code == 1);
+    }
+  }
+}
+
 TEST_F(CliTest, ASecondLaunchInTheDomainIsRefused) {
   const std::string file = launch_file(fake("a"));
   const auto first = start({"launch", file, "--domain", "test"});
