@@ -1,17 +1,19 @@
 // `verify`: is the engine right? Accuracy on a labelled folder, through the very letterbox, decoder
-// and suppression of the live nodes; or, output by output, against the reference provider or raw
-// tensors from anywhere.
+// and suppression of the live nodes; or, output by output, against another provider or raw tensors
+// from anywhere.
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/text.hpp"
 #include "nodes/detector/accuracy.hpp"
 #include "nodes/detector/engine/painted_picture.hpp"
+#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_cli_tensors.hpp"
 #include "nodes/detector/labelled_set.hpp"
 
@@ -106,11 +108,12 @@ struct VerifyCommand {
   Result<std::vector<OutputTensor>> expected(const engine::Plan& plan, const engine::Dims& size,
                                              const std::vector<std::vector<std::byte>>& inputs,
                                              const std::vector<OutputTensor>& actual) const {
-    if (against != kReference) return read_outputs(against, actual);
-    engine::Plan reference = plan;
-    reference.provider = kReference;
-    FOVEA_ASSIGN(const auto engine, engine::load_engine(reference, size));
-    return run_images(*engine, inputs);
+    if (!engine::find_provider(against)) return read_outputs(against, actual);
+    engine::Plan other = plan;
+    other.provider = against;
+    const auto engine = engine::load_engine(other, size);
+    if (!engine) return fail(engine.error().with_context("--against " + against));
+    return run_images(**engine, inputs);
   }
 
   Result<int> compare() const {
@@ -163,8 +166,9 @@ struct VerifyCommand {
     if (against_reference) against = kReference;
     const bool compares = !against.empty() || !tensors.outputs.empty();
     if (data.empty() != compares) {
-      return report({ErrorCode::kInvalidArgument,
-                     "give either --data DIR, or --against FILE|FOLDER|reference, or --save-outputs"});
+      return report(
+          {ErrorCode::kInvalidArgument,
+           "give either --data DIR, or --against FILE|FOLDER|PROVIDER, or --save-outputs"});
     }
     if (compares ? !image.empty() && !tensors.inputs.empty()
                  : !image.empty() || !tensors.inputs.empty()) {
@@ -184,9 +188,11 @@ Command add_verify(CLI::App& app) {
   command->model.declare_shapes(app);
   app.add_option("--data", command->data,
                  "Folder with images/, labels/ (YOLO text) and classes.txt");
-  app.add_option("--against", command->against,
-                 "Compare every raw output: with the reference kernels' (reference), or with a .npy "
-                 "FILE, or a FOLDER with <output>.npy, as --save-outputs writes them");
+  app.add_option(
+      "--against", command->against,
+      fmt::format("Compare every raw output: with another provider's ({}), or with a .npy "
+                  "FILE, or a FOLDER with <output>.npy, as --save-outputs writes them",
+                  fmt::join(engine::provider_names(), ", ")));
   app.add_flag("--against-reference", command->against_reference, "The same as --against reference");
   app.add_option("--min-cosine", command->min_cosine,
                  "Least cosine of each output at which the engine agrees")

@@ -31,7 +31,7 @@ std::vector<EngineOption> make_options() {
        .flag = "--provider",
        .member = &R::provider,
        .description = "What runs the network",
-       .choices = engine::provider_names()},
+       .choices = engine::provider_choices()},
       {.name = "precision",
        .flag = "--precision",
        .member = &R::precision,
@@ -228,7 +228,7 @@ Result<> validate(const EngineRequest& request, Spelling spelling) {
 
 Result<PlanRequest> plan_request(const EngineRequest& request, Spelling spelling) {
   FOVEA_TRY(validate(request, spelling));
-  FOVEA_ASSIGN(const engine::Provider* provider, engine::find_provider(request.provider));
+  FOVEA_ASSIGN(const engine::Provider* provider, engine::first_provider(request.provider));
   PlanRequest plan;
   plan.model = request.model;
   engine::BuilderConfig& config = plan.config;

@@ -149,11 +149,11 @@ constexpr std::string_view kElsewhere =
 Result<KeyInputs> key_inputs(const PlanRequest& request) {
   FOVEA_ASSIGN(std::string model_hash, engine::hash_model(request.model));
   const engine::BuilderConfig& config = request.config;
-  FOVEA_ASSIGN(const engine::Provider* provider, engine::find_provider(config.provider));
+  FOVEA_TRY(engine::first_provider(config.provider));
   return KeyInputs{
       {"model", std::move(model_hash)},
       {"provider", config.provider},
-      {"provider_version", provider->identity()},
+      {"provider_version", engine::identity_of(config.provider)},
       {"engine_version", fmt::format("{} plan {}", FOVEA_VERSION, engine::kPlanVersion)},
       {"precision", config.precision},
       {"calibration", config.calibration ? engine::hash_of(*config.calibration) : "none"},

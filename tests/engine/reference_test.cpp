@@ -44,6 +44,7 @@ TEST(ReferenceOperators, EveryOperatorHasACase) {
   std::set<std::size_t> covered;
   for (const OpCase& c : op_cases()) covered.insert(static_cast<std::size_t>(c.op));
   for (std::size_t op = 0; op < kOpTypeCount; ++op) {
+    if (static_cast<OpType>(op) == OpType::kForeign) continue;  // a model, no operator
     EXPECT_TRUE(covered.contains(op)) << to_string(static_cast<OpType>(op));
   }
 }

@@ -45,10 +45,10 @@ bool is_small(const NetworkDefinition& network) {
 }
 
 // Makes every checksum right and the version today's, so that mutations reach what lies behind.
-// Offsets as in plan.hpp: a header of 64 bytes (version at 8, file size at 16, CRC at 24), three
+// Offsets as in plan.hpp: a header of 64 bytes (version at 8, file size at 16, CRC at 24), four
 // entries of 64 (offset at 16, size at 24, CRC at 32).
 void seal(std::vector<std::byte>& bytes) {
-  constexpr std::size_t kPreamble = 256;
+  constexpr std::size_t kPreamble = 320;
   if (bytes.size() < kPreamble) return;
   std::memcpy(bytes.data(), "FOVEAPLN", 8);
   std::memcpy(bytes.data() + 8, &kPlanVersion, sizeof kPlanVersion);

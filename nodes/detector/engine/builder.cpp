@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <utility>
 
 #include <fmt/core.h>
@@ -29,7 +30,7 @@ Result<> check(const BuilderConfig& config) {
   const auto refuse = [](std::string message) {
     return fail(ErrorCode::kInvalidArgument, std::move(message));
   };
-  FOVEA_TRY(find_provider(config.provider));
+  FOVEA_TRY(first_provider(config.provider));
   if (!is_precision(config.precision)) {
     return refuse(
         fmt::format("precision is '{}'; it must be fp32, fp16 or int8", config.precision));
@@ -98,7 +99,8 @@ Result<Checked> check(const Plan& plan, const Dims& size = {}) {
   const Provider* provider = *found;
   if (plan.precision != "fp32" && !provider->mixes_precisions) {
     return fail(ErrorCode::kUnsupported,
-                fmt::format("provider {} cannot run {} plans", plan.provider, plan.precision));
+                fmt::format("provider {} runs fp32 only; the precision is {}", plan.provider,
+                            plan.precision));
   }
   const OptimizationProfile& profile = plan.network.profile;
   if (!profile.empty()) {
@@ -139,6 +141,37 @@ Result<NetworkDefinition> lowered(const std::filesystem::path& model, NetworkDef
   return result;
 }
 
+// Plan::network and, if the provider takes the model over, Plan::artifact.
+Result<> make_network(const std::filesystem::path& model, const BuilderConfig& config,
+                      const Provider& provider, const Progress& report, Plan& plan) {
+  const auto own = [&]() -> Result<NetworkDefinition> {
+    report("parse", 0.1);
+    FOVEA_ASSIGN(NetworkDefinition network, parse_onnx(model));
+    report("lower", 0.2);
+    return lowered(model, std::move(network), config);
+  };
+  auto network = own();
+  if (network) {
+    plan.network = std::move(*network);
+    return {};
+  }
+  Error refusal = std::move(network).error();
+  const bool can_take_over = provider.take_over != nullptr && config.precision == "fp32" &&
+                             config.profile.empty() && !config.adopt_quantization;
+  if (refusal.code != ErrorCode::kUnsupported || !can_take_over) return fail(std::move(refusal));
+  auto taken = provider.take_over(model, {.input_height = config.input_height,
+                                          .input_width = config.input_width,
+                                          .threads = config.threads,
+                                          .head = config.head});
+  if (!taken) {
+    return fail(taken.error().code, fmt::format("{}; provider {}: {}", refusal.message,
+                                                provider.name, taken.error().message));
+  }
+  plan.network = std::move(taken->network);
+  plan.artifact = std::move(taken->artifact);
+  return {};
+}
+
 // A head that is a guess is not served against what its numbers say; one that the user or the
 // metadata vouch for is, with a warning.
 Result<> check_head(Plan& plan, const Engine& engine, const std::filesystem::path& model) {
@@ -161,23 +194,51 @@ Result<> check_head(Plan& plan, const Engine& engine, const std::filesystem::pat
 
 }  // namespace
 
-Result<EngineInfo> preview_engine(const std::filesystem::path& model, const BuilderConfig& config) {
-  FOVEA_TRY(check(config));
-  FOVEA_ASSIGN(NetworkDefinition network, parse_onnx(model));
-  FOVEA_ASSIGN(network, lowered(model, std::move(network), config));
+namespace {
+
+// `make` with the provider that `config` names. For "auto" with the first, and with the one that
+// takes models over for a model that the first cannot run: `taken` is then told why.
+template <class Make>
+auto with_provider(const BuilderConfig& config, const Make& make,
+                   const std::function<void(decltype(make(config))&, const std::string&)>& taken)
+    -> decltype(make(config)) {
+  if (config.provider != kAutoProvider) return make(config);
+  BuilderConfig named = config;
+  named.provider = providers().front().name;
+  auto made = make(named);
+  if (made || made.error().code != ErrorCode::kUnsupported) return made;
+  const auto other = std::find_if(providers().begin(), providers().end(),
+                                  [](const Provider& p) { return p.take_over != nullptr; });
+  if (other == providers().end() || config.precision != "fp32") return made;
+  if (const auto there = other->available(); !there) {
+    return fail(made.error().code,
+                fmt::format("{}; provider {} would be tried, but {}", made.error().message,
+                            other->name, there.error().message));
+  }
+  named.provider = other->name;
+  auto second = make(named);
+  if (!second) return second;
+  taken(second,
+        fmt::format("provider {} cannot run this model ({}); it runs on {}",
+                    providers().front().name, shown(made.error().message, 300), other->identity()));
+  return second;
+}
+
+Result<EngineInfo> preview_with(const std::filesystem::path& model, const BuilderConfig& config) {
+  FOVEA_ASSIGN(const Provider* provider, find_provider(config.provider));
+  Plan plan;
+  FOVEA_TRY(make_network(
+      model, config, *provider, [](std::string_view, double) {}, plan));
   EngineOptions options{.max_batch = config.max_batch, .threads = config.threads};
   FOVEA_ASSIGN(options.model_hash, hash_model(model));
-  auto info = describe_engine(network, config.provider, options);
+  auto info = describe_engine(plan.network, config.provider, options);
   if (!info) return fail(info.error().with_context(model.string()));
   return info;
 }
 
-Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
-                        const Progress& progress) {
-  const auto report = [&](std::string_view stage, double done) {
-    if (progress) progress(stage, done);
-  };
-  FOVEA_TRY(check(config));
+Result<Plan> build_with(const std::filesystem::path& model, const BuilderConfig& config,
+                        const Progress& report) {
+  FOVEA_ASSIGN(const Provider* provider, find_provider(config.provider));
   report("read", 0);
   Plan plan;
   plan.provider = config.provider;
@@ -185,10 +246,7 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
   plan.max_batch = config.max_batch;
   plan.threads = config.threads;
   FOVEA_ASSIGN(plan.model_hash, hash_model(model));
-  report("parse", 0.1);
-  FOVEA_ASSIGN(NetworkDefinition network, parse_onnx(model));
-  report("lower", 0.2);
-  FOVEA_ASSIGN(plan.network, lowered(model, std::move(network), config));
+  FOVEA_TRY(make_network(model, config, *provider, report, plan));
   if (config.precision == "int8") {
     if (config.calibration->model_hash != plan.model_hash) {
       return fail(ErrorCode::kInvalidArgument,
@@ -200,6 +258,10 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
     FOVEA_TRY(use_half_precision(plan.network));
   }
   report("compile", 0.3);
+  if (provider->build != nullptr && plan.artifact.size() == 0) {
+    FOVEA_ASSIGN(const Checked checked, check(plan));
+    FOVEA_ASSIGN(plan.artifact, provider->build(checked.network, checked.info));
+  }
   const auto engine = load_engine(plan);
   if (!engine) return fail(engine.error().with_context(model.string()));
   FOVEA_TRY(check_head(plan, **engine, model));
@@ -212,8 +274,28 @@ Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig&
   return plan;
 }
 
+}  // namespace
+
+Result<EngineInfo> preview_engine(const std::filesystem::path& model, const BuilderConfig& config) {
+  FOVEA_TRY(check(config));
+  return with_provider(
+      config, [&](const BuilderConfig& named) { return preview_with(model, named); },
+      [](Result<EngineInfo>& info, const std::string& why) { info->head.warnings.push_back(why); });
+}
+
+Result<Plan> build_plan(const std::filesystem::path& model, const BuilderConfig& config,
+                        const Progress& progress) {
+  FOVEA_TRY(check(config));
+  const Progress report = progress ? progress : [](std::string_view, double) {};
+  return with_provider(
+      config, [&](const BuilderConfig& named) { return build_with(model, named, report); },
+      [](Result<Plan>& plan, const std::string& why) {
+        plan->network.head.warnings.push_back(why);
+      });
+}
+
 bool can_be_tuned(const BuilderConfig& config) {
-  const auto provider = find_provider(config.provider);
+  const auto provider = first_provider(config.provider);
   return config.tuning.level > 0 && provider && (*provider)->tune != nullptr;
 }
 
@@ -240,8 +322,9 @@ Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progr
 
 Result<std::shared_ptr<const Engine>> load_engine(const Plan& plan, const Dims& size) {
   FOVEA_ASSIGN(Checked checked, check(plan, size));
-  FOVEA_ASSIGN(auto engine, checked.provider->load(std::move(checked.network),
-                                                   std::move(checked.info), plan.tactics));
+  FOVEA_ASSIGN(auto engine,
+               checked.provider->load(std::move(checked.network), std::move(checked.info),
+                                      plan.tactics, plan.artifact));
   if (!size.empty() || plan.network.profile.empty()) return engine;
   return make_profile_engine(std::move(engine),
                              [plan](const Dims& other) { return load_engine(plan, other); });

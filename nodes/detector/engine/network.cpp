@@ -177,9 +177,14 @@ std::string_view to_string(OpType op) {
       return "Silu";
     case OpType::kImageInput:
       return "ImageInput";
+    case OpType::kForeign:
+      return "Foreign";
   }
   return "unknown";
 }
+
+std::string foreign_dims(std::size_t output) { return fmt::format("dims{}", output); }
+std::string foreign_type(std::size_t output) { return fmt::format("type{}", output); }
 
 std::string_view to_string(HeadKind kind) {
   switch (kind) {

@@ -96,8 +96,14 @@ enum class OpType : std::uint8_t {
   kSilu,        // x * sigmoid(x)
   kImageInput,  // [N, H, W, 3] u8 RGB -> [N, 3, H, W] f32, 0..255; what follows carries the scale
                 // 1/255
+  kForeign,     // a whole model, which only the provider that took it over runs; attributes
+                // foreign_dims(i) and foreign_type(i): what output i is for one picture
 };
-inline constexpr std::size_t kOpTypeCount = static_cast<std::size_t>(OpType::kImageInput) + 1;
+inline constexpr OpType kLastOpType = OpType::kForeign;
+inline constexpr std::size_t kOpTypeCount = static_cast<std::size_t>(kLastOpType) + 1;
+
+std::string foreign_dims(std::size_t output);
+std::string foreign_type(std::size_t output);  // a DataType's number
 
 std::string_view to_string(OpType op);  // ONNX's spelling: "Conv", "MaxPool"
 

@@ -19,7 +19,8 @@ namespace fovea::engine {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'F', 'O', 'V', 'E', 'A', 'P', 'L', 'N'};
-constexpr std::array<std::string_view, 3> kSections = {"manifest", "network", "weights"};
+constexpr std::array<std::string_view, 4> kSections = {"manifest", "network", "weights",
+                                                       "artifact"};
 
 struct Header {
   std::array<char, 8> magic = kMagic;
@@ -152,6 +153,7 @@ nlohmann::ordered_json describe(const Plan& plan) {
             {"warnings", network.head.warnings}}},
           {"class_names", network.class_names},
           {"metadata", network.metadata},
+          {"artifact_bytes", plan.artifact.size()},
           {"int8_layers",
            std::count_if(
                network.quantization.layers.begin(), network.quantization.layers.end(),
@@ -167,7 +169,7 @@ Result<> check_enums(const NetworkDefinition& network) {
     if (value.dtype > DataType::kBool) return corrupt("a value has an unknown type");
   }
   for (const Layer& layer : network.layers) {
-    if (layer.op > OpType::kImageInput) return corrupt("a layer has an unknown operator");
+    if (layer.op > kLastOpType) return corrupt("a layer has an unknown operator");
     if (layer.activation > Activation::kHardSwish)
       return corrupt("a layer has an unknown activation");
   }
@@ -189,13 +191,14 @@ std::vector<std::byte> serialize(const Plan& plan) {
   writer(plan.network);
   writer(plan.tactics);
   writer(plan.accuracy_report);
+  writer(static_cast<std::uint64_t>(plan.artifact.size()));
   // Metadata comes from a file and need not be UTF-8.
   const std::string manifest =
       describe(plan).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   const auto* text = reinterpret_cast<const std::byte*>(manifest.data());
   std::array<std::vector<std::byte>, kSections.size()> contents = {
       std::vector<std::byte>(text, text + manifest.size()), writer.take_bytes(),
-      writer.take_weights()};
+      writer.take_weights(), std::vector<std::byte>(plan.artifact.begin(), plan.artifact.end())};
 
   Preamble preamble;
   std::uint64_t offset = sizeof preamble;
@@ -230,7 +233,8 @@ Result<Plan> deserialize(std::shared_ptr<const std::vector<std::byte>> file) {
   FOVEA_TRY(section(bytes, preamble, 0));
   FOVEA_ASSIGN(const auto graph, section(bytes, preamble, 1));
   FOVEA_ASSIGN(const auto weights, section(bytes, preamble, 2));
-  ArchiveReader reader(graph, weights, std::move(file));
+  FOVEA_ASSIGN(const auto artifact, section(bytes, preamble, 3));
+  ArchiveReader reader(graph, weights, file);
   Plan plan;
   reader(plan.provider);
   reader(plan.precision);
@@ -240,8 +244,15 @@ Result<Plan> deserialize(std::shared_ptr<const std::vector<std::byte>> file) {
   reader(plan.network);
   reader(plan.tactics);
   reader(plan.accuracy_report);
+  std::uint64_t artifact_bytes = 0;
+  reader(artifact_bytes);
   if (!reader.ok()) return corrupt("section network ends early or is inconsistent");
   if (!reader.at_end()) return corrupt("section network has bytes left over");
+  if (artifact_bytes > artifact.size() || align_up(artifact_bytes) != artifact.size()) {
+    return corrupt(
+        fmt::format("section artifact has {} bytes for {}", artifact.size(), artifact_bytes));
+  }
+  if (artifact_bytes > 0) plan.artifact = SharedBytes(artifact.first(artifact_bytes), file);
   FOVEA_TRY(check_enums(plan.network));
   if (auto valid = plan.network.validate(); !valid) return corrupt(valid.error().message);
   return plan;

@@ -5,7 +5,7 @@
 // Layout (little endian): a 64-byte header (magic, version, section count, file size, CRC of header
 // and table), a table of named sections (name, offset, bytes, CRC-32C), then the sections, each
 // padded to 64 bytes with zeros that its CRC covers. Sections: "manifest" (JSON, for people and
-// tools), "network" (graph), "weights". Every byte of the file is covered by a checksum, and
+// tools), "network" (graph), "weights", "artifact" (the provider's own, opaque). Every byte of the file is covered by a checksum, and
 // reading is bounds-checked, so damage or malice ends as an Error.
 //
 // Thread safety: plain values and pure functions. Equal plans serialize to equal bytes.
@@ -25,7 +25,7 @@ namespace fovea::engine {
 
 // Rises with every change of the format, or of the tactics or what the passes and providers make of
 // a network; plans of another version are refused (and, in the plan cache, rebuilt).
-inline constexpr std::uint32_t kPlanVersion = 9;
+inline constexpr std::uint32_t kPlanVersion = 10;
 
 struct Plan {
   std::string provider = "cpu";
@@ -35,6 +35,8 @@ struct Plan {
   std::string model_hash;     // SHA-256 of the ONNX bytes (and external data), hex
   NetworkDefinition network;  // lowered, shapes inferred for one item
   LayerTactics tactics;       // chosen by tuning; a layer without one takes the first guess
+  // Provider::build()'s or ::take_over()'s; nobody else knows what it is. Often empty.
+  SharedBytes artifact;
   // What the accuracy guard found, as JSON, for people: part of the manifest; empty without a
   // guard.
   std::string accuracy_report;

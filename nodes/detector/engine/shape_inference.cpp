@@ -254,6 +254,23 @@ Result<Infos> infer_grid(const Layer& layer, const Inputs& in, DataType from, Da
   return one(to, dims);
 }
 
+// The provider that took the model over found out what its outputs are.
+Result<Infos> infer_foreign(const Layer& layer, const Inputs& in) {
+  FOVEA_TRY(in.require(1));
+  FOVEA_TRY(in.require_type(0, DataType::kUint8));
+  FOVEA_TRY(in.require_rank(0, 4));
+  Infos outputs;
+  for (std::size_t i = 0; i < layer.outputs.size(); ++i) {
+    const std::int64_t type = layer.int_attribute(foreign_type(i), -1);
+    if (type < 0 || type > static_cast<std::int64_t>(DataType::kBool)) {
+      return invalid(fmt::format("the type of output {} is {}", i, type));
+    }
+    outputs.push_back(
+        {static_cast<DataType>(type), layer.ints_attribute(foreign_dims(i), {}), nullptr});
+  }
+  return outputs;
+}
+
 Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
   switch (layer.op) {
     case OpType::kAdd:
@@ -338,6 +355,8 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_where(layer, in);
     case OpType::kImageInput:
       return infer_image_input(layer, in);
+    case OpType::kForeign:
+      return infer_foreign(layer, in);
   }
   return fail(ErrorCode::kInternal, "unknown operator");
 }

@@ -27,7 +27,8 @@ Result<cpu::Program> compile_onednn(const NetworkDefinition& lowered, std::int64
 }  // namespace
 
 Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered, EngineInfo info,
-                                                         const LayerTactics& /*tactics*/) {
+                                                         const LayerTactics& /*tactics*/,
+                                                         const SharedBytes& /*artifact*/) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::onednn::select_instruction_set());
   try {
     FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
@@ -38,7 +39,8 @@ Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lower
 }
 
 Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info,
-                                                      const LayerTactics& tactics) {
+                                                      const LayerTactics& tactics,
+                                                      const SharedBytes& /*artifact*/) {
   FOVEA_ASSIGN(const std::int64_t block, cpu::onednn::select_instruction_set());
   try {
     auto native = cpu::native::load(lowered, info, {.tactics = tactics});

@@ -23,10 +23,12 @@ inline constexpr const char* kSpinCount = "1000";  // some 40 us
 // oneDNN. Errors: kUnsupported, naming the layer that nothing can run;
 // kInvalidArgument for a bad FOVEA_ISA.
 Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info,
-                                                      const LayerTactics& tactics = {});
+                                                      const LayerTactics& tactics = {},
+                                                      const SharedBytes& artifact = {});
 // oneDNN in f32, whatever the network's quantisation says. It chooses its kernels itself.
 Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered, EngineInfo info,
-                                                         const LayerTactics& tactics = {});
+                                                         const LayerTactics& tactics = {},
+                                                         const SharedBytes& artifact = {});
 // Provider::tune: of our own kernels.
 Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const EngineInfo& info,
                                      const TuningConfig& config, const Progress& progress,

@@ -85,6 +85,8 @@ Result<Kernel> prepare_operator(const Operands& operands) {
       return prepare_where(operands);
     case OpType::kImageInput:
       return prepare_image_input(operands);
+    case OpType::kForeign:
+      return fail(ErrorCode::kUnsupported, "only the provider that took the model over runs it");
   }
   return fail(ErrorCode::kInternal, "unknown operator");
 }

@@ -145,7 +145,8 @@ std::string reference_identity() { return "fovea"; }
 
 Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
                                                             EngineInfo info,
-                                                            const LayerTactics& /*tactics*/) {
+                                                            const LayerTactics& /*tactics*/,
+                                                            const SharedBytes& /*artifact*/) {
   FOVEA_TRY(lowered.validate());
   reference::round_weights(lowered);
   FOVEA_ASSIGN(KnownValues known, infer_known_values(lowered, 1));

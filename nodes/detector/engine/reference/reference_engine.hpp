@@ -11,7 +11,8 @@ namespace fovea::engine {
 // One item of a batch after the other, on the calling thread. See Provider::load.
 Result<std::shared_ptr<const Engine>> load_reference_engine(NetworkDefinition lowered,
                                                             EngineInfo info,
-                                                            const LayerTactics& tactics = {});
+                                                            const LayerTactics& tactics = {},
+                                                            const SharedBytes& artifact = {});
 
 std::string reference_identity();  // "fovea"
 
