@@ -42,6 +42,7 @@ class EngineServerTest : public ::testing::Test {
     ServeRequest request;
     request.engine.model = FOVEA_SOURCE_DIR "/config/models/yolov8p_demo_dynamic.onnx";
     request.engine.precision = precision;
+    request.engine.tuning_level = 0;
     request.engine.cache_dir = folder_ / "cache";
     request.mode = BuildMode::kBeside;
     if (precision != "fp32") {

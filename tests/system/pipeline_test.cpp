@@ -80,6 +80,8 @@ class Pipeline : public testing::Test {
                        [&](auto camera) { return (*page)->value("frames_out", camera) > 0; });
   }
 
+  // Tuning beside four cameras and other tests takes its time.
+  static constexpr std::chrono::seconds kTuning{200};
   // A first start serves with an untuned engine until the tuned one is built beside it and kept.
   bool tuned_plan_is_cached(const std::string& precision) const {
     const auto folder = domain_.root() / "cache";
@@ -132,7 +134,7 @@ TEST_F(Pipeline, FourCamerasDeliverEveryFrameIsAccountedForAndTheSecondStartLoad
   for (const std::string plan : {"built", "hit"}) {
     auto run = launch({kSynthetic, kModel});
     ASSERT_TRUE(eventually([&] { return all_active(7) && all_delivered(); })) << run->err();
-    ASSERT_TRUE(eventually([&] { return tuned_plan_is_cached("fp32"); })) << run->err();
+    ASSERT_TRUE(eventually([&] { return tuned_plan_is_cached("fp32"); }, kTuning)) << run->err();
     run->send(SIGINT);
     ASSERT_EQ(run->wait(), 0) << run->err();
     const json result = report();
@@ -281,7 +283,7 @@ TEST_F(Pipeline, Int8FromACalibrationTableServesFromTheFirstFrame) {
                        "calibration:=" FOVEA_SOURCE_DIR
                        "/config/models/yolov8p_demo_dynamic.calibration.json"});
     ASSERT_TRUE(eventually([&] { return all_active(7) && all_delivered(); })) << run->err();
-    ASSERT_TRUE(eventually([&] { return tuned_plan_is_cached("int8"); })) << run->err();
+    ASSERT_TRUE(eventually([&] { return tuned_plan_is_cached("int8"); }, kTuning)) << run->err();
     run->send(SIGINT);
     ASSERT_EQ(run->wait(), 0) << run->err();
     const json result = report();
