@@ -86,6 +86,9 @@ class Session {
     if (view_) view_->finish();
     if (!options_.quiet) {
       for (const std::string& line : final_summary(snapshot, nodes)) print_line(display_, line);
+      for (std::size_t i = 0; all_active_ns_ != 0 && i < snapshot.loose_ends.size(); ++i) {
+        print_line(display_, snapshot.loose_ends[i]);
+      }
       if (const std::uint64_t dropped = dropped_lines(); dropped > 0)
         print_line(display_, fmt::format("{} log lines could not be written", dropped));
     }
@@ -109,7 +112,10 @@ class Session {
   // --duration, and the end of recordings: their cameras stay up, but nothing more will come.
   void end_if_due(const Snapshot& snapshot) {
     if (supervisor_.stopping()) return;
-    if (all_active_ns_ == 0 && supervisor_.all_active()) all_active_ns_ = monotonic_ns();
+    if (all_active_ns_ == 0 && supervisor_.all_active()) {
+      all_active_ns_ = monotonic_ns();
+      for (const std::string& line : snapshot.loose_ends) log(log_line(LogLevel::kWarning, line));
+    }
     if (all_active_ns_ == 0) return;
     const double active_s = static_cast<double>(monotonic_ns() - all_active_ns_) / 1e9;
     if (options_.duration_s > 0 && active_s >= options_.duration_s) return supervisor_.stop();

@@ -60,6 +60,7 @@ std::string report_json(const Snapshot& snapshot, const std::vector<NodeReport>&
   if (!snapshot.detectors.empty()) report["detector"] = detector_json(snapshot.detectors.front());
   report["bytes_copied_per_frame"] = snapshot.bytes_copied_per_frame();
   report["restarts"] = restarts;
+  report["loose_ends"] = snapshot.loose_ends;
   report["dropped_log_lines"] = dropped_lines;
   return dump(report);
 }

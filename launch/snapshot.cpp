@@ -38,6 +38,10 @@ CameraView view_camera(const CameraChain& chain, bool final) {
   view.name = chain.camera;
   view.source = source_of(*chain.stages.front().page, chain.camera);
   view.frames = account(read_chain(chain), final);
+  if (chain.is_unread) {  // what its source published reached nobody
+    view.frames.drops[static_cast<std::size_t>(DropReason::kLost)] += view.frames.delivered;
+    view.frames.delivered = 0;
+  }
   for (const auto& [page, ledger] : chain.stages) {
     view.stages.push_back(page->node());
     const RestartGaps gaps = read_restart_gaps(*page, ledger);
@@ -119,6 +123,7 @@ Snapshot take_snapshot(const Domain& domain, bool final) {
   }
   std::vector<const MetricsReader*> pages;
   for (const auto& reader : readers) pages.push_back(reader.get());
+  snapshot.loose_ends = loose_ends(pages);
   for (const CameraChain& chain : follow_chains(pages)) {
     snapshot.cameras.push_back(view_camera(chain, final));
   }

@@ -59,6 +59,7 @@ struct Snapshot {
   std::vector<NodeView> nodes;
   std::vector<CameraView> cameras;
   std::vector<DetectorView> detectors;
+  std::vector<std::string> loose_ends;  // topics that only one side knows, a line each
   std::uint64_t bytes_copied = 0;  // of pixels and tensors, beyond each stage's one write
 
   std::uint64_t in_flight() const;

@@ -22,7 +22,15 @@ struct ChainStage {
 struct CameraChain {
   std::string camera;              // as the source names it
   std::vector<ChainStage> stages;  // the source first
+  // Nobody reads what its source writes, although other sources are read: as a rule a name that is
+  // misspelt or missing in a list of cameras.
+  bool is_unread = false;
 };
+
+// A topic with only one end: `nobody reads right/image, which right writes`, `nobody writes
+// rihgt/image, which preprocess reads`. Of the topics that are written only those of unread sources:
+// what a pipeline ends in needs no reader.
+std::vector<std::string> loose_ends(std::span<const MetricsReader* const> pages);
 
 // One chain for each source (a ledger that writes a topic and reads none), in the order of `pages`.
 // From each stage on it takes the longest way; who reads and writes nothing (a recorder, a viewer)

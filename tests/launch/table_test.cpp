@@ -125,6 +125,21 @@ TEST_F(PagesTest, TheReportAddsUpForEveryCamera) {
   EXPECT_EQ(report["dropped_log_lines"], 7);
 }
 
+TEST_F(PagesTest, FramesOfACameraThatNobodyReadsAreNotDelivered) {
+  const auto forgotten = page("cam7", "camera");
+  StageLedger ledger(*forgotten, "cam7");
+  ledger.writes("cam7/image");
+  forgotten->counter("frames_in", "cam7") = 34;
+  forgotten->counter("frames_out", "cam7") = 34;
+  const Snapshot snapshot = take_snapshot(*domain_, true);
+  const auto report = nlohmann::json::parse(report_json(snapshot, {}, 0));
+  EXPECT_EQ(report["cameras"]["cam7"]["captured"], 34);
+  EXPECT_EQ(report["cameras"]["cam7"]["delivered"], 0);
+  EXPECT_EQ(report["cameras"]["cam7"]["drops"]["lost"], 34);
+  EXPECT_EQ(report["cameras"]["cam0"]["delivered"], 90);
+  EXPECT_THAT(snapshot.loose_ends, Contains("nobody reads cam7/image, which cam7 writes"));
+}
+
 // Neither its type nor its topics are known to the launcher.
 TEST_F(PagesTest, AStrangerBetweenTwoStagesAndOneBehindTheLastAreInTheChain) {
   const auto tracker = page("follow", "tracker");

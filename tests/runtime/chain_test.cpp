@@ -28,15 +28,16 @@ class Chains : public testing::Test {
     for (const std::string& topic : reads) ledger.reads(topic);
     for (const std::string& topic : writes) ledger.writes(topic);
   }
-  std::vector<CameraChain> follow() {
+  std::vector<const MetricsReader*> pages() {
     readers_.clear();
     std::vector<const MetricsReader*> pages;
     for (const auto& page : pages_) {
       readers_.push_back(*MetricsReader::open(*domain_, page->node()));
       pages.push_back(readers_.back().get());
     }
-    return follow_chains(pages);
+    return pages;
   }
+  std::vector<CameraChain> follow() { return follow_chains(pages()); }
   static std::vector<std::string> names(const CameraChain& chain) {
     std::vector<std::string> nodes;
     for (const ChainStage& stage : chain.stages) nodes.push_back(stage.page->node());
@@ -47,6 +48,30 @@ class Chains : public testing::Test {
   std::vector<std::unique_ptr<MetricsPage>> pages_;
   std::vector<std::unique_ptr<MetricsReader>> readers_;
 };
+
+TEST_F(Chains, ASourceThatIsMissingInAListOfCamerasIsUnreadAndTold) {
+  node("left", {}, {"left/image"}, "left");
+  node("right", {}, {"right/image"}, "right");
+  node("preprocess", {"left/image", "rihgt/image"}, {"left/tensor", "rihgt/tensor"}, "left");
+  const auto chains = follow();
+  ASSERT_EQ(chains.size(), 2u);
+  EXPECT_FALSE(chains[0].is_unread);
+  EXPECT_TRUE(chains[1].is_unread);
+  EXPECT_THAT(loose_ends(pages()),
+              ElementsAre("nobody reads right/image, which right writes",
+                          "nobody writes rihgt/image, which preprocess reads"));
+}
+
+TEST_F(Chains, ASourceThatIsOnlyRecordedIsReadAndAloneItLacksNobody) {
+  node("left", {}, {"left/image"}, "left");
+  node("right", {}, {"right/image"}, "right");
+  EXPECT_FALSE(follow()[0].is_unread) << "cameras alone";
+  EXPECT_THAT(loose_ends(pages()), IsEmpty());
+  node("preprocess", {"left/image"}, {"left/tensor"}, "left");
+  node("recorder", {"right/image"}, {}, "right");
+  EXPECT_FALSE(follow()[1].is_unread);
+  EXPECT_THAT(loose_ends(pages()), IsEmpty());
+}
 
 TEST_F(Chains, TheLongestWayIsTakenAndReadersThatWriteNothingAreNone) {
   node("viewer", {"a", "c"}, {});
