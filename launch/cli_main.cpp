@@ -118,7 +118,7 @@ void add_launch_command(CLI::App& app, CommandLine& line) {
   launch
       ->add_option("--duration", options.duration_s,
                    "Stop so many seconds after all nodes are active")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(0.001, 1e9));
   launch->add_option("--json", options.json_file,
                      "Write the final figures to this file; - = stdout");
   launch->add_flag("--quiet", options.quiet, "No table and no summary, only logs");

@@ -13,6 +13,7 @@
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/onnx/summary.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine_cli_layers.hpp"
 
 namespace fovea::engine_cli {
@@ -227,6 +228,9 @@ struct InspectCommand {
       line("refused", one_line(lowered.error.message));
     }
     if (lowered.network && refused.empty()) line("runs", "every operator has a provider");
+    const auto provider = engine::first_provider(model.request.provider);
+    if (!provider || (*provider)->available == nullptr) return;
+    if (const auto there = (*provider)->available(); !there) line("but", there.error().message);
   }
 
   Result<> describe_key(const PlanRequest& request, Json& described) const {

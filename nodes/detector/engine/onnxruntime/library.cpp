@@ -58,14 +58,14 @@ std::vector<fs::path> places_below(const fs::path& root) {
   return places;
 }
 
-// What to hand to the loader. Errors: kNotFound.
+// What to hand to the loader. Errors: kUnavailable.
 Result<std::vector<std::string>> candidates(const std::string& root) {
   if (root.empty()) return std::vector<std::string>{"libonnxruntime.so.1", std::string(kName)};
   std::error_code error;
   if (fs::is_regular_file(root, error)) return std::vector<std::string>{root};
   if (!fs::is_directory(root, error)) {
     return fail(
-        ErrorCode::kNotFound,
+        ErrorCode::kUnavailable,
         fmt::format("{}={}: neither a file nor a folder; it must name {} or a folder with it",
                     kRootVariable, shown(root, kMostShown), kName));
   }
@@ -76,7 +76,7 @@ Result<std::vector<std::string>> candidates(const std::string& root) {
     }
     looked_at.push_back(shown(place.string(), kMostShown));
   }
-  return fail(ErrorCode::kNotFound,
+  return fail(ErrorCode::kUnavailable,
               fmt::format("{}: no {} in {}", kRootVariable, kName, fmt::join(looked_at, ", ")));
 }
 
@@ -104,7 +104,7 @@ Result<std::unique_ptr<const Library>> open(const std::string& root) {
   if (handle == nullptr) {
     const std::string hint =
         root.empty() ? fmt::format("; {} may name it or a folder with it", kRootVariable) : "";
-    return fail(ErrorCode::kNotFound,
+    return fail(ErrorCode::kUnavailable,
                 fmt::format("ONNX Runtime cannot be loaded: {}{}", fmt::join(reasons, "; "), hint));
   }
   const std::string place = shown(path, kMostShown);
