@@ -313,7 +313,7 @@ TEST_F(Topics, APeerWithMoreSubscriptionsThanAnybodyNeedsIsDisconnectedAndOthers
   HandMadeSubscriber modest(*domain_->topic_endpoint(kTopic));
   ASSERT_TRUE(modest.subscribe(""));
   ASSERT_TRUE(eventually([&] { return images.subscription_count() == 2; }));
-  const std::int64_t before = resident_bytes();
+  [[maybe_unused]] const std::int64_t before = resident_bytes();
   for (int round = 0; round < 3; ++round) {
     HandMadeSubscriber hostile(*domain_->topic_endpoint(kTopic));
     std::mt19937 random(5);
@@ -325,7 +325,9 @@ TEST_F(Topics, APeerWithMoreSubscriptionsThanAnybodyNeedsIsDisconnectedAndOthers
       return !connected;
     }));
   }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they keep what is freed
   EXPECT_LT(resident_bytes() - before, 16'000'000);
+#endif
   EXPECT_EQ(images.subscription_count(), 2);
   ASSERT_TRUE(publish(images, 1));
   EXPECT_TRUE(next(sub));
