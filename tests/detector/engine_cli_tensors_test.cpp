@@ -79,7 +79,8 @@ TEST_F(EngineCliTensors, SavedOutputsAreThoseThatALaterRunIsComparedWith) {
   const Outcome changed =
       verify({"--load-inputs", path("a.npy"), "--against", path("out"), "--json"});
   EXPECT_EQ(changed.code, 1);
-  for (const json& output : json::parse(changed.out)["outputs"]) {
+  const json shown = json::parse(changed.out);
+  for (const json& output : shown["outputs"]) {
     EXPECT_NEAR(output["max_difference"].get<double>(), output["name"] == "box0" ? 100 : 0, 1e-4);
   }
 }
