@@ -38,7 +38,8 @@ endfunction()
 # fovea_cold_sources(a.cpp ...): sources that no frame passes through. Command lines, JSON and readers of
 # files are most of the time that a build takes, and half of it when they are optimised less.
 function(fovea_cold_sources)
-  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS
+    $<$<CONFIG:Release>:-O1>$<$<CONFIG:RelWithDebInfo>:-Og>)
 endfunction()
 
 # fovea_bench(NAME SOURCES a.cpp ... LIBS lib ...) makes bin/NAME.
@@ -60,6 +61,9 @@ function(fovea_test name)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;LIBS;ENVIRONMENT" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
+  endif()
+  if(FOVEA_SANITIZE)
+    math(EXPR ARG_TIMEOUT "3 * ${ARG_TIMEOUT}")
   endif()
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
