@@ -140,8 +140,9 @@ struct BuildCommand {
   Result<int> build() {
     if (!request.empty()) {
       FOVEA_ASSIGN(model.request, engine_request_from_json(request));
+    } else {
+      FOVEA_TRY(check_unused());  // a node keeps its `calibration` whatever its precision is
     }
-    FOVEA_TRY(check_unused());
     return save_engine.empty() ? to_cache() : to_file();
   }
 

@@ -133,6 +133,16 @@ TEST_F(EngineCli, HelpNamesTheSubcommands) {
   EXPECT_EQ(run({"build", "--help"}).code, 0);
 }
 
+// As a detector asks for one whose parameters name pictures, too.
+TEST_F(EngineCli, ARequestInFp32MayNameACalibration) {
+  const Outcome built = run({"build", "--request",
+                             R"({"precision": "fp32", "builder_optimization_level": 0, )"
+                             R"("calibration": "/nowhere", "verify": "/nowhere", "model": ")" +
+                                 model_ + R"("})"});
+  EXPECT_EQ(built.code, 0) << built.err;
+  EXPECT_EQ(run({"build", "--request", R"({"modell": "x"})"}).code, 2);
+}
+
 TEST_F(EngineCli, WrongUsageExitsWithTwo) {
   EXPECT_EQ(run({}).code, 2);
   EXPECT_EQ(run({"frobnicate"}).code, 2);

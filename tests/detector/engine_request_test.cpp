@@ -46,7 +46,7 @@ TEST(EngineRequest, IsTheSameAfterJson) {
 }
 
 TEST(EngineRequest, EveryMemberHasOneRowOfItsOwn) {
-  // A member that two rows name, or none, would not survive JSON.
+  // A member that two rows name would not survive JSON.
   std::set<std::string> names;
   std::set<std::string> flags;
   for (const EngineOption& option : engine_options()) {
