@@ -99,7 +99,9 @@ TEST_F(EngineCliTuning, ChosenTacticShowsInDiffInspectAndProfile) {
 
   const auto diff = run({"diff", path("a.plan"), path("b.plan"), "--json"}, 1);
   const json differing = json::parse(diff->out());
-  EXPECT_THAT(differing["settings"], testing::IsEmpty()) << differing;
+  for (const json& setting : differing["settings"]) {
+    EXPECT_EQ(setting["name"], "file_bytes") << "a longer name may move the weights; " << differing;
+  }
   ASSERT_EQ(differing["layers"].size(), 1U) << differing;
   EXPECT_EQ(differing["layers"][0]["layer"], layer);
   EXPECT_EQ(differing["layers"][0]["b"]["kernel"], is);

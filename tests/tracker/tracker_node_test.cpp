@@ -33,7 +33,9 @@ class TrackerNode : public testing::Test {
   void start() {
     node_ = std::make_unique<Child>(
         domain_.root(), FOVEA_BIN_DIR "/fovea-tracker",
-        std::vector<std::string>{"--domain", "test", "--cameras", "cam", "--keep-metrics"});
+        std::vector<std::string>{"--domain", "test", "--cameras", "cam", "--keep-metrics",
+                                 // Frames are sent until one is answered; those dropped end no track.
+                                 "--max-missed", "10000"});
   }
   void send() {
     msgs::Detection2DArray array;
