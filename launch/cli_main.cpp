@@ -13,12 +13,12 @@
 #include <unistd.h>
 
 #include "launch/install_paths.hpp"
+#include "launch/language/suggest.hpp"
 #include "launch/launch_main.hpp"
-#include "launch/report.hpp"
-#include "launch/snapshot.hpp"
-#include "launch/suggest.hpp"
-#include "launch/table.hpp"
-#include "launch/topic_commands.hpp"
+#include "launch/looking/report.hpp"
+#include "launch/looking/snapshot.hpp"
+#include "launch/looking/table.hpp"
+#include "launch/looking/topic_commands.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/text.hpp"
 

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "launch/suggest.hpp"
+#include "launch/language/suggest.hpp"
 #include "nodes/base/text.hpp"
 
 namespace fovea::launch {

@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "launch/graph.hpp"
+#include "launch/language/graph.hpp"
 
 namespace fovea::launch {
 

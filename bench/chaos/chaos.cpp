@@ -17,9 +17,9 @@
 #include "msgs/detection.hpp"
 #include "nodes/base/clock.hpp"
 #include "nodes/base/terminal.hpp"
-#include "nodes/runtime/chain.hpp"
-#include "nodes/runtime/metrics.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/figures/chain.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

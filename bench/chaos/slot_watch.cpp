@@ -8,7 +8,7 @@
 
 #include "nodes/base/clock.hpp"
 #include "nodes/base/file_handle.hpp"
-#include "nodes/runtime/pool_mapping.hpp"
+#include "nodes/runtime/slots/pool_mapping.hpp"
 
 namespace fovea::bench {
 namespace {

@@ -14,7 +14,7 @@
 #include "msgs/image.hpp"
 #include "nodes/camera/synthetic_source.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/node.hpp"
+#include "nodes/runtime/process/node.hpp"
 
 namespace fovea {
 namespace {

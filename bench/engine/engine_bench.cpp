@@ -21,8 +21,8 @@
 #include "bench/engine/rival_model.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/quantization/calibrator.hpp"
 
 namespace fovea::bench {
 namespace {

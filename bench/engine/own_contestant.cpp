@@ -6,7 +6,7 @@
 
 #include "bench/engine/contestant.hpp"
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/plan.hpp"
+#include "nodes/detector/engine/plan/plan.hpp"
 
 namespace fovea::bench {
 namespace {

@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 
 #include "bench/pubsub/frame.hpp"
-#include "nodes/runtime/buffer_pool.hpp"
 #include "nodes/base/clock.hpp"
+#include "nodes/runtime/slots/buffer_pool.hpp"
 
 namespace fovea::bench {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "bench/pubsub/transport.hpp"
 #include "msgs/image.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 
 namespace fovea::bench {
 namespace {

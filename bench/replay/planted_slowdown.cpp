@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <span>
 
-#include "nodes/detector/engine_server.hpp"
+#include "nodes/detector/serving/engine_server.hpp"
 
 namespace fovea {
 namespace {

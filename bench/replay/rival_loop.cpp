@@ -10,8 +10,8 @@
 #include <opencv2/videoio.hpp>
 #include <unistd.h>
 
-#include "bench/replay/resources.hpp"
-#include "bench/replay/statistics.hpp"
+#include "launch/bench/resources.hpp"
+#include "launch/bench/statistics.hpp"
 #include "nodes/detector/model_description.hpp"
 #include "nodes/postprocess/postprocessor.hpp"
 #include "nodes/preprocess/letterbox.hpp"

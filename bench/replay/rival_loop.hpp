@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "bench/replay/rival_figures.hpp"
-#include "nodes/detector/engine/engine.hpp"
+#include "launch/bench/rival_figures.hpp"
 #include "nodes/base/result.hpp"
+#include "nodes/detector/engine/engine.hpp"
 
 namespace fovea::bench {
 

@@ -16,17 +16,17 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "bench/replay/resources.hpp"
-#include "bench/replay/statistics.hpp"
+#include "launch/bench/resources.hpp"
+#include "launch/bench/statistics.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/base/cores.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/camera/frame_source.hpp"
-#include "nodes/detector/detection_pipeline.hpp"
-#include "nodes/detector/engine_server.hpp"
+#include "nodes/detector/accuracy/detection_pipeline.hpp"
 #include "nodes/detector/model_description.hpp"
+#include "nodes/detector/serving/engine_server.hpp"
 #include "nodes/postprocess/postprocessor.hpp"
 #include "nodes/preprocess/letterbox.hpp"
-#include "nodes/base/clock.hpp"
 
 namespace fovea::bench {
 namespace {

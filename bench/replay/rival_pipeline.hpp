@@ -4,7 +4,7 @@
 // slowest part.
 #pragma once
 
-#include "bench/replay/rival_figures.hpp"
+#include "launch/bench/rival_figures.hpp"
 #include "nodes/base/result.hpp"
 
 namespace fovea::bench {

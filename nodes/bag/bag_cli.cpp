@@ -26,7 +26,7 @@
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/runtime/domain.hpp"
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 
 namespace fovea {
 namespace {

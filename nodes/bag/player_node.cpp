@@ -20,7 +20,7 @@
 #include "nodes/base/clock.hpp"
 #include "nodes/imaging/picture.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/node.hpp"
+#include "nodes/runtime/process/node.hpp"
 
 namespace fovea {
 namespace {

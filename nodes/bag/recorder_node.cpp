@@ -26,7 +26,7 @@
 #include "nodes/base/clock.hpp"
 #include "nodes/base/file_handle.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/node.hpp"
+#include "nodes/runtime/process/node.hpp"
 
 namespace fovea {
 namespace {

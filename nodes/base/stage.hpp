@@ -1,6 +1,6 @@
 // What a stage of the pipeline is: one frame of a camera in, one frame out. Nothing here says how
 // frames reach a stage or leave it, so the same stage runs in a node of its own
-// (nodes/runtime/stage_node.hpp), or called by another stage of the same process.
+// (nodes/runtime/stages/stage_node.hpp), or called by another stage of the same process.
 //
 // Whoever runs a stage owns what is around a frame: the slots, the header and its stamps, the
 // ledger, the log of frames that are refused. A stage owns its algorithm and what it remembers of

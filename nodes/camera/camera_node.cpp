@@ -15,8 +15,8 @@
 #include "nodes/camera/frame_source.hpp"
 #include "nodes/camera/source_supervisor.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/node.hpp"
-#include "nodes/runtime/reliability.hpp"
+#include "nodes/runtime/process/node.hpp"
+#include "nodes/runtime/stages/reliability.hpp"
 
 namespace fovea {
 namespace {

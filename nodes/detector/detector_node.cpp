@@ -17,15 +17,15 @@
 #include "msgs/tensor.hpp"
 #include "nodes/base/clock.hpp"
 #include "nodes/base/cores.hpp"
-#include "nodes/detector/batcher.hpp"
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/provider.hpp"
-#include "nodes/detector/engine_server.hpp"
 #include "nodes/detector/model_description.hpp"
+#include "nodes/detector/serving/batcher.hpp"
+#include "nodes/detector/serving/engine_server.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/node.hpp"
-#include "nodes/runtime/stage_stream.hpp"
+#include "nodes/runtime/process/node.hpp"
+#include "nodes/runtime/stages/stage_stream.hpp"
 
 namespace fovea {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "msgs/tensor.hpp"
 #include "nodes/detector/class_names.hpp"
-#include "nodes/detector/engine/sha256.hpp"
+#include "nodes/detector/engine/plan/sha256.hpp"
 
 namespace fovea {
 

@@ -11,9 +11,9 @@
 #include "nodes/base/clock.hpp"
 #include "nodes/metrics_exporter/exposition.hpp"
 #include "nodes/metrics_exporter/http_server.hpp"
+#include "nodes/runtime/figures/metric_table.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/metric_table.hpp"
-#include "nodes/runtime/node.hpp"
+#include "nodes/runtime/process/node.hpp"
 
 namespace fovea {
 namespace {

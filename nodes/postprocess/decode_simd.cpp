@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "nodes/base/simd_target.hpp"
 #include "nodes/postprocess/decode_kernels.hpp"
-#include "nodes/runtime/simd_target.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "nodes/postprocess/decode_simd.cpp"

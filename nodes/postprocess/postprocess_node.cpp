@@ -10,7 +10,7 @@
 #include "msgs/model_info.hpp"
 #include "nodes/postprocess/decode_stage.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/stage_node.hpp"
+#include "nodes/runtime/stages/stage_node.hpp"
 
 namespace fovea {
 namespace {

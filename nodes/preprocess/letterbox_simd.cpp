@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "nodes/base/simd_target.hpp"
 #include "nodes/preprocess/letterbox_kernels.hpp"
-#include "nodes/runtime/simd_target.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "nodes/preprocess/letterbox_simd.cpp"

@@ -7,7 +7,7 @@
 #include "msgs/model_info.hpp"
 #include "nodes/preprocess/letterbox_stage.hpp"
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/stage_node.hpp"
+#include "nodes/runtime/stages/stage_node.hpp"
 
 namespace fovea {
 namespace {

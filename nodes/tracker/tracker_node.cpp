@@ -2,7 +2,7 @@
 #include <memory>
 #include <string>
 
-#include "nodes/runtime/stage_node.hpp"
+#include "nodes/runtime/stages/stage_node.hpp"
 #include "nodes/tracker/iou_tracker.hpp"
 
 namespace fovea {

@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 
 #include "nodes/bag/mcap.hpp"
-#include "nodes/runtime/ledger.hpp"
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/ledger.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

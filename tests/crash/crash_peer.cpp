@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/crash/board.hpp"
 #include "tests/crash/frames.hpp"
 

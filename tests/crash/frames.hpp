@@ -7,7 +7,7 @@
 #include <span>
 
 #include "msgs/image.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 
 namespace fovea::test {
 

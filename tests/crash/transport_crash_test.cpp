@@ -13,11 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/crash/board.hpp"
 #include "tests/crash/frames.hpp"
-#include "tests/support/test_domain.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/test_domain.hpp"
 
 namespace fovea::test {
 namespace {

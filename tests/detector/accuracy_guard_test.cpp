@@ -1,5 +1,5 @@
 // The guard's order of search, against networks that are nothing but made-up errors.
-#include "nodes/detector/accuracy_guard.hpp"
+#include "nodes/detector/accuracy/accuracy_guard.hpp"
 
 #include <algorithm>
 #include <cmath>

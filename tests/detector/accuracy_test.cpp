@@ -1,5 +1,5 @@
 // Average precision against cases worked out by hand.
-#include "nodes/detector/accuracy.hpp"
+#include "nodes/detector/accuracy/accuracy.hpp"
 
 #include <gtest/gtest.h>
 

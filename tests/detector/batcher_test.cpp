@@ -1,5 +1,5 @@
 // Batching must neither starve a camera, reorder its frames nor lose one without saying so.
-#include "nodes/detector/batcher.hpp"
+#include "nodes/detector/serving/batcher.hpp"
 
 #include <memory>
 #include <numeric>

@@ -1,5 +1,5 @@
 // Builders of every kind of ill manners: the caller gets its answer, and its thread back.
-#include "nodes/detector/builder_process.hpp"
+#include "nodes/detector/cache/builder_process.hpp"
 
 #include <filesystem>
 #include <fstream>

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "nodes/detector/npy.hpp"
+#include "nodes/detector/tool/npy.hpp"
 #include "tests/detector/model_folder.hpp"
 
 namespace fovea {

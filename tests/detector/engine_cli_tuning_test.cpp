@@ -12,8 +12,8 @@
 #include <stdlib.h>
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
-#include "nodes/detector/engine/plan.hpp"
-#include "nodes/detector/engine/timing_cache.hpp"
+#include "nodes/detector/engine/plan/plan.hpp"
+#include "nodes/detector/engine/plan/timing_cache.hpp"
 #include "tests/support/child.hpp"
 
 namespace fovea {

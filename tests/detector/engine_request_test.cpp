@@ -1,5 +1,5 @@
 // One table of options for the tool, the node and the builder process.
-#include "nodes/detector/engine_request.hpp"
+#include "nodes/detector/cache/engine_request.hpp"
 
 #include <set>
 

@@ -1,6 +1,6 @@
 // What an engine server owes its caller: no event after a start that failed, frames that pay for no
 // swap, and an engine that serves on when nothing more can be started.
-#include "nodes/detector/engine_server.hpp"
+#include "nodes/detector/serving/engine_server.hpp"
 
 #include <cstdint>
 #include <filesystem>

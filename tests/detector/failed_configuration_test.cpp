@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "msgs/tensor.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/engine/onnx_writer.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"

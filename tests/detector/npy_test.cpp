@@ -1,5 +1,5 @@
 // .npy files there and back, as NumPy writes them, and everything else refused by name.
-#include "nodes/detector/npy.hpp"
+#include "nodes/detector/tool/npy.hpp"
 
 #include <cmath>
 #include <string>

@@ -11,8 +11,8 @@
 #include <opencv2/imgcodecs.hpp>
 #include <sys/stat.h>
 
-#include "nodes/detector/detection_pipeline.hpp"
-#include "nodes/detector/labelled_set.hpp"
+#include "nodes/detector/accuracy/detection_pipeline.hpp"
+#include "nodes/detector/accuracy/labelled_set.hpp"
 #include "nodes/imaging/size_limit.hpp"
 #include "tests/imaging/pictures.hpp"
 

@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include "nodes/detector/engine/model_hash.hpp"
-#include "nodes/detector/plan_cache.hpp"
+#include "nodes/detector/cache/plan_cache.hpp"
+#include "nodes/detector/engine/plan/model_hash.hpp"
 #include "tests/engine/small_network.hpp"
 
 namespace fovea {

@@ -1,6 +1,6 @@
 // The cache hits only what is unchanged, says why it does not, and never costs the caller a plan,
 // whatever state its folder is in and whoever dies while writing.
-#include "nodes/detector/plan_cache.hpp"
+#include "nodes/detector/cache/plan_cache.hpp"
 
 #include <atomic>
 #include <csignal>

@@ -1,6 +1,6 @@
 // From folders of pictures to an int8 plan, with a small detector on the reference provider and
 // pictures that no codec has to read.
-#include "nodes/detector/quantized_build.hpp"
+#include "nodes/detector/accuracy/quantized_build.hpp"
 
 #include <filesystem>
 #include <fstream>

@@ -15,8 +15,8 @@
 
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
-#include "nodes/runtime/metrics.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

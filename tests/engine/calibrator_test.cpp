@@ -1,6 +1,6 @@
 // Calibration: the rules on known distributions, tables that survive files and refuse damage, and
 // small networks that stay close to f32 in 8 bits.
-#include "nodes/detector/engine/calibrator.hpp"
+#include "nodes/detector/engine/quantization/calibrator.hpp"
 
 #include <cmath>
 #include <cstring>
@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "nodes/detector/engine/calibration_ranges.hpp"
+#include "nodes/detector/engine/quantization/calibration_ranges.hpp"
 #include "tests/engine/small_network.hpp"
 
 namespace fovea::engine {

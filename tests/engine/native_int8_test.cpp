@@ -6,12 +6,12 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/calibrator.hpp"
-#include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/quantization/calibrator.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
 #include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
+#include "nodes/detector/engine/plan/model_hash.hpp"
 #include "tests/engine/onnx_writer.hpp"
 
 namespace fovea::engine::test {

@@ -1,6 +1,6 @@
 // Plans survive the round trip; nothing else does: every flipped byte, every truncation and every
 // forged graph must end as an Error.
-#include "nodes/detector/engine/plan.hpp"
+#include "nodes/detector/engine/plan/plan.hpp"
 
 #include <cmath>
 #include <cstdlib>
@@ -11,14 +11,14 @@
 
 #include <gtest/gtest.h>
 
-#include "nodes/detector/engine/archive.hpp"
-#include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/calibrator.hpp"
-#include "nodes/detector/engine/cpu/cpu_engine.hpp"
-#include "nodes/detector/engine/crc32c.hpp"
 #include "nodes/base/file_io.hpp"
-#include "nodes/detector/engine/model_hash.hpp"
-#include "nodes/detector/engine/sha256.hpp"
+#include "nodes/detector/engine/builder.hpp"
+#include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/plan/archive.hpp"
+#include "nodes/detector/engine/plan/crc32c.hpp"
+#include "nodes/detector/engine/plan/model_hash.hpp"
+#include "nodes/detector/engine/plan/sha256.hpp"
+#include "nodes/detector/engine/quantization/calibrator.hpp"
 #include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"
 

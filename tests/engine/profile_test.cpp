@@ -10,9 +10,9 @@
 #include <gmock/gmock.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/calibrator.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/packed_forms.hpp"
+#include "nodes/detector/engine/quantization/calibrator.hpp"
 #include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"
 #include "tests/engine/yolo_zoo.hpp"

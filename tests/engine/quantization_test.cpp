@@ -1,6 +1,6 @@
 // 8-bit grids: which values share one, what a forged plan must not contain, and that the reference
 // rounds where the rules say.
-#include "nodes/detector/engine/quantization.hpp"
+#include "nodes/detector/engine/quantization/quantization.hpp"
 
 #include <cmath>
 

@@ -8,9 +8,9 @@
 #include <gmock/gmock.h>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/calibration_ranges.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/quantization/calibration_ranges.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
 #include "tests/engine/detect_head_maker.hpp"
 #include "tests/engine/graph_maker.hpp"

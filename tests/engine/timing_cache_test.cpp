@@ -1,5 +1,5 @@
 // The timing cache stays small, whatever was tuned on a machine over the years.
-#include "nodes/detector/engine/timing_cache.hpp"
+#include "nodes/detector/engine/plan/timing_cache.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -12,7 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "nodes/detector/engine/crc32c.hpp"
+#include "nodes/detector/engine/plan/crc32c.hpp"
 
 namespace fovea::engine {
 namespace {

@@ -16,8 +16,8 @@
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
+#include "nodes/detector/engine/plan/timing_cache.hpp"
 #include "nodes/detector/engine/provider.hpp"
-#include "nodes/detector/engine/timing_cache.hpp"
 #include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"
 

@@ -4,12 +4,12 @@
 #include <utility>
 
 #include "nodes/detector/engine/builder.hpp"
-#include "nodes/detector/engine/calibration_table.hpp"
-#include "nodes/detector/engine/crc32c.hpp"
 #include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
-#include "nodes/detector/engine/plan.hpp"
+#include "nodes/detector/engine/plan/crc32c.hpp"
+#include "nodes/detector/engine/plan/plan.hpp"
+#include "nodes/detector/engine/quantization/calibration_table.hpp"
 #include "tests/fuzz/targets.hpp"
 
 namespace fovea::fuzz {

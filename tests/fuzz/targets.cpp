@@ -12,11 +12,11 @@
 
 #include <stdlib.h>
 
-#include "launch/graph.hpp"
+#include "launch/language/graph.hpp"
 #include "msgs/registry.hpp"
 #include "msgs/wire.hpp"
 #include "nodes/postprocess/postprocessor.hpp"
-#include "nodes/runtime/parameters.hpp"
+#include "nodes/runtime/process/parameters.hpp"
 
 namespace fovea::fuzz {
 

@@ -13,10 +13,10 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "launch/child_process.hpp"
-#include "launch/snapshot.hpp"
+#include "launch/looking/snapshot.hpp"
+#include "launch/supervision/child_process.hpp"
 #include "msgs/detection.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/launch/isolated_domain.hpp"
 
 namespace fovea::launch {

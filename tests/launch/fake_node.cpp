@@ -10,7 +10,7 @@
 #include <spawn.h>
 #include <unistd.h>
 
-#include "nodes/runtime/node.hpp"
+#include "nodes/runtime/process/node.hpp"
 
 extern char** environ;
 

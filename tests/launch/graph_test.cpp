@@ -1,5 +1,5 @@
 // The launch language: what it resolves to, and that every mistake is told with its exact place.
-#include "launch/graph.hpp"
+#include "launch/language/graph.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "launch/substitution.hpp"
-#include "launch/values.hpp"
+#include "launch/language/substitution.hpp"
+#include "launch/language/values.hpp"
 
 namespace fovea::launch {
 namespace {

@@ -1,5 +1,5 @@
 // What is found before a launch starts anything, and what cannot be found then.
-#include "launch/preflight.hpp"
+#include "launch/supervision/preflight.hpp"
 
 #include <filesystem>
 #include <fstream>

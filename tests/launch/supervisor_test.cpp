@@ -1,7 +1,7 @@
 // What the supervisor does with nodes that crash, hang, refuse to stop or cannot start, and in
 // which order it starts and stops those that behave. Real processes (fake_node.cpp); every wait is
 // for a condition.
-#include "launch/supervisor.hpp"
+#include "launch/supervision/supervisor.hpp"
 
 #include <chrono>
 #include <fstream>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "nodes/base/clock.hpp"
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/launch/isolated_domain.hpp"
 
 namespace fovea::launch {

@@ -1,5 +1,5 @@
 // Tables, summaries and JSON from metrics pages written by hand, as nodes write them.
-#include "launch/table.hpp"
+#include "launch/looking/table.hpp"
 
 #include <array>
 #include <fstream>
@@ -13,11 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launch/launch_lock.hpp"
-#include "launch/live_view.hpp"
-#include "launch/preflight.hpp"
-#include "launch/report.hpp"
-#include "nodes/runtime/metrics.hpp"
+#include "launch/looking/live_view.hpp"
+#include "launch/looking/report.hpp"
+#include "launch/supervision/launch_lock.hpp"
+#include "launch/supervision/preflight.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/launch/isolated_domain.hpp"
 
 namespace fovea::launch {

@@ -10,9 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "nodes/runtime/ledger.hpp"
-#include "nodes/runtime/metric_table.hpp"
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/ledger.hpp"
+#include "nodes/runtime/figures/metric_table.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/metrics_exporter/http_client.hpp"
 #include "tests/metrics_exporter/scrape.hpp"
 #include "tests/support/child.hpp"

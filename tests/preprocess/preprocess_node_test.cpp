@@ -11,9 +11,9 @@
 #include "msgs/image.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
-#include "nodes/runtime/control.hpp"
-#include "nodes/runtime/metrics.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
+#include "nodes/runtime/process/control.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

@@ -1,5 +1,5 @@
 // Filling a tmpfs of the test's own, mounted where only a forked child sees it.
-#include "bench/replay/ballast.hpp"
+#include "launch/bench/ballast.hpp"
 
 #include <filesystem>
 #include <fstream>

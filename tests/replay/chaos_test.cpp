@@ -1,5 +1,5 @@
 // Outages read off made-up frames with known gaps.
-#include "bench/replay/chaos.hpp"
+#include "launch/bench/chaos.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
 // A comparison is worth having only if it finds what is there and nothing else.
-#include "bench/replay/compare.hpp"
+#include "launch/bench/compare.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "bench/replay/self_check.hpp"
+#include "launch/bench/self_check.hpp"
 #include "tests/replay/made_report.hpp"
 
 namespace fovea::bench {

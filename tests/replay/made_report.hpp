@@ -4,7 +4,7 @@
 #include <random>
 #include <string>
 
-#include "bench/replay/report.hpp"
+#include "launch/bench/report.hpp"
 
 namespace fovea::bench::test {
 

@@ -1,5 +1,5 @@
 // The search on pipelines whose peak is known.
-#include "bench/replay/peak.hpp"
+#include "launch/bench/peak.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Figures, JSON and page of made-up runs, whose truth is known.
-#include "bench/replay/report.hpp"
+#include "launch/bench/report.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "bench/replay/svg_plot.hpp"
-#include "bench/replay/sweep.hpp"
+#include "launch/bench/svg_plot.hpp"
+#include "launch/bench/sweep.hpp"
 #include "tests/replay/made_report.hpp"
 
 namespace fovea::bench {

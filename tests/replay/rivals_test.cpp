@@ -1,5 +1,5 @@
 // Rivals that cannot be measured, or not any more. There is no fovea-bench-rivals beside this test.
-#include "bench/replay/rivals.hpp"
+#include "launch/bench/rivals.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

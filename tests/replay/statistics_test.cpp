@@ -1,5 +1,5 @@
 // Against textbook values and against what is known of made-up samples.
-#include "bench/replay/statistics.hpp"
+#include "launch/bench/statistics.hpp"
 
 #include <cmath>
 #include <random>

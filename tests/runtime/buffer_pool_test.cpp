@@ -1,5 +1,5 @@
 // Slots in shared memory within one process; tests/crash kills real ones.
-#include "nodes/runtime/buffer_pool.hpp"
+#include "nodes/runtime/slots/buffer_pool.hpp"
 
 #include <atomic>
 #include <cstring>
@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nodes/runtime/pool_mapping.hpp"
-#include "tests/support/test_domain.hpp"
+#include "nodes/runtime/slots/pool_mapping.hpp"
 #include "tests/support/allocation_guard.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/test_domain.hpp"
 
 namespace fovea {
 namespace {

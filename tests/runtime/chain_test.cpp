@@ -1,5 +1,5 @@
 // Chains followed from what pages say of their topics.
-#include "nodes/runtime/chain.hpp"
+#include "nodes/runtime/figures/chain.hpp"
 
 #include <memory>
 #include <string>
@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "msgs/image.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/test_domain.hpp"
 
 namespace fovea::test {

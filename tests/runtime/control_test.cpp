@@ -1,4 +1,4 @@
-#include "nodes/runtime/control.hpp"
+#include "nodes/runtime/process/control.hpp"
 
 #include <string>
 #include <vector>

@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "nodes/runtime/buffer_pool.hpp"
+#include "nodes/runtime/slots/buffer_pool.hpp"
 #include "tests/support/test_domain.hpp"
 
 namespace fovea {

@@ -1,4 +1,4 @@
-#include "nodes/runtime/histogram.hpp"
+#include "nodes/runtime/figures/histogram.hpp"
 
 #include <algorithm>
 #include <array>

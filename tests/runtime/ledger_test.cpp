@@ -1,4 +1,4 @@
-#include "nodes/runtime/ledger.hpp"
+#include "nodes/runtime/figures/ledger.hpp"
 
 #include <array>
 #include <functional>
@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/support/allocation_guard.hpp"
 #include "tests/support/test_domain.hpp"
 

@@ -1,4 +1,4 @@
-#include "nodes/runtime/lifecycle.hpp"
+#include "nodes/runtime/process/lifecycle.hpp"
 
 #include <array>
 #include <string>

@@ -1,4 +1,4 @@
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 
 #include <array>
 #include <atomic>
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "nodes/base/clock.hpp"
-#include "nodes/runtime/ledger.hpp"
+#include "nodes/runtime/figures/ledger.hpp"
 #include "tests/support/test_domain.hpp"
 
 namespace fovea {

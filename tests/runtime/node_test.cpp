@@ -1,6 +1,6 @@
 // run_node() as users and supervisors see it: a process with a command line, signals, a metrics
 // page and a control socket.
-#include "nodes/runtime/node.hpp"
+#include "nodes/runtime/process/node.hpp"
 
 #include <array>
 #include <fstream>
@@ -11,9 +11,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "nodes/runtime/control.hpp"
-#include "nodes/runtime/metrics.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
+#include "nodes/runtime/process/control.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

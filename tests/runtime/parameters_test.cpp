@@ -1,4 +1,4 @@
-#include "nodes/runtime/parameters.hpp"
+#include "nodes/runtime/process/parameters.hpp"
 
 #include <limits>
 #include <map>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nodes/runtime/parameter_stream.hpp"
+#include "nodes/runtime/process/parameter_stream.hpp"
 
 namespace fovea {
 namespace {

@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "nodes/runtime/zmq_socket.hpp"
+#include "nodes/runtime/topics/zmq_socket.hpp"
 #include "tests/runtime/topics_fixture.hpp"
 
 namespace fovea::test {

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nodes/runtime/control.hpp"
+#include "nodes/runtime/process/control.hpp"
 #include "tests/runtime/topics_fixture.hpp"
 
 namespace fovea::test {

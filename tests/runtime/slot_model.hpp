@@ -25,8 +25,8 @@
 
 #include <fmt/format.h>
 
-#include "nodes/runtime/holder_numbers.hpp"
-#include "nodes/runtime/slot_word.hpp"
+#include "nodes/runtime/slots/holder_numbers.hpp"
+#include "nodes/runtime/slots/slot_word.hpp"
 #include "tests/runtime/single_steps.hpp"
 
 namespace fovea::test::model {

@@ -1,5 +1,5 @@
 // Every change of a slot's word, and that a dead or late party can do no harm with it.
-#include "nodes/runtime/slot_word.hpp"
+#include "nodes/runtime/slots/slot_word.hpp"
 
 #include <atomic>
 #include <thread>

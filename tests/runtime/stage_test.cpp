@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "nodes/runtime/stage_set.hpp"
+#include "nodes/runtime/stages/stage_set.hpp"
 #include "tests/runtime/topics_fixture.hpp"
 #include "tests/support/allocation_guard.hpp"
 

@@ -14,8 +14,8 @@
 
 #include "msgs/image.hpp"
 #include "msgs/node_status.hpp"
-#include "nodes/runtime/metrics.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/test_domain.hpp"
 

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "nodes/runtime/log.hpp"
-#include "nodes/runtime/node.hpp"
+#include "nodes/runtime/process/node.hpp"
 
 namespace fovea {
 namespace {

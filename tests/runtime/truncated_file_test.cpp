@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "nodes/runtime/fault_guard.hpp"
+#include "nodes/runtime/slots/fault_guard.hpp"
 #include "tests/runtime/topics_fixture.hpp"
 
 namespace fovea::test {

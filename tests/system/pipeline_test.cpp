@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "nodes/runtime/metrics.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

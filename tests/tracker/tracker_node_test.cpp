@@ -14,8 +14,8 @@
 #include <stdlib.h>
 
 #include "msgs/track.hpp"
-#include "nodes/runtime/metrics.hpp"
-#include "nodes/runtime/pubsub.hpp"
+#include "nodes/runtime/figures/metrics.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

@@ -11,9 +11,9 @@
 
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/head_check.hpp"
-#include "nodes/detector/engine/model_hash.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/plan/model_hash.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/profile_engine.hpp"
 #include "nodes/detector/engine/provider.hpp"

@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "nodes/detector/engine/engine.hpp"
-#include "nodes/detector/engine/plan.hpp"
-#include "nodes/detector/engine/quantizer.hpp"
+#include "nodes/detector/engine/plan/plan.hpp"
+#include "nodes/detector/engine/quantization/quantizer.hpp"
 #include "nodes/detector/engine/tuning.hpp"
 
 namespace fovea::engine {

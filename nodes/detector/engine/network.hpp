@@ -15,10 +15,10 @@
 #include <variant>
 #include <vector>
 
-#include "nodes/detector/engine/packed_forms.hpp"
-#include "nodes/detector/engine/quantization.hpp"
-#include "nodes/detector/engine/shared_bytes.hpp"
 #include "nodes/base/result.hpp"
+#include "nodes/detector/engine/packed_forms.hpp"
+#include "nodes/detector/engine/quantization/quantization.hpp"
+#include "nodes/detector/engine/shared_bytes.hpp"
 
 namespace fovea::engine {
 

@@ -9,7 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "nodes/detector/engine/onnx/metadata.hpp"
-#include "nodes/detector/engine/shape_inference.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine {
 

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "nodes/detector/engine/geometry.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
 
 namespace fovea::engine {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "nodes/detector/engine/network.hpp"
-#include "nodes/detector/engine/shape_inference.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::reference {
 

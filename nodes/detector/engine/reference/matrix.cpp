@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "nodes/detector/engine/geometry.hpp"
 #include "nodes/detector/engine/reference/operators.hpp"
 #include "nodes/detector/engine/reference/strided.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
 
 namespace fovea::engine::reference {
 

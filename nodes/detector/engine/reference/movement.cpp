@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
-#include "nodes/detector/engine/geometry.hpp"
 #include "nodes/detector/engine/reference/operators.hpp"
 #include "nodes/detector/engine/reference/strided.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
 
 namespace fovea::engine::reference {
 

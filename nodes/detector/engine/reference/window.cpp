@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
-#include "nodes/detector/engine/geometry.hpp"
 #include "nodes/detector/engine/reference/operators.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
 
 namespace fovea::engine::reference {
 

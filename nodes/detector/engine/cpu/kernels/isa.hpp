@@ -23,7 +23,7 @@ CpuFeatures detect_cpu_features();
 
 // `scalar`, `sse4`, `sse41`, `avx2`: none. `avx512`, `avx512_vnni` (with VBMI), `avx512_fp16`: up
 // to and including that one; the last is emulated where it is missing. Empty or anything else: no
-// limit, as in nodes/runtime/simd_target.hpp.
+// limit, as in nodes/base/simd_target.hpp.
 CpuFeatures limit_features(CpuFeatures features, std::string_view isa);
 
 // Both of the above with the environment's FOVEA_ISA, read once per process.

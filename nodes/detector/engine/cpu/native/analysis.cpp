@@ -6,7 +6,7 @@
 
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/provider.hpp"
-#include "nodes/detector/engine/quantization.hpp"
+#include "nodes/detector/engine/quantization/quantization.hpp"
 
 namespace fovea::engine::cpu::native {
 

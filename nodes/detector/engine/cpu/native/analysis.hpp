@@ -9,7 +9,7 @@
 
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/network.hpp"
-#include "nodes/detector/engine/shape_inference.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::cpu::native {
 

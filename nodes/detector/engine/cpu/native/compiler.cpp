@@ -17,8 +17,8 @@
 #include "nodes/detector/engine/cpu/native/fallback.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
-#include "nodes/detector/engine/geometry.hpp"
-#include "nodes/detector/engine/shape_inference.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::cpu::native {
 

@@ -12,7 +12,7 @@
 
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/thread_pool.hpp"
-#include "nodes/detector/engine/timing_cache.hpp"
+#include "nodes/detector/engine/plan/timing_cache.hpp"
 
 namespace fovea::engine::cpu::native {
 

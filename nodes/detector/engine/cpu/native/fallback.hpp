@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
-#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
-#include "nodes/detector/engine/shape_inference.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::cpu::native {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "nodes/detector/engine/quantization.hpp"
+#include "nodes/detector/engine/quantization/quantization.hpp"
 
 namespace fovea::engine::cpu::native {
 

@@ -9,10 +9,10 @@
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/cpu/kernels/tensor.hpp"
-#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
+#include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/network.hpp"
-#include "nodes/detector/engine/shape_inference.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::cpu::native {
 

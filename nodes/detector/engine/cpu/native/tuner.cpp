@@ -14,8 +14,8 @@
 #include <fmt/format.h>
 
 #include "nodes/detector/engine/cpu/program/context.hpp"
-#include "nodes/detector/engine/sha256.hpp"
-#include "nodes/detector/engine/shape_inference.hpp"
+#include "nodes/detector/engine/plan/sha256.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::cpu::native {
 

@@ -7,7 +7,7 @@
 
 #include <fmt/core.h>
 
-#include "nodes/detector/engine/geometry.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
 
 namespace fovea::engine::cpu::onednn {
 

@@ -9,8 +9,8 @@
 
 #include "nodes/detector/engine/cpu/onednn/channel_layout.hpp"
 #include "nodes/detector/engine/cpu/program/program.hpp"
-#include "nodes/detector/engine/geometry.hpp"
 #include "nodes/detector/engine/network.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
 
 namespace fovea::engine::cpu::onednn {
 

@@ -1,0 +1,72 @@
+// Measures an engine against f32 on sample pictures: what the accuracy guard's search calls.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nodes/detector/accuracy/accuracy_guard.hpp"
+#include "nodes/detector/accuracy/detection_pipeline.hpp"
+#include "nodes/detector/accuracy/labelled_set.hpp"
+
+namespace fovea {
+
+// Pictures in `folder`/images or, unlabelled, in `folder` itself. Labelled if there is a
+// classes.txt. Errors: kNotFound for no picture, read_labelled_set()'s.
+struct SampleSet {
+  bool labelled = false;
+  std::vector<std::string> classes;       // labelled
+  std::vector<LabelledPicture> pictures;  // by name
+};
+Result<SampleSet> read_sample_set(const std::filesystem::path& folder);
+
+// SHA-256, hex, over the pictures' bytes and boxes. Errors: kNotFound.
+Result<std::string> hash_of(const SampleSet& set);
+
+// Thread safety: one thread at a time.
+class AccuracyMeter {
+ public:
+  // Runs `fp32` over all pictures. Errors: kInvalidArgument if the set's classes are not the
+  // model's; the engine's and the reader's, naming the picture.
+  static Result<AccuracyMeter> create(std::shared_ptr<const engine::Engine> fp32, SampleSet set,
+                                      PictureReader reader, const engine::Progress& progress = {});
+
+  // Of the same network. `advance` is called with the part that is done. Errors: the engine's and
+  // the reader's.
+  Result<Measurement> measure(std::shared_ptr<const engine::Engine> candidate, Extent extent,
+                              const std::function<void(double done)>& advance = {}) const;
+
+  bool labelled() const { return set_.labelled; }
+  std::size_t pictures() const { return set_.pictures.size(); }
+  const Measurement& fp32() const { return fp32_; }
+  // What f32 gives that a candidate could lose: detections of score >= 0.25, of a labelled set those
+  // that are right to some degree (mAP above 0). Without any, every candidate is as good as another.
+  std::size_t findings() const { return findings_; }
+
+ private:
+  // A class logit that counts for dlogit.
+  struct Logit {
+    std::uint32_t output;
+    std::uint32_t index;
+    float value;
+  };
+  struct Reference {
+    std::vector<ScoredBox> truth;       // pixels
+    std::vector<ScoredBox> detections;  // of f32
+    std::vector<Logit> logits;
+  };
+
+  AccuracyMeter() = default;
+  static std::vector<Logit> logits_of(const DetectionPipeline& pipeline);
+
+  SampleSet set_;
+  PictureReader reader_;
+  std::vector<Reference> references_;
+  Measurement fp32_;
+  std::size_t findings_ = 0;
+};
+
+}  // namespace fovea

@@ -1,0 +1,314 @@
+#include "nodes/detector/cache/engine_request.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "nodes/base/cores.hpp"
+#include "nodes/base/text.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/engine/provider.hpp"
+
+namespace fovea {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<EngineOption> make_options() {
+  using R = EngineRequest;
+  return {
+      {.name = "model",
+       .flag = "--onnx,--model",
+       .member = &R::model,
+       .description = "ONNX file",
+       .names = EngineOption::Names::kFile},
+      {.name = "provider",
+       .flag = "--provider",
+       .member = &R::provider,
+       .description = "What runs the network",
+       .choices = engine::provider_choices()},
+      {.name = "precision",
+       .flag = "--precision",
+       .member = &R::precision,
+       .description = "Arithmetic of the network; best measures which one to take",
+       .choices = {"fp32", "fp16", "int8", "best"}},
+      {.name = "max_batch",
+       .flag = "--batch",
+       .member = &R::max_batch,
+       .description =
+           "Most frames in one inference; 0 = what suits the provider: 1 on a CPU, which "
+           "works a batch off one by one",
+       .least = 0,
+       .most = engine::kMaxBatch,
+       .unit = "frames"},
+      {.name = "threads",
+       .flag = "--threads",
+       .member = &R::threads,
+       .description = "Threads of the CPU provider; 0 = one per core that this process may use",
+       .least = 0,
+       .most = engine::kMaxThreads},
+      {.name = "input_size",
+       .flag = "--input-size",
+       .member = &R::input_size,
+       .description = "Network input in pixels, SIDE or WIDTHxHEIGHT, of a model that leaves it "
+                      "open; empty = the model's own. Preprocess follows it"},
+      {.name = "min_shapes",
+       .flag = "--min-shapes",
+       .member = &R::min_shapes,
+       .description = "Least input of a model that leaves its size open, e.g. "
+                      "images:1x3x320x320; one engine then runs every size up to --max-shapes",
+       .is_parameter = false},
+      {.name = "opt_shapes",
+       .flag = "--opt-shapes",
+       .member = &R::opt_shapes,
+       .description = "Input to calibrate and tune for, and the default",
+       .is_parameter = false},
+      {.name = "max_shapes",
+       .flag = "--max-shapes",
+       .member = &R::max_shapes,
+       .description = "Greatest input; its batch replaces --batch",
+       .is_parameter = false},
+      {.name = "keep_output0",
+       .flag = "--keep-output0",
+       .member = &R::keep_output0,
+       .description = "Run the model's own decode tail instead of cutting it off"},
+      {.name = "head",
+       .flag = "--head",
+       .member = &R::head,
+       .description = "What the model's outputs are: auto finds out from its tail, its metadata "
+                      "and its shape; yolov8 is [1, 4 + classes, anchors], yolov5 is [1, anchors, "
+                      "5 + classes], none is raw tensors that no detector decodes",
+       .choices =
+           std::vector<std::string>(engine::kHeadChoices.begin(), engine::kHeadChoices.end())},
+      {.name = "calibration",
+       .flag = "--calib",
+       .member = &R::calibration,
+       .description = "For int8 and best: folder of pictures from where the detector runs, or the "
+                      "table that `fovea engine build --calib-cache` made from one",
+       .names = EngineOption::Names::kFileOrFolder,
+       .is_quantization = true},
+      {.name = "calibration_table",
+       .flag = "--calib-cache",
+       .member = &R::calibration_table,
+       .description = "Calibration table: read if it was made from the same, else written",
+       .is_parameter = false,
+       .is_quantization = true},
+      {.name = "calibrator",
+       .flag = "--calibrator",
+       .member = &R::calibrator,
+       .description = "How ranges are found first",
+       .choices = {"percentile", "mse", "minmax", "entropy"},
+       .is_parameter = false,
+       .is_quantization = true},
+      {.name = "verify",
+       .flag = "--verify",
+       .member = &R::verify,
+       .description = "For int8 and best: folder of pictures to measure accuracy on, better "
+                      "labelled (images/, labels/, classes.txt); empty = the calibration pictures, "
+                      "and with a table nothing is measured",
+       .names = EngineOption::Names::kFileOrFolder,
+       .is_quantization = true},
+      {.name = "max_map_loss",
+       .flag = "--max-map-loss",
+       .member = &R::max_map_loss,
+       .description = "Most points of mAP50-95 that int8 may lose on a labelled set",
+       .least = 0,
+       .most = 100,
+       .is_parameter = false,
+       .is_quantization = true},
+      {.name = "min_agreement",
+       .flag = "--min-agreement",
+       .member = &R::min_agreement,
+       .description = "Least agreement with f32 on an unlabelled set",
+       .least = 0,
+       .most = 100,
+       .is_parameter = false,
+       .is_quantization = true},
+      {.name = "max_pixels",
+       .flag = "--max-pixels",
+       .member = &R::max_pixels,
+       .description = "Pictures of `calibration` and `verify` with more pixels than this are "
+                      "refused before they are decoded",
+       .least = 1,
+       .most = 1 << 30,
+       .unit = "px",
+       .is_quantization = true},
+      {.name = "builder_optimization_level",
+       .flag = "--builder-optimization-level",
+       .member = &R::tuning_level,
+       .description = "How a build tunes: 0 not at all, 1 each layer alone, 2 also inside the "
+                      "network, 3 with every kernel there is",
+       .least = 0,
+       .most = engine::kMaxTuningLevel},
+      {.name = "tuning_limit",
+       .flag = "--tuning-limit",
+       .member = &R::tuning_limit_s,
+       .description = "Most seconds that tuning takes",
+       .least = 0,
+       .most = 86400,
+       .unit = "s",
+       .is_parameter = false},
+      {.name = "timing_cache_file",
+       .flag = "--timing-cache-file",
+       .member = &R::timing_cache,
+       .description = "What tuning measured, read and added to; default in the cache folder",
+       .is_parameter = false},
+      {.name = "cache_dir",
+       .flag = "--cache-dir",
+       .member = &R::cache_dir,
+       .description = "Where built engines are kept, a folder that nobody else may write to; empty "
+                      "= $FOVEA_CACHE_DIR or ~/.cache/fovea"},
+      {.name = "no_cache",
+       .flag = "--no-cache",
+       .member = &R::no_cache,
+       .description = "Neither look for built engines nor keep any",
+       .is_parameter = false},
+  };
+}
+
+// "--batch" or "max_batch".
+std::string spelled(const EngineOption& option, Spelling spelling) {
+  return spelling == Spelling::kParameters ? option.name
+                                           : option.flag.substr(0, option.flag.find(','));
+}
+
+Result<> check_range(const EngineOption& option, double value, Spelling spelling) {
+  if (value >= option.least && value <= option.most) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} is {}; it must be {}..{}", spelled(option, spelling), value,
+                          option.least, option.most));
+}
+
+Result<> check_choice(const EngineOption& option, const std::string& value, Spelling spelling) {
+  const auto& choices = option.choices;
+  if (choices.empty() || std::find(choices.begin(), choices.end(), value) != choices.end()) {
+    return {};
+  }
+  const auto last = choices.end() - 1;
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{} is '{}'; it must be {} or {}", spelled(option, spelling),
+                          shown(value), fmt::join(choices.begin(), last, ", "), *last));
+}
+
+Result<> check(const EngineRequest& request, const EngineOption& option, Spelling spelling) {
+  if (const auto* text = std::get_if<std::string EngineRequest::*>(&option.member)) {
+    return check_choice(option, request.*(*text), spelling);
+  }
+  if (const auto* number = std::get_if<std::int64_t EngineRequest::*>(&option.member)) {
+    return check_range(option, static_cast<double>(request.*(*number)), spelling);
+  }
+  if (const auto* number = std::get_if<double EngineRequest::*>(&option.member)) {
+    return check_range(option, request.*(*number), spelling);
+  }
+  return {};
+}
+
+}  // namespace
+
+const std::vector<EngineOption>& engine_options() {
+  static const std::vector<EngineOption> kOptions = make_options();
+  return kOptions;
+}
+
+Result<> validate(const EngineRequest& request, Spelling spelling) {
+  for (const EngineOption& option : engine_options()) {
+    FOVEA_TRY(check(request, option, spelling));
+  }
+  if (request.model.empty()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} is required", spelled(engine_options().front(), spelling)));
+  }
+  return {};
+}
+
+Result<PlanRequest> plan_request(const EngineRequest& request, Spelling spelling) {
+  FOVEA_TRY(validate(request, spelling));
+  FOVEA_ASSIGN(const engine::Provider* provider, engine::first_provider(request.provider));
+  PlanRequest plan;
+  plan.model = request.model;
+  engine::BuilderConfig& config = plan.config;
+  config.provider = request.provider;
+  config.precision = request.precision;
+  config.max_batch = static_cast<std::int32_t>(request.max_batch);
+  if (config.max_batch == 0) config.max_batch = provider->default_batch;
+  config.threads = static_cast<std::int32_t>(request.threads);
+  if (config.threads == 0) config.threads = usable_cores();
+  config.keep_output0 = request.keep_output0;
+  config.head = request.head;
+  config.tuning.level = static_cast<std::int32_t>(request.tuning_level);
+  config.tuning.max_seconds = request.tuning_limit_s;
+  config.tuning.cache = request.timing_cache.empty() ? plan_cache(request).timing_cache()
+                                                     : std::filesystem::path(request.timing_cache);
+  if (!request.input_size.empty()) {
+    const char* what = spelling == Spelling::kFlags ? "--input-size" : "input_size";
+    FOVEA_ASSIGN(const engine::InputSize size, engine::parse_input_size(what, request.input_size));
+    config.input_width = size.width;
+    config.input_height = size.height;
+  }
+  if (!request.min_shapes.empty() || !request.opt_shapes.empty() || !request.max_shapes.empty()) {
+    FOVEA_ASSIGN(config.profile,
+                 engine::parse_profile(request.min_shapes, request.opt_shapes, request.max_shapes));
+    const std::int64_t batch = config.profile.max[0];
+    if (request.max_batch > 1 && request.max_batch != batch) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--batch is {} but the batch of --max-shapes {}", request.max_batch, batch));
+    }
+    config.max_batch = static_cast<std::int32_t>(std::min<std::int64_t>(batch, INT32_MAX));
+  }
+  return plan;
+}
+
+PlanCache plan_cache(const EngineRequest& request, PlanCache::Builder builder) {
+  if (request.no_cache) return PlanCache::none(std::move(builder));
+  return PlanCache(request.cache_dir, std::move(builder));
+}
+
+std::string to_json(const EngineRequest& request) {
+  Json json = Json::object();
+  for (const EngineOption& option : engine_options()) {
+    std::visit([&](auto member) { json[option.name] = request.*member; }, option.member);
+  }
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<EngineRequest> engine_request_from_json(std::string_view text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) {
+    return fail(ErrorCode::kInvalidArgument, "an engine's request must be a JSON object");
+  }
+  EngineRequest request;
+  for (const auto& [name, value] : json.items()) {
+    const auto& options = engine_options();
+    const auto option = std::find_if(options.begin(), options.end(),
+                                     [&](const EngineOption& o) { return o.name == name; });
+    if (option == options.end()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("'{}' is no option of an engine's request", shown(name)));
+    }
+    const bool taken = std::visit(
+        [&, &json_value = value](auto member) {
+          using Value = std::decay_t<decltype(request.*member)>;
+          const bool fits = std::is_same_v<Value, bool>          ? json_value.is_boolean()
+                            : std::is_same_v<Value, std::string> ? json_value.is_string()
+                            : std::is_same_v<Value, double>      ? json_value.is_number()
+                                                                 : json_value.is_number_integer();
+          if (fits) request.*member = json_value.template get<Value>();
+          return fits;
+        },
+        option->member);
+    if (!taken) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("'{}' of an engine's request is {}, which is of another type", name,
+                              shown(value.dump())));
+    }
+  }
+  return request;
+}
+
+}  // namespace fovea

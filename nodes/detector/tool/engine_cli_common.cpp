@@ -1,0 +1,260 @@
+// Options, reports and progress that all subcommands share.
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/terminal.hpp"
+#include "nodes/base/trusted_folder.hpp"
+#include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/tool/engine_cli.hpp"
+
+namespace fovea::engine_cli {
+
+namespace {
+
+// Of this process's one command.
+std::vector<std::pair<std::string, const std::string*>> outputs;
+
+// What is printed next takes the place of a progress bar, which is drawn again below.
+void clear_bar() {
+  if (::isatty(STDERR_FILENO) != 0) print_text(STDERR_FILENO, "\r\x1b[K");
+}
+
+// Between two steps nothing is half written, so the process may end there.
+void end_if_interrupted() {
+  if (!interrupted) return;
+  print_error("\ninterrupted; what was not finished is not kept");
+  std::_Exit(kExitInterrupted);
+}
+
+}  // namespace
+
+CLI::Option* ModelOptions::declare(CLI::App& app, bool quantization) {
+  CLI::Option* model = nullptr;
+  for (const EngineOption& row : engine_options()) {
+    if (row.is_quantization && !quantization) continue;
+    std::string description = row.description;
+    if (!row.choices.empty()) {
+      description += fmt::format(": {}", fmt::join(row.choices, ", "));
+    }
+    CLI::Option* option = std::visit(
+        [&](auto member) -> CLI::Option* {
+          if constexpr (std::is_same_v<decltype(member), bool EngineRequest::*>) {
+            return app.add_flag(row.flag, request.*member, description);
+          } else {
+            return app.add_option(row.flag, request.*member, description)->capture_default_str();
+          }
+        },
+        row.member);
+    if (row.name == "model") model = option;
+  }
+  return model;
+}
+
+void ModelOptions::declare_with_engine(CLI::App& app) {
+  CLI::Option* model = declare(app, /*quantization=*/false);
+  app.add_option("--load-engine", load_engine, "Engine file written by build --save-engine")
+      ->excludes(model);
+}
+
+void ModelOptions::declare_model(CLI::App& app, bool quantization) { declare(app, quantization); }
+
+void ModelOptions::declare_shapes(CLI::App& app) {
+  app.add_option("--shapes", shapes,
+                 "Input to run, within the engine's shapes; default the optimal size and the "
+                 "greatest batch");
+}
+
+Result<ModelOptions::Shape> ModelOptions::shape(const engine::Plan& plan) const {
+  if (shapes.empty()) return Shape{{}, static_cast<std::size_t>(plan.max_batch)};
+  FOVEA_ASSIGN(const engine::ShapeText wanted, engine::parse_shape("--shapes", shapes));
+  const auto refused = [&](const std::string& what) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("--shapes is '{}'; {}", shapes, what));
+  };
+  const std::string& input = plan.network.value(plan.network.inputs[0]).name;
+  if (!wanted.input.empty() && wanted.input != input) {
+    return refused(fmt::format("the model's input is '{}'", input));
+  }
+  if (wanted.dims[0] < 1 || wanted.dims[0] > plan.max_batch) {
+    return refused(fmt::format("the engine takes batches of 1..{}", plan.max_batch));
+  }
+  if (wanted.dims[1] != 3) return refused("it must have 3 channels");
+  return Shape{{wanted.dims[2], wanted.dims[3], 3}, static_cast<std::size_t>(wanted.dims[0])};
+}
+
+Result<ModelOptions::Source> ModelOptions::plan() const {
+  Source source;
+  const auto start = std::chrono::steady_clock::now();
+  if (!load_engine.empty()) {
+    FOVEA_ASSIGN(source.plan, engine::read_plan(load_engine));
+  } else {
+    if (request.model.empty()) {
+      return fail(ErrorCode::kInvalidArgument, "--onnx or --load-engine is required");
+    }
+    if (request.quantizes()) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--precision {0} needs calibration: `fovea engine build --onnx {1} "
+                              "--precision {0} --calib FOLDER --save-engine FILE` first, then "
+                              "--load-engine FILE",
+                              request.precision, request.model));
+    }
+    FOVEA_ASSIGN(source.cached, build({}, /*cached_only=*/false));
+    source.plan = source.cached->plan;
+  }
+  source.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  warn_of_head(source.plan.network);
+  return source;
+}
+
+Result<> ModelOptions::check_timing_cache() const {
+  if (request.timing_cache.empty() || request.tuning_level == 0) return {};
+  const auto checked = [this]() -> Result<> {
+    // The folder is made when the file is written.
+    FOVEA_TRY(make_folders(std::filesystem::path(request.timing_cache).parent_path()));
+    return check_writable(request.timing_cache);
+  }();
+  if (!checked) return fail(checked.error().with_context("--timing-cache-file"));
+  return {};
+}
+
+Result<CachedPlan> ModelOptions::build(const JsonOption& json, bool cached_only) const {
+  FOVEA_TRY(check_timing_cache());
+  const auto max_pixels = static_cast<std::uint64_t>(request.max_pixels);
+  FOVEA_ASSIGN(
+      CachedPlan built,
+      build_or_load(
+          request, [max_pixels](const std::string& path) { return read_picture(path, max_pixels); },
+          {.progress = progress_printer(),
+           .information = [&](std::string_view text) { say(json, std::string(text)); },
+           .warning = [](std::string_view text) { note(std::string(text)); },
+           .tuned =
+               [keep = tuned](const engine::TuningReport& report) {
+                 *keep = report;
+                 print(report);
+               },
+           .keep_going = [] { return !interrupted; }},
+          Spelling::kFlags, cached_only));
+  if (!built.warning.empty()) note("warning: " + built.warning);
+  return built;
+}
+
+void JsonOption::declare(CLI::App& app) {
+  declare_output("--json", target);
+  app.add_option("--json", target, "Report as JSON, into FILE or to stdout")
+      ->expected(0, 1)
+      ->default_str("-")
+      ->type_name("[FILE]");
+}
+
+Result<> JsonOption::write(const std::string& json) const {
+  if (target.empty()) return {};
+  const std::string text = json + "\n";
+  return on_stdout() ? write_stdout(text) : write_file(target, text);
+}
+
+void say(const JsonOption& json, const std::string& line) {
+  if (json.on_stdout()) return;
+  clear_bar();
+  print_out("{}\n", line);  // main() ends with code 1 if stdout did not take it
+}
+
+void declare_output(std::string name, const std::string& target) {
+  outputs.emplace_back(std::move(name), &target);
+}
+
+Result<> check_outputs() {
+  for (const auto& [name, target] : outputs) {
+    if (target->empty() || *target == "-") continue;
+    if (auto writable = check_writable(*target); !writable) {
+      return fail(writable.error().with_context(name));
+    }
+  }
+  return {};
+}
+
+void warn_of_head(const engine::NetworkDefinition& network) {
+  for (const std::string& warning : network.head.warnings) note("warning: " + warning);
+  if (network.head.kind == engine::HeadKind::kUnknown && !network.head.note.empty() &&
+      network.head.basis != engine::HeadBasis::kStated) {
+    note("warning: no detector can serve this engine: " + network.head.note);
+  }
+}
+
+int report(const Error& error) {
+  print_error("fovea engine: {}: {}", to_string(error.code), error.message);
+  return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitFailure;
+}
+
+void note(const std::string& text) {
+  clear_bar();
+  print_error("{}", text);
+}
+
+void print(const engine::TuningReport& report) {
+  for (const std::string& rejected : report.rejected) note("warning: tuning rejects " + rejected);
+  if (!report.warning.empty()) note("warning: " + report.warning);
+  if (!report.note.empty()) note("tuning: " + report.note);
+  if (report.layers == 0) return;
+  std::string text = fmt::format("tuned in {:.2f} s: {} of {} layers leave their first guess",
+                                 report.seconds, report.changed, report.layers);
+  if (report.untuned_ms > 0) {
+    text += fmt::format(", {:.2f} -> {:.2f} ms", report.untuned_ms, report.tuned_ms);
+  }
+  if (report.known > 0) {
+    text += report.cached ? std::string(" (as the timing cache says)")
+                          : fmt::format(" ({} in the timing cache)", report.known);
+  }
+  note(text);
+}
+
+engine::Progress progress_printer() {
+  const bool terminal = ::isatty(STDERR_FILENO) != 0;
+  return [terminal, last_stage = std::string(), last_tenth = -1,
+          start = std::chrono::steady_clock::now()](std::string_view stage, double done) mutable {
+    end_if_interrupted();
+    if (!terminal) {
+      // A line per stage and tenth of it.
+      const int tenth = static_cast<int>(10 * done);
+      if (stage == last_stage && tenth == last_tenth) return;
+      last_stage = stage;
+      last_tenth = tenth;
+      print_error("{:3.0f} % {}", 100 * done, stage);
+      return;
+    }
+    constexpr int kWidth = 30;
+    const int filled = static_cast<int>(done * kWidth);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    const std::string eta = done > 0 && done < 1 && spent.count() > 1
+                                ? fmt::format("{:.0f} s left", spent.count() * (1 - done) / done)
+                                : "";
+    print_text(STDERR_FILENO,
+               fmt::format("\r[{:#<{}}{:.<{}}] {:3.0f} % {:<16} {:<12}\x1b[K{}", "", filled, "",
+                           kWidth - filled, 100 * done, stage, eta, done >= 1 ? "\n" : ""));
+  };
+}
+
+Bar::Bar(std::string label, std::size_t total)
+    : label_(std::move(label)), total_(total), terminal_(::isatty(STDERR_FILENO) != 0) {}
+
+void Bar::update(std::size_t done) {
+  const std::size_t tenth = total_ == 0 ? 10 : 10 * done / total_;
+  if (terminal_) {
+    print_text(STDERR_FILENO, fmt::format("\r{} {}/{} ", label_, done, total_));
+  } else if (tenth != last_tenth_) {
+    print_error("{} {}/{}", label_, done, total_);
+  }
+  last_tenth_ = tenth;
+}
+
+Bar::~Bar() {
+  if (terminal_) print_text(STDERR_FILENO, "\n");
+}
+
+}  // namespace fovea::engine_cli

@@ -1,0 +1,208 @@
+// `verify`: is the engine right? Accuracy on a labelled folder, through the very letterbox, decoder
+// and suppression of the live nodes; or, output by output, against another provider or raw tensors
+// from anywhere.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "nodes/base/text.hpp"
+#include "nodes/detector/accuracy/accuracy.hpp"
+#include "nodes/detector/accuracy/labelled_set.hpp"
+#include "nodes/detector/engine/painted_picture.hpp"
+#include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/tool/engine_cli_tensors.hpp"
+
+namespace fovea::engine_cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Below this the engine counts as wrong. f32 sums in another order stay above 0.999999.
+constexpr double kLeastCosine = 0.9999;
+constexpr const char* kReference = "reference";
+
+struct VerifyCommand {
+  ModelOptions model;
+  std::string data;
+  std::string image;
+  std::uint64_t max_pixels = imaging::kDefaultMaxPixels;
+  std::string against;
+  bool against_reference = false;
+  double min_cosine = kLeastCosine;
+  TensorOptions tensors;
+  JsonOption json;
+
+  Result<int> measure_accuracy() const {
+    FOVEA_ASSIGN(const LabelledSet set,
+                 read_labelled_set(data));  // first: its faults are found at once
+    FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
+    FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
+    FOVEA_ASSIGN(auto engine, engine::load_engine(source.plan, shape.size));
+    if (const auto& names = engine->info().class_names; !names.empty() && names != set.classes) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: {} classes that are not the model's {}", set.classes_file,
+                              set.classes.size(), names.size()));
+    }
+    FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(engine)));
+    std::vector<PictureResult> results;
+    {
+      Bar bar("pictures", set.pictures.size());
+      for (const LabelledPicture& labelled : set.pictures) {
+        if (interrupted) return kExitInterrupted;
+        FOVEA_ASSIGN(const Picture picture, read_picture(labelled.image, max_pixels));
+        auto boxes = pipeline.run(picture);
+        if (!boxes) return fail(boxes.error().with_context(labelled.image));
+        results.push_back(
+            {in_pixels(labelled.boxes, picture.width, picture.height), std::move(*boxes)});
+        bar.update(results.size());
+      }
+    }
+    const Accuracy accuracy = evaluate_accuracy(results);
+    Json per_class = Json::array();
+    for (const ClassAccuracy& one : accuracy.classes) {
+      per_class.push_back({{"class", set.classes[one.class_id]},
+                           {"boxes", one.boxes},
+                           {"ap50", 100 * one.ap50},
+                           {"ap50_95", 100 * one.ap50_95}});
+      say(json, fmt::format("{:<20} {:5} boxes  AP50 {:5.1f}  AP50-95 {:5.1f}",
+                            shown(set.classes[one.class_id]), one.boxes, 100 * one.ap50,
+                            100 * one.ap50_95));
+    }
+    const engine::EngineInfo& info = pipeline.info();
+    say(json, fmt::format("{} pictures, {} boxes, {} classes, {} {}: mAP50 {:.2f}, mAP50-95 {:.2f}",
+                          accuracy.pictures, accuracy.boxes, accuracy.classes.size(), info.provider,
+                          info.precision, 100 * accuracy.map50, 100 * accuracy.map50_95));
+    FOVEA_TRY(json.write(Json{
+        {"map50", 100 * accuracy.map50},
+        {"map50_95", 100 * accuracy.map50_95},
+        {"precision", info.precision},
+        {"images", accuracy.pictures},
+        {"boxes", accuracy.boxes},
+        {"per_class",
+         per_class}}.dump(2, ' ', false, Json::error_handler_t::replace)));
+    return kExitOk;
+  }
+
+  // What the engine sees: the files of --load-inputs, --image, or a synthetic picture.
+  Result<std::vector<std::vector<std::byte>>> images(const engine::EngineInfo& info) const {
+    FOVEA_ASSIGN(auto loaded, tensors.load(info, max_pixels));
+    if (!loaded.empty()) return loaded;
+    std::vector<std::byte> input(info.input.bytes);
+    if (image.empty()) {
+      engine::paint(input, static_cast<std::size_t>(info.input.dims[1]));
+    } else {
+      FOVEA_ASSIGN(const Picture picture, read_picture(image, max_pixels));
+      FOVEA_ASSIGN(auto letterbox, letterbox_for(info));
+      if (auto done = letterbox.run(view_of(picture), input); !done) return fail(done.error());
+    }
+    return std::vector<std::vector<std::byte>>{std::move(input)};
+  }
+
+  // The other side of the comparison.
+  Result<std::vector<OutputTensor>> expected(const engine::Plan& plan, const engine::Dims& size,
+                                             const std::vector<std::vector<std::byte>>& inputs,
+                                             const std::vector<OutputTensor>& actual) const {
+    if (!engine::find_provider(against)) return read_outputs(against, actual);
+    engine::Plan other = plan;
+    other.provider = against;
+    const auto engine = engine::load_engine(other, size);
+    if (!engine) return fail(engine.error().with_context("--against " + against));
+    return run_images(**engine, inputs);
+  }
+
+  Result<int> compare() const {
+    FOVEA_TRY(tensors.check());
+    FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
+    FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
+    FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan, shape.size));
+    FOVEA_ASSIGN(const auto inputs, images(engine->info()));
+    FOVEA_ASSIGN(const auto actual, run_images(*engine, inputs));
+    FOVEA_TRY(tensors.save(actual));
+    if (!tensors.outputs.empty()) {
+      say(json, fmt::format("{}: {} outputs of {} inputs", tensors.outputs, actual.size(),
+                            inputs.size()));
+    }
+    if (against.empty()) {
+      FOVEA_TRY(json.write(Json{{"saved", tensors.outputs}, {"inputs", inputs.size()}}.dump(2)));
+      return kExitOk;
+    }
+    FOVEA_ASSIGN(const auto wanted, expected(source.plan, shape.size, inputs, actual));
+    bool good = true;
+    Json list = Json::array();
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      const Difference apart = difference(actual[i].values, wanted[i].values);
+      good = good && apart.cosine >= min_cosine;  // false for NaN
+      const std::string name = one_line(actual[i].name);
+      list.push_back({{"name", actual[i].name},
+                      {"cosine", apart.cosine},
+                      {"max_difference", apart.largest},
+                      {"mean_difference", apart.mean}});
+      say(json,
+          fmt::format("{:<10} {:<16} cosine {:.8f}  largest difference {:.3g}  mean {:.3g}", name,
+                      engine::to_string(actual[i].dims), apart.cosine, apart.largest, apart.mean));
+    }
+    const std::string other = against == kReference ? "the reference" : against;
+    say(json,
+        good ? fmt::format("the engine agrees with {}", other)
+             : fmt::format("the engine differs from {}: a cosine is below {}", other, min_cosine));
+    FOVEA_TRY(json.write(
+        Json{{"agrees", good}, {"against", against}, {"inputs", inputs.size()}, {"outputs", list}}
+            .dump(2, ' ', false, Json::error_handler_t::replace)));
+    return good ? kExitOk : kExitFailure;
+  }
+
+  int run() {
+    if (against_reference && !against.empty() && against != kReference) {
+      return report({ErrorCode::kInvalidArgument, "give either --against or --against-reference"});
+    }
+    if (against_reference) against = kReference;
+    const bool compares = !against.empty() || !tensors.outputs.empty();
+    if (data.empty() != compares) {
+      return report(
+          {ErrorCode::kInvalidArgument,
+           "give either --data DIR, or --against FILE|FOLDER|PROVIDER, or --save-outputs"});
+    }
+    if (compares ? !image.empty() && !tensors.inputs.empty()
+                 : !image.empty() || !tensors.inputs.empty()) {
+      return report(
+          {ErrorCode::kInvalidArgument,
+           "--image and --load-inputs are for --against and --save-outputs, one of them"});
+    }
+    const auto code = compares ? compare() : measure_accuracy();
+    return code ? *code : report(code.error());
+  }
+};
+
+}  // namespace
+
+Command add_verify(CLI::App& app) {
+  auto command = std::make_shared<VerifyCommand>();
+  command->model.declare_with_engine(app);
+  command->model.declare_shapes(app);
+  app.add_option("--data", command->data,
+                 "Folder with images/, labels/ (YOLO text) and classes.txt");
+  app.add_option(
+      "--against", command->against,
+      fmt::format("Compare every raw output: with another provider's ({}), or with a .npy "
+                  "FILE, or a FOLDER with <output>.npy, as --save-outputs writes them",
+                  fmt::join(engine::provider_names(), ", ")));
+  app.add_flag("--against-reference", command->against_reference,
+               "The same as --against reference");
+  app.add_option("--min-cosine", command->min_cosine,
+                 "Least cosine of each output at which the engine agrees")
+      ->capture_default_str()
+      ->check(CLI::Range(-1.0, 1.0));
+  app.add_option("--image", command->image, "Picture to compare on; default: a synthetic one");
+  declare_max_pixels(app, command->max_pixels);
+  command->tensors.declare(app);
+  command->json.declare(app);
+  return [command] { return command->run(); };
+}
+
+}  // namespace fovea::engine_cli
