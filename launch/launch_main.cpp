@@ -71,7 +71,9 @@ class Session {
                     {[this](std::string_view line) { log(line); },
                      [this](LogLevel level, std::string_view text) { log(log_line(level, text)); },
                      [this] { executor_.stop(); },
-                     [this] { return take_snapshot(domain_, false).in_flight(); }}) {
+                     [this](std::string_view node) {
+                       return take_snapshot(domain_, false).in_flight(node);
+                     }}) {
     if (isatty(display_) != 0 && !options.quiet) view_.emplace(display_);
   }
 
@@ -110,7 +112,7 @@ class Session {
   }
 
   // --duration, and the end of recordings: their cameras stay up, but nothing more will come.
-  void end_if_due(const Snapshot& snapshot) {
+  void end_if_due(Snapshot snapshot) {
     if (supervisor_.stopping()) return;
     if (all_active_ns_ == 0 && supervisor_.all_active()) {
       all_active_ns_ = monotonic_ns();
@@ -119,7 +121,12 @@ class Session {
     if (all_active_ns_ == 0) return;
     const double active_s = static_cast<double>(monotonic_ns() - all_active_ns_) / 1e9;
     if (options_.duration_s > 0 && active_s >= options_.duration_s) return supervisor_.stop();
-    if (!supervisor_.settled() || !snapshot.sources_ended()) return;
+    if (!supervisor_.settled()) return;
+    // A camera that was taken out on request has not come to its end.
+    std::erase_if(snapshot.cameras, [this](const CameraView& camera) {
+      return supervisor_.removed(camera.stages.front());
+    });
+    if (!snapshot.sources_ended()) return;
     source_failed_ = snapshot.any_source_failed();
     log(log_line(source_failed_ ? LogLevel::kError : LogLevel::kInfo,
                  source_failed_ ? "no source is left and some have failed; stopping"

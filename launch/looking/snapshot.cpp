@@ -84,9 +84,13 @@ DetectorView view_detector(const MetricsReader& reader) {
 
 }  // namespace
 
-std::uint64_t Snapshot::in_flight() const {
+std::uint64_t Snapshot::in_flight(std::string_view node) const {
   std::uint64_t sum = 0;
-  for (const CameraView& camera : cameras) sum += camera.frames.in_flight;
+  for (const CameraView& camera : cameras) {
+    const auto& stages = camera.stages;
+    if (node.empty() || std::find(stages.begin(), stages.end(), node) != stages.end())
+      sum += camera.frames.in_flight;
+  }
   return sum;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "msgs/node_status.hpp"
@@ -62,7 +63,8 @@ struct Snapshot {
   std::vector<std::string> loose_ends;  // topics that only one side knows, a line each
   std::uint64_t bytes_copied = 0;       // of pixels and tensors, beyond each stage's one write
 
-  std::uint64_t in_flight() const;
+  // Of the cameras whose frames pass `node`; of all if it is empty.
+  std::uint64_t in_flight(std::string_view node = {}) const;
   // Every camera's source has come to its end or given up, and there is one.
   bool sources_ended() const;
   bool any_source_failed() const;

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "launch/supervision/child_process.hpp"
+#include "launch/supervision/member.hpp"
 #include "nodes/base/clock.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
 
@@ -25,13 +26,8 @@ constexpr std::int64_t kRetryWindow = 60 * kSecond;
 // its first frame.
 constexpr std::int64_t kWorkingRun = kSecond;
 constexpr double kMaxBackoffSeconds = 5.0;
-// Draining ends when the count has stood still for this long, or after the longest wait.
-constexpr std::int64_t kDrainQuiet = kSecond;
-constexpr std::int64_t kDrainLongest = 5 * kSecond;
 constexpr int kExitBadParameters = 2;
 constexpr std::size_t kRememberedLines = 8;
-
-std::int64_t to_ns(Seconds seconds) { return static_cast<std::int64_t>(seconds.count() * 1e9); }
 
 // `[12:34:56.789] [cam0] [error] text` -> `text`.
 std::string_view without_prefix(std::string_view line) {
@@ -75,35 +71,6 @@ std::string_view to_string(Phase phase) {
   return "unknown";
 }
 
-struct Supervisor::Member {
-  const NodeAction* action = nullptr;
-  Phase phase = Phase::kWaiting;
-  bool was_active = false;
-  std::uint64_t restarts = 0;
-
-  std::unique_ptr<ChildProcess> process;
-  std::unique_ptr<MetricsReader> metrics;  // of the present process
-  Executor::Id exit_id = 0;
-  Executor::Id output_id = 0;
-  std::deque<std::string> last_lines;
-
-  std::int64_t spawned_ns = 0;
-  std::int64_t active_ns = 0;     // since when the present process is active; 0 = not yet
-  std::int64_t last_life_ns = 0;  // newest heartbeat, or the start
-  std::int64_t restart_at_ns = 0;
-  int failures_in_a_row = 0;
-  std::deque<std::int64_t> recent_restarts;
-  std::string kill_reason;  // why we killed it, empty when we did not
-
-  std::int64_t next_rung_ns = 0;
-  int last_signal = 0;
-
-  bool runs() const { return process != nullptr; }
-  bool ended() const {
-    return phase == Phase::kStopped || phase == Phase::kFinished || phase == Phase::kFailed;
-  }
-};
-
 Supervisor::Supervisor(Executor& executor, const Domain& domain, Graph graph, Callbacks callbacks)
     : executor_(executor),
       domain_(domain),
@@ -111,7 +78,7 @@ Supervisor::Supervisor(Executor& executor, const Domain& domain, Graph graph, Ca
       callbacks_(std::move(callbacks)) {
   for (const NodeAction& action : graph_.nodes) {
     members_.push_back(std::make_unique<Member>());
-    members_.back()->action = &action;
+    members_.back()->action = action;
   }
 }
 
@@ -129,20 +96,31 @@ void Supervisor::start() {
 }
 
 bool Supervisor::all_active() const {
-  return std::all_of(members_.begin(), members_.end(),
-                     [](const auto& member) { return member->phase == Phase::kActive; });
+  return std::all_of(members_.begin(), members_.end(), [](const auto& member) {
+    return member->phase == Phase::kActive && !member->leaving;
+  });
 }
 
 bool Supervisor::settled() const {
-  return std::all_of(members_.begin(), members_.end(), [](const auto& member) {
-    return member->phase == Phase::kActive || member->ended();
+  return std::all_of(members_.begin(), members_.end(), [this](const auto& member) {
+    return !member->leaving &&
+           (member->phase == Phase::kActive || member->ended() || waits_in_vain(*member));
   });
+}
+
+const std::string& Supervisor::error() const {
+  if (!error_.empty()) return error_;
+  const auto failed = std::find_if(members_.begin(), members_.end(),
+                                   [](const auto& member) { return !member->failure.empty(); });
+  return failed == members_.end() ? error_ : (*failed)->failure;
 }
 
 std::vector<NodeReport> Supervisor::report() const {
   std::vector<NodeReport> reports;
   for (const auto& member : members_) {
-    reports.push_back({member->action->name, member->phase,
+    // Its predecessor is what there is of it.
+    if (member->phase == Phase::kWaiting && has_predecessor(*member)) continue;
+    reports.push_back({member->action.name, member->phase,
                        member->runs() ? member->process->pid() : 0, member->restarts});
   }
   return reports;
@@ -153,22 +131,59 @@ void Supervisor::turn() {
   for (const auto& member : members_) {
     if (member->runs()) {
       watch(*member);
-    } else if (!stopping()) {
+    } else if (!stopping() && !member->leaving) {
       const bool due = member->phase == Phase::kBackoff && monotonic_ns() >= member->restart_at_ns;
       if (due || (member->phase == Phase::kWaiting && may_start(*member))) spawn(*member);
     }
   }
-  if (stopping()) advance_stop();
+  stopping() ? advance_stop() : advance_leaving();
+  forget_left();
   finish_if_all_ended();
 }
 
 bool Supervisor::may_start(const Member& member) const {
-  return std::all_of(member.action->depends_on.begin(), member.action->depends_on.end(),
-                     [this](const std::string& name) {
-                       return std::any_of(members_.begin(), members_.end(), [&](const auto& other) {
-                         return other->action->name == name && other->was_active;
-                       });
-                     });
+  const auto& needs = member.action.depends_on;
+  return !has_predecessor(member) &&
+         std::all_of(needs.begin(), needs.end(), [this](const std::string& name) {
+           const Member* other = find(name);
+           return other != nullptr && other->was_active;
+         });
+}
+
+// It waits for a node that has failed before it was ever active.
+bool Supervisor::waits_in_vain(const Member& member) const {
+  const auto& needs = member.action.depends_on;
+  return member.phase == Phase::kWaiting &&
+         std::any_of(needs.begin(), needs.end(), [this](const std::string& name) {
+           const Member* other = find(name);
+           return other != nullptr &&
+                  ((other->phase == Phase::kFailed && !other->was_active) || waits_in_vain(*other));
+         });
+}
+
+// Of the graph as it is to be.
+const Supervisor::Member* Supervisor::find(std::string_view name) const {
+  const auto found = std::find_if(members_.begin(), members_.end(), [&](const auto& member) {
+    return !member->leaving && member->action.name == name;
+  });
+  return found == members_.end() ? nullptr : found->get();
+}
+
+// Another process has its name and has not ended yet.
+bool Supervisor::has_predecessor(const Member& member) const {
+  return std::any_of(members_.begin(), members_.end(), [&](const auto& other) {
+    return other->leaving && !other->ended() && other->action.name == member.action.name;
+  });
+}
+
+bool Supervisor::has_dependents(const std::string& name) const {
+  return std::any_of(members_.begin(), members_.end(),
+                     [&](const auto& member) { return member->depends_on(name); });
+}
+
+bool Supervisor::Member::depends_on(const std::string& name) const {
+  return std::find(action.depends_on.begin(), action.depends_on.end(), name) !=
+         action.depends_on.end();
 }
 
 Result<std::unique_ptr<ChildProcess>> Supervisor::run(const NodeAction& action,
@@ -181,7 +196,7 @@ Result<std::unique_ptr<ChildProcess>> Supervisor::run(const NodeAction& action,
 }
 
 void Supervisor::spawn(Member& member) {
-  const NodeAction& action = *member.action;
+  const NodeAction& action = member.action;
   if (member.phase == Phase::kBackoff) {
     ++member.restarts;
     member.recent_restarts.push_back(monotonic_ns());
@@ -221,12 +236,12 @@ void Supervisor::watch(Member& member) {
       member.active_ns = monotonic_ns();
       event(
           LogLevel::kInfo,
-          fmt::format("{} is active (pid {}, {:.1f} s)", member.action->name, member.process->pid(),
+          fmt::format("{} is active (pid {}, {:.1f} s)", member.action.name, member.process->pid(),
                       static_cast<double>(monotonic_ns() - member.spawned_ns) / 1e9));
     }
   }
   const bool starting = member.phase == Phase::kStarting;
-  const Seconds limit = starting ? member.action->start_timeout : member.action->heartbeat_timeout;
+  const Seconds limit = starting ? member.action.start_timeout : member.action.heartbeat_timeout;
   if (member.kill_reason.empty() && monotonic_ns() - member.last_life_ns > to_ns(limit)) {
     member.kill_reason = starting ? fmt::format("did not become active within {} s", limit.count())
                                   : fmt::format("gave no heartbeat for {} s", limit.count());
@@ -237,7 +252,7 @@ void Supervisor::watch(Member& member) {
 void Supervisor::find_page(Member& member) const {
   if (member.metrics) return;
   // A predecessor's page lies there until this process takes it over.
-  auto reader = MetricsReader::open(domain_, member.action->name);
+  auto reader = MetricsReader::open(domain_, member.action.name);
   if (reader && (*reader)->pid() == static_cast<std::uint32_t>(member.process->pid())) {
     member.metrics = std::move(*reader);
   }
@@ -259,8 +274,8 @@ void Supervisor::handle_exit(Member& member) {
   member.process.reset();
   member.metrics.reset();
 
-  const std::string& name = member.action->name;
-  if (was_told) {
+  const std::string& name = member.action.name;
+  if (was_told || member.leaving) {
     member.phase = Phase::kStopped;
     if (!status->success()) {
       event(LogLevel::kWarning, fmt::format("{} {} while stopping", name, to_string(*status)));
@@ -280,11 +295,12 @@ void Supervisor::handle_exit(Member& member) {
     const bool hopeless = !status->by_signal && status->code == kExitBadParameters;
     hopeless ? give_up(member, how) : handle_failure(member, how);
   }
+  may_end_ |= member.ended() && !member.leaving && !failed_on_request(member);
   turn();
 }
 
 void Supervisor::handle_failure(Member& member, const std::string& what) {
-  const NodeAction& action = *member.action;
+  const NodeAction& action = member.action;
   const std::int64_t now = monotonic_ns();
   if (member.active_ns != 0 && now - member.active_ns >= kWorkingRun) {
     member.failures_in_a_row = 0;
@@ -307,17 +323,24 @@ void Supervisor::handle_failure(Member& member, const std::string& what) {
   event(LogLevel::kWarning, fmt::format("{} {}; restart in {:.1f} s", action.name, what, delay));
 }
 
-// The node has failed for good; without it the launch may be pointless.
+// The node has failed for good; without it the launch may be pointless. What came on request and
+// never worked can be mended by another request.
 void Supervisor::give_up(Member& member, const std::string& what) {
   member.phase = Phase::kFailed;
   std::string message =
-      fmt::format("{}: node `{}` {}", member.action->where, member.action->name, what);
+      fmt::format("{}: node `{}` {}", member.action.where, member.action.name, what);
   if (const std::string* reason = last_error(member.last_lines)) {
     message += fmt::format(": {}", without_prefix(*reason));
   }
-  if (error_.empty()) error_ = message;
+  member.failure = message;
   event(LogLevel::kError, message);
-  if (!member.was_active || graph_.has_dependents(member.action->name)) stop_because(message);
+  if (failed_on_request(member)) return;
+  may_end_ = true;
+  if (!member.was_active || has_dependents(member.action.name)) stop_because(message);
+}
+
+bool Supervisor::failed_on_request(const Member& member) {
+  return member.phase == Phase::kFailed && member.on_request && !member.was_active;
 }
 
 void Supervisor::stop_because(const std::string& error) {
@@ -326,85 +349,16 @@ void Supervisor::stop_because(const std::string& error) {
 }
 
 void Supervisor::finish_if_all_ended() {
-  const auto is_leaf = [this](const Member& member) {
-    return !graph_.has_dependents(member.action->name);
-  };
   const bool leaves_ended = std::all_of(members_.begin(), members_.end(), [&](const auto& member) {
-    return member->ended() || !is_leaf(*member);
+    return member->ended() || waits_in_vain(*member) || has_dependents(member->action.name);
   });
-  if (leaves_ended && !stopping()) stop();
+  if (leaves_ended && may_end_ && !stopping()) stop();
   const bool all_ended = std::all_of(members_.begin(), members_.end(),
                                      [](const auto& member) { return member->ended(); });
   if (!all_ended || done_) return;
   done_ = true;
   executor_.remove(std::exchange(timer_, 0));
   if (callbacks_.on_done) callbacks_.on_done();
-}
-
-// --- stopping
-// -------------------------------------------------------------------------------------------
-
-void Supervisor::stop() {
-  ++stop_requests_;
-  for (const auto& member : members_) {
-    if (!member->runs() && !member->ended()) member->phase = Phase::kStopped;
-    if (stop_requests_ == 2 && member->runs()) begin_stop(*member, SIGTERM);
-    if (stop_requests_ >= 3 && member->runs()) begin_stop(*member, SIGKILL);
-  }
-}
-
-// Tells every node to end whose dependents have all ended, once what they sent has been taken in.
-void Supervisor::advance_stop() {
-  std::vector<Member*> wave;
-  for (const auto& member : members_) {
-    const auto blocks = [&](const std::unique_ptr<Member>& other) {
-      const auto& needs = other->action->depends_on;
-      return !other->ended() &&
-             std::find(needs.begin(), needs.end(), member->action->name) != needs.end();
-    };
-    if (!member->runs() || member->phase == Phase::kStopping) continue;
-    if (std::none_of(members_.begin(), members_.end(), blocks)) wave.push_back(member.get());
-  }
-  for (Member* member : wave) {
-    // Nobody sends to a node that nothing depends on; after a failure there is nobody to drain to.
-    const bool takes_in = graph_.has_dependents(member->action->name) && error_.empty();
-    if (!takes_in || drained()) begin_stop(*member, SIGINT);
-  }
-}
-
-// Nothing is in flight any more, or what is will not arrive.
-bool Supervisor::drained() {
-  const std::uint64_t count = callbacks_.in_flight ? callbacks_.in_flight() : 0;
-  if (count <= drain_residue_) {
-    drain_began_ns_ = 0;
-    return true;
-  }
-  const std::int64_t now = monotonic_ns();
-  if (drain_began_ns_ == 0) drain_began_ns_ = drain_changed_ns_ = now;
-  if (count != drain_last_) drain_changed_ns_ = now;
-  drain_last_ = count;
-  if (now - drain_changed_ns_ < kDrainQuiet && now - drain_began_ns_ < kDrainLongest) return false;
-  drain_residue_ = count;
-  return true;
-}
-
-void Supervisor::begin_stop(Member& member, int signal) {
-  if (member.last_signal == SIGKILL) return;
-  member.phase = Phase::kStopping;
-  member.last_signal = signal;
-  const Seconds patience =
-      signal == SIGINT ? member.action->sigterm_timeout : member.action->sigkill_timeout;
-  member.next_rung_ns = monotonic_ns() + to_ns(patience);
-  member.process->signal(signal);
-}
-
-void Supervisor::climb_ladder(Member& member) {
-  if (member.last_signal == SIGKILL || monotonic_ns() < member.next_rung_ns) return;
-  const int next = member.last_signal == SIGINT ? SIGTERM : SIGKILL;
-  event(LogLevel::kWarning, fmt::format("{} did not end after {}; sending {}", member.action->name,
-                                        member.last_signal == SIGINT ? "SIGINT" : "SIGTERM",
-                                        next == SIGTERM ? "SIGTERM" : "SIGKILL"));
-  begin_stop(member, next);
 }
 
 void Supervisor::event(LogLevel level, std::string_view text) const {

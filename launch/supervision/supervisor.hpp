@@ -7,10 +7,12 @@
 // What failed is restarted after a delay that doubles, at most respawn_max_retries times a minute;
 // a run that was active for a second ends such a row. Exit code 2, wrong parameters, is final.
 // Stop: dependents before what they depend on, each after the frames in flight had their chance to
-// drain; SIGINT, then SIGTERM, then SIGKILL.
+// drain; SIGINT, then SIGTERM, then SIGKILL. Change: what leaves the graph stops in the same way
+// while the others run on.
 //
-// The launch ends by itself when every node that no other depends on has ended, and fails when a
-// node that others depend on, or that never was active, has failed for good.
+// The launch ends by itself when every node that no other depends on has ended by itself, or when
+// none is left, and fails when a node that others depend on, or that never was active, has failed
+// for good. A node that came by apply() and never was active fails alone.
 //
 // Thread safety: everything on the executor's thread. Never blocks.
 #pragma once
@@ -18,12 +20,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "launch/language/graph.hpp"
 #include "launch/supervision/child_process.hpp"
+#include "launch/language/graph.hpp"
+#include "launch/supervision/drain.hpp"
+#include "launch/supervision/graph_difference.hpp"
 #include "nodes/runtime/domain.hpp"
 #include "nodes/runtime/executor.hpp"
 #include "nodes/runtime/log.hpp"
@@ -55,7 +60,9 @@ class Supervisor {
     std::function<void(std::string_view line)> on_output;      // what nodes print, line by line
     std::function<void(LogLevel, std::string_view)> on_event;  // what the supervisor did and why
     std::function<void()> on_done;                             // every process has ended
-    std::function<std::uint64_t()> in_flight;  // frames between the nodes; for draining
+    // For draining: frames between the nodes, of the cameras whose way leads through `node`; of all
+    // cameras if it is empty.
+    std::function<std::uint64_t(std::string_view node)> in_flight;
   };
 
   // REQUIRES: `executor` and `domain` outlive this object.
@@ -68,6 +75,20 @@ class Supervisor {
   // Ends everything in order. The second call sends SIGTERM to all at once, the third SIGKILL.
   void stop();
 
+  // Makes the running graph into `graph`: new nodes start when what they depend on is active, nodes
+  // that are not in it end in order, those with another program, parameters or environment end and
+  // start anew while their dependents stay up, and all others run on. Returns what that comes to
+  // when it has begun, not when it is over. A change may follow before the last is over.
+  // Errors, and nothing changes: kInvalidArgument for a graph that check_graph() refuses,
+  // kUnavailable once the launch is ending.
+  Result<GraphDifference> apply(Graph graph);
+  // A node that apply() took out or replaced has not ended yet.
+  bool changing() const;
+  // What the last apply() asked for, or the graph of the start.
+  const Graph& graph() const { return graph_; }
+  // apply() took the node out and has not brought it back.
+  bool removed(std::string_view name) const;
+
   bool done() const { return done_; }
   bool stopping() const { return stop_requests_ > 0; }
   // Every node of the graph is active.
@@ -75,14 +96,18 @@ class Supervisor {
   // Every node is active or has ended: nothing that starts now will change the picture.
   bool settled() const;
   // Why the launch failed; empty while it has not.
-  const std::string& error() const { return error_; }
+  const std::string& error() const;
   std::vector<NodeReport> report() const;
 
  private:
   struct Member;
 
   void turn();
+  const Member* find(std::string_view name) const;
+  bool has_predecessor(const Member& member) const;
+  bool has_dependents(const std::string& name) const;
   bool may_start(const Member& member) const;
+  bool waits_in_vain(const Member& member) const;
   Result<std::unique_ptr<ChildProcess>> run(const NodeAction& action, std::uint64_t restarts) const;
   void spawn(Member& member);
   void watch(Member& member);
@@ -90,10 +115,15 @@ class Supervisor {
   void handle_exit(Member& member);
   void handle_failure(Member& member, const std::string& what);
   void give_up(Member& member, const std::string& what);
+  static bool failed_on_request(const Member& member);
   void advance_stop();
-  bool drained();
+  void advance_leaving();
+  std::vector<Member*> next_to_stop(const std::function<bool(const Member&)>& among) const;
+  std::uint64_t in_flight(std::string_view node) const;
   void begin_stop(Member& member, int signal);
   void climb_ladder(Member& member);
+  void report_change(const GraphDifference& change) const;
+  void forget_left();
   void finish_if_all_ended();
   void stop_because(const std::string& error);
   void event(LogLevel level, std::string_view text) const;
@@ -102,17 +132,14 @@ class Supervisor {
   const Domain& domain_;
   Graph graph_;
   Callbacks callbacks_;
-  std::vector<std::unique_ptr<Member>> members_;
+  std::vector<std::unique_ptr<Member>> members_;  // in the graph's order, then those that leave it
+  std::set<std::string, std::less<>> removed_;
   Executor::Id timer_ = 0;
   bool done_ = false;
   int stop_requests_ = 0;
-  std::string error_;
-
-  // Draining: since when the next wave waits, what was in flight then, and what will never arrive.
-  std::int64_t drain_began_ns_ = 0;
-  std::int64_t drain_changed_ns_ = 0;
-  std::uint64_t drain_last_ = 0;
-  std::uint64_t drain_residue_ = 0;
+  bool may_end_ = false;  // a node has ended by itself since the last change
+  std::string error_;     // why all nodes had to end
+  Drain drain_;           // of the launch as a whole
 };
 
 }  // namespace fovea::launch

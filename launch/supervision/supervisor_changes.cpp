@@ -1,0 +1,89 @@
+// How the running graph becomes another one.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "launch/supervision/member.hpp"
+#include "launch/supervision/supervisor.hpp"
+
+namespace fovea::launch {
+
+Result<GraphDifference> Supervisor::apply(Graph graph) {
+  if (stopping() || done_) return fail(ErrorCode::kUnavailable, "the launch is ending");
+  FOVEA_TRY(check_graph(graph));
+  GraphDifference change = difference(graph_, graph);
+
+  const auto goes = [&](const std::string& name) {
+    const auto in = [&](const std::vector<std::string>& names) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    return in(change.stopped) || in(change.restarted);
+  };
+  std::vector<std::unique_ptr<Member>> leaving;
+  for (auto& member : members_) {
+    if (!member->leaving && !goes(member->action.name)) continue;
+    if (!member->leaving) {
+      const std::vector<std::string> dependents = dependents_of(graph_, member->action.name);
+      member->drains =
+          !dependents.empty() && std::all_of(dependents.begin(), dependents.end(), goes);
+      member->leaving = true;
+      if (!member->runs() && !member->ended()) member->phase = Phase::kStopped;
+    }
+    leaving.push_back(std::move(member));
+  }
+  std::vector<std::unique_ptr<Member>> members;
+  for (const NodeAction& action : graph.nodes) {
+    const auto same = std::find_if(members_.begin(), members_.end(), [&](const auto& member) {
+      return member != nullptr && member->action.name == action.name;
+    });
+    if (same != members_.end()) {
+      members.push_back(std::move(*same));
+    } else {
+      members.push_back(std::make_unique<Member>());
+      members.back()->on_request = true;
+    }
+    members.back()->action = action;
+  }
+  for (auto& old : leaving) {
+    for (const auto& member : members) {
+      if (member->action.name == old->action.name) member->restarts = old->restarts;
+    }
+    members.push_back(std::move(old));
+  }
+  members_ = std::move(members);
+  for (const std::string& name : change.started) removed_.erase(name);
+  removed_.insert(change.stopped.begin(), change.stopped.end());
+  graph_ = std::move(graph);
+  may_end_ = false;  // what is gone now left on request
+  report_change(change);
+  turn();
+  return change;
+}
+
+void Supervisor::report_change(const GraphDifference& change) const {
+  std::string text;
+  const auto append = [&](std::string_view verb, const std::vector<std::string>& names) {
+    if (names.empty()) return;
+    text += fmt::format("{}{} {}", text.empty() ? "" : "; ", verb, fmt::join(names, ", "));
+  };
+  append("stopping", change.stopped);
+  append("restarting", change.restarted);
+  append("starting", change.started);
+  append("supervising anew", change.adjusted);
+  if (!text.empty()) event(LogLevel::kInfo, "on request: " + text);
+}
+
+// Forgets the nodes that have left; those that take their places may start in the next turn.
+void Supervisor::forget_left() {
+  std::erase_if(members_, [](const auto& member) { return member->leaving && member->ended(); });
+}
+
+bool Supervisor::changing() const {
+  return std::any_of(members_.begin(), members_.end(),
+                     [](const auto& member) { return member->leaving; });
+}
+
+bool Supervisor::removed(std::string_view name) const { return removed_.contains(name); }
+
+}  // namespace fovea::launch
