@@ -19,6 +19,7 @@ namespace fovea::launch {
 namespace {
 
 constexpr std::size_t kMaxLine = 4096;
+constexpr int kMostReads = 32;
 
 struct Pipe {
   int read = -1;
@@ -150,7 +151,9 @@ void ChildProcess::signal(int number) {
 
 bool ChildProcess::read_output(const std::function<void(std::string_view line)>& on_line) {
   std::array<char, 4096> buffer;
-  while (output_ >= 0) {
+  // More than a pipe holds, yet bounded: who prints without end must not keep us here.
+  for (int reads = 0; output_ >= 0; ++reads) {
+    if (reads == kMostReads) return true;
     const ssize_t count = read(output_, buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EAGAIN) return true;

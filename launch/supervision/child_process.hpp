@@ -54,7 +54,7 @@ class ChildProcess {
 
   void signal(int number);
 
-  // Hands over the lines printed so far. False at end-of-file.
+  // Hands over the lines printed so far, at most 128 KiB of them. False at end-of-file.
   bool read_output(const std::function<void(std::string_view line)>& on_line);
 
   // The process's end, once: kills what is left of its group and reaps it. nullopt while it runs.

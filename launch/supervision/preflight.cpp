@@ -1,14 +1,10 @@
 #include "launch/supervision/preflight.hpp"
 
 #include <algorithm>
-#include <array>
-#include <memory>
-#include <optional>
 #include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <pwd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -16,11 +12,10 @@
 #include <unistd.h>
 
 #include "launch/language/values.hpp"
-#include "launch/supervision/child_process.hpp"
+#include "launch/supervision/parameter_check.hpp"
 #include "nodes/base/file_handle.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
-#include "nodes/runtime/process/node_options.hpp"
 
 namespace fovea::launch {
 namespace {
@@ -33,54 +28,6 @@ constexpr auto kPollInterval = std::chrono::milliseconds(20);
 std::uint32_t owner_of(const Domain& domain, const std::string& node) {
   const auto reader = MetricsReader::open(domain, node);
   return reader && (*reader)->alive() ? (*reader)->pid() : 0;
-}
-
-// A node's program while it looks at its parameters.
-struct Question {
-  const NodeAction* node = nullptr;
-  std::unique_ptr<ChildProcess> process;
-  std::string refusal;  // its last word
-  std::optional<ExitStatus> answer;
-
-  void listen() {
-    process->read_output([this](std::string_view line) {
-      constexpr std::string_view kLead = "error: ";
-      if (line.starts_with(kLead)) refusal = said(line.substr(kLead.size()), kLongestRefusal);
-    });
-    answer = process->reap();
-  }
-
-  static constexpr std::size_t kLongestRefusal = 1000;
-};
-
-Result<Question> ask(const NodeAction& node, const Domain& domain) {
-  FOVEA_ASSIGN(const FileHandle parameters, write_assignments(assignments(node)));
-  std::vector<std::string> words = command_line(node, domain.name(), true);
-  words.emplace_back("--check-params");
-  auto process = ChildProcess::spawn(words, node.environment, parameters.get());
-  if (!process) return fail(process.error().with_context(node.where));
-  Question question;
-  question.node = &node;
-  question.process = std::move(*process);
-  return question;
-}
-
-void wait_for_answers(std::vector<Question>& questions, std::chrono::milliseconds patience) {
-  const Clock::time_point deadline = Clock::now() + patience;
-  for (;;) {
-    std::vector<pollfd> ends;
-    for (Question& question : questions) {
-      if (!question.answer) question.listen();
-      if (question.answer) continue;
-      ends.push_back({question.process->exit_fd(), POLLIN, 0});
-      // Who prints more than the pipe holds goes on only when we read.
-      ends.push_back({question.process->output_fd(), POLLIN, 0});
-    }
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    if (ends.empty() || left <= 0) return;
-    poll(ends.data(), ends.size(), static_cast<int>(left));
-  }
 }
 
 bool is_locked(const std::string& path) {
@@ -109,31 +56,8 @@ constexpr std::size_t kDescriptorsOfAChild = 8;
 
 Result<std::vector<std::string>> check_parameters(const Graph& graph, const Domain& domain,
                                                   std::chrono::milliseconds patience) {
-  std::vector<Question> questions;
-  for (const NodeAction& node : graph.nodes) {
-    FOVEA_ASSIGN(Question question, ask(node, domain));
-    questions.push_back(std::move(question));
-  }
-  wait_for_answers(questions, patience);
-  std::string refusals;
-  std::vector<std::string> silent;
-  for (const Question& question : questions) {
-    if (!question.answer) {
-      silent.push_back(fmt::format(
-          "{}: node `{}` did not answer --check-params within {} s: its parameters are not checked",
-          question.node->where, question.node->name,
-          std::chrono::duration<double>(patience).count()));
-    }
-    if (!question.answer || question.answer->by_signal || question.answer->code != kExitUsage)
-      continue;
-    const std::string why = question.refusal.empty() ? "wrong parameters" : question.refusal;
-    // Its own files and values bear their line already.
-    const bool has_place = why.find(".yaml:") != std::string::npos;
-    refusals += fmt::format("{}node `{}`: {}{}", refusals.empty() ? "" : "\n", question.node->name,
-                            has_place ? "" : question.node->where + ": ", why);
-  }
-  if (refusals.empty()) return silent;
-  return fail(ErrorCode::kInvalidArgument, refusals);
+  FOVEA_ASSIGN(ParameterCheck check, ParameterCheck::ask(graph.nodes, domain, patience));
+  return check.wait();
 }
 
 Result<> check_owners(const Graph& graph, const Domain& domain) {
