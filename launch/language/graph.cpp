@@ -58,6 +58,33 @@ class Loader {
     return std::move(graph_);
   }
 
+  Result<Graph> add(const Graph& running, const std::string& text, const EntrySource& source) {
+    graph_ = running;
+    FOVEA_ASSIGN(const LaunchFile file, LaunchFile::parse(text, source.name));
+    YAML::Node entry = file.root();
+    if (entry.IsSequence()) {
+      if (entry.size() != 1) {
+        return file.error(
+            entry, fmt::format("the list holds {} entries; it must hold one `node`", entry.size()));
+      }
+      entry.reset(YAML::Node(entry[0]));
+    }
+    FOVEA_ASSIGN(const auto action, action_of(file, entry));
+    if (action.first != "node") {
+      return file.error(entry,
+                        fmt::format("the entry is a `{}`; it must be a `node`", action.first));
+    }
+    Scope scope{&file, {}, true, 0};
+    scope.context.variables = running.variables;
+    scope.context.dirname = fs::absolute(source.directory).lexically_normal().string();
+    scope.context.share = options_.share_directory.string();
+    FOVEA_TRY(run_node(action.second, scope));
+    if (graph_.nodes.size() == running.nodes.size())
+      return file.error(entry, "the node is switched off by its own `if` or `unless`");
+    FOVEA_TRY(resolve_dependencies(graph_, dependencies_, {}));
+    return std::move(graph_);
+  }
+
  private:
   // What an entry is evaluated in. `enabled` is false inside an `if` that did not hold: there, keys
   // and types are still checked, but values may refer to what is not set.
@@ -101,6 +128,7 @@ class Loader {
     FOVEA_ASSIGN(const YAML::Node entries, file.entries());
     FOVEA_TRY(run(entries, scope, &given));
     include_stack_.pop_back();
+    if (include_stack_.empty()) graph_.variables = std::move(scope.context.variables);
     return {};
   }
 
@@ -467,6 +495,11 @@ class Loader {
 
 Result<Graph> load_graph(const fs::path& file, const LoadOptions& options) {
   return Loader(options).load(file);
+}
+
+Result<Graph> add_entry(const Graph& running, const std::string& text, const EntrySource& source,
+                        const LoadOptions& options) {
+  return Loader(options).add(running, text, source);
 }
 
 Result<std::vector<ArgumentDeclaration>> load_arguments(const fs::path& file) {

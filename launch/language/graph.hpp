@@ -55,6 +55,7 @@ struct ArgumentDeclaration {
 struct Graph {
   std::vector<NodeAction> nodes;  // in the order of the file; dependencies name nodes of this list
   std::vector<ArgumentDeclaration> arguments;
+  std::map<std::string, std::string> variables;  // of the file itself, as they are at its end
 
   // nullptr when there is none.
   const NodeAction* find(std::string_view name) const;
@@ -71,6 +72,18 @@ struct LoadOptions {
 // Reads `file` and everything it includes.
 // Errors: kNotFound for an absent file, kInvalidArgument for everything else.
 Result<Graph> load_graph(const std::filesystem::path& file, const LoadOptions& options);
+
+// Where an entry comes from that is added to a running graph.
+struct EntrySource {
+  std::string name;                 // leads its errors: "cam4.yaml:3: ..."
+  std::filesystem::path directory;  // $(dirname), and where its parameter files are looked for
+};
+
+// `running` with one more node: that of `text`, one `node:` entry in YAML or JSON as it would stand
+// at the end of the launch file, alone or as a list of one. $(var ...) means running.variables.
+// Errors: kInvalidArgument, as for a launch file.
+Result<Graph> add_entry(const Graph& running, const std::string& text, const EntrySource& source,
+                        const LoadOptions& options);
 
 // The arguments that `file` declares, without evaluating the rest.
 Result<std::vector<ArgumentDeclaration>> load_arguments(const std::filesystem::path& file);

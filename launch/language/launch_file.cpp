@@ -36,6 +36,10 @@ Result<LaunchFile> LaunchFile::read(const fs::path& path) {
     return fail(ErrorCode::kNotFound, fmt::format("{}: no such launch file", said(path.string())));
   }
   FOVEA_ASSIGN(const std::string text, read_text_file(path));
+  return parse(text, path);
+}
+
+Result<LaunchFile> LaunchFile::parse(const std::string& text, const fs::path& path) {
   LaunchFile file;
   file.path_ = path;
   try {

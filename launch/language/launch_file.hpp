@@ -28,8 +28,11 @@ class LaunchFile {
 
   // Errors: kNotFound; kInvalidArgument for what is not one YAML document.
   static Result<LaunchFile> read(const std::filesystem::path& path);
+  // The same of a text that came from elsewhere; `path` leads its errors.
+  static Result<LaunchFile> parse(const std::string& text, const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
+  const YAML::Node& root() const { return *root_; }
   std::string where(const YAML::Node& node) const;  // "file:line"
   tl::unexpected<Error> error(const YAML::Node& node, std::string_view message) const;
 

@@ -35,7 +35,7 @@ class Preflight : public ::testing::Test {
 };
 
 TEST_F(Preflight, AProgramThatDoesNotAnswerIsNamedAndNotWaitedForLonger) {
-  const Graph graph{{program("silent", "exec sleep 1000"), program("quick", "exit 0")}, {}};
+  const Graph graph{{program("silent", "exec sleep 1000"), program("quick", "exit 0")}, {}, {}};
   const auto unchecked = check_parameters(graph, *domain_, 100ms);
   ASSERT_TRUE(unchecked) << unchecked.error().message;
   ASSERT_THAT(*unchecked, SizeIs(1));
@@ -45,7 +45,7 @@ TEST_F(Preflight, AProgramThatDoesNotAnswerIsNamedAndNotWaitedForLonger) {
 }
 
 TEST_F(Preflight, ProgramsThatAnswerLeaveNothingToSay) {
-  const Graph graph{{program("a", "exit 0"), program("b", "exit 1")}, {}};
+  const Graph graph{{program("a", "exit 0"), program("b", "exit 1")}, {}, {}};
   const auto unchecked = check_parameters(graph, *domain_);
   ASSERT_TRUE(unchecked) << unchecked.error().message;
   EXPECT_THAT(*unchecked, IsEmpty());
