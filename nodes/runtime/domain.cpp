@@ -26,6 +26,7 @@ constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 constexpr std::string_view kTopicExtension = ".topic";
 constexpr std::string_view kControlExtension = ".control";
 constexpr std::string_view kDoorbellExtension = ".doorbell";
+constexpr std::string_view kLaunchExtension = ".socket";  // of a launcher
 constexpr std::string_view kMetricsSuffix = "metrics";
 constexpr std::int64_t kLockPatienceNs = 5'000'000'000;
 
@@ -247,7 +248,8 @@ std::vector<std::filesystem::path> Domain::sweep() const {
   std::vector<std::filesystem::path> removed;
   const auto locked = lock();
   if (!locked) return removed;
-  for (std::string_view extension : {kTopicExtension, kControlExtension, kDoorbellExtension}) {
+  for (std::string_view extension :
+       {kTopicExtension, kControlExtension, kDoorbellExtension, kLaunchExtension}) {
     for (const std::string& name : list_sockets(extension)) {
       const std::filesystem::path path = socket_path(name, extension);
       if (is_own_socket(path) && !someone_listens(path).value_or(true) && unlink(path.c_str()) == 0)
