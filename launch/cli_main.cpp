@@ -19,6 +19,7 @@
 #include "launch/looking/snapshot.hpp"
 #include "launch/looking/table.hpp"
 #include "launch/looking/topic_commands.hpp"
+#include "launch/supervision/control_client.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/text.hpp"
 
@@ -100,6 +101,9 @@ struct CommandLine {
   std::vector<std::string> launch_arguments;
   std::string domain;
   std::string topic;
+  std::string node_file;           // node add
+  std::vector<std::string> nodes;  // node remove
+  std::string node, parameter, value;
   std::uint64_t count = 0;
   bool once = false;
   bool show_types = false;
@@ -150,10 +154,37 @@ void add_topic_command(CLI::App& app, CommandLine& line) {
 }
 
 void add_node_command(CLI::App& app, CommandLine& line) {
-  CLI::App* node = app.add_subcommand("node", "Look at nodes")->require_subcommand(1);
+  CLI::App* node =
+      app.add_subcommand("node", "Look at nodes, add and remove them")->require_subcommand(1);
   CLI::App* list = node->add_subcommand("list", "Nodes of the domain and their state");
   list->add_option("--domain", line.domain, "Domain to look into");
   list->add_flag("--json", line.json, "As JSON");
+  CLI::App* add = node->add_subcommand(
+      "add",
+      "Add a node to the launch that runs in the domain. Checked as a launch file is; "
+      "returns when it is accepted, not when the node is active");
+  add->add_option("file", line.node_file,
+                  "One `- node:` entry of the launch language, YAML or JSON; - = stdin")
+      ->required();
+  add->add_option("--domain", line.domain, "Domain of the launch");
+  CLI::App* remove = node->add_subcommand(
+      "remove",
+      "Stop nodes of the launch that runs in the domain and forget them; what others "
+      "depend on is removed with these only");
+  remove->add_option("nodes", line.nodes, "Their names")->required();
+  remove->add_option("--domain", line.domain, "Domain of the launch");
+}
+
+void add_param_command(CLI::App& app, CommandLine& line) {
+  CLI::App* param = app.add_subcommand("param", "Change parameters")->require_subcommand(1);
+  CLI::App* set = param->add_subcommand(
+      "set",
+      "Check a parameter of a running node and restart the node with it; a value that "
+      "begins with - stands behind --");
+  set->add_option("node", line.node, "Name of the node")->required();
+  set->add_option("parameter", line.parameter, "Name of the parameter")->required();
+  set->add_option("value", line.value, "Its new value")->required();
+  set->add_option("--domain", line.domain, "Domain of the launch");
 }
 
 int list_nodes(const Domain& domain, bool json) {
@@ -175,7 +206,13 @@ int run(const CLI::App& app, CommandLine& line) {
   }
   const auto domain = Domain::open(line.domain);
   if (!domain) return refuse(domain.error().message);
-  if (app.got_subcommand("node")) return list_nodes(*domain, line.json);
+  if (app.got_subcommand("param")) return param_set(*domain, line.node, line.parameter, line.value);
+  if (app.got_subcommand("node")) {
+    const CLI::App* node = app.get_subcommand("node");
+    if (node->got_subcommand("add")) return node_add(*domain, line.node_file);
+    if (node->got_subcommand("remove")) return node_remove(*domain, line.nodes);
+    return list_nodes(*domain, line.json);
+  }
   const CLI::App* topic = app.get_subcommand("topic");
   if (topic->got_subcommand("list")) return topic_list(*domain, line.show_types, line.json);
   const std::uint64_t count = line.once ? 1 : line.count;
@@ -200,6 +237,7 @@ int main(int argc, char** argv) {
   add_launch_command(app, line);
   add_topic_command(app, line);
   add_node_command(app, line);
+  add_param_command(app, line);
   app.add_subcommand("engine", "Build, inspect and measure engines (fovea engine --help)");
   app.add_subcommand("bag", "Record, play and look at recordings (fovea bag --help)");
   app.add_subcommand("bench", "Measure the pipeline on recorded video (fovea bench --help)");

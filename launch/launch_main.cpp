@@ -17,6 +17,8 @@
 #include "launch/looking/report.hpp"
 #include "launch/looking/snapshot.hpp"
 #include "launch/looking/table.hpp"
+#include "launch/supervision/control_requests.hpp"
+#include "launch/supervision/control_socket.hpp"
 #include "launch/supervision/launch_lock.hpp"
 #include "launch/supervision/preflight.hpp"
 #include "launch/supervision/supervisor.hpp"
@@ -62,7 +64,8 @@ std::string log_line(LogLevel level, std::string_view text) {
 // One launch from the first process to the last: shows, times and ends it.
 class Session {
  public:
-  Session(const LaunchOptions& options, const Domain& domain, Graph graph)
+  Session(const LaunchOptions& options, const LoadOptions& load_options, const Domain& domain,
+          Graph graph)
       : options_(options),
         domain_(domain),
         // JSON on stdout leaves no room for anything else there.
@@ -73,8 +76,18 @@ class Session {
                      [this] { executor_.stop(); },
                      [this](std::string_view node) {
                        return take_snapshot(domain_, false).in_flight(node);
-                     }}) {
+                     }}),
+        requests_(executor_, domain, supervisor_, load_options) {
     if (isatty(display_) != 0 && !options.quiet) view_.emplace(display_);
+    auto socket = ControlSocket::create(
+        executor_, domain, [this](std::string_view request, ControlSocket::Reply reply) {
+          requests_.handle(request, std::move(reply));
+        });
+    if (socket) {
+      socket_ = std::move(*socket);
+    } else {
+      log(log_line(LogLevel::kWarning, "nobody can speak to it: " + socket.error().message));
+    }
   }
 
   int run() {
@@ -180,6 +193,8 @@ class Session {
   bool source_failed_ = false;
   int stop_signal_ = 0;  // the one that ended the launch; 0 = none did
   Supervisor supervisor_;
+  std::unique_ptr<ControlSocket> socket_;  // null if it could not be made
+  ControlRequests requests_;
 };
 
 int show_arguments(const std::filesystem::path& file) {
@@ -198,7 +213,8 @@ int show_arguments(const std::filesystem::path& file) {
 int run_launch(const LaunchOptions& options) {
   const std::filesystem::path file = find_launch_file(options.file);
   if (options.show_arguments) return show_arguments(file);
-  auto graph = load_graph(file, {options.arguments, executable_directory(), share_directory()});
+  const LoadOptions load_options{options.arguments, executable_directory(), share_directory()};
+  auto graph = load_graph(file, load_options);
   if (!graph) return refuse(graph.error());
   const auto domain = Domain::open(options.domain);
   if (!domain) return refuse(domain.error());
@@ -229,7 +245,7 @@ int run_launch(const LaunchOptions& options) {
                                     leftovers.size(), domain->name())));
   }
   if (auto room = check_shared_memory(*graph, *domain); !room) return refuse(room.error());
-  const int code = Session(options, *domain, std::move(*graph)).run();
+  const int code = Session(options, load_options, *domain, std::move(*graph)).run();
   domain->sweep();
   return code;
 }
