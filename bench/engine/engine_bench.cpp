@@ -22,6 +22,7 @@
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/onnxruntime/library.hpp"
 #include "nodes/detector/engine/quantization/calibrator.hpp"
 
 namespace fovea::bench {
@@ -152,13 +153,13 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
   constexpr const char* kCutScope = "f32 planes to raw maps";
   line.entries.push_back(
       {"OpenCV DNN f32, head cut", kCutScope, "fovea-bench-engine-opencv", cut.file, 0.001});
-#ifdef FOVEA_WITH_ONNXRUNTIME
-  constexpr const char* kRuntime = "fovea-bench-engine-onnxruntime";
-  line.entries.push_back({kOnnxRuntime, "f32 planes to output0", kRuntime, whole.file, 0});
-  line.entries.push_back({"ONNX Runtime f32, head cut", kCutScope, kRuntime, cut.file, 0.001});
-#else
-  line.notices.push_back("ONNX Runtime: not built in; configure with -DFOVEA_ORT_ROOT=FOLDER");
-#endif
+  if (const auto runtime = engine::onnxruntime::find_library(); runtime) {
+    constexpr const char* kRuntime = "fovea-bench-engine-onnxruntime";
+    line.entries.push_back({kOnnxRuntime, "f32 planes to output0", kRuntime, whole.file, 0});
+    line.entries.push_back({"ONNX Runtime f32, head cut", kCutScope, kRuntime, cut.file, 0.001});
+  } else {
+    line.notices.push_back(fmt::format("ONNX Runtime f32: {}", runtime.error().message));
+  }
   return line;
 }
 

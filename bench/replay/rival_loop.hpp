@@ -32,7 +32,7 @@ class RivalNetwork {
 // `file` is the cut model with input [1, 3, height, width].
 Result<std::unique_ptr<RivalNetwork>> make_opencv_network(const std::string& file, int threads,
                                                           std::size_t height, std::size_t width);
-// Errors: kUnsupported when built without ONNX Runtime.
+// Errors: find_library()'s where there is no ONNX Runtime.
 Result<std::unique_ptr<RivalNetwork>> make_onnxruntime_network(const std::string& file, int threads,
                                                                std::size_t height,
                                                                std::size_t width);

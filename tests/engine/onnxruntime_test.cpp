@@ -239,6 +239,55 @@ std::vector<OpCase> comparable_cases() {
 INSTANTIATE_TEST_SUITE_P(All, OnnxRuntimeOperator, ::testing::ValuesIn(comparable_cases()),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
+// As the benches run a user's model beside ours: not lowered, under its own names.
+TEST_F(OnnxRuntime, RunsAFileAsItIsAndSaysWhatItsOutputsAre) {
+  const fs::path file = exotic_model("as_it_is.onnx");
+  const auto library = onnxruntime::find_library();
+  ASSERT_TRUE(library) << library.error().message;
+  const auto session = onnxruntime::OrtSession::open(**library, BackEnd::kCpu, file, 1);
+  fs::remove(file);
+  ASSERT_TRUE(session) << session.error().message;
+  std::vector<float> planes(3 * 8 * 16);
+  for (std::size_t i = 0; i < planes.size(); ++i) planes[i] = static_cast<float>(i) / 100;
+  const TensorSpec input{"images", DataType::kFloat32, {3, 8, 16}, planes.size() * sizeof(float)};
+  const auto ran = (*session)->run({planes.data(), input.bytes}, input);
+  ASSERT_TRUE(ran) << ran.error().message;
+  ASSERT_EQ(ran->tensors().size(), 1U);
+  const onnxruntime::OrtOutput& output = ran->tensors()[0];
+  EXPECT_EQ(output.spec.name, "y");
+  EXPECT_EQ(output.spec.dims, (Dims{1, 3, 8, 16}));
+  ASSERT_EQ(output.spec.bytes, input.bytes);
+  for (std::size_t i = 0; i < planes.size(); ++i) {
+    EXPECT_NEAR(static_cast<const float*>(output.data)[i], std::log1p(std::exp(planes[i])), 1e-4F)
+        << i;
+  }
+}
+
+TEST_F(OnnxRuntime, RefusesAFileWithTwoInputsInPlaceOfRunningWithOne) {
+  const fs::path file = temporary("two_inputs.onnx");
+  OnnxWriter writer;
+  writer.input("left", {1, 3, 8, 16});
+  writer.input("right", {1, 3, 8, 16});
+  writer.node("Add", {"left", "right"}, {"y"});
+  writer.output("y");
+  writer.save(file);
+  const auto library = onnxruntime::find_library();
+  ASSERT_TRUE(library) << library.error().message;
+  const auto session = onnxruntime::OrtSession::open(**library, BackEnd::kCpu, file, 1);
+  fs::remove(file);
+  ASSERT_FALSE(session);
+  EXPECT_THAT(session.error().message, HasSubstr("the model has 2 inputs; it must have one"));
+}
+
+TEST_F(OnnxRuntime, AFileThatItCannotReadIsNamed) {
+  const auto library = onnxruntime::find_library();
+  ASSERT_TRUE(library) << library.error().message;
+  const auto session =
+      onnxruntime::OrtSession::open(**library, BackEnd::kCpu, "/nowhere/model.onnx", 1);
+  ASSERT_FALSE(session);
+  EXPECT_THAT(session.error().message, HasSubstr("/nowhere/model.onnx: ONNX Runtime"));
+}
+
 TEST_F(OnnxRuntime, GivesWhatTheReferenceGivesForEveryItemOfABatch) {
   SmallNetwork n(32, 48);
   const ValueId x = n.stem(16);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <onnx/onnx_pb.h>
 
+#include "nodes/detector/engine/onnx/element_type.hpp"
 #include "nodes/detector/engine/provider.hpp"
 
 namespace fovea::engine {
@@ -13,6 +14,14 @@ namespace fovea::engine {
 namespace {
 
 constexpr std::size_t kMostBytes = (std::size_t{1} << 31) - 1;
+
+static_assert(onnx_type(DataType::kFloat32) == onnx::TensorProto::FLOAT);
+static_assert(onnx_type(DataType::kFloat16) == onnx::TensorProto::FLOAT16);
+static_assert(onnx_type(DataType::kInt8) == onnx::TensorProto::INT8);
+static_assert(onnx_type(DataType::kUint8) == onnx::TensorProto::UINT8);
+static_assert(onnx_type(DataType::kInt32) == onnx::TensorProto::INT32);
+static_assert(onnx_type(DataType::kInt64) == onnx::TensorProto::INT64);
+static_assert(onnx_type(DataType::kBool) == onnx::TensorProto::BOOL);
 
 class Writer {
  public:
@@ -337,35 +346,6 @@ class Writer {
 };
 
 }  // namespace
-
-int onnx_type(DataType dtype) {
-  switch (dtype) {
-    case DataType::kFloat32:
-      return onnx::TensorProto::FLOAT;
-    case DataType::kFloat16:
-      return onnx::TensorProto::FLOAT16;
-    case DataType::kInt8:
-      return onnx::TensorProto::INT8;
-    case DataType::kUint8:
-      return onnx::TensorProto::UINT8;
-    case DataType::kInt32:
-      return onnx::TensorProto::INT32;
-    case DataType::kInt64:
-      return onnx::TensorProto::INT64;
-    case DataType::kBool:
-      return onnx::TensorProto::BOOL;
-  }
-  return onnx::TensorProto::UNDEFINED;
-}
-
-std::optional<DataType> type_of_onnx(int type) {
-  for (const DataType dtype :
-       {DataType::kFloat32, DataType::kFloat16, DataType::kInt8, DataType::kUint8, DataType::kInt32,
-        DataType::kInt64, DataType::kBool}) {
-    if (onnx_type(dtype) == type) return dtype;
-  }
-  return std::nullopt;
-}
 
 std::string written_output(std::size_t index) { return fmt::format("fovea_output{}", index); }
 

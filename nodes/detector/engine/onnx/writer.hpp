@@ -9,17 +9,12 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "nodes/detector/engine/network.hpp"
 
 namespace fovea::engine {
-
-// ONNX's number of an element type, and back; nullopt for one that networks do not have.
-int onnx_type(DataType dtype);
-std::optional<DataType> type_of_onnx(int type);
 
 inline constexpr const char* kWrittenInput = "fovea_input";
 std::string written_output(std::size_t index);

@@ -21,6 +21,7 @@ struct RunOptions;
 struct TensorValue;
 struct MemoryInfo;
 struct TensorShape;
+struct Allocator;
 struct CudaOptions;
 struct TensorRtOptions;
 
@@ -56,6 +57,7 @@ struct Api {
   explicit Api(const void* const* table)
       : message(table),
         create_environment(table),
+        open_session(table),
         create_session(table),
         run(table),
         create_session_options(table),
@@ -64,12 +66,17 @@ struct Api {
         set_parallel_nodes(table),
         input_count(table),
         output_count(table),
+        input_name(table),
+        output_name(table),
         create_tensor(table),
+        tensor_data(table),
         shape_type(table),
         shape_rank(table),
         shape_dims(table),
         tensor_shape(table),
         create_cpu_memory_info(table),
+        free(table),
+        default_allocator(table),
         release_status(table),
         release_memory_info(table),
         release_session(table),
@@ -88,6 +95,8 @@ struct Api {
 
   Function<2, const char*(const Status*)> message;
   Function<3, Status*(LogLevel, const char* name, Environment**)> create_environment;
+  Function<7, Status*(const Environment*, const char* file, const SessionOptions*, Session**)>
+      open_session;
   Function<8, Status*(const Environment*, const void* model, std::size_t bytes,
                       const SessionOptions*, Session**)>
       create_session;
@@ -102,14 +111,19 @@ struct Api {
   Function<25, Status*(SessionOptions*, int)> set_parallel_nodes;  // beside each other
   Function<30, Status*(const Session*, std::size_t*)> input_count;
   Function<31, Status*(const Session*, std::size_t*)> output_count;
+  Function<36, Status*(const Session*, std::size_t index, Allocator*, char**)> input_name;
+  Function<37, Status*(const Session*, std::size_t index, Allocator*, char**)> output_name;
   Function<49, Status*(const MemoryInfo*, void* data, std::size_t bytes, const std::int64_t* dims,
                        std::size_t rank, int element_type, TensorValue**)>
       create_tensor;  // over the caller's memory
+  Function<51, Status*(TensorValue*, void** data)> tensor_data;  // which stays the tensor's
   Function<60, Status*(const TensorShape*, int* element_type)> shape_type;
   Function<61, Status*(const TensorShape*, std::size_t*)> shape_rank;
   Function<62, Status*(const TensorShape*, std::int64_t* dims, std::size_t rank)> shape_dims;
   Function<65, Status*(const TensorValue*, TensorShape**)> tensor_shape;
   Function<69, Status*(AllocatorKind, MemoryUse, MemoryInfo**)> create_cpu_memory_info;
+  Function<76, Status*(Allocator*, void*)> free;
+  Function<78, Status*(Allocator**)> default_allocator;  // the library's own
   Function<93, void(Status*)> release_status;
   Function<94, void(MemoryInfo*)> release_memory_info;
   Function<95, void(Session*)> release_session;

@@ -5,7 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "nodes/detector/engine/onnx/writer.hpp"
+#include "nodes/base/text.hpp"
+#include "nodes/detector/engine/onnx/element_type.hpp"
 #include "nodes/detector/engine/onnxruntime/onnxruntime_engine.hpp"
 
 namespace fovea::engine::onnxruntime {
@@ -62,7 +63,35 @@ class Options {
   SessionOptions* options_ = nullptr;
 };
 
-// Tensors of one call.
+// Extents and type of what ONNX Runtime allocated.
+Result<TensorSpec> spec_of(const Library& library, const TensorValue* value) {
+  const Api& api = library.api;
+  TensorShape* shape = nullptr;
+  FOVEA_TRY(check(library, api.tensor_shape(value, &shape), "an output's shape"));
+  const auto read = [&]() -> Result<TensorSpec> {
+    TensorSpec spec;
+    int type = 0;
+    std::size_t rank = 0;
+    FOVEA_TRY(check(library, api.shape_type(shape, &type), "an output's type"));
+    FOVEA_TRY(check(library, api.shape_rank(shape, &rank), "an output's shape"));
+    spec.dims.resize(rank);
+    FOVEA_TRY(check(library, api.shape_dims(shape, spec.dims.data(), rank), "an output's shape"));
+    const auto dtype = type_of_onnx(type);
+    if (!dtype) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("an output has ONNX's element type {}; it must be a number", type));
+    }
+    spec.dtype = *dtype;
+    spec.bytes = static_cast<std::size_t>(volume(spec.dims)) * element_size(spec.dtype);
+    return spec;
+  };
+  auto spec = read();
+  api.release_shape(shape);
+  return spec;
+}
+
+}  // namespace
+
 class Values {
  public:
   explicit Values(const Library& library) : library_(library) {}
@@ -95,33 +124,10 @@ class Values {
   std::vector<TensorValue*> values_;
 };
 
-// Extents and type of what ONNX Runtime allocated.
-Result<TensorSpec> spec_of(const Library& library, const TensorValue* value) {
-  const Api& api = library.api;
-  TensorShape* shape = nullptr;
-  FOVEA_TRY(check(library, api.tensor_shape(value, &shape), "an output's shape"));
-  const auto read = [&]() -> Result<TensorSpec> {
-    TensorSpec spec;
-    int type = 0;
-    std::size_t rank = 0;
-    FOVEA_TRY(check(library, api.shape_type(shape, &type), "an output's type"));
-    FOVEA_TRY(check(library, api.shape_rank(shape, &rank), "an output's shape"));
-    spec.dims.resize(rank);
-    FOVEA_TRY(check(library, api.shape_dims(shape, spec.dims.data(), rank), "an output's shape"));
-    const auto dtype = type_of_onnx(type);
-    if (!dtype) {
-      return fail(ErrorCode::kUnsupported,
-                  fmt::format("an output has ONNX's element type {}; it must be a number", type));
-    }
-    spec.dtype = *dtype;
-    return spec;
-  };
-  auto spec = read();
-  api.release_shape(shape);
-  return spec;
-}
-
-}  // namespace
+OrtOutputs::OrtOutputs(std::unique_ptr<Values> values) : values_(std::move(values)) {}
+OrtOutputs::OrtOutputs(OrtOutputs&&) noexcept = default;
+OrtOutputs& OrtOutputs::operator=(OrtOutputs&&) noexcept = default;
+OrtOutputs::~OrtOutputs() = default;
 
 std::string_view name_of(BackEnd back_end) {
   switch (back_end) {
@@ -148,9 +154,26 @@ Result<std::unique_ptr<const OrtSession>> OrtSession::create(const Library& libr
                   library.api.create_session(library.environment, model.data(), model.size(),
                                              options.get(), &made),
                   "the model"));
-  auto session = std::unique_ptr<OrtSession>(new OrtSession(library, made));
-  FOVEA_TRY(session->prepare());
-  return session;
+  return adopt(library, made);
+}
+
+Result<std::unique_ptr<const OrtSession>> OrtSession::open(const Library& library, BackEnd back_end,
+                                                           const std::filesystem::path& file,
+                                                           std::int32_t threads) {
+  Options options(library);
+  FOVEA_TRY(options.prepare(back_end, threads));
+  Session* made = nullptr;
+  FOVEA_TRY(check(library,
+                  library.api.open_session(library.environment, file.c_str(), options.get(), &made),
+                  shown(file.string())));
+  return adopt(library, made);
+}
+
+Result<std::unique_ptr<const OrtSession>> OrtSession::adopt(const Library& library,
+                                                            Session* session) {
+  auto adopted = std::unique_ptr<OrtSession>(new OrtSession(library, session));
+  FOVEA_TRY(adopted->prepare());
+  return adopted;
 }
 
 OrtSession::~OrtSession() {
@@ -160,12 +183,39 @@ OrtSession::~OrtSession() {
 
 Result<> OrtSession::prepare() {
   const Api& api = library_.api;
+  Allocator* allocator = nullptr;
+  FOVEA_TRY(check(library_, api.default_allocator(&allocator), "names"));
+  const auto take = [&](Status* status, char* name, std::string& to) -> Result<> {
+    FOVEA_TRY(check(library_, status, "names"));
+    to = name;
+    return check(library_, api.free(allocator, name), "names");
+  };
   std::size_t count = 0;
+  FOVEA_TRY(check(library_, api.input_count(session_, &count), "inputs"));
+  if (count != 1) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the model has {} inputs; it must have one, a picture", count));
+  }
+  char* name = nullptr;
+  Status* status = api.input_name(session_, 0, allocator, &name);
+  FOVEA_TRY(take(status, name, input_name_));
   FOVEA_TRY(check(library_, api.output_count(session_, &count), "outputs"));
-  for (std::size_t i = 0; i < count; ++i) output_texts_.push_back(written_output(i));
+  output_texts_.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    status = api.output_name(session_, i, allocator, &name);
+    FOVEA_TRY(take(status, name, output_texts_[i]));
+  }
   for (const std::string& text : output_texts_) output_names_.push_back(text.c_str());
   return check(library_, api.create_cpu_memory_info(kDeviceAllocator, kDefaultMemory, &memory_),
                "memory");
+}
+
+Result<> OrtSession::run(Values& input, Values& outputs) const {
+  const char* input_name = input_name_.c_str();
+  return check(library_,
+               library_.api.run(session_, nullptr, &input_name, input.data(), 1,
+                                output_names_.data(), output_names_.size(), outputs.data()),
+               "a run");
 }
 
 Result<> OrtSession::run(const ConstMemoryView& input, const TensorSpec& input_spec,
@@ -177,29 +227,33 @@ Result<> OrtSession::run(const ConstMemoryView& input, const TensorSpec& input_s
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     FOVEA_TRY(out.add(memory_, outputs[i].data, specs[i]));
   }
-  const char* input_name = kWrittenInput;
-  return check(library_,
-               library_.api.run(session_, nullptr, &input_name, in.data(), 1, output_names_.data(),
-                                output_names_.size(), out.data()),
-               "a run");
+  return run(in, out);
+}
+
+Result<OrtOutputs> OrtSession::run(const ConstMemoryView& input,
+                                   const TensorSpec& input_spec) const {
+  Values in(library_);
+  FOVEA_TRY(in.add(memory_, input.data, input_spec));
+  OrtOutputs result(std::make_unique<Values>(library_));
+  Values& out = *result.values_;
+  out.add_empty(outputs());
+  FOVEA_TRY(run(in, out));
+  for (std::size_t i = 0; i < outputs(); ++i) {
+    FOVEA_ASSIGN(TensorSpec spec, spec_of(library_, out.data()[i]));
+    spec.name = output_texts_[i];
+    void* data = nullptr;
+    FOVEA_TRY(check(library_, library_.api.tensor_data(out.data()[i], &data), spec.name));
+    result.tensors_.push_back({std::move(spec), data});
+  }
+  return result;
 }
 
 Result<std::vector<TensorSpec>> OrtSession::shapes(const TensorSpec& input) const {
   const std::vector<std::byte> grey(input.bytes, std::byte{114});
-  Values in(library_);
-  Values out(library_);
-  FOVEA_TRY(in.add(memory_, grey.data(), input));
-  out.add_empty(outputs());
-  const char* input_name = kWrittenInput;
-  FOVEA_TRY(check(library_,
-                  library_.api.run(session_, nullptr, &input_name, in.data(), 1,
-                                   output_names_.data(), output_names_.size(), out.data()),
-                  "a grey picture"));
+  auto ran = run({grey.data(), grey.size()}, input);
+  if (!ran) return fail(ran.error().with_context("a grey picture"));
   std::vector<TensorSpec> specs;
-  for (std::size_t i = 0; i < outputs(); ++i) {
-    FOVEA_ASSIGN(TensorSpec spec, spec_of(library_, out.data()[i]));
-    specs.push_back(std::move(spec));
-  }
+  for (const OrtOutput& output : ran->tensors()) specs.push_back(output.spec);
   return specs;
 }
 
