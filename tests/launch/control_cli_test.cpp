@@ -217,6 +217,20 @@ TEST_F(ControlCliTest, ATerminationSignalDuringAChangeEndsAllInOrder) {
   EXPECT_THAT(domain_.leftovers(), IsEmpty());
 }
 
+TEST_F(ControlCliTest, ALaunchWhoseOnlySourceIsRemovedWaitsForAnother) {
+  const std::string source = ", param: [{name: behaviour, value: source}], depends_on: [sink]";
+  const auto process = launch(fake("cam0", source) + fake("sink"), 2);
+  EXPECT_TRUE(ask({"node", "remove", "cam0"}).status.success());
+  ASSERT_TRUE(wait_for([&] {
+    read_more(*process);
+    return output_.find("cam0 ended") != std::string::npos;  // its summary has looked at it
+  })) << output_;
+  EXPECT_EQ(output_.find("all sources have ended"), std::string::npos);
+  EXPECT_TRUE(ask({"node", "add", entry_file(entry("cam0", source))}).status.success());
+  EXPECT_TRUE(wait_for([&] { return all_active(2); }));
+  expect_ends_well(*process);
+}
+
 TEST_F(ControlCliTest, TheLaunchEndsWhenItsLastNodeIsRemoved) {
   const auto process = launch(fake("a") + fake("b"), 2);
   EXPECT_TRUE(ask({"node", "remove", "a", "b"}).status.success());

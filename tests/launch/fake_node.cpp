@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include <spawn.h>
 #include <unistd.h>
 
+#include "nodes/runtime/figures/ledger.hpp"
 #include "nodes/runtime/process/node.hpp"
 
 extern char** environ;
@@ -26,7 +28,7 @@ class FakeNode final : public Node {
   void declare_parameters(ParameterSet& p) override {
     p.add("behaviour", &behaviour_, "What goes wrong")
         .one_of({"none", "fail_configure", "hang_configure", "slow_configure", "finish", "deaf",
-                 "with_helper"});
+                 "with_helper", "source"});
     p.add("address", &address_, "Where nothing comes from")
         .checked_by([](std::string_view text) -> Result<> {
           if (text.find("://") != std::string_view::npos) return {};
@@ -59,6 +61,10 @@ class FakeNode final : public Node {
       executor().post([] { hang(); });
     if (behaviour_ == "finish") executor().post([this] { request_shutdown(0); });
     if (behaviour_ == "with_helper") start_helper();
+    if (behaviour_ == "source") {
+      ledger_.emplace(metrics(), name());
+      ledger_->writes(name() + "/image");
+    }
     // A stopped process takes no signal but SIGKILL.
     if (behaviour_ == "deaf") executor().post([] { raise(SIGSTOP); });
     return {};
@@ -92,6 +98,7 @@ class FakeNode final : public Node {
     close(fd);
   }
 
+  std::optional<StageLedger> ledger_;  // of a source, which captures nothing
   std::string behaviour_ = "none";
   std::string address_;
   std::string model_;
