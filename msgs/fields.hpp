@@ -4,11 +4,12 @@
 //
 //   template <> struct Fields<BoundingBox2D> {
 //     static constexpr std::string_view kName = "BoundingBox2D";
-//     static constexpr auto kList = std::tuple(field("center_x", &BoundingBox2D::center_x, "px"),
-//     ...);
+//     static constexpr auto kList = std::tuple(
+//         field("center_x", &BoundingBox2D::center_x, "px"), ...);
 //   };
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -77,7 +78,7 @@ struct FixedString {
 };
 
 // An array of at most N elements of which `count` are used. As the last field of a message only the
-// used elements travel (wire.hpp).
+// used elements travel; wire.hpp refuses a count beyond N.
 template <class T, std::size_t N>
 struct BoundedArray {
   std::uint32_t count = 0;
@@ -99,6 +100,9 @@ struct BoundedArray {
     if (count == N) return false;
     items[count++] = value;
     return true;
+  }
+  constexpr bool operator==(const BoundedArray& other) const {
+    return std::equal(begin(), end(), other.begin(), other.end());
   }
 };
 

@@ -5,19 +5,26 @@
 
 namespace fovea::msgs {
 
-// The instants a frame passed on its way, each CLOCK_MONOTONIC in ns, 0 = not reached yet. All
-// stages run on one host, so differences between them need no clock synchronisation.
-struct StageStamps {
-  std::int64_t captured = 0;             // the frame's pixels are in the camera's slot
-  std::int64_t preprocess_started = 0;   // it has travelled and waited; its letterbox begins
-  std::int64_t preprocessed = 0;         // its tensor is in the preprocess slot
-  std::int64_t inference_started = 0;    // it has travelled and waited; the network begins
-  std::int64_t inferred = 0;             // the raw maps are in the detector's slot
-  std::int64_t postprocess_started = 0;  // they have travelled and waited; decoding begins
-  std::int64_t published = 0;            // its detections are published
+// A stage that a frame passed: CLOCK_MONOTONIC in ns. All stages run on one host, so differences
+// between them need no clock synchronisation.
+struct StageStamp {
+  FixedString<16> stage;     // the node's type: "camera", "preprocess", "detector"
+  std::int64_t started = 0;  // the frame has travelled and waited; a source: it was due or captured
+  std::int64_t ended = 0;    // what the stage made of it is in the stage's slot or message
 
-  bool operator==(const StageStamps&) const = default;
+  bool operator==(const StageStamp&) const = default;
 };
+
+// The way of a frame so far, its source first. A frame that passes more stages keeps the first ones.
+using StageStamps = BoundedArray<StageStamp, 8>;
+
+// When the source had the frame, and when the stage before had done its part; 0 = not known.
+constexpr std::int64_t captured(const StageStamps& stages) {
+  return stages.empty() ? 0 : stages[0].ended;
+}
+constexpr std::int64_t last_ended(const StageStamps& stages) {
+  return stages.empty() ? 0 : stages[stages.size() - 1].ended;
+}
 
 struct Header {
   // The instant of capture, CLOCK_MONOTONIC and CLOCK_REALTIME. Of a recording that is played at a
@@ -44,16 +51,11 @@ struct BufferRef {
 };
 
 template <>
-struct Fields<StageStamps> {
-  static constexpr std::string_view kName = "StageStamps";
+struct Fields<StageStamp> {
+  static constexpr std::string_view kName = "StageStamp";
   static constexpr auto kList =
-      std::tuple(field("captured", &StageStamps::captured, "ns"),
-                 field("preprocess_started", &StageStamps::preprocess_started, "ns"),
-                 field("preprocessed", &StageStamps::preprocessed, "ns"),
-                 field("inference_started", &StageStamps::inference_started, "ns"),
-                 field("inferred", &StageStamps::inferred, "ns"),
-                 field("postprocess_started", &StageStamps::postprocess_started, "ns"),
-                 field("published", &StageStamps::published, "ns"));
+      std::tuple(field("stage", &StageStamp::stage), field("started", &StageStamp::started, "ns"),
+                 field("ended", &StageStamp::ended, "ns"));
 };
 
 template <>

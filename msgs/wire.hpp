@@ -102,6 +102,25 @@ inline std::uint64_t peek_hash(std::span<const std::byte> bytes) {
   return hash;
 }
 
+namespace detail {
+
+// No bounded array, however deep, uses more elements than it has.
+template <Reflected M>
+bool counts_fit(const M& value) {
+  bool fit = true;
+  for_each_field<M>([&](const auto& f) {
+    using Member = std::remove_cvref_t<decltype(value.*f.member)>;
+    if constexpr (kIsBoundedArray<Member>) {
+      fit = fit && (value.*f.member).count <= Member::kCapacity;
+    } else if constexpr (Reflected<Member>) {
+      fit = fit && counts_fit(value.*f.member);
+    }
+  });
+  return fit;
+}
+
+}  // namespace detail
+
 // Any bytes are safe; on an error `message` is unspecified.
 template <Message M>
 DecodeError decode(std::span<const std::byte> bytes, M& message) {
@@ -112,9 +131,9 @@ DecodeError decode(std::span<const std::byte> bytes, M& message) {
     return DecodeError::kWrongSize;
   message = M{};
   std::memcpy(static_cast<void*>(&message), body.data(), body.size());
+  if (!detail::counts_fit(message)) return DecodeError::kBadCount;
   if constexpr (detail::kHasTail<M>) {
     const auto& tail = detail::last_member(message);
-    if (tail.count > detail::LastMember<M>::kCapacity) return DecodeError::kBadCount;
     if (body.size() != detail::fixed_size<M>() + tail.count * detail::element_size<M>()) {
       return DecodeError::kWrongSize;
     }

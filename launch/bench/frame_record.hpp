@@ -3,8 +3,10 @@
 // Thread safety: plain values.
 #pragma once
 
-#include <array>
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "msgs/header.hpp"
@@ -20,42 +22,55 @@ struct FrameRecord {
   std::int64_t received = 0;  // its detections are with a subscriber in another process
 };
 
-// Piece i of a frame's latency lasts from instant i to instant i + 1 of instants().
-enum class Piece : std::uint32_t {
-  kCapture,        // due until the pixels are in the slot: waking up, colour conversion
-  kToPreprocess,   // message and waiting
-  kPreprocess,     // letterbox
-  kToDetector,     // message and waiting for the engine
-  kEngine,         // the network; a batch counts whole for each of its frames
-  kToPostprocess,  // message and waiting
-  kPostprocess,    // decoding, NMS
-  kToSubscriber,   // message
-};
-inline constexpr std::size_t kPieces = 8;
-inline constexpr std::array<std::string_view, kPieces> kPieceNames{
-    "capture", "to_preprocess",  "preprocess",  "to_detector",
-    "engine",  "to_postprocess", "postprocess", "to_subscriber"};
+// The frame's instants in order: when it was due; of each stage where it began (but for the first)
+// and ended; when it was received. Piece i of the latency lasts from instant i to instant i + 1.
+inline std::size_t pieces(const FrameRecord& frame) { return 2 * frame.stages.size(); }
+inline std::int64_t instant(const FrameRecord& frame, std::size_t i) {
+  if (i == 0) return frame.due;
+  if (i >= pieces(frame)) return frame.received;
+  const msgs::StageStamp& stamp = frame.stages[i / 2];
+  return i % 2 == 0 ? stamp.started : stamp.ended;
+}
+inline double piece_ms(const FrameRecord& frame, std::size_t i) {
+  return static_cast<double>(instant(frame, i + 1) - instant(frame, i)) / 1e6;
+}
 
-inline std::array<std::int64_t, kPieces + 1> instants(const FrameRecord& frame) {
-  const msgs::StageStamps& s = frame.stages;
-  return {frame.due,           s.captured, s.preprocess_started,  s.preprocessed,
-          s.inference_started, s.inferred, s.postprocess_started, s.published,
-          frame.received};
+// "capture" (due until the pixels are in the slot), "to_preprocess" (message and waiting),
+// "preprocess", ..., "to_subscriber". The detector's piece is called "engine"; a batch counts whole
+// for each of its frames.
+inline constexpr std::string_view kDetector = "detector";
+inline std::string piece_name(const FrameRecord& frame, std::size_t i) {
+  if (i == 0) return "capture";
+  if (i + 1 == pieces(frame)) return "to_subscriber";
+  const std::string_view stage = frame.stages[(i + 1) / 2].stage.view();
+  if (i % 2 == 1) return "to_" + std::string(stage);
+  return std::string(stage == kDetector ? "engine" : stage);
+}
+
+// Time within the network; 0 without one.
+inline double engine_ms(const FrameRecord& frame) {
+  double sum = 0;
+  for (const msgs::StageStamp& stamp : frame.stages) {
+    if (stamp.stage.view() == kDetector)
+      sum += static_cast<double>(stamp.ended - stamp.started) / 1e6;
+  }
+  return sum;
 }
 
 // Every stage left its stamp, and none before the previous one.
 inline bool stamps_in_order(const FrameRecord& frame) {
-  const auto all = instants(frame);
-  for (std::size_t i = 0; i < kPieces; ++i) {
-    if (all[i] <= 0 || all[i + 1] < all[i]) return false;
+  for (std::size_t i = 0; i < pieces(frame); ++i) {
+    if (instant(frame, i) <= 0 || instant(frame, i + 1) < instant(frame, i)) return false;
   }
-  return true;
+  return !frame.stages.empty();
 }
 
-inline double piece_ms(const FrameRecord& frame, std::size_t piece) {
-  const auto all = instants(frame);
-  return static_cast<double>(all[piece + 1] - all[piece]) / 1e6;
+// Both frames passed the same stages.
+inline bool same_way(const FrameRecord& a, const FrameRecord& b) {
+  return std::equal(a.stages.begin(), a.stages.end(), b.stages.begin(), b.stages.end(),
+                    [](const auto& x, const auto& y) { return x.stage == y.stage; });
 }
+
 inline double latency_ms(const FrameRecord& frame) {
   return static_cast<double>(frame.received - frame.due) / 1e6;
 }

@@ -89,6 +89,13 @@ Counts read_counts(const Domain& domain) {
   return counts;
 }
 
+std::string stamps_text(const FrameRecord& frame) {
+  std::string text = fmt::format("due {}", frame.due);
+  for (const msgs::StageStamp& stamp : frame.stages)
+    text += fmt::format(", {} {} to {}", stamp.stage.view(), stamp.started, stamp.ended);
+  return text + fmt::format(", received {}", frame.received);
+}
+
 class PipelineRun {
  public:
   PipelineRun(const BenchConfig& config, const RunOptions& options, const Domain& domain)
@@ -326,11 +333,11 @@ class PipelineRun {
                                 camera.delivered, camera.offered));
     }
     for (const FrameRecord& frame : result_.frames) {
-      if (!stamps_in_order(frame))
-        return fail(
-            ErrorCode::kInternal,
-            fmt::format("{}: frame {}: its stamps are not in order: {}", camera_name(frame.camera),
-                        frame.seq, fmt::join(instants(frame), " ")));
+      if (!stamps_in_order(frame) || !same_way(frame, result_.frames.front()))
+        return fail(ErrorCode::kInternal,
+                    fmt::format("{}: frame {}: its stamps are not in order, or not those of the "
+                                "other frames: {}",
+                                camera_name(frame.camera), frame.seq, stamps_text(frame)));
     }
     return {};
   }

@@ -50,9 +50,7 @@ std::vector<double> collect(const RunResult& run,
   return values;
 }
 
-double overhead_ms(const FrameRecord& frame) {
-  return latency_ms(frame) - piece_ms(frame, static_cast<std::size_t>(Piece::kEngine));
-}
+double overhead_ms(const FrameRecord& frame) { return latency_ms(frame) - engine_ms(frame); }
 
 // How much the time between two frames of a camera differs from the time before, as ros2_benchmark
 // has it, over all cameras.
@@ -81,8 +79,8 @@ double cpu_ms_per_frame(const RunResult& run) {
 void add_run(Figures& figures, const RunResult& run) {
   figures.add_quantiles("latency_ms", collect(run, latency_ms));
   figures.add_quantiles("overhead_ms", collect(run, overhead_ms));
-  for (std::size_t i = 0; i < kPieces; ++i)
-    figures.add_quantiles(fmt::format("piece_ms.{}", kPieceNames[i]),
+  for (std::size_t i = 0; !run.frames.empty() && i < pieces(run.frames.front()); ++i)
+    figures.add_quantiles(fmt::format("piece_ms.{}", piece_name(run.frames.front(), i)),
                           collect(run, [i](const FrameRecord& f) { return piece_ms(f, i); }));
   figures.add_quantiles("jitter_ms", jitters(run));
   figures.add("fps", "1/s", Better::kHigher,
@@ -191,9 +189,11 @@ void evaluate(Report& report, const std::vector<RunResult>& runs) {
     report.cameras.push_back(spread_of(runs.front().cameras[i].name, pooled(latency_ms, i)));
   report.pieces.clear();
   double sum = 0;
-  for (std::size_t i = 0; i < kPieces; ++i) {
+  const auto any = std::find_if(runs.begin(), runs.end(),
+                                [](const RunResult& run) { return !run.frames.empty(); });
+  for (std::size_t i = 0; any != runs.end() && i < pieces(any->frames.front()); ++i) {
     report.pieces.push_back(
-        spread_of(std::string(kPieceNames[i]),
+        spread_of(piece_name(any->frames.front(), i),
                   pooled([i](const FrameRecord& frame) { return piece_ms(frame, i); })));
     sum += report.pieces.back().mean;
   }

@@ -59,8 +59,8 @@ void append_run(std::string& text, const Report& report) {
   text += fmt::format("{:>14}\n", "mean");
   text += quantile_row(report, "end to end", "latency_ms");
   text += quantile_row(report, "without engine", "overhead_ms");
-  for (const std::string_view piece : kPieceNames)
-    text += quantile_row(report, fmt::format("  {}", piece), fmt::format("piece_ms.{}", piece));
+  for (const Spread& piece : report.pieces)
+    text += quantile_row(report, "  " + piece.name, "piece_ms." + piece.name);
   text += quantile_row(report, "jitter", "jitter_ms");
   text += fmt::format("pieces add up to {:.2f} % of the latency\n\n", 100 * report.piece_sum_ratio);
 

@@ -169,7 +169,7 @@ class PlayerNode final : public Node {
       image.header.frame_id = std::string_view(record.frame_id);
       image.header.stamp_monotonic = now_ns;
       image.header.stamp_realtime = realtime_ns();
-      image.header.stages.captured = now_ns;
+      image.header.stages.push_back({"player", now_ns, now_ns});
       image.height = record.height;
       image.width = record.width;
       image.step = record.step;
@@ -187,11 +187,10 @@ class PlayerNode final : public Node {
         static_cast<std::uint64_t>(now_ns) - static_cast<std::uint64_t>(header.stamp_monotonic);
     header.stamp_monotonic = now_ns;
     header.stamp_realtime = realtime_ns();
-    msgs::for_each_field<msgs::StageStamps>([&](const auto& field) {
-      std::int64_t& instant = header.stages.*field.member;
-      if (instant != 0)
-        instant = static_cast<std::int64_t>(static_cast<std::uint64_t>(instant) + shift);
-    });
+    for (msgs::StageStamp& stamp : header.stages) {
+      for (std::int64_t* instant : {&stamp.started, &stamp.ended})
+        *instant = static_cast<std::int64_t>(static_cast<std::uint64_t>(*instant) + shift);
+    }
   }
 
   Result<> add_output(const mcap::Channel& channel) {

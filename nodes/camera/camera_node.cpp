@@ -184,7 +184,8 @@ class CameraNode final : public Node {
     image.header.stamp_monotonic = frame.stamp_monotonic;
     image.header.stamp_realtime = frame.stamp_realtime;
     image.header.frame_id = std::string_view(name());
-    image.header.stages.captured = monotonic_ns();
+    image.header.stages.push_back(
+        {std::string_view(type()), frame.stamp_monotonic, monotonic_ns()});
     image.height = frame.height;
     image.width = frame.width;
     image.step = static_cast<std::uint32_t>(step);

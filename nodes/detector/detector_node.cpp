@@ -34,11 +34,7 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // It works in batches of many cameras, so it is no Stage, but each camera's way through it is the
 // same.
-const StageSpec kSpec{.input = "tensor",
-                      .output = "heads",
-                      .started = &msgs::StageStamps::inference_started,
-                      .ended = &msgs::StageStamps::inferred,
-                      .latencies = {{"detector_us", &msgs::StageStamps::preprocessed}}};
+const StageSpec kSpec{.input = "tensor", .output = "heads", .latencies = {{"detector_us"}}};
 
 class DetectorNode final : public Node {
  public:

@@ -15,8 +15,6 @@
 namespace fovea {
 namespace {
 
-using msgs::StageStamps;
-
 // The model that all cameras' stages decode for.
 struct Model {
   std::optional<Postprocessor> postprocessor;
@@ -70,13 +68,11 @@ class CountingStage final : public DecodeStage {
 class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detection2DArray> {
  public:
   PostprocessNode()
-      : StageNode("postprocess", "Decodes detector outputs, suppresses overlaps, publishes boxes",
-                  {.input = "heads",
-                   .output = "detections",
-                   .started = &StageStamps::postprocess_started,
-                   .ended = &StageStamps::published,
-                   .latencies = {{"latency_us", &StageStamps::captured},
-                                 {"postprocess_us", &StageStamps::inferred}}}) {}
+      : StageNode(
+            "postprocess", "Decodes detector outputs, suppresses overlaps, publishes boxes",
+            {.input = "heads",
+             .output = "detections",
+             .latencies = {{"latency_us", StageLatency::Since::kCaptured}, {"postprocess_us"}}}) {}
 
   void declare_stage_parameters(ParameterSet& p) override {
     p.add("detector", &detector_, "Node whose model_info says what its outputs mean");

@@ -12,17 +12,13 @@
 namespace fovea {
 namespace {
 
-using msgs::StageStamps;
-
 class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
  public:
   PreprocessNode()
       : StageNode("preprocess", "Letterboxes camera images into the detector's input",
                   {.input = "image",
                    .output = "tensor",
-                   .started = &StageStamps::preprocess_started,
-                   .ended = &StageStamps::preprocessed,
-                   .latencies = {{"preprocess_us", &StageStamps::captured}},
+                   .latencies = {{"preprocess_us"}},
                    .reads_when_ready = true}) {}
 
   void declare_stage_parameters(ParameterSet& p) override {

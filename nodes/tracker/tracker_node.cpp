@@ -33,8 +33,8 @@ class TrackerNode final : public StageNode<msgs::Detection2DArray, msgs::Track2D
       : StageNode("tracker", "Gives detections identities that last from frame to frame",
                   {.input = "detections",
                    .output = "tracks",
-                   .latencies = {{"latency_us", &msgs::StageStamps::captured},
-                                 {"tracker_us", &msgs::StageStamps::published}}}) {}
+                   .latencies = {{"latency_us", StageLatency::Since::kCaptured}, {"tracker_us"}}}) {
+  }
 
   void declare_stage_parameters(ParameterSet& p) override {
     p.add("iou_threshold", &iou_threshold_,

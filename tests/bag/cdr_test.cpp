@@ -124,7 +124,7 @@ TEST(Cdr, SchemasNameEveryStructOnce) {
   EXPECT_THAT(schema, HasSubstr("fovea_msgs/Header header\n"));
   EXPECT_THAT(schema, HasSubstr("fovea_msgs/Detection2D[<="));
   EXPECT_THAT(schema, HasSubstr("MSG: fovea_msgs/BoundingBox2D\nfloat32 center_x  # px\n"));
-  const std::string title = "MSG: fovea_msgs/StageStamps\n";
+  const std::string title = "MSG: fovea_msgs/StageStamp\n";
   EXPECT_NE(schema.find(title), std::string::npos);
   EXPECT_EQ(schema.find(title), schema.rfind(title));
   EXPECT_THAT(msgs::ros2_schema<msgs::Tensor>(), HasSubstr("# 3 = float32\nuint32 dtype\n"));

@@ -109,7 +109,9 @@ TEST(Wire, RoundTripKeepsEveryField) {
                   .seq = 3,
                   .topic_seq = 4,
                   .frame_id = "cam1",
-                  .stages = {5, 6, 7, 8, 9, 10, 11}};
+                  .stages = {}};
+  image.header.stages.push_back({"camera", 5, 6});
+  image.header.stages.push_back({"a_stage_of_a_long_name", 7, 8});
   image.height = 576;
   image.width = 768;
   image.step = 2304;
@@ -162,6 +164,12 @@ TEST(Wire, CountBeyondCapacityIsRefused) {
               sizeof huge);
   Detection2DArray copy;
   EXPECT_EQ(decode(wire, copy), DecodeError::kBadCount);
+
+  wire = encoded(two_people());
+  std::memcpy(
+      wire.data() + kHashBytes + offsetof(Detection2DArray, header) + offsetof(Header, stages),
+      &huge, sizeof huge);
+  EXPECT_EQ(decode(wire, copy), DecodeError::kBadCount) << "of an array that is not the last field";
 }
 
 TEST(Wire, RandomBytesNeverCrashDecodingOrJson) {

@@ -30,13 +30,11 @@ inline RunResult made_run(std::uint32_t cameras, double rate, int seconds, doubl
         return at += static_cast<std::int64_t>(piece_ms * factor(random) * 1e6);
       };
       frame.due = at;
-      frame.stages.captured = next();
-      frame.stages.preprocess_started = next();
-      frame.stages.preprocessed = next();
-      frame.stages.inference_started = next();
-      frame.stages.inferred = next();
-      frame.stages.postprocess_started = next();
-      frame.stages.published = next();
+      frame.stages.push_back({"camera", at, next()});
+      for (const char* stage : {"preprocess", "detector", "postprocess"}) {
+        const std::int64_t started = next();
+        frame.stages.push_back({stage, started, next()});
+      }
       frame.received = next();
       run.frames.push_back(frame);
     }

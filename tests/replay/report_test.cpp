@@ -41,8 +41,15 @@ TEST(Report, PiecesAddUpToTheLatency) {
 TEST(Report, ALostStampIsNoticed) {
   RunResult run = made_run(1, 10, 2, 1);
   EXPECT_TRUE(stamps_in_order(run.frames[3]));
-  run.frames[3].stages.inferred = 0;
+  run.frames[3].stages[2].ended = 0;
   EXPECT_FALSE(stamps_in_order(run.frames[3]));
+  FrameRecord other = run.frames[4];
+  EXPECT_TRUE(same_way(run.frames[4], other));
+  other.stages[2].stage = "tracker";
+  EXPECT_FALSE(same_way(run.frames[4], other));
+  other.stages.clear();
+  EXPECT_FALSE(same_way(run.frames[4], other));
+  EXPECT_FALSE(stamps_in_order(other));
   Report report = made_report({run});
   report.piece_sum_ratio = 0.98;
   EXPECT_THAT(check_piece_sum(report).error().message, HasSubstr("98.0 %"));
@@ -106,7 +113,7 @@ Report full_report() {
 
 // The README lists `path` fields in a table; `*` stands for names that depend on the run.
 std::set<std::string> documented_fields() {
-  std::ifstream file(FOVEA_SOURCE_DIR "/bench/replay/README.md");
+  std::ifstream file(FOVEA_SOURCE_DIR "/launch/bench/README.md");
   std::set<std::string> fields;
   std::string line;
   const std::string start = "| `";

@@ -71,7 +71,7 @@ class StageSetTest : public Topics {
     slot->data()[0] = std::byte{7};
     Image image;
     image.header.seq = ++sent_;
-    image.header.stages.captured = 1;
+    image.header.stages.push_back({"camera", 1, 1});
     image.height = height;
     image.width = width;
     images_.publish(image, std::move(*slot), kBytes);
@@ -98,9 +98,7 @@ class StageSetTest : public Topics {
 };
 
 TEST_F(StageSetTest, AFrameKeepsItsHeaderAndGetsStampsAndLatencies) {
-  make({.started = &msgs::StageStamps::preprocess_started,
-        .ended = &msgs::StageStamps::preprocessed,
-        .latencies = {{"copy_us", &msgs::StageStamps::captured}}});
+  make({.latencies = {{"copy_us", StageLatency::Since::kCaptured}, {"only_here_us"}}});
   start();
   ASSERT_TRUE(send(3));
   std::optional<Received<Image>> got;
@@ -109,12 +107,32 @@ TEST_F(StageSetTest, AFrameKeepsItsHeaderAndGetsStampsAndLatencies) {
   EXPECT_EQ(got->message.height, 3u);
   EXPECT_EQ(got->buffer.data()[0], std::byte{7});
   const msgs::StageStamps& stages = got->message.header.stages;
-  EXPECT_EQ(stages.captured, 1);
-  EXPECT_GT(stages.preprocess_started, 0);
-  EXPECT_GE(stages.preprocessed, stages.preprocess_started);
+  ASSERT_EQ(stages.size(), 2u);
+  EXPECT_EQ(stages[0], (msgs::StageStamp{"camera", 1, 1}));
+  EXPECT_EQ(stages[1].stage.view(), page_->type());
+  EXPECT_GT(stages[1].started, 1);
+  EXPECT_GE(stages[1].ended, stages[1].started);
+  EXPECT_EQ(page_->histogram("only_here_us", "cam0").count(), count("frames_out"));
   EXPECT_EQ(page_->histogram("copy_us", "cam0").count(), count("frames_out"));
   EXPECT_EQ(count("bytes_written"), kOutBytes * count("frames_out"));
   EXPECT_EQ(count("frames_in"), count("frames_out"));
+}
+
+TEST_F(StageSetTest, AFrameOfManyStagesKeepsTheStampsThatItHas) {
+  make({.latencies = {{"copy_us"}}});
+  start();
+  Image image;
+  for (std::size_t i = 0; i < msgs::StageStamps::kCapacity; ++i)
+    image.header.stages.push_back({"earlier", 1, 1});
+  image.height = 5;
+  image.width = 1;
+  auto slot = images_.loan(kBytes);
+  ASSERT_TRUE(slot);
+  images_.publish(image, std::move(*slot), kBytes);
+  std::optional<Received<Image>> got;
+  ASSERT_TRUE(eventually([&] { return turn() && (got = take()) && got->message.height == 5; }));
+  EXPECT_EQ(got->message.header.stages, image.header.stages);
+  EXPECT_EQ(page_->histogram("copy_us", "cam0").count(), count("frames_out"));
 }
 
 TEST_F(StageSetTest, AFaultThatReturnsIsSaidAgain) {

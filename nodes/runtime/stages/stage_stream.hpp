@@ -22,21 +22,17 @@
 
 namespace fovea {
 
-using StageStamp = std::int64_t msgs::StageStamps::*;
-
 // A histogram in µs: from an instant of the frame to the end of this stage.
 struct StageLatency {
+  enum class Since { kCaptured, kStageBefore };
   std::string_view histogram = {};
-  StageStamp since = nullptr;
+  Since since = Since::kStageBefore;
 };
 
 // What a stage is called on the outside, as data: `<camera>/<input>` -> `<camera>/<output>`.
 struct StageSpec {
   std::string_view input = {};
   std::string_view output = {};
-  // Where a frame's header keeps the instants at which this stage began and ended; null = nowhere.
-  StageStamp started = nullptr;
-  StageStamp ended = nullptr;
   std::vector<StageLatency> latencies = {};
   // The input is subscribed to when the stage says that it is ready instead of at configure, so that
   // no frame is taken in vain meanwhile.
@@ -92,7 +88,7 @@ class StageStream {
   // As Publisher::loan(): nullopt = exhausted, and counted.
   std::optional<WritableBuffer> loan(std::size_t bytes) { return output_->loan(bytes); }
 
-  // Stamps the frame, records its latencies and sends it.
+  // Records the frame's latencies, stamps it and sends it.
   void publish(Out& message, WritableBuffer&& slot, std::size_t bytes, std::int64_t started,
                std::int64_t ended) requires detail::HasPayload<Out> {
     stamp(message.header.stages, started, ended);
@@ -110,8 +106,7 @@ class StageStream {
         camera_(camera),
         input_topic_(camera + "/" + std::string(spec.input)),
         reliability_(options.reliability),
-        started_(spec.started),
-        ended_(spec.ended),
+        stage_(metrics.type()),
         ledger_(metrics, camera),
         faults_(input_topic_) {
     ledger_.reads(input_topic_);  // also while it is not open
@@ -121,23 +116,24 @@ class StageStream {
   }
 
   void stamp(msgs::StageStamps& stages, std::int64_t started, std::int64_t ended) {
-    if (started_ != nullptr) stages.*started_ = started;
-    if (ended_ != nullptr) stages.*ended_ = ended;
     for (const auto& [since, histogram] : latencies_) {
-      const std::int64_t ns = std::max<std::int64_t>(ended - stages.*since, 0);
-      histogram->record(static_cast<std::uint64_t>(ns / 1000));
+      const std::int64_t from = since == StageLatency::Since::kCaptured ? msgs::captured(stages)
+                                                                        : msgs::last_ended(stages);
+      // A peer may stamp what it likes: unsigned, because the difference may overflow.
+      const auto ns = static_cast<std::uint64_t>(ended) - static_cast<std::uint64_t>(from);
+      histogram->record(ended > from ? ns / 1000 : 0);
     }
+    stages.push_back({stage_, started, ended});
   }
 
   const Domain& domain_;
   std::string camera_;
   std::string input_topic_;
   Reliability reliability_;
-  StageStamp started_;
-  StageStamp ended_;
+  msgs::FixedString<16> stage_;  // as frames are stamped: the node's type
   StageLedger ledger_;
   FaultLog faults_;
-  std::vector<std::pair<StageStamp, Histogram*>> latencies_;
+  std::vector<std::pair<StageLatency::Since, Histogram*>> latencies_;
   std::optional<Publisher<Out>> output_;
   std::optional<Subscription<In>> input_;
   bool awaited_reader_ = false;
