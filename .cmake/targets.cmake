@@ -68,6 +68,9 @@ function(fovea_test name)
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   target_link_libraries(${name} PRIVATE fovea_test_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  # Where a test's options differ, the compiler reads the headers themselves.
+  target_precompile_headers(${name} REUSE_FROM fovea_test_precompiled)
+  set_target_properties(${name} PROPERTIES PCH_WARN_INVALID OFF)
   target_compile_definitions(${name} PRIVATE
     FOVEA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" FOVEA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   if(FOVEA_SANITIZE AND NOT ARG_LABEL STREQUAL unit)

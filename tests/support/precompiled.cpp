@@ -1,0 +1,1 @@
+// Nothing: its target compiles once what every test includes (tests/CMakeLists.txt).
