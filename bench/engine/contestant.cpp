@@ -1,4 +1,3 @@
-// See contestant.hpp.
 #include "bench/engine/contestant.hpp"
 
 #include <charconv>

@@ -1,4 +1,3 @@
-// See contestant_process.hpp.
 #include "bench/engine/contestant_process.hpp"
 
 #include <array>

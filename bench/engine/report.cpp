@@ -1,4 +1,3 @@
-// See report.hpp.
 #include "bench/engine/report.hpp"
 
 #include <algorithm>

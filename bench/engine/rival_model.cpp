@@ -1,4 +1,3 @@
-// See rival_model.hpp.
 #include "bench/engine/rival_model.hpp"
 
 #include <algorithm>

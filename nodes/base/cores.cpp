@@ -1,4 +1,3 @@
-// See cores.hpp.
 #include "nodes/base/cores.hpp"
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// See trusted_folder.hpp.
 #include "nodes/base/trusted_folder.hpp"
 
 #include <cerrno>

@@ -3,12 +3,12 @@
 #include "nodes/camera/frame_source.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "nodes/base/check.hpp"
 #include "nodes/camera/bag_source.hpp"
 #include "nodes/camera/image_source.hpp"
 #include "nodes/camera/source_uri.hpp"
@@ -160,9 +160,9 @@ Grab FrameSource::deliver(Grab grab) {
 }
 
 Result<> FrameSource::retrieve(const ImageTarget& destination) {
-  assert(current_ && "retrieve() without a grabbed frame");
-  assert(destination.width == current_->width && destination.height == current_->height);
-  assert(destination.step >= std::size_t{3} * destination.width);
+  FOVEA_CHECK(current_ && "retrieve() without a grabbed frame");
+  FOVEA_CHECK(destination.width == current_->width && destination.height == current_->height);
+  FOVEA_CHECK(destination.step >= std::size_t{3} * destination.width);
   auto copied = convert(destination);
   if (!copied) {
     ++counters_.bad_frames;

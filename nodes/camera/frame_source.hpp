@@ -4,10 +4,10 @@
 //
 //   FOVEA_ASSIGN(auto source, make_frame_source("file:///data/vtest.avi?loop=true", {}));
 //   FOVEA_TRY(source->open(stop));
-//   FOVEA_ASSIGN(Grab grab, source->grab(1s, stop));          // advances; the frame's size is
-//   known now if (grab.status == GrabStatus::kFrame) {
-//     auto slot = pool.loan(frame_bytes(grab.frame));         // or drop it: the next grab() moves
-//     on FOVEA_TRY(source->retrieve(ImageTarget{slot, grab.frame.width, grab.frame.height, step}));
+//   FOVEA_ASSIGN(Grab grab, source->grab(1s, stop));  // advances; the frame's size is known now
+//   if (grab.status == GrabStatus::kFrame) {
+//     auto slot = pool.loan(frame_bytes(grab.frame));  // or drop it: the next grab() moves on
+//     FOVEA_TRY(source->retrieve({slot, grab.frame.width, grab.frame.height, step}));
 //   }
 //
 // URIs. Keys after `?` override SourceOptions; an unknown key is an error. %XX escapes work in

@@ -2,10 +2,11 @@
 #include "nodes/camera/source_supervisor.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "nodes/base/check.hpp"
 
 namespace fovea::frames {
 
@@ -41,8 +42,8 @@ SourceSupervisor::SourceSupervisor(FrameSource& source, const SupervisorOptions&
       on_event_(std::move(on_event)),
       clock_(clock),
       random_(options.seed) {
-  assert(options.no_frame_timeout <= options.reconnect_after);
-  assert(options.jitter >= 0 && options.jitter <= 1);
+  FOVEA_CHECK(options.no_frame_timeout <= options.reconnect_after);
+  FOVEA_CHECK(options.jitter >= 0 && options.jitter <= 1);
 }
 
 Grab SourceSupervisor::grab(Nanoseconds timeout, const std::stop_token& stop) {

@@ -2,11 +2,12 @@
 #include "nodes/camera/synthetic_source.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 #include <cstring>
 
 #include <fmt/format.h>
+
+#include "nodes/base/check.hpp"
 
 namespace fovea::frames {
 
@@ -98,7 +99,7 @@ std::uint32_t SyntheticScene::Track::at(std::uint64_t frame_index) const {
 SyntheticScene::SyntheticScene(std::uint64_t seed, std::uint32_t objects, std::uint32_t width,
                                std::uint32_t height)
     : width_(width), height_(height) {
-  assert(width >= 16 && height >= 16);
+  FOVEA_CHECK(width >= 16 && height >= 16);
   Random random(seed);
   background_ = make_background(width, height, random);
   const double side = std::min(width, height);
@@ -133,7 +134,7 @@ std::vector<SyntheticObject> SyntheticScene::truth(std::uint64_t frame_index) co
 }
 
 void SyntheticScene::render(std::uint64_t frame_index, const ImageTarget& destination) const {
-  assert(destination.width == width_ && destination.height == height_);
+  FOVEA_CHECK(destination.width == width_ && destination.height == height_);
   const std::size_t row_bytes = std::size_t{3} * width_;
   for (std::uint32_t y = 0; y < height_; ++y) {
     std::memcpy(destination.data + y * destination.step, background_.data() + y * row_bytes,
@@ -153,7 +154,7 @@ SyntheticSource::SyntheticSource(std::string name, const SyntheticOptions& scene
     : FrameSource(std::move(name), options), scene_options_(scene) {}
 
 std::vector<SyntheticObject> SyntheticSource::truth(std::uint64_t frame_index) const {
-  assert(scene_);
+  FOVEA_CHECK(scene_);
   return scene_->truth(frame_index);
 }
 

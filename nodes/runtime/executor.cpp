@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cassert>
 #include <cerrno>
 #include <csignal>
 #include <limits>
@@ -20,6 +19,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "nodes/base/check.hpp"
 #include "nodes/base/clock.hpp"
 #include "nodes/runtime/log.hpp"
 
@@ -203,7 +203,7 @@ Executor::~Executor() {
 }
 
 Executor::Id Executor::add_socket(void* zmq_socket, Callback on_readable) {
-  assert(zmq_socket != nullptr);
+  FOVEA_CHECK(zmq_socket != nullptr);
   Registration registration;
   registration.socket = zmq_socket;
   registration.callback = std::move(on_readable);
@@ -211,7 +211,7 @@ Executor::Id Executor::add_socket(void* zmq_socket, Callback on_readable) {
 }
 
 Executor::Id Executor::add_fd(int fd, Callback on_readable) {
-  assert(fd >= 0);
+  FOVEA_CHECK(fd >= 0);
   Registration registration;
   registration.fd = fd;
   registration.callback = std::move(on_readable);
@@ -219,7 +219,7 @@ Executor::Id Executor::add_fd(int fd, Callback on_readable) {
 }
 
 Executor::Id Executor::add_timer(std::chrono::nanoseconds period, Callback on_turn) {
-  assert(period.count() > 0);
+  FOVEA_CHECK(period.count() > 0);
   Registration registration;
   registration.period = std::max<std::int64_t>(1, period.count());
   registration.deadline = monotonic_ns() + registration.period;

@@ -1,4 +1,4 @@
-// See onnx_writer.hpp. Test code: the engine itself never writes ONNX.
+// Test code: the engine itself never writes ONNX.
 #include "tests/engine/onnx_writer.hpp"
 
 #include <cstring>

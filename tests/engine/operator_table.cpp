@@ -1,4 +1,4 @@
-// See operator_table.hpp. Names say which rule of the specification a case pins down.
+// Names say which rule of the specification a case pins down.
 #include "tests/engine/operator_table.hpp"
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// See yolo_zoo.hpp. Architectures after the YAML files and modules of Ultralytics' repositories:
+// Architectures after the YAML files and modules of Ultralytics' repositories:
 // "model.<i>" is line i of such a file.
 #include "tests/engine/yolo_layers.hpp"
 

@@ -1,4 +1,3 @@
-// See accuracy_meter.hpp.
 #include "nodes/detector/accuracy/accuracy_meter.hpp"
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// See calibration_set.hpp.
 #include "nodes/detector/accuracy/calibration_set.hpp"
 
 #include <set>

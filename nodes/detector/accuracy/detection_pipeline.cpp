@@ -1,4 +1,3 @@
-// See detection_pipeline.hpp.
 #include "nodes/detector/accuracy/detection_pipeline.hpp"
 
 #include <chrono>

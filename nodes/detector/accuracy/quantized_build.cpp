@@ -1,4 +1,3 @@
-// See quantized_build.hpp.
 #include "nodes/detector/accuracy/quantized_build.hpp"
 
 #include <optional>

@@ -1,4 +1,3 @@
-// See head_check.hpp.
 #include "nodes/detector/engine/head_check.hpp"
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// See profile.hpp.
 #include "nodes/detector/engine/profile.hpp"
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// See profile_engine.hpp.
 #include "nodes/detector/engine/profile_engine.hpp"
 
 #include <map>

@@ -1,4 +1,3 @@
-// See provider.hpp.
 #include "nodes/detector/engine/provider.hpp"
 
 #include <cstdint>

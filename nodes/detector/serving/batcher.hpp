@@ -7,7 +7,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cassert>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -15,6 +14,8 @@
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include "nodes/base/check.hpp"
 
 namespace fovea {
 
@@ -45,7 +46,7 @@ class BatchQueue {
   // Queues a frame; returns the older frame of that camera that it supersedes, if one was waiting.
   // The newer frame inherits the older one's turn.
   std::optional<Frame> put(std::size_t camera, Frame frame, Clock::time_point now) {
-    assert(camera < waiting_.size());
+    FOVEA_CHECK(camera < waiting_.size());
     std::optional<Frame> superseded = std::exchange(waiting_[camera].frame, std::move(frame));
     if (!superseded) {
       waiting_[camera].since = now;

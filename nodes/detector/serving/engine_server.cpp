@@ -1,4 +1,3 @@
-// See engine_server.hpp.
 #include "nodes/detector/serving/engine_server.hpp"
 
 #include <algorithm>

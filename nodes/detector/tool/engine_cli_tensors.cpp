@@ -1,4 +1,3 @@
-// See engine_cli_tensors.hpp.
 #include "nodes/detector/tool/engine_cli_tensors.hpp"
 
 #include <algorithm>

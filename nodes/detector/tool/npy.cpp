@@ -1,4 +1,3 @@
-// See npy.hpp.
 #include "nodes/detector/tool/npy.hpp"
 
 #include <algorithm>

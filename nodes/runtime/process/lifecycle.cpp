@@ -1,9 +1,10 @@
 #include "nodes/runtime/process/lifecycle.hpp"
 
 #include <array>
-#include <cassert>
 
 #include <fmt/core.h>
+
+#include "nodes/base/check.hpp"
 
 namespace fovea {
 namespace {
@@ -75,7 +76,7 @@ void Lifecycle::finish(Outcome outcome) {
     }
     return;
   }
-  assert(false && "finish() without begin()");
+  FOVEA_CHECK(!"finish() without begin()");
 }
 
 }  // namespace fovea

@@ -1,7 +1,6 @@
 #include "nodes/runtime/process/node_runner.hpp"
 
 #include <array>
-#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <csignal>

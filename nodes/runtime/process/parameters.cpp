@@ -3,7 +3,6 @@
 #include "nodes/runtime/process/parameters.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
@@ -16,6 +15,7 @@
 #include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
+#include "nodes/base/check.hpp"
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/runtime/process/yaml_text.hpp"
@@ -273,8 +273,8 @@ YAML::Node node_from_text(const Parameter& parameter, std::string_view text) {
 
 Parameter& ParameterSet::add(std::string_view name, ParameterTarget target,
                              std::string_view description, Range range, std::string_view unit) {
-  assert(std::none_of(parameters_.begin(), parameters_.end(),
-                      [&](const Parameter& parameter) { return parameter.name == name; }));
+  FOVEA_CHECK(std::none_of(parameters_.begin(), parameters_.end(),
+                           [&](const Parameter& parameter) { return parameter.name == name; }));
   Parameter parameter;
   parameter.name = name;
   parameter.target = target;

@@ -1,4 +1,3 @@
-// See yaml_text.hpp.
 #include "nodes/runtime/process/yaml_text.hpp"
 
 #include <algorithm>

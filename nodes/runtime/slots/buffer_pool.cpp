@@ -1,7 +1,6 @@
 #include "nodes/runtime/slots/buffer_pool.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -14,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "nodes/base/check.hpp"
 #include "nodes/runtime/slots/pool_mapping.hpp"
 
 namespace fovea {
@@ -218,7 +218,7 @@ std::optional<WritableBuffer> BufferPool::loan() {
 
 msgs::BufferRef BufferPool::publish(WritableBuffer&& buffer, std::size_t bytes,
                                     std::uint32_t reliable_readers) {
-  assert(buffer && bytes <= buffer.data().size());
+  FOVEA_CHECK(buffer && bytes <= buffer.data().size());
   // Taking the mapping out of the buffer is what consumes it: its destructor does nothing any more.
   const std::shared_ptr<PoolMapping> mapping = std::move(buffer.mapping_);
   const msgs::BufferRef ref{mapping->incarnation(), buffer.slot_, buffer.generation_, bytes};

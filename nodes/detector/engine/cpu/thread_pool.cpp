@@ -1,13 +1,14 @@
 #include "nodes/detector/engine/cpu/thread_pool.hpp"
 
 #include <algorithm>
-#include <cassert>
 #include <limits>
 #include <string>
 #include <system_error>
 
 #include <pthread.h>
 #include <sched.h>
+
+#include "nodes/base/check.hpp"
 
 namespace fovea::engine::cpu {
 namespace {
@@ -95,7 +96,7 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::parallel_for(std::int64_t tasks, Task task, Partition partition) {
-  assert(tasks >= 0 && tasks <= std::numeric_limits<std::uint32_t>::max());
+  FOVEA_CHECK(tasks >= 0 && tasks <= std::numeric_limits<std::uint32_t>::max());
   const std::int64_t team = threads();
   if (team == 1 || tasks <= 1) {
     for (std::int64_t i = 0; i < tasks; ++i) task(i, 0);

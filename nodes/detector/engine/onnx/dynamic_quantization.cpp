@@ -1,4 +1,3 @@
-// See dynamic_quantization.hpp.
 #include "nodes/detector/engine/onnx/dynamic_quantization.hpp"
 
 #include <memory>

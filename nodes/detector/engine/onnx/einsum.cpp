@@ -1,4 +1,4 @@
-// See einsum.hpp. Nothing here needs extents, so it works for open shapes, too: what the left
+// Nothing here needs extents, so it works for open shapes, too: what the left
 // operand has more axes than a matrix becomes MatMul's batch, over which the right one is repeated.
 #include "nodes/detector/engine/onnx/einsum.hpp"
 

@@ -1,4 +1,4 @@
-// See external.hpp. The location comes from the file and may try to name any file of the
+// The location comes from the file and may try to name any file of the
 // machine.
 #include "nodes/detector/engine/onnx/external.hpp"
 

@@ -1,4 +1,3 @@
-// See file_kind.hpp.
 #include "nodes/detector/engine/onnx/file_kind.hpp"
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// See metadata.hpp.
 #include "nodes/detector/engine/onnx/metadata.hpp"
 
 #include <algorithm>

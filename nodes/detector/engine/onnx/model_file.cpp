@@ -1,4 +1,3 @@
-// See model_file.hpp.
 #include "nodes/detector/engine/onnx/model_file.hpp"
 
 #include <climits>

@@ -1,4 +1,4 @@
-// See parser.hpp. Everything read here is checked before it is used: a file may come from
+// Everything read here is checked before it is used: a file may come from
 // anywhere.
 #include "nodes/detector/engine/onnx/parser.hpp"
 

@@ -1,4 +1,3 @@
-// See summary.hpp.
 #include "nodes/detector/engine/onnx/summary.hpp"
 
 #include <algorithm>

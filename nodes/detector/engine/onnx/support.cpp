@@ -1,4 +1,3 @@
-// See support.hpp.
 #include "nodes/detector/engine/onnx/support.hpp"
 
 #include <algorithm>

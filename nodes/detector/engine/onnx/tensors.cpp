@@ -1,4 +1,4 @@
-// See tensors.hpp. Extents and sizes come from the file and are only a claim until the bytes are
+// Extents and sizes come from the file and are only a claim until the bytes are
 // there.
 #include "nodes/detector/engine/onnx/tensors.hpp"
 

@@ -1,4 +1,3 @@
-// See decoded_head.hpp.
 #include "nodes/detector/engine/passes/decoded_head.hpp"
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// See graph.hpp.
 #include "nodes/detector/engine/passes/graph.hpp"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See timing_cache.hpp. The checksum covers the entries as they are dumped, so whitespace may
+// The checksum covers the entries as they are dumped, so whitespace may
 // differ and nothing else.
 #include "nodes/detector/engine/plan/timing_cache.hpp"
 

@@ -1,4 +1,4 @@
-// See calibration_ranges.hpp. The searches are those whose accuracy was measured: a grid of
+// The searches are those whose accuracy was measured: a grid of
 // candidates each, the first best taken, so that equal histograms give equal ranges.
 #include "nodes/detector/engine/quantization/calibration_ranges.hpp"
 

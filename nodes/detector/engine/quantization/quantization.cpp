@@ -1,4 +1,4 @@
-// See quantization.hpp. Which values share a grid is decided here once, for calibration, checks and
+// Which values share a grid is decided here once, for calibration, checks and
 // providers.
 #include "nodes/detector/engine/quantization/quantization.hpp"
 

@@ -1,4 +1,3 @@
-// See quantizer.hpp.
 #include "nodes/detector/engine/quantization/quantizer.hpp"
 
 #include <algorithm>

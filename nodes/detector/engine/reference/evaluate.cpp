@@ -1,4 +1,4 @@
-// See evaluate.hpp. Keeps only the tensors that a later layer still reads.
+// Keeps only the tensors that a later layer still reads.
 #include "nodes/detector/engine/reference/evaluate.hpp"
 
 #include <fmt/format.h>

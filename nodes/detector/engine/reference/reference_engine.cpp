@@ -1,4 +1,4 @@
-// See reference_engine.hpp. A context holds one tensor per value of one image and the kernels bound
+// A context holds one tensor per value of one image and the kernels bound
 // to them.
 #include "nodes/detector/engine/reference/reference_engine.hpp"
 

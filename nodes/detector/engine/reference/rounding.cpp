@@ -1,4 +1,3 @@
-// See rounding.hpp.
 #include "nodes/detector/engine/reference/rounding.hpp"
 
 #include <algorithm>

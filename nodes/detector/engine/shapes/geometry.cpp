@@ -1,4 +1,4 @@
-// See geometry.hpp. Every formula follows the ONNX operator specification.
+// Every formula follows the ONNX operator specification.
 #include "nodes/detector/engine/shapes/geometry.hpp"
 
 #include <algorithm>

@@ -1,19 +1,18 @@
 // Convolution with everything that follows it in a detector: bias, activation, residual,
 // requantisation, and the scatter into the buffers of concats, splits and 2x upsampling.
 //
-//   auto names = enumerate_tactics(spec).names;                   // best guess first, "scalar"
-//   last FOVEA_ASSIGN(auto kernel, create_convolution(spec, names[0])); kernel->run({.sources =
-//   sources, .destinations = destinations, .scratch = scratch}, pool);
+//   auto names = enumerate_tactics(spec).names;  // best guess first, "scalar" last
+//   FOVEA_ASSIGN(auto kernel, create_convolution(spec, names[0]));
+//   kernel->run({.sources = sources, .destinations = destinations, .scratch = scratch}, pool);
 //
 // Three kinds of arithmetic, by ConvolutionSpec::compute:
 //   kFloat32  f32 weights, f32 sums.
 //   kFloat16  f16 weights and activations; f16 sums (AVX512-FP16, tactics avx512_fp16/...) or f32
 //             sums (any AVX-512 CPU, tactics avx512/...).
 //   kUint8    u8 activations, s8 weights with one scale per output channel, exact 32-bit sums. Two
-//   epilogues:
-//             with `pre_activation`, the sum is rounded to an s8 code and a table of 256 entries
-//             per destination does activation and requantisation; without, activation and residual
-//             are computed in f32.
+//             epilogues: with `pre_activation`, the sum is rounded to an s8 code and a table of 256
+//             entries per destination does activation and requantisation; without, activation and
+//             residual are computed in f32.
 // A source whose type is not `compute`, or that has no physical padding, is converted or padded row
 // by row in scratch memory as the convolution goes: right for the first layer, which reads the
 // caller's u8 picture in any precision, wasteful in the middle of a network.

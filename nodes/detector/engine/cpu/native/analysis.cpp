@@ -1,4 +1,4 @@
-// See analysis.hpp. Uses are found from the network's end to its start: a convolution's output is
+// Uses are found from the network's end to its start: a convolution's output is
 // needed in its own home only if something reads it there.
 #include "nodes/detector/engine/cpu/native/analysis.hpp"
 

@@ -1,4 +1,3 @@
-// See convolution_timer.hpp.
 #include "nodes/detector/engine/cpu/native/convolution_timer.hpp"
 
 #include <algorithm>

@@ -1,4 +1,3 @@
-// See storage.hpp.
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 
 #include <algorithm>

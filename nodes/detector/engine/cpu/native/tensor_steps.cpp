@@ -1,4 +1,3 @@
-// See tensor_steps.hpp.
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 
 #include <algorithm>

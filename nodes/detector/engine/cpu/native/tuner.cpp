@@ -1,4 +1,4 @@
-// See tuner.hpp. Compiles the network three times: to see its convolutions, to time each distinct
+// Compiles the network three times: to see its convolutions, to time each distinct
 // one, to make the kernels that compete inside the network. Weights live only while it compiles.
 #include "nodes/detector/engine/cpu/native/tuner.hpp"
 
