@@ -26,13 +26,13 @@ struct OperationInfo {
 };
 
 const std::array<OperationInfo, 4>& operations() {
-  static const std::array<OperationInfo, 4> kAll{{
+  static const std::array<OperationInfo, 4> all{{
       {Operation::kList, "list", {}},
       {Operation::kAddNode, "add_node", {"entry", "source", "directory"}},
       {Operation::kRemoveNode, "remove_node", {"nodes"}},
       {Operation::kSetParameter, "set_parameter", {"node", "parameter", "value"}},
   }};
-  return kAll;
+  return all;
 }
 
 std::string dump(const Json& json) {

@@ -217,6 +217,26 @@ TEST_F(ControlCliTest, ATerminationSignalDuringAChangeEndsAllInOrder) {
   EXPECT_THAT(domain_.leftovers(), IsEmpty());
 }
 
+TEST_F(ControlCliTest, ATerminationSignalWhileAProgramIsAskedEndsAllAtOnce) {
+  const auto process = launch(fake("a"), 1);
+  const std::filesystem::path asked = domain_.root() / "asked";
+  const std::filesystem::path silent = domain_.root() / "silent";
+  std::ofstream(silent) << "#!/bin/sh\necho $$ > " << asked.string() << "\nexec sleep 1000\n";
+  std::filesystem::permissions(silent, std::filesystem::perms::owner_all);
+  const auto add = start(
+      {"node", "add", entry_file("- node: {exec: " + silent.string() + "}"), "--domain", "test"});
+  pid_t pid = 0;
+  ASSERT_TRUE(wait_for([&] { return bool(std::ifstream(asked) >> pid); }));
+  process->signal(SIGTERM);
+  const Outcome outcome = finish(*process);
+  EXPECT_EQ(outcome.status.code, 128 + SIGTERM) << outcome.output;
+  EXPECT_THAT(domain_.leftovers(), IsEmpty());
+  const Outcome unanswered = finish(*add);
+  EXPECT_EQ(unanswered.status.code, 1);
+  EXPECT_THAT(unanswered.output, HasSubstr("ended before it answered"));
+  EXPECT_NE(kill(pid, 0), 0) << "the program that was asked is gone";
+}
+
 TEST_F(ControlCliTest, ALaunchWhoseOnlySourceIsRemovedWaitsForAnother) {
   const std::string source = ", param: [{name: behaviour, value: source}], depends_on: [sink]";
   const auto process = launch(fake("cam0", source) + fake("sink"), 2);
