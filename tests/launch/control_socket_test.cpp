@@ -163,7 +163,8 @@ TEST_F(ControlSocketTest, ARequestWithoutEndIsRefusedAndTakesNoMoreThanItsBound)
 
 TEST_F(ControlSocketTest, ALongestRequestIsTaken) {
   const FileHandle fd = client();
-  const std::string longest = std::string(kMaxRequestBytes, 'y') + "\n";
+  std::string longest(kMaxRequestBytes, 'y');
+  longest += '\n';
   std::string_view rest = longest;
   EXPECT_TRUE(turn_until([&] {
     const ssize_t count = send(fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -232,7 +233,8 @@ TEST_F(ControlSocketTest, AClientThatReadsNothingIsClosedAndOthersAreServed) {
   std::size_t most = 0;
   // Replies fill its socket; then a reply stays behind and nothing more is read from it.
   const auto flood_until = [&](const std::function<bool()>& condition) {
-    const std::string request = std::string(60'000, 'z') + "\n";
+    std::string request(60'000, 'z');
+    request += '\n';
     return turn_until([&] {
       send(deaf.get(), request.data(), request.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       most = std::max(most, socket_->buffered_bytes());
