@@ -28,19 +28,22 @@ class ScalarConvolution final : public Kernel {
 
   std::string_view implementation() const override { return "scalar"; }
 
-  // One output pixel's results per thread.
+  // One output pixel's results and the taps that they are made of, per thread.
   std::size_t scratch_bytes(int threads) const override {
-    return static_cast<std::size_t>(threads) * pixel_bytes();
+    return static_cast<std::size_t>(threads) * (pixel_bytes() + window_bytes());
   }
 
   void run(const Arguments& arguments, cpu::ThreadPool& pool) const override {
     pool.parallel_for(spec_.out_height, [&](std::int64_t y, int worker) {
-      std::byte* strip = arguments.scratch + static_cast<std::size_t>(worker) * pixel_bytes();
+      std::byte* strip =
+          arguments.scratch + static_cast<std::size_t>(worker) * (pixel_bytes() + window_bytes());
+      std::byte* window = strip + pixel_bytes();
       for (std::int64_t x = 0; x < spec_.out_width; ++x) {
+        gather(arguments.sources[0], y, x, window);
         for (std::int64_t c = 0; c < spec_.out_channels; ++c) {
           const float value = spec_.compute == DataType::kUint8
-                                  ? integer_result(arguments.sources[0], y, x, c)
-                                  : float_result(arguments.sources[0], y, x, c);
+                                  ? integer_result(reinterpret_cast<std::uint8_t*>(window), c)
+                                  : float_result(reinterpret_cast<float*>(window), c);
           if (finisher_.uses_table()) {
             reinterpret_cast<std::int8_t*>(strip)[c] =
                 static_cast<std::int8_t>(std::nearbyint(std::clamp(value, -128.0F, 127.0F)));
@@ -54,56 +57,80 @@ class ScalarConvolution final : public Kernel {
   }
 
  private:
-  std::size_t pixel_bytes() const {
-    return (static_cast<std::size_t>(spec_.out_channels) * sizeof(float) + 63) / 64 * 64;
+  static std::size_t lines(std::int64_t elements) {
+    return (static_cast<std::size_t>(elements) * sizeof(float) + 63) / 64 * 64;
+  }
+  std::size_t pixel_bytes() const { return lines(spec_.out_channels); }
+  std::size_t window_bytes() const {
+    return lines(spec_.in_channels * spec_.kernel_height * spec_.kernel_width);
+  }
+  // Of one output channel.
+  std::int64_t taps() const {
+    return spec_.in_channels / spec_.groups * spec_.kernel_height * spec_.kernel_width;
   }
 
-  // visit(weight index, source element index) for every tap; the element is -1 outside an unpadded
-  // picture.
-  template <class Visit>
-  void for_each_tap(std::int64_t y, std::int64_t x, std::int64_t channel, Visit visit) const {
-    const std::int64_t group_channels = spec_.in_channels / spec_.groups;
-    const std::int64_t first = channel / (spec_.out_channels / spec_.groups) * group_channels;
-    std::int64_t weight = channel * group_channels * spec_.kernel_height * spec_.kernel_width;
-    for (std::int64_t c = first; c < first + group_channels; ++c) {
+  // The taps of one output pixel in the order of the weights: codes, or floats that were converted
+  // once for all output channels.
+  void gather(const void* source, std::int64_t y, std::int64_t x, std::byte* window) const {
+    const Grid& grid = spec_.source.grid;
+    if (spec_.compute == DataType::kUint8) {
+      const auto* codes = static_cast<const std::uint8_t*>(source);
+      gather_taps(y, x, static_cast<std::uint8_t>(grid.zero_point),
+                  reinterpret_cast<std::uint8_t*>(window),
+                  [&](std::int64_t element) { return codes[element]; });
+      return;
+    }
+    const bool half = spec_.compute == DataType::kFloat16;
+    gather_taps(y, x, 0.0F, reinterpret_cast<float*>(window), [&](std::int64_t element) {
+      const float value = load_element(source, spec_.source.type, grid, element);
+      return half ? half_to_float(float_to_half(value)) : value;
+    });
+  }
+
+  // `outside` stands for what is beyond an unpadded picture.
+  template <class Element, class Load>
+  void gather_taps(std::int64_t y, std::int64_t x, Element outside, Element* window,
+                   Load load) const {
+    for (std::int64_t c = 0; c < spec_.in_channels; ++c) {
       for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
-        for (std::int64_t kx = 0; kx < spec_.kernel_width; ++kx, ++weight) {
-          const std::int64_t row =
-              y * spec_.stride_height - spec_.pad_top + ky * spec_.dilation_height;
+        const std::int64_t row =
+            y * spec_.stride_height - spec_.pad_top + ky * spec_.dilation_height;
+        for (std::int64_t kx = 0; kx < spec_.kernel_width; ++kx) {
           const std::int64_t column =
               x * spec_.stride_width - spec_.pad_left + kx * spec_.dilation_width;
           const bool inside =
               row >= 0 && row < spec_.in_height && column >= 0 && column < spec_.in_width;
           const std::int64_t element =
               row * spec_.source.row_stride + column * spec_.source.pixel_stride + c;
-          visit(static_cast<std::size_t>(weight), element, inside || spec_.physically_padded);
+          *window++ = inside || spec_.physically_padded ? load(element) : outside;
         }
       }
     }
   }
 
-  float integer_result(const void* source, std::int64_t y, std::int64_t x,
-                       std::int64_t channel) const {
+  // Where the taps of a channel's group begin.
+  std::int64_t first_tap(std::int64_t channel) const {
+    return channel / (spec_.out_channels / spec_.groups) * taps();
+  }
+
+  float integer_result(const std::uint8_t* window, std::int64_t channel) const {
     const auto c = static_cast<std::size_t>(channel);
-    const auto* pixels = static_cast<const std::uint8_t*>(source);
+    const std::uint8_t* codes = window + first_tap(channel);
+    const std::int8_t* weights = s8_weights_.data() + channel * taps();
     std::int32_t sum = folded_.start[c];
-    for_each_tap(y, x, channel, [&](std::size_t weight, std::int64_t element, bool exists) {
-      sum += s8_weights_[weight] * (exists ? pixels[element] : spec_.source.grid.zero_point);
-    });
+    for (std::int64_t i = 0; i < taps(); ++i) sum += weights[i] * codes[i];
     return std::fma(static_cast<float>(sum), folded_.scale[c], folded_.bias[c]);
   }
 
   // Sums in double precision: other implementations add in other orders, this one is close to the
   // true value.
-  float float_result(const void* source, std::int64_t y, std::int64_t x,
-                     std::int64_t channel) const {
+  float float_result(const float* window, std::int64_t channel) const {
+    const float* values = window + first_tap(channel);
+    const float* weights = weights_.data() + channel * taps();
     double sum = folded_.bias[static_cast<std::size_t>(channel)];
-    for_each_tap(y, x, channel, [&](std::size_t weight, std::int64_t element, bool exists) {
-      if (!exists) return;
-      float value = load_element(source, spec_.source.type, spec_.source.grid, element);
-      if (spec_.compute == DataType::kFloat16) value = half_to_float(float_to_half(value));
-      sum += static_cast<double>(weights_[weight]) * static_cast<double>(value);
-    });
+    for (std::int64_t i = 0; i < taps(); ++i) {
+      sum += static_cast<double>(weights[i]) * static_cast<double>(values[i]);
+    }
     return static_cast<float>(sum);
   }
 
