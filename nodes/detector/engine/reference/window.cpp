@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "nodes/detector/engine/reference/operators.hpp"
 #include "nodes/detector/engine/shapes/geometry.hpp"
@@ -37,21 +38,33 @@ void multiply_add(float* __restrict out, const float* __restrict in, float weigh
   }
 }
 
-// Adds one input plane, seen through one kernel plane, to one output plane.
-void convolve_plane(const Window& window, const float* in, const float* weights, float* out) {
+// One element of a kernel plane and what it reaches.
+struct KernelTap {
+  std::int64_t weight = 0;  // index in the plane
+  Reach y, x;
+};
+
+std::vector<KernelTap> taps_of(const Window& window) {
   const auto& [wy, wx] = window;
+  std::vector<KernelTap> taps;
   for (std::int64_t ky = 0; ky < wy.kernel; ++ky) {
-    const Reach ry = reach_of(wy, ky);
     for (std::int64_t kx = 0; kx < wx.kernel; ++kx) {
-      const Reach rx = reach_of(wx, kx);
-      const std::int64_t count = rx.last - rx.first;
-      if (count <= 0) continue;
-      const float weight = weights[ky * wx.kernel + kx];
-      for (std::int64_t oy = ry.first; oy < ry.last; ++oy) {
-        const std::int64_t iy = ry.source + (oy - ry.first) * wy.stride;
-        multiply_add(out + oy * wx.output + rx.first, in + iy * wx.input + rx.source, weight, count,
-                     wx.stride);
-      }
+      const KernelTap tap{ky * wx.kernel + kx, reach_of(wy, ky), reach_of(wx, kx)};
+      if (tap.y.first < tap.y.last && tap.x.first < tap.x.last) taps.push_back(tap);
+    }
+  }
+  return taps;
+}
+
+// Adds one input plane, seen through one kernel plane, to one output plane.
+void convolve_plane(const Window& window, const std::vector<KernelTap>& taps, const float* in,
+                    const float* weights, float* out) {
+  const auto& [wy, wx] = window;
+  for (const auto& [weight, ry, rx] : taps) {
+    for (std::int64_t oy = ry.first; oy < ry.last; ++oy) {
+      const std::int64_t iy = ry.source + (oy - ry.first) * wy.stride;
+      multiply_add(out + oy * wx.output + rx.first, in + iy * wx.input + rx.source, weights[weight],
+                   rx.last - rx.first, wx.stride);
     }
   }
 }
@@ -74,7 +87,7 @@ Result<Kernel> prepare_convolution(const Operands& operands) {
       window[1].stride == 1 && window[0].pad_begin == 0 && window[1].pad_begin == 0) {
     window = {WindowAxis{1, 1}, WindowAxis{in_plane, out_plane}};
   }
-  return Kernel([=]() -> Result<> {
+  return Kernel([=, taps = taps_of(window)]() -> Result<> {
     const std::int64_t in_per_group = w->dims[1];
     for (std::int64_t n = 0; n < y->dims[0]; ++n) {
       for (std::int64_t oc = 0; oc < y->dims[1]; ++oc) {
@@ -82,7 +95,7 @@ Result<Kernel> prepare_convolution(const Operands& operands) {
         std::fill_n(out, out_plane, bias != nullptr ? bias->data<float>()[oc] : 0.0F);
         for (std::int64_t i = 0; i < in_per_group; ++i) {
           const std::int64_t ic = oc / out_per_group * in_per_group + i;
-          convolve_plane(window, x->data<float>() + (n * x->dims[1] + ic) * in_plane,
+          convolve_plane(window, taps, x->data<float>() + (n * x->dims[1] + ic) * in_plane,
                          w->data<float>() + (oc * in_per_group + i) * kernel_plane, out);
         }
       }
