@@ -44,13 +44,19 @@ class SquaredError {
                                 static_cast<std::int64_t>(exact_.size()));
   }
 
-  double operator()(float low, float high) const {
+  // Of the grid over these ends. Gives up, with what it is at least, once it cannot be below
+  // `bound`.
+  double operator()(float low, float high, double bound) const {
+    constexpr std::size_t kAtOnce = 64;
     const QuantizationGrid grid = QuantizationGrid::over(low, high, 0);
     const auto values = code_values(grid, activation_, alpha_);
     double sum = 0;
-    for (std::size_t i = 0; i < centres_.size(); ++i) {
-      const double error = static_cast<double>(values[code_of(grid, centres_[i])]) - exact_[i];
-      sum += weights_[i] * error * error;
+    for (std::size_t begin = 0; begin < centres_.size() && !(sum >= bound); begin += kAtOnce) {
+      const std::size_t end = std::min(begin + kAtOnce, centres_.size());
+      for (std::size_t i = begin; i < end; ++i) {
+        const double error = static_cast<double>(values[code_of(grid, centres_[i])]) - exact_[i];
+        sum += weights_[i] * error * error;
+      }
     }
     return sum;
   }
@@ -90,15 +96,15 @@ class SquaredError {
   std::vector<float> exact_;
 };
 
-// The upper end, `steps` of them from `first` of the maximum to all of it.
+// The upper end, `steps` of them from `first` of the maximum to all of it, whose error is below
+// `least`, which becomes that error; `top` if none is.
 float best_high(const SquaredError& error, float low, float top, float first, int steps,
                 double& least) {
   float best = top;
-  least = std::numeric_limits<double>::infinity();
   for (int step = 0; step < steps; ++step) {
     const float high =
         top * (first + (1 - first) * static_cast<float>(step) / static_cast<float>(steps - 1));
-    const double sum = error(low, high);
+    const double sum = error(low, high, least);
     if (sum >= least) continue;
     least = sum;
     best = high;
@@ -144,7 +150,7 @@ double percentile_of(const Histogram& histogram, float value) {
 float least_squares_high(const Histogram& histogram, float low) {
   const float top = histogram.high();
   if (top <= 0) return top;
-  double least = 0;
+  double least = std::numeric_limits<double>::infinity();
   return best_high(SquaredError(histogram, Activation::kNone, 0), low, top, 0.2F, 81, least);
 }
 
@@ -201,11 +207,11 @@ Ends least_squares_ends(const Histogram& pre_activation, Activation activation, 
   for (const float limit : {-1.5F, -2.0F, -2.5F, -3.0F, -3.5F, -4.0F, -5.0F, -6.0F, -8.0F, -12.0F,
                             std::numeric_limits<float>::lowest()}) {
     const float low = std::max(limit, bottom);
-    double sum = 0;
+    double sum = least;
     const float high = best_high(error, low, top, 0.25F, 51, sum);
-    if (sum >= least) continue;
+    if (sum < least) best = {low, high, 0, 0};
     least = sum;
-    best = {low, high, 0, 0};
+    if (low == bottom) break;  // so are all that follow
   }
   error.settle_values(best);
   return best;
