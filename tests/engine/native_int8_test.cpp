@@ -1,6 +1,7 @@
 // INT8 over our own kernels, bit by bit: an independent, plain simulation of the quantised
 // arithmetic must produce the same numbers on random networks.
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -124,24 +125,26 @@ class Simulation {
     const auto table = kernels::activation_table(
         {pre ? pre.scale : 1, pre.zero_point}, layer.activation, layer.activation_alpha,
         {out ? out.scale : 1, out.zero_point}, {{quantization.low_value, quantization.high_value}});
-    for (std::int64_t c = 0; c < to.channels; ++c) {
-      float scale = in.scale * weights.scales[static_cast<std::size_t>(c)];
-      float shift = bias[c];
-      if (pre) {
-        scale /= pre.scale;
-        shift = shift / pre.scale + static_cast<float>(pre.zero_point);
-      }
-      for (std::int64_t y = 0; y < to.height; ++y) {
-        for (std::int64_t x = 0; x < to.width; ++x) {
-          int sum = 0;
-          for (std::int64_t k = 0; k < from.channels * kernel * kernel; ++k) {
-            const std::int64_t row = y * stride - pad + k / kernel % kernel;
-            const std::int64_t column = x * stride - pad + k % kernel;
-            if (row < 0 || row >= from.height || column < 0 || column >= from.width) continue;
-            const int code = from.codes[from.at(k / (kernel * kernel), row, column)];
-            sum += (code - in.zero_point) * weights.data<std::int8_t>()[static_cast<std::size_t>(
-                                                c * from.channels * kernel * kernel + k)];
+    const std::int64_t taps = from.channels * kernel * kernel;
+    std::vector<int> window(static_cast<std::size_t>(taps));
+    for (std::int64_t y = 0; y < to.height; ++y) {
+      for (std::int64_t x = 0; x < to.width; ++x) {
+        for (std::int64_t k = 0; k < taps; ++k) {
+          const std::int64_t row = y * stride - pad + k / kernel % kernel;
+          const std::int64_t column = x * stride - pad + k % kernel;
+          const bool inside = row >= 0 && row < from.height && column >= 0 && column < from.width;
+          window[static_cast<std::size_t>(k)] =
+              inside ? from.codes[from.at(k / (kernel * kernel), row, column)] - in.zero_point : 0;
+        }
+        for (std::int64_t c = 0; c < to.channels; ++c) {
+          float scale = in.scale * weights.scales[static_cast<std::size_t>(c)];
+          float shift = bias[c];
+          if (pre) {
+            scale /= pre.scale;
+            shift = shift / pre.scale + static_cast<float>(pre.zero_point);
           }
+          const std::int8_t* row = weights.data<std::int8_t>() + c * taps;
+          const int sum = std::inner_product(window.begin(), window.end(), row, 0);
           const float result = std::fma(static_cast<float>(sum), scale, shift);
           if (!pre) {
             ASSERT_EQ(layer.activation, Activation::kNone);
@@ -250,21 +253,31 @@ std::vector<std::uint8_t> picture(const EngineInfo& info, unsigned seed) {
   return SmallNetwork::picture(info.input.dims[0], info.input.dims[1], seed);
 }
 
-// Calibrated on noise.
-NetworkDefinition quantised(NetworkDefinition network, const QuantizationChoice& choice = {}) {
+// Of noise.
+CalibrationTable calibrated(NetworkDefinition& network) {
   EXPECT_TRUE(infer_shapes(network, 1));
   const auto source = [](std::size_t index, std::span<std::byte> to) -> Result<> {
     std::mt19937 random(static_cast<unsigned>(index));
     for (std::byte& byte : to) byte = static_cast<std::byte>(random() & 0xFF);
     return {};
   };
-  const auto table = calibrate(network, kLeastCalibrationPictures, source, {});
+  auto table = calibrate(network, kLeastCalibrationPictures, source, {});
   EXPECT_TRUE(table) << table.error().message;
-  const auto done = quantize(network, *table, choice);
+  return table ? std::move(*table) : CalibrationTable{};
+}
+
+NetworkDefinition quantised(NetworkDefinition network, const CalibrationTable& table,
+                            const QuantizationChoice& choice = {}) {
+  const auto done = quantize(network, table, choice);
   EXPECT_TRUE(done) << done.error().message;
   const auto valid = check_quantization(network);
   EXPECT_TRUE(valid) << valid.error().message;
   return network;
+}
+
+NetworkDefinition quantised(NetworkDefinition network) {
+  const CalibrationTable table = calibrated(network);
+  return quantised(std::move(network), table);
 }
 
 EngineInfo info_of(const NetworkDefinition& network, std::int32_t threads = 1) {
@@ -288,13 +301,13 @@ TEST_F(NativeInt8, RandomNetworksEqualTheSimulationBitByBit) {
   for (unsigned seed = 0; seed < 8; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const NetworkDefinition network = quantised(random_detector(seed));
+    const auto pixels = picture(info_of(network), 100 + seed);
+    const Outputs want = Simulation(network).run(pixels);
     for (const std::int32_t threads : {1, 2}) {
       auto engine = cpu::native::load(network, info_of(network, threads));
       ASSERT_TRUE(engine) << engine.error().message;
       EXPECT_TRUE((*engine)->inspect().declined.empty());
-      const auto pixels = picture((*engine)->info(), 100 + seed);
       const Outputs got = run_engine(**engine, {pixels}, 2)[0];
-      const Outputs want = Simulation(network).run(pixels);
       ASSERT_EQ(got.size(), want.size());
       for (std::size_t k = 0; k < want.size(); ++k) {
         ASSERT_EQ(got[k].size(), want[k].size());
@@ -331,9 +344,10 @@ TEST_F(NativeInt8, MixedPrecisionsAgreeWithTheReference) {
       lifted.lifted.push_back((*layers)[i].name);
     QuantizationChoice exact;
     exact.exact_activations = true;
+    const CalibrationTable table = calibrated(plain);
     for (const QuantizationChoice& choice : {lifted, exact}) {
       SCOPED_TRACE("seed " + std::to_string(seed) + " " + to_string(choice));
-      NetworkDefinition network = quantised(plain, choice);
+      NetworkDefinition network = quantised(plain, table, choice);
       if (seed % 2 == 1) {
         for (LayerQuantization& layer : network.quantization.layers) {
           if (layer.precision == Precision::kFp32) layer.precision = Precision::kFp16;
