@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -25,7 +26,7 @@ using ::testing::HasSubstr;
 
 constexpr const char* kMin = "images:1x3x64x64";
 constexpr const char* kOpt = "images:1x3x96x64";
-constexpr const char* kMax = "images:2x3x128x160";
+constexpr const char* kMax = "images:2x3x128x96";
 
 std::string message(const auto& result) { return result ? "no error" : result.error().message; }
 
@@ -33,8 +34,8 @@ TEST(Profile, ReadsTensorRtsSpelling) {
   const auto profile = parse_profile(kMin, kOpt, kMax);
   ASSERT_TRUE(profile) << profile.error().message;
   EXPECT_EQ(profile->input, "images");
-  EXPECT_EQ(profile->max, (Dims{2, 3, 128, 160}));
-  EXPECT_EQ(to_string(*profile), "min 1x3x64x64, opt 1x3x96x64, max 2x3x128x160");
+  EXPECT_EQ(profile->max, (Dims{2, 3, 128, 96}));
+  EXPECT_EQ(to_string(*profile), "min 1x3x64x64, opt 1x3x96x64, max 2x3x128x96");
   const auto one = parse_profile("", "1x3x96x64", "");
   ASSERT_TRUE(one);
   EXPECT_EQ(one->min, one->max);
@@ -123,7 +124,8 @@ class DynamicModel : public ::testing::TestWithParam<test::YoloModel> {
     Plan oracle = plan;
     oracle.provider = "reference";
     const std::vector<Dims> sizes = {
-        {96, 64, 3}, {64, 64, 3}, {128, 160, 3}, {96, 128, 3}, {96, 64, 3}};
+        {96, 64, 3}, {64, 64, 3}, {128, 96, 3}, {64, 96, 3}, {96, 64, 3}};
+    std::map<Dims, test::Outputs> wanted;
     for (const Dims& size : sizes) {
       SCOPED_TRACE(to_string(size));
       const auto set = (*context)->set_input_shape(size);
@@ -139,9 +141,12 @@ class DynamicModel : public ::testing::TestWithParam<test::YoloModel> {
       }
       ASSERT_TRUE(done) << done.error().message;
       EXPECT_TRUE(bindings.guards_are_intact());
-      const auto reference = load_engine(oracle, size);
-      ASSERT_TRUE(reference) << reference.error().message;
-      const test::Outputs want = test::run_engine(**reference, {picture(size)})[0];
+      if (!wanted.contains(size)) {
+        const auto reference = load_engine(oracle, size);
+        ASSERT_TRUE(reference) << reference.error().message;
+        wanted[size] = test::run_engine(**reference, {picture(size)})[0];
+      }
+      const test::Outputs& want = wanted[size];
       ASSERT_EQ(want.size(), info.outputs.size());
       for (std::size_t k = 0; k < want.size(); ++k) {
         for (const std::size_t item : {0, 1}) {
@@ -208,13 +213,13 @@ TEST_P(DynamicModel, SizesThatDoNotBelongAreRefused) {
   ASSERT_TRUE(context);
   EXPECT_THAT(message((*context)->set_input_shape({160, 64, 3})),
               HasSubstr("input height is 160; the profile (min 1x3x64x64, opt 1x3x96x64, max "
-                        "2x3x128x160) takes 64..128"));
+                        "2x3x128x96) takes 64..128"));
   EXPECT_THAT(message((*context)->set_input_shape({64, 32, 3})), HasSubstr("input width is 32"));
   EXPECT_THAT(message((*context)->set_input_shape({64, 64})), HasSubstr("[height, width, 3]"));
   EXPECT_THAT(message((*context)->set_input_shape({100, 64, 3})),
               HasSubstr("height 100 is no multiple of the model's stride 32: 96 or 128 would be"));
   EXPECT_EQ((*context)->info().input.dims, (Dims{96, 64, 3})) << "the old shape stays";
-  EXPECT_THAT(message(load_engine(*plan, {64, 1024, 3})), HasSubstr("takes 64..160"));
+  EXPECT_THAT(message(load_engine(*plan, {64, 1024, 3})), HasSubstr("takes 64..96"));
 }
 
 TEST_P(DynamicModel, OneSizeOfManyMustFitTheModelsStride) {
