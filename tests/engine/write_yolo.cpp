@@ -19,6 +19,8 @@ bool write(std::span<char*> arguments) {
       options.open_size = true;
     } else if (flag == "--exotic") {
       options.exotic = true;
+    } else if (flag == "--two-classes") {
+      options.classes = 2;
     } else {
       return false;
     }
@@ -38,9 +40,11 @@ bool write(std::span<char*> arguments) {
 
 int main(int argc, char** argv) {
   if (write({argv + 1, argv + argc})) return 0;
-  std::cerr << "usage: fovea-write-yolo MODEL FILE.onnx [--dynamic] [--exotic]\nMODEL is one of";
+  std::cerr << "usage: fovea-write-yolo MODEL FILE.onnx [--dynamic] [--exotic] [--two-classes]\n"
+               "MODEL is one of";
   for (const YoloModel model : kYoloModels) std::cerr << " " << to_string(model);
   std::cerr << "\n--dynamic leaves batch, height and width open (not of yolov5)\n"
-               "--exotic puts an operator without a fast kernel into the neck (of yolov8)\n";
+               "--exotic puts an operator without a fast kernel into the neck (of yolov8)\n"
+               "--two-classes in place of 80: fewer detections to compare\n";
   return 2;
 }
