@@ -100,9 +100,19 @@ TEST_F(EngineCliCache, CacheThatKeepsNothingFailsTheBuildUnlessTheEngineGoesElse
   for (const std::string precision : {"fp32", "int8"}) {
     SCOPED_TRACE(precision);
     const std::string file = folder_ / (precision + ".engine");
-    std::vector<std::string> elsewhere = {
-        "build", "--onnx",      model_,    "--threads",     "1",  "--builder-optimization-level",
-        "1",     "--precision", precision, "--save-engine", file, "--json"};
+    std::vector<std::string> elsewhere = {"build",
+                                          "--onnx",
+                                          model_,
+                                          "--threads",
+                                          "1",
+                                          "--precision",
+                                          precision,
+                                          "--save-engine",
+                                          file,
+                                          "--json",
+                                          "--builder-optimization-level"};
+    // Tuned once: its times are kept nowhere, either.
+    elsewhere.emplace_back(precision == "fp32" ? "1" : "0");
     if (precision == "int8") {
       elsewhere.insert(elsewhere.end(), {"--calib-cache", FOVEA_SOURCE_DIR
                                          "/config/models/yolov8p_demo_dynamic.calibration.json"});
