@@ -90,10 +90,11 @@ inline double difference(const cv::Mat& a, const cv::Mat& b) {
 // A TIFF structure with one directory entry: the orientation.
 inline std::string exif_block(int orientation, bool little_endian) {
   using std::string_literals::operator""s;
-  const char value = static_cast<char>(orientation);
-  return little_endian
-             ? "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"s + value + "\0\0\0\0\0\0\0"s
-             : "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"s + value + "\0\0\0\0\0\0"s;
+  std::string block = little_endian ? "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"s
+                                    : "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"s;
+  block += static_cast<char>(orientation);
+  block.append(little_endian ? 7 : 6, '\0');
+  return block;
 }
 
 inline File with_jpeg_exif(File jpeg, const std::string& block) {
