@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <fmt/core.h>
+#include <malloc.h>
 #include <nlohmann/json.hpp>
 
 #include "nodes/detector/cache/builder_process.hpp"
@@ -119,6 +120,7 @@ Result<std::unique_ptr<EngineServer>> EngineServer::start(ServeRequest request,
   auto server = std::unique_ptr<EngineServer>(
       new EngineServer(std::move(request), std::move(plan), std::move(events)));
   FOVEA_TRY(server->load());
+  malloc_trim(0);  // what it took to read and check the model; some 10 MB for YOLOv8n
   return server;
 }
 
