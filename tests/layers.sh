@@ -32,7 +32,7 @@ rules=(
 # Any other folder of nodes/ is a node: msgs, the runtime and its own.
 has_rule() { printf '%s\n' "${rules[@]}" | grep -q "^$1	"; }
 # Calibration and verification must call the live run's own preprocessing and decoding objects.
-exceptions='^nodes/detector/(accuracy|tool)/[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(yolo_decoder|nms|postprocessor))\.hpp"'
+exceptions='^nodes/detector/(accuracy|tool)/[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(nms|postprocessor))\.hpp"'
 # Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base.
 
 check() {

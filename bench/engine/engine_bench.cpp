@@ -105,7 +105,7 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
   constexpr const char* kOwn = "fovea-bench-engine-own";
   constexpr const char* kOwnScope = "u8 picture to raw maps";
   FOVEA_ASSIGN(engine::Plan f32, engine::build_plan(options.model, {}));
-  if (f32.network.head.kind != engine::HeadKind::kDfl) {
+  if (f32.network.head.spec.bins() == 0) {
     return fail(ErrorCode::kUnsupported,
                 options.model.string() + ": the bench needs the head of YOLOv8 or 11");
   }

@@ -27,7 +27,6 @@ using fovea::Candidate;
 using fovea::HeadTensor;
 using fovea::PostprocessOptions;
 using fovea::Postprocessor;
-using fovea::msgs::HeadKind;
 
 constexpr std::size_t kClasses = 80;
 constexpr std::size_t kAnchors = 8400;
@@ -139,13 +138,11 @@ std::vector<HeadTensor> raw_maps(const Scene& scene) {
   return tensors;
 }
 
-Postprocessor make(HeadKind head, const PostprocessOptions& options, bool force_scalar) {
+Postprocessor make(const fovea::HeadSpec& head, const PostprocessOptions& options,
+                   bool force_scalar) {
   fovea::msgs::ModelInfo model;
   model.head = head;
-  model.reg_max = kBins;
   model.network_width = model.network_height = kSide;
-  model.level_count = kLevels;
-  model.strides = {8, 16, 32};
   for (std::size_t c = 0; c < kClasses; ++c) model.class_names.push_back("class");
   auto postprocessor = Postprocessor::create(model, options, force_scalar);
   if (!postprocessor) throw std::runtime_error(postprocessor.error().message);
@@ -222,9 +219,10 @@ std::vector<fovea::bench::Row> compare(const std::string& work, Scene& scene,
 
   fovea::msgs::Detection2DArray out;
   std::array<std::size_t, 5> kept{};
-  std::array<Postprocessor, 3> postprocessors{make(HeadKind::kDecoded, options, false),
-                                              make(HeadKind::kDfl, options, false),
-                                              make(HeadKind::kDfl, options, true)};
+  constexpr std::array<std::uint32_t, kLevels> kHeadStrides{8, 16, 32};
+  const fovea::HeadSpec dfl = fovea::dfl_head(kClasses, kBins, kHeadStrides);
+  std::array<Postprocessor, 3> postprocessors{make(fovea::decoded_head(kClasses), options, false),
+                                              make(dfl, options, false), make(dfl, options, true)};
   const auto ours = [&](std::size_t which, const std::vector<HeadTensor>& tensors) {
     const auto result = postprocessors[which].run(tensors, transform, out);
     if (!result) throw std::runtime_error(result.error().message);

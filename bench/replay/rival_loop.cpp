@@ -91,11 +91,11 @@ class MapsForDecoder {
   };
 
   std::string name_of(const RawMap& map) const {
-    const std::size_t classes = model_.class_names.size();
-    for (std::uint32_t level = 0; level < model_.level_count; ++level) {
-      if (model_.network_height / model_.strides[level] != map.height) continue;
-      if (map.channels == std::size_t{4} * model_.reg_max) return fmt::format("box{}", level);
-      if (map.channels == classes) return fmt::format("cls{}", level);
+    for (const OutputMap& own : model_.head.maps) {
+      if (own.stride > 0 && model_.network_height / own.stride == map.height &&
+          own.channels == map.channels) {
+        return std::string(own.tensor.view());
+      }
     }
     return "";
   }

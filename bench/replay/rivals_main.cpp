@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 Result<RivalFigures> run_network_loop(const RivalTask& task, const std::string& kind) {
   FOVEA_ASSIGN(const auto plan, engine::build_plan(task.model, {}));
-  if (plan.network.head.kind != engine::HeadKind::kDfl)
+  if (plan.network.head.spec.bins() == 0)
     return fail(ErrorCode::kUnsupported, "needs the head of YOLOv8 or 11");
   FOVEA_ASSIGN(const auto own, engine::load_engine(plan));
   const engine::EngineInfo& info = own->info();

@@ -22,7 +22,7 @@ bool same_tensor(const engine::TensorSpec& a, const engine::TensorSpec& b) {
 
 std::uint64_t model_id(const engine::EngineInfo& info) {
   engine::Sha256 hash;
-  hash.add(fmt::format("{} head {} input {}\n", info.model_hash, static_cast<int>(info.head.kind),
+  hash.add(fmt::format("{} head {} input {}\n", info.model_hash, to_string(info.head.spec),
                        engine::to_string(info.input.dims)));
   return std::stoull(hash.finish().substr(0, 16), nullptr, 16);
 }
@@ -35,40 +35,24 @@ bool same_bindings(const engine::EngineInfo& a, const engine::EngineInfo& b) {
 }
 
 Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint64_t model_id) {
+  if (!info.head.known()) {
+    return fail(ErrorCode::kUnsupported,
+                "the model's outputs are no YOLO detect head that Fovea knows" +
+                    (info.head.note.empty() ? "" : ": " + info.head.note));
+  }
+  const std::size_t classes = info.head.classes();
+  if (classes > msgs::ModelInfo::kMaxClasses ||
+      info.outputs.size() > msgs::TensorArray::kMaxTensors) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the model has {} classes and {} outputs; at most {} and {}", classes,
+                            info.outputs.size(), msgs::ModelInfo::kMaxClasses,
+                            msgs::TensorArray::kMaxTensors));
+  }
   msgs::ModelInfo model;
   model.model_id = model_id;
-  switch (info.head.kind) {
-    case engine::HeadKind::kDfl:
-      model.head = msgs::HeadKind::kDfl;
-      break;
-    case engine::HeadKind::kDecoded:
-      model.head = msgs::HeadKind::kDecoded;
-      break;
-    case engine::HeadKind::kDecodedObjectness:
-      model.head = msgs::HeadKind::kDecodedObjectness;
-      break;
-    case engine::HeadKind::kUnknown:
-      return fail(ErrorCode::kUnsupported,
-                  "the model's outputs are no YOLO detect head that Fovea knows" +
-                      (info.head.note.empty() ? "" : ": " + info.head.note));
-  }
-  const auto classes = static_cast<std::size_t>(info.head.classes);
-  if (info.head.strides.size() > model.strides.size() || classes > msgs::ModelInfo::kMaxClasses ||
-      info.outputs.size() > msgs::TensorArray::kMaxTensors) {
-    return fail(
-        ErrorCode::kUnsupported,
-        fmt::format("the model has {} levels, {} classes and {} outputs; at most {}, {} and "
-                    "{}",
-                    info.head.strides.size(), classes, info.outputs.size(), model.strides.size(),
-                    msgs::ModelInfo::kMaxClasses, msgs::TensorArray::kMaxTensors));
-  }
-  model.reg_max = static_cast<std::uint32_t>(info.head.reg_max);
+  model.head = info.head.spec;
   model.network_height = static_cast<std::uint32_t>(info.input.dims[0]);
   model.network_width = static_cast<std::uint32_t>(info.input.dims[1]);
-  model.level_count = static_cast<std::uint32_t>(info.head.strides.size());
-  for (std::size_t i = 0; i < info.head.strides.size(); ++i) {
-    model.strides[i] = static_cast<std::uint32_t>(info.head.strides[i]);
-  }
   for (const std::string& name : distinct_class_names(info.class_names, classes)) {
     model.class_names.push_back(std::string_view(name));
   }

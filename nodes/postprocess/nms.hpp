@@ -11,8 +11,8 @@
 #include <span>
 #include <vector>
 
+#include "nodes/postprocess/decoder.hpp"
 #include "nodes/postprocess/options.hpp"
-#include "nodes/postprocess/yolo_decoder.hpp"
 
 namespace fovea {
 

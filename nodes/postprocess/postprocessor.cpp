@@ -10,21 +10,23 @@
 
 namespace fovea {
 
-Postprocessor::Postprocessor(YoloDecoder decoder, bool force_scalar)
+Postprocessor::Postprocessor(std::unique_ptr<Decoder> decoder, bool force_scalar)
     : decoder_(std::move(decoder)), suppression_(force_scalar) {}
 
 Result<Postprocessor> Postprocessor::create(const msgs::ModelInfo& model,
                                             const PostprocessOptions& options, bool force_scalar) {
-  FOVEA_ASSIGN(YoloDecoder decoder, YoloDecoder::create(model, force_scalar));
+  FOVEA_ASSIGN(auto decoder, create_decoder(model, force_scalar));
   Postprocessor postprocessor(std::move(decoder), force_scalar);
   postprocessor.model_id_ = model.model_id;
+  postprocessor.network_width_ = model.network_width;
+  postprocessor.network_height_ = model.network_height;
   postprocessor.class_names_.assign(model.class_names.begin(), model.class_names.end());
   FOVEA_TRY(postprocessor.set_options(options));
   return postprocessor;
 }
 
 Result<> Postprocessor::set_options(const PostprocessOptions& options) {
-  FOVEA_TRY(decoder_.set_options(options));
+  FOVEA_TRY(decoder_->set_options(options));
   options_ = options;
   candidates_.reserve(options.max_candidates);
   suppression_.reserve(options.max_candidates);
@@ -34,21 +36,21 @@ Result<> Postprocessor::set_options(const PostprocessOptions& options) {
 Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
                             const msgs::LetterboxTransform& transform,
                             msgs::Detection2DArray& out) {
-  if (!transform.valid() || transform.network_width != decoder_.network_width() ||
-      transform.network_height != decoder_.network_height()) {
+  if (!transform.valid() || transform.network_width != network_width_ ||
+      transform.network_height != network_height_) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("letterbox is {}x{} at ({}, {}) in {}x{}; the model's input is {}x{}",
                             transform.new_width, transform.new_height, transform.pad_left,
                             transform.pad_top, transform.network_width, transform.network_height,
-                            decoder_.network_width(), decoder_.network_height()));
+                            network_width_, network_height_));
   }
-  FOVEA_TRY(decoder_.decode(tensors, candidates_, &transform));
-  const NotFinite& broken = decoder_.not_finite();
-  if (broken.scores == decoder_.anchor_count() || (candidates_.empty() && broken.boxes > 0)) {
+  FOVEA_TRY(decoder_->decode(tensors, candidates_, &transform));
+  const NotFinite& broken = decoder_->not_finite();
+  if (broken.scores == decoder_->anchor_count() || (candidates_.empty() && broken.boxes > 0)) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("the model's outputs are not finite: NaN or infinity in the scores of "
                             "{} of {} anchors and in {} boxes",
-                            broken.scores, decoder_.anchor_count(), broken.boxes));
+                            broken.scores, decoder_->anchor_count(), broken.boxes));
   }
 
   out.source_width = transform.source_width;

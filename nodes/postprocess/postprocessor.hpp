@@ -3,16 +3,18 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "msgs/detection.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
+#include "nodes/base/result.hpp"
+#include "nodes/postprocess/decoder.hpp"
 #include "nodes/postprocess/nms.hpp"
 #include "nodes/postprocess/options.hpp"
-#include "nodes/postprocess/yolo_decoder.hpp"
-#include "nodes/base/result.hpp"
 
 namespace fovea {
 
@@ -42,15 +44,17 @@ class Postprocessor {
                msgs::Detection2DArray& out);
 
   // What in the last run's tensors was NaN or infinite and therefore left out.
-  const NotFinite& not_finite() const { return decoder_.not_finite(); }
+  const NotFinite& not_finite() const { return decoder_->not_finite(); }
 
  private:
-  Postprocessor(YoloDecoder decoder, bool force_scalar);
+  Postprocessor(std::unique_ptr<Decoder> decoder, bool force_scalar);
 
-  YoloDecoder decoder_;
+  std::unique_ptr<Decoder> decoder_;
   NonMaximumSuppression suppression_;
   PostprocessOptions options_;
   std::uint64_t model_id_ = 0;
+  std::uint32_t network_width_ = 0;
+  std::uint32_t network_height_ = 0;
   std::vector<msgs::ClassName> class_names_;
   std::vector<Candidate> candidates_;
 };

@@ -36,7 +36,9 @@ engine::Plan small_detector(std::string provider = "reference") {
   plan.network = n.finish({box, cls});
   plan.network.value(box).name = "box0";
   plan.network.value(cls).name = "cls0";
-  plan.network.head = {engine::HeadKind::kDfl, kClasses, kRegMax, {8}};
+  constexpr std::array<std::uint32_t, 1> kStrides{8};
+  plan.network.head.name = "dfl";
+  plan.network.head.spec = dfl_head(kClasses, kRegMax, kStrides);
   plan.network.class_names = {"a", "b", "c"};
   EXPECT_TRUE(engine::infer_shapes(plan.network, 1));
   return plan;

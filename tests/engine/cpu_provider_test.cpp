@@ -73,7 +73,7 @@ std::vector<std::vector<float>> expected(const NetworkDefinition& network,
   for (const ValueId id : network.outputs) {
     const Constant& tensor = outputs->at(network.value(id).name);
     std::vector<float> values(tensor.data<float>(), tensor.data<float>() + tensor.size());
-    if (network.head.kind == HeadKind::kDfl && tensor.dims.size() == 4) {
+    if (network.head.spec.channels_last(network.value(id).name) && tensor.dims.size() == 4) {
       const std::int64_t channels = tensor.dims[1];
       const std::int64_t pixels = tensor.dims[2] * tensor.dims[3];
       for (std::int64_t c = 0; c < channels; ++c) {

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/onnx/parser.hpp"
+#include "nodes/detector/engine/passes/head_recognisers.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
 #include "tests/engine/detect_head_maker.hpp"
@@ -48,10 +49,10 @@ TEST(DetectHead, IsCutOffHoweverItIsSpelt) {
     LoweringReport report;
     const auto lowered = lower(before, {}, &report);
     ASSERT_TRUE(lowered) << spelling.name << ": " << lowered.error().message;
-    ASSERT_EQ(lowered->head.kind, HeadKind::kDfl) << spelling.name;
-    EXPECT_EQ(lowered->head.classes, spelling.head.classes);
-    EXPECT_EQ(lowered->head.reg_max, spelling.head.reg_max);
-    EXPECT_THAT(lowered->head.strides, ElementsAre(8, 16, 32));
+    ASSERT_EQ(lowered->head.name, "dfl") << spelling.name;
+    EXPECT_EQ(lowered->head.classes(), static_cast<std::size_t>(spelling.head.classes));
+    EXPECT_EQ(lowered->head.spec.bins(), spelling.head.reg_max);
+    EXPECT_THAT(lowered->head.spec.strides(), ElementsAre(8, 16, 32));
     std::string outputs;
     for (const ValueId id : lowered->outputs) {
       outputs += lowered->value(id).name + to_string(lowered->value(id).dims) + " ";
@@ -75,8 +76,8 @@ TEST(DetectHead, IsKeptOnRequest) {
   const NetworkDefinition before = HeadMaker({}).make();
   const auto lowered = lower(before, {.keep_output0 = true});
   ASSERT_TRUE(lowered) << lowered.error().message;
-  EXPECT_EQ(lowered->head.kind, HeadKind::kDecoded);
-  EXPECT_EQ(lowered->head.classes, 3);
+  EXPECT_EQ(lowered->head.name, "decoded");
+  EXPECT_EQ(lowered->head.classes(), 3U);
   ASSERT_EQ(lowered->outputs.size(), 1U);
   EXPECT_EQ(lowered->value(lowered->outputs[0]).name, "output0");
   EXPECT_EQ(lowered->value(lowered->outputs[0]).dims, (Dims{-1, 7, 84}));
@@ -92,7 +93,7 @@ TEST(DetectHead, IsNotClaimedWhenTheTailComputesSomethingElse) {
   for (const Spelling& spelling : wrong) {
     const auto lowered = lower(HeadMaker(spelling.head).make());
     ASSERT_TRUE(lowered) << spelling.name;
-    EXPECT_EQ(lowered->head.kind, HeadKind::kDecoded) << spelling.name;
+    EXPECT_EQ(lowered->head.name, "decoded") << spelling.name;
     EXPECT_EQ(lowered->outputs.size(), 1U);
   }
 }
@@ -110,19 +111,19 @@ TEST(DecodedHead, FollowsShapeAndMetadata) {
     Dims output;
     std::size_t names;
     const char* task;
-    HeadKind kind;
-    std::int32_t classes;
+    const char* head;  // "" = none
+    std::size_t classes;
   };
   const std::vector<Case> cases = {
-      {{-1, 8, 64}, 4, "detect", HeadKind::kDecoded, 4},
-      {{-1, 8, 64}, 0, "", HeadKind::kDecoded, 4},
-      {{-1, 8, 64}, 5, "detect", HeadKind::kDecoded, 4},
-      {{-1, 8, 64}, 5, "", HeadKind::kUnknown, 0},
-      {{-1, 8, 64}, 4, "segment", HeadKind::kUnknown, 0},
-      {{-1, 64, 8}, 3, "detect", HeadKind::kDecodedObjectness, 3},
-      {{-1, 64, 8}, 0, "", HeadKind::kDecodedObjectness, 3},
-      {{-1, 64, 8}, 60, "detect", HeadKind::kDecoded, 60},
-      {{-1, 4, 64}, 0, "", HeadKind::kUnknown, 0},
+      {{-1, 8, 64}, 4, "detect", "decoded", 4},
+      {{-1, 8, 64}, 0, "", "decoded", 4},
+      {{-1, 8, 64}, 5, "detect", "decoded", 4},
+      {{-1, 8, 64}, 5, "", "", 0},
+      {{-1, 8, 64}, 4, "segment", "", 0},
+      {{-1, 64, 8}, 3, "detect", "decoded_objectness", 3},
+      {{-1, 64, 8}, 0, "", "decoded_objectness", 3},
+      {{-1, 64, 8}, 60, "detect", "decoded", 60},
+      {{-1, 4, 64}, 0, "", "", 0},
   };
   for (const Case& c : cases) {
     NetworkDefinition network = with_output(c.output);
@@ -130,11 +131,73 @@ TEST(DecodedHead, FollowsShapeAndMetadata) {
     if (*c.task != '\0') network.metadata["task"] = c.task;
     const auto lowered = lower(network);
     ASSERT_TRUE(lowered) << lowered.error().message;
-    EXPECT_EQ(lowered->head.kind, c.kind) << to_string(c.output) << " " << c.names;
-    EXPECT_EQ(lowered->head.classes, c.classes);
-    EXPECT_EQ(lowered->value(lowered->outputs[0]).name,
-              c.kind == HeadKind::kUnknown ? "y0" : "output0");
+    EXPECT_EQ(lowered->head.name, c.head) << to_string(c.output) << " " << c.names;
+    EXPECT_EQ(lowered->head.classes(), c.classes);
+    EXPECT_EQ(lowered->value(lowered->outputs[0]).name, c.classes == 0 ? "y0" : "output0");
   }
+}
+
+// A head that nobody knows yet is said to be none, with the reason of every recogniser.
+TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
+  const auto lowered = lower(with_output({-1, 4, 64}));
+  ASSERT_TRUE(lowered) << lowered.error().message;
+  EXPECT_FALSE(lowered->head.known());
+  EXPECT_EQ(
+      lowered->head.note,
+      "dfl: the last convolutions (1) are no pairs of maps, one for boxes and one for classes "
+      "per level; decoded, decoded_objectness: 'y0' is [1, 4, 64], no detector's output that "
+      "Fovea knows");
+  NetworkDefinition posing = with_output({-1, 8, 64});
+  posing.metadata["task"] = "pose";
+  EXPECT_EQ(lower(posing)->head.note, "its task is 'pose'; only detect is decoded");
+}
+
+// What a plan could not keep is no head, however well it fits.
+TEST(HeadRecognisers, AHeadThatCannotBeIsNotTaken) {
+  const NetworkDefinition network = with_output({-1, 8, 64});
+  constexpr HeadRecogniser kWrong{"wrong", [](const HeadQuestion&) -> Result<HeadAnswer> {
+                                    HeadAnswer answer;
+                                    answer.head.spec = fovea::decoded_head(1U << 30);
+                                    return answer;
+                                  }};
+  const auto found = find_head({network, network, kAutoHead}, std::span(&kWrong, 1));
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_FALSE(found->head.known());
+  EXPECT_THAT(found->head.note, HasSubstr("1073741824 channels"));
+}
+
+// A recogniser that only this test knows, and that a row alone makes known.
+Result<HeadAnswer> recognise_pose(const HeadQuestion& question) {
+  HeadAnswer answer;
+  const auto task = question.network.metadata.find("task");
+  if (task == question.network.metadata.end() || task->second != "pose") {
+    answer.why_not = "its task is not pose";
+    return answer;
+  }
+  answer.head.spec = fovea::decoded_head(1);
+  answer.outputs = {question.network.outputs.front()};
+  answer.names = {"output0"};
+  return answer;
+}
+
+TEST(HeadRecognisers, OneMoreIsOneRow) {
+  NetworkDefinition posing = with_output({-1, 8, 64});
+  posing.metadata["task"] = "pose";
+  const HeadQuestion question{posing, posing, kAutoHead};
+  std::vector<HeadRecogniser> rows(head_recognisers().begin(), head_recognisers().end());
+  rows.push_back({"pose", recognise_pose});
+  const auto found = find_head(question, rows);
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->head.name, "pose");
+  EXPECT_EQ(found->head.classes(), 1U);
+  posing.metadata["task"] = "segment";
+  const auto none = find_head(question, rows);
+  ASSERT_TRUE(none) << none.error().message;
+  EXPECT_FALSE(none->head.known());
+  EXPECT_EQ(
+      none->head.note,
+      "dfl, decoded, decoded_objectness: its task is 'segment'; only detect is decoded; pose: "
+      "its task is not pose");
 }
 
 using AlignedBytes = std::unique_ptr<std::byte, decltype(&std::free)>;
@@ -142,23 +205,25 @@ AlignedBytes aligned(std::size_t bytes) {
   return {static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)), &std::free};
 }
 
-// What a decoder does with the raw maps (msgs/model_info.hpp), to `out` [4 + classes, anchors].
+// What a decoder does with the raw maps (dfl_head()), to `out` [4 + classes, anchors].
 void decode(const EngineInfo& info, const std::vector<AlignedBytes>& maps, Tensor& out) {
   const std::int64_t anchors = out.dims[2];
+  const auto bins = static_cast<std::int64_t>(info.head.spec.bins());
+  const auto classes = static_cast<std::int64_t>(info.head.classes());
+  const std::vector<std::uint32_t> strides = info.head.spec.strides();
   std::int64_t first = 0;
-  for (std::size_t l = 0; l < info.head.strides.size(); ++l) {
+  for (std::size_t l = 0; l < strides.size(); ++l) {
     const Dims& dims = info.outputs[2 * l].dims;
     const auto* box = reinterpret_cast<const float*>(maps[2 * l].get());
     const auto* scores = reinterpret_cast<const float*>(maps[2 * l + 1].get());
-    const auto stride = static_cast<float>(info.head.strides[l]);
+    const auto stride = static_cast<float>(strides[l]);
     for (std::int64_t cell = 0; cell < dims[0] * dims[1]; ++cell) {
       double side[4];
       for (std::int64_t s = 0; s < 4; ++s) {
         double sum = 0;
         double weighted = 0;
-        for (std::int64_t bin = 0; bin < info.head.reg_max; ++bin) {
-          const double e =
-              std::exp(static_cast<double>(box[cell * dims[2] + s * info.head.reg_max + bin]));
+        for (std::int64_t bin = 0; bin < bins; ++bin) {
+          const double e = std::exp(static_cast<double>(box[cell * dims[2] + s * bins + bin]));
           sum += e;
           weighted += e * static_cast<double>(bin);
         }
@@ -171,8 +236,8 @@ void decode(const EngineInfo& info, const std::vector<AlignedBytes>& maps, Tenso
       for (std::int64_t k = 0; k < 4; ++k) {
         out.data<float>()[k * anchors + first + cell] = static_cast<float>(values[k]) * stride;
       }
-      for (std::int64_t c = 0; c < info.head.classes; ++c) {
-        const double logit = static_cast<double>(scores[cell * info.head.classes + c]);
+      for (std::int64_t c = 0; c < classes; ++c) {
+        const double logit = static_cast<double>(scores[cell * classes + c]);
         out.data<float>()[(4 + c) * anchors + first + cell] =
             static_cast<float>(1 / (1 + std::exp(-logit)));
       }
@@ -210,9 +275,9 @@ TEST(DemoModel, GivesTheSameDetectionsLoweredAndNot) {
   ASSERT_EQ(info->outputs.size(), 6U);
   EXPECT_EQ(info->outputs[0].dims, (Dims{52, 52, 64}));
   EXPECT_EQ(info->outputs[5].dims, (Dims{13, 13, 80}));
-  EXPECT_EQ(info->head.classes, 80);
-  EXPECT_EQ(info->head.reg_max, 16);
-  EXPECT_THAT(info->head.strides, ElementsAre(8, 16, 32));
+  EXPECT_EQ(info->head.classes(), 80U);
+  EXPECT_EQ(info->head.spec.bins(), 16U);
+  EXPECT_THAT(info->head.spec.strides(), ElementsAre(8, 16, 32));
   EXPECT_EQ(info->class_names.size(), 80U);
   const auto engine = load_reference_engine(*lowered, *info);
   ASSERT_TRUE(engine) << engine.error().message;
@@ -304,7 +369,7 @@ TEST(DetectHead, SurvivesDamagedModels) {
   ASSERT_TRUE(whole) << whole.error().message;
   const auto lowered = lower(*whole);
   ASSERT_TRUE(lowered) << lowered.error().message;
-  ASSERT_EQ(lowered->head.kind, HeadKind::kDfl);
+  ASSERT_EQ(lowered->head.name, "dfl");
 
   std::size_t refused = 0;
   for (std::size_t i = 0; i < good.size(); ++i) {

@@ -40,14 +40,13 @@ Row sound(std::size_t anchor, float x, float y, float stride, std::size_t scores
 
 using Change = std::function<void(std::size_t anchor, Row& row)>;
 
-std::string doubt(HeadKind kind, const Change& change) {
-  const bool columns = kind == HeadKind::kDecoded;
+std::string doubt(const HeadSpec& head, const Change& change) {
+  const bool columns = head.find(OutputRole::kObjectness) == nullptr;
   const std::size_t scores = kClasses + (columns ? 0 : 1);
   const std::size_t fields = 4 + scores;
   EngineInfo info;
   info.input.dims = {kSide, kSide, 3};
-  info.head.kind = kind;
-  info.head.classes = kClasses;
+  info.head.spec = head;
   const auto anchors = static_cast<std::int64_t>(kAnchors);
   const auto width = static_cast<std::int64_t>(fields);
   info.outputs.push_back({"output0", DataType::kFloat32,
@@ -72,58 +71,65 @@ std::string doubt(HeadKind kind, const Change& change) {
   return doubt_of_output(info, values);
 }
 
-constexpr HeadKind kBoth[] = {HeadKind::kDecoded, HeadKind::kDecodedObjectness};
+const HeadSpec kColumns = fovea::decoded_head(kClasses);
+const HeadSpec kRows = objectness_head(kClasses);
+const HeadSpec kBoth[] = {kColumns, kRows};
 
 TEST(HeadCheck, SoundNumbersGiveNoDoubt) {
-  for (const HeadKind kind : kBoth) {
-    EXPECT_EQ(doubt(kind, [](std::size_t, Row&) {}), "");
+  for (const HeadSpec& head : kBoth) {
+    EXPECT_EQ(doubt(head, [](std::size_t, Row&) {}), "");
     // Nothing in sight: all scores the same, and 0 or nearly so.
-    EXPECT_EQ(doubt(kind, [](std::size_t, Row& row) { row.scores.assign(row.scores.size(), 0); }),
+    EXPECT_EQ(doubt(head, [](std::size_t, Row& row) { row.scores.assign(row.scores.size(), 0); }),
               "");
   }
 }
 
 TEST(HeadCheck, RowsThatStillWantDecodingAreRefuted) {
-  for (const HeadKind kind : kBoth) {
+  for (const HeadSpec& head : kBoth) {
     // YOLOX: offsets within the cell, logarithms of sizes.
-    EXPECT_THAT(doubt(kind, [](std::size_t a, Row& row) {
-                  row.x = row.y = 0.4F + 0.01F * static_cast<float>(a % 10);
-                  row.w = row.h = a % 3 == 0 ? -1.5F : 0.7F;
-                }),
+    EXPECT_THAT(doubt(head,
+                      [](std::size_t a, Row& row) {
+                        row.x = row.y = 0.4F + 0.01F * static_cast<float>(a % 10);
+                        row.w = row.h = a % 3 == 0 ? -1.5F : 0.7F;
+                      }),
                 HasSubstr("want decoding"));
     // The same with sizes of which none is below 0.
-    EXPECT_THAT(doubt(kind, [](std::size_t, Row& row) { row = {0.5F, 0.5F, 1, 1, row.scores}; }),
+    EXPECT_THAT(doubt(head,
+                      [](std::size_t, Row& row) {
+                        row = {0.5F, 0.5F, 1, 1, row.scores};
+                      }),
                 AllOf(HasSubstr("centres"), HasSubstr("want decoding")));
   }
 }
 
 TEST(HeadCheck, NormalisedBoxesAreRefuted) {
-  for (const HeadKind kind : kBoth) {
-    EXPECT_THAT(doubt(kind, [](std::size_t, Row& row) {
-                  row.x /= 64;
-                  row.y /= 64;
-                  row.w /= 64;
-                  row.h /= 64;
-                }),
+  for (const HeadSpec& head : kBoth) {
+    EXPECT_THAT(doubt(head,
+                      [](std::size_t, Row& row) {
+                        row.x /= 64;
+                        row.y /= 64;
+                        row.w /= 64;
+                        row.h /= 64;
+                      }),
                 HasSubstr("normalised"));
   }
 }
 
 TEST(HeadCheck, ScoresWithoutASigmoidAreRefuted) {
-  for (const HeadKind kind : kBoth) {
-    EXPECT_THAT(doubt(kind, [](std::size_t, Row& row) { row.scores.back() = -7; }),
+  for (const HeadSpec& head : kBoth) {
+    EXPECT_THAT(doubt(head, [](std::size_t, Row& row) { row.scores.back() = -7; }),
                 AllOf(HasSubstr("from -7"), HasSubstr("a sigmoid is missing")));
   }
 }
 
 TEST(HeadCheck, ClassNumbersInPlaceOfScoresAreRefuted) {
-  EXPECT_THAT(doubt(HeadKind::kDecodedObjectness,
-                    [](std::size_t a, Row& row) { row.scores.back() = static_cast<float>(a % 5); }),
-              HasSubstr("class numbers"));
+  EXPECT_THAT(
+      doubt(kRows, [](std::size_t a, Row& row) { row.scores.back() = static_cast<float>(a % 5); }),
+      HasSubstr("class numbers"));
 }
 
 TEST(HeadCheck, DetectionsInTheOrderOfTheirScoresAreRefuted) {
-  EXPECT_THAT(doubt(HeadKind::kDecodedObjectness,
+  EXPECT_THAT(doubt(kRows,
                     [](std::size_t a, Row& row) {
                       row.scores[0] = 0.9F - 0.01F * static_cast<float>(a);
                       row.scores[1] = row.scores[2] = row.scores[3] = 0;
@@ -132,24 +138,39 @@ TEST(HeadCheck, DetectionsInTheOrderOfTheirScoresAreRefuted) {
 }
 
 TEST(HeadCheck, CornersInPlaceOfCentreAndSizeAreRefuted) {
-  for (const HeadKind kind : kBoth) {
-    EXPECT_THAT(doubt(kind, [](std::size_t, Row& row) {
-                  const Row box = row;
-                  row.x = box.x - box.w / 2;
-                  row.y = box.y - box.h / 2;
-                  row.w = box.x + box.w / 2;
-                  row.h = box.y + box.h / 2;
-                }),
+  for (const HeadSpec& head : kBoth) {
+    EXPECT_THAT(doubt(head,
+                      [](std::size_t, Row& row) {
+                        const Row box = row;
+                        row.x = box.x - box.w / 2;
+                        row.y = box.y - box.h / 2;
+                        row.w = box.x + box.w / 2;
+                        row.h = box.y + box.h / 2;
+                      }),
                 HasSubstr("two corners"));
   }
 }
 
 TEST(HeadCheck, NanIsRefuted) {
-  EXPECT_THAT(doubt(HeadKind::kDecoded,
+  EXPECT_THAT(doubt(kColumns,
                     [](std::size_t a, Row& row) {
                       if (a == 9) row.h = std::numeric_limits<float>::quiet_NaN();
                     }),
               HasSubstr("NaN"));
+}
+
+TEST(HeadCheck, HeadsThatItCannotReadGiveNoDoubt) {
+  const auto wild = [](std::size_t, Row& row) { row.scores.back() = 7; };
+  HeadSpec head = kColumns;
+  EXPECT_NE(doubt(head, wild), "");
+  head.maps[1].encoding = OutputEncoding::kLogit;
+  EXPECT_EQ(doubt(head, wild), "");
+  head = kColumns;
+  head.maps[1].channels = 400;  // more than the output has, as a forged plan may say
+  EXPECT_EQ(doubt(head, wild), "");
+  head = kColumns;
+  head.maps[0].tensor = head.maps[1].tensor = std::string_view("elsewhere");
+  EXPECT_EQ(doubt(head, wild), "");
 }
 
 // images [N, 3, 64, 64] to outputs of the given shapes.
@@ -201,7 +222,7 @@ TEST(AssumedHead, IsRefusedAgainstEvidence) {
     EXPECT_THAT(lowered.error().message, AllOf(HasSubstr(c.why), HasSubstr("--head"))) << c.name;
     const auto raw = lower(with_outputs(c.outputs), {.head = std::string(kNoHead)});
     ASSERT_TRUE(raw) << c.name << raw.error().message;
-    EXPECT_EQ(raw->head.kind, HeadKind::kUnknown);
+    EXPECT_FALSE(raw->head.known());
     EXPECT_EQ(raw->outputs.size(), c.outputs.size());
   }
 }
@@ -210,7 +231,7 @@ TEST(StatedHead, IsTakenWithoutAWarningOfAGuessAndAgainstTheShapeIsAnError) {
   const auto stated = lower(with_outputs({{-1, 252, 8}}), {.head = std::string(kYolov5Head)});
   ASSERT_TRUE(stated) << stated.error().message;
   EXPECT_EQ(stated->head.basis, HeadBasis::kStated);
-  EXPECT_EQ(stated->head.classes, 3);
+  EXPECT_EQ(stated->head.classes(), 3U);
   for (const std::string& warning : stated->head.warnings) {
     EXPECT_EQ(warning.find("assumed"), std::string::npos) << warning;
   }
@@ -241,8 +262,8 @@ TEST(ClassNamesOfAHead, ThatDoNotFitAreSaidWithBothNumbers) {
   for (const std::size_t names : {2U, 5U}) {
     const auto lowered = lower(named({-1, 7, 84}, names, "detect"));
     ASSERT_TRUE(lowered) << lowered.error().message;
-    EXPECT_EQ(lowered->head.kind, HeadKind::kDecoded);
-    EXPECT_EQ(lowered->head.classes, 3);
+    EXPECT_EQ(lowered->head.name, "decoded");
+    EXPECT_EQ(lowered->head.classes(), 3U);
     EXPECT_THAT(lowered->head.warnings,
                 ElementsAre(HasSubstr("the model has 3 classes and its metadata " +
                                       std::to_string(names) + " names")));
@@ -250,7 +271,7 @@ TEST(ClassNamesOfAHead, ThatDoNotFitAreSaidWithBothNumbers) {
   // Without a word that it detects at all it is no head, and both numbers are said.
   const auto doubtful = lower(named({-1, 7, 84}, 2, ""));
   ASSERT_TRUE(doubtful) << doubtful.error().message;
-  EXPECT_EQ(doubtful->head.kind, HeadKind::kUnknown);
+  EXPECT_FALSE(doubtful->head.known());
   EXPECT_THAT(doubtful->head.note, AllOf(HasSubstr("3 classes"), HasSubstr("name 2")));
 }
 
@@ -259,7 +280,7 @@ TEST(ClassNamesOfAHead, ThatCannotBeReadAreAWarning) {
   network.metadata = {{"names", "{0: 'a', \x1b"}, {"task", "detect"}};
   const auto lowered = lower(network);
   ASSERT_TRUE(lowered) << lowered.error().message;
-  EXPECT_EQ(lowered->head.kind, HeadKind::kDecoded);
+  EXPECT_EQ(lowered->head.name, "decoded");
   EXPECT_THAT(lowered->head.warnings,
               ElementsAre(AllOf(HasSubstr("cannot be read"), HasSubstr("class_0"))));
   EXPECT_EQ(lowered->head.warnings[0].find('\x1b'), std::string::npos);

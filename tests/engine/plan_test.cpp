@@ -27,7 +27,8 @@ namespace {
 
 constexpr std::size_t kTable = 64;  // offset of the section table
 constexpr std::size_t kEntryBytes = 64;
-constexpr std::size_t kPreamble = 64 * 4;  // header and three entries
+constexpr std::size_t kSections = 4;
+constexpr std::size_t kPreamble = kTable + kSections * kEntryBytes;
 
 Plan small_plan() {
   test::SmallNetwork n(16, 16);
@@ -40,7 +41,7 @@ Plan small_plan() {
   plan.network = n.finish({n.c2f(x, 16, 16), n.max_pool(x, 5)});
   plan.network.class_names = {"person", "b\xC3\xA4r", "not \xFF UTF-8"};
   plan.network.metadata = {{"stride", "32"}};
-  plan.network.head = {HeadKind::kDfl, 3, 16, {8, 16, 32}};
+  plan.network.head.warnings = {"a warning"};
   return plan;
 }
 
@@ -85,7 +86,7 @@ ErrorCode code_of(std::span<const std::byte> bytes) {
 
 // Puts new checksums over whatever was changed, as a forger would.
 void seal(std::vector<std::byte>& bytes) {
-  for (std::size_t i = 0; i < 3; ++i) {
+  for (std::size_t i = 0; i < kSections; ++i) {
     std::byte* entry = bytes.data() + kTable + i * kEntryBytes;
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
@@ -154,7 +155,10 @@ TEST(Plan, RoundTripIsByteIdentical) {
   EXPECT_EQ(loaded->model_hash, plan.model_hash);
   EXPECT_EQ(loaded->network.class_names, plan.network.class_names);
   EXPECT_EQ(loaded->network.metadata, plan.network.metadata);
-  EXPECT_EQ(loaded->network.head.strides, plan.network.head.strides);
+  EXPECT_EQ(loaded->network.head.name, "dfl");
+  EXPECT_EQ(loaded->network.head.spec, plan.network.head.spec);
+  EXPECT_EQ(loaded->network.head.spec.maps.size(), 2U);
+  EXPECT_EQ(loaded->network.head.warnings, plan.network.head.warnings);
   ASSERT_EQ(loaded->network.layers.size(), plan.network.layers.size());
   for (std::size_t i = 0; i < plan.network.layers.size(); ++i) {
     EXPECT_EQ(loaded->network.layers[i].attributes, plan.network.layers[i].attributes);
@@ -162,6 +166,48 @@ TEST(Plan, RoundTripIsByteIdentical) {
   }
   EXPECT_EQ(serialize(*loaded), bytes);
   EXPECT_EQ(serialize(plan), bytes);
+}
+
+// Decoders and engines rely on what a head says, and checksums keep no malice out.
+TEST(Plan, HeadsThatCannotBeAreRefused) {
+  using Change = void (*)(HeadInfo&);
+  const struct {
+    Change change;
+    const char* why;
+  } cases[] = {
+      {[](HeadInfo& h) { h.spec.maps[1].role = static_cast<OutputRole>(99); }, "role is 99"},
+      {[](HeadInfo& h) { h.spec.maps[1].encoding = static_cast<OutputEncoding>(99); },
+       "encoding is 99"},
+      {[](HeadInfo& h) { h.spec.maps[1].anchors = static_cast<AnchorAxis>(99); }, "anchors is 99"},
+      {[](HeadInfo& h) { h.spec.maps[1].channels = 0; }, "0 channels"},
+      {[](HeadInfo& h) { h.spec.maps[1].first_channel = 0xffffffff; }, "channels from 4294967295"},
+      {[](HeadInfo& h) { h.spec.maps[1].stride = 0xffffffff; }, "stride is"},
+      {[](HeadInfo& h) { h.spec.maps[1].bins = 4; }, "bins is 4 without a distribution"},
+      {[](HeadInfo& h) { h.spec.maps[1] = h.spec.maps[0]; }, "overlap"},
+      {[](HeadInfo& h) { h.spec.maps[1].tensor = std::string_view("cls9"); },
+       "'cls9', which is no"},
+      {[](HeadInfo& h) { h.basis = static_cast<HeadBasis>(99); }, "unknown basis"},
+  };
+  for (const auto& c : cases) {
+    Plan plan = small_plan();
+    c.change(plan.network.head);
+    const auto loaded = deserialize(serialize(plan));
+    ASSERT_FALSE(loaded) << c.why;
+    EXPECT_EQ(loaded.error().code, ErrorCode::kCorrupt);
+    EXPECT_NE(loaded.error().message.find(c.why), std::string::npos) << loaded.error().message;
+  }
+  // More maps than there is room for: the number stands in front of the first one's name.
+  const auto good = serialize(small_plan());
+  const std::string_view file(reinterpret_cast<const char*>(good.data()), good.size());
+  const std::string_view front("dfl\2\0\0\0\7\0\0\0\0\0\0\0output0", 22);
+  const std::size_t at = file.find(front);
+  ASSERT_NE(at, std::string_view::npos);
+  for (const std::uint32_t count : {33U, 0xffffffffU}) {
+    auto forged = good;
+    std::memcpy(forged.data() + at + 3, &count, sizeof count);
+    seal(forged);
+    EXPECT_EQ(code_of(forged), ErrorCode::kCorrupt);
+  }
 }
 
 TEST(Plan, SharedConstantsAreStoredOnceAndStayShared) {

@@ -269,6 +269,18 @@ struct Aligned {
   void* data;
 };
 
+// A head that reads the first output as [h, w, channels].
+HeadSpec one_map(const NetworkDefinition& network) {
+  OutputMap map;
+  map.tensor = std::string_view(network.value(network.outputs[0]).name);
+  map.anchors = AnchorAxis::kOutermost;
+  map.stride = 1;
+  map.channels = 2;
+  HeadSpec head;
+  head.maps.push_back(map);
+  return head;
+}
+
 // 2 x 2 pixels of RGB through a 1x1 convolution, two maps out.
 NetworkDefinition tiny_detector() {
   GraphMaker graph;
@@ -277,7 +289,7 @@ NetworkDefinition tiny_detector() {
   const ValueId y =
       graph.add(OpType::kConv, {x, graph.constant(floats({2, 3, 1, 1}, {1, 0, 0, 0, 1, 1}))});
   NetworkDefinition network = graph.finish({y});
-  network.head.kind = HeadKind::kDfl;
+  network.head.spec = one_map(network);
   return network;
 }
 

@@ -127,8 +127,25 @@ class SmallNetwork {
     for (std::size_t i = 0; i < network_.outputs.size(); ++i) {
       network_.value(network_.outputs[i]).name = "output" + std::to_string(i);
     }
-    network_.head.kind = dfl ? HeadKind::kDfl : HeadKind::kUnknown;
+    network_.head = dfl ? raw_maps(network_) : HeadInfo{};
     return network_;
+  }
+
+  // A head whose maps are the network's outputs, as they are called by now: a decoder could not read
+  // it, but an engine writes them as [H, W, C].
+  static HeadInfo raw_maps(const NetworkDefinition& network) {
+    HeadInfo head;
+    head.name = "dfl";
+    for (const ValueId id : network.outputs) {
+      OutputMap map;
+      map.tensor = std::string_view(network.value(id).name);
+      map.role = OutputRole::kEmbedding;
+      map.anchors = AnchorAxis::kOutermost;
+      map.stride = 8;
+      map.channels = 1;
+      head.spec.maps.push_back(map);
+    }
+    return head;
   }
 
   // Pixels of one item, dense [height, width, 3].

@@ -184,18 +184,18 @@ TEST_P(YoloZoo, RunsAndDecodes) {
   expect_no_slow_steps(*engine);
   const EngineInfo& info = engine->info();
   EXPECT_EQ(info.input.dims, (Dims{c.options.height, c.options.width, 3}));
-  EXPECT_EQ(info.head.classes, c.options.classes);
+  EXPECT_EQ(info.head.classes(), static_cast<std::size_t>(c.options.classes));
   ASSERT_EQ(info.class_names.size(), static_cast<std::size_t>(c.options.classes));
   EXPECT_EQ(info.class_names.back(), "class " + std::to_string(c.options.classes - 1));
   if (family_of(c.model) == YoloFamily::kV5) {
-    EXPECT_EQ(info.head.kind, HeadKind::kDecodedObjectness);
+    EXPECT_EQ(info.head.name, "decoded_objectness");
     const std::int64_t anchors = 3 * 21 * (c.options.height / 32) * (c.options.width / 32);
     ASSERT_EQ(info.outputs.size(), 1U);
     EXPECT_EQ(info.outputs[0].dims, (Dims{anchors, 5 + c.options.classes}));
   } else {
-    EXPECT_EQ(info.head.kind, HeadKind::kDfl);
-    EXPECT_EQ(info.head.reg_max, 16);
-    EXPECT_THAT(info.head.strides, testing::ElementsAre(8, 16, 32));
+    EXPECT_EQ(info.head.name, "dfl");
+    EXPECT_EQ(info.head.spec.bins(), 16U);
+    EXPECT_THAT(info.head.spec.strides(), testing::ElementsAre(8, 16, 32));
     EXPECT_EQ(info.outputs.size(), 6U);
   }
   expect_detections(*engine);
@@ -351,7 +351,7 @@ TEST(YoloZoo, ExoticOperatorsRunOnTheReference) {
 
   const auto engine = build_and_compare(save(w, "zoo_exotic"));
   ASSERT_TRUE(engine);
-  EXPECT_EQ(engine->info().head.kind, HeadKind::kUnknown);
+  EXPECT_FALSE(engine->info().head.known());
   const std::vector<std::string> declined = engine->inspect().declined;
   for (const char* name : {"exotic/Pow", "exotic/ReduceMean", "exotic/Div", "exotic/Tanh"}) {
     EXPECT_THAT(declined, testing::Contains(testing::StartsWith(std::string(name) + ": ")));

@@ -166,11 +166,10 @@ msgs::Detection2DArray one_detection() {
 
 std::vector<std::string> messages() {
   msgs::ModelInfo model;
-  model.reg_max = 16;
+  constexpr std::array<std::uint32_t, 2> kStrides{8, 16};
+  model.head = dfl_head(1, 16, kStrides);
   model.network_width = 64;
   model.network_height = 32;
-  model.level_count = 2;
-  model.strides = {8, 16};
   model.class_names.push_back(std::string_view("thing"));
   msgs::TensorArray heads;  // of targets.cpp's small model
   heads.letterbox = {64, 64, 64, 64, 64, 64, 0, 0};

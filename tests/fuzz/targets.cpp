@@ -39,12 +39,10 @@ std::string_view as_text(std::span<const std::byte> input) {
 msgs::ModelInfo small_model() {
   msgs::ModelInfo model;
   model.model_id = 0;
-  model.head = msgs::HeadKind::kDfl;
-  model.reg_max = 2;
+  constexpr std::array<std::uint32_t, 1> kStrides{32};
+  model.head = dfl_head(1, 2, kStrides);
   model.network_width = 64;
   model.network_height = 64;
-  model.level_count = 1;
-  model.strides[0] = 32;
   model.class_names.push_back(std::string_view("thing"));
   return model;
 }

@@ -2,6 +2,7 @@
 // sent.
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
 #include <set>
 #include <vector>
@@ -170,6 +171,20 @@ TEST(Wire, CountBeyondCapacityIsRefused) {
       wire.data() + kHashBytes + offsetof(Detection2DArray, header) + offsetof(Header, stages),
       &huge, sizeof huge);
   EXPECT_EQ(decode(wire, copy), DecodeError::kBadCount) << "of an array that is not the last field";
+}
+
+TEST(Wire, CountBeyondCapacityIsRefusedHoweverDeepItStands) {
+  auto model = std::make_unique<ModelInfo>();
+  model->head.maps.push_back({});
+  std::vector<std::byte> wire(wire_size(*model));
+  encode(*model, wire);
+  auto copy = std::make_unique<ModelInfo>();
+  ASSERT_EQ(decode(wire, *copy), DecodeError::kNone);
+  EXPECT_EQ(copy->head.maps.size(), 1u);
+  const std::uint32_t one_too_many = HeadSpec::kMaxMaps + 1;
+  std::memcpy(wire.data() + kHashBytes + offsetof(ModelInfo, head) + offsetof(HeadSpec, maps),
+              &one_too_many, sizeof one_too_many);
+  EXPECT_EQ(decode(wire, *copy), DecodeError::kBadCount);
 }
 
 TEST(Wire, RandomBytesNeverCrashDecodingOrJson) {

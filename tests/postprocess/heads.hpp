@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <random>
 #include <span>
@@ -11,22 +12,31 @@
 #include <fmt/format.h>
 
 #include "msgs/model_info.hpp"
-#include "nodes/postprocess/yolo_decoder.hpp"
+#include "nodes/postprocess/decoder.hpp"
 
 namespace fovea::test {
 
-inline msgs::ModelInfo make_model(msgs::HeadKind head, std::uint32_t classes,
-                                  std::uint32_t side = 160) {
+// The heads that there are decoders for.
+enum class HeadKind { kDfl, kDecoded, kDecodedObjectness };
+inline constexpr std::array kHeadKinds = {HeadKind::kDfl, HeadKind::kDecoded,
+                                          HeadKind::kDecodedObjectness};
+
+inline HeadSpec make_spec(HeadKind head, std::uint32_t classes) {
+  constexpr std::array<std::uint32_t, 3> kStrides{8, 16, 32};
+  if (head == HeadKind::kDfl) return dfl_head(classes, 16, kStrides);
+  return head == HeadKind::kDecoded ? decoded_head(classes) : objectness_head(classes);
+}
+inline bool is_dfl(const msgs::ModelInfo& model) { return model.head.bins() > 0; }
+inline bool is_columns(const msgs::ModelInfo& model) {
+  return model.head.maps[0].anchors == AnchorAxis::kInnermost;
+}
+
+inline msgs::ModelInfo make_model(HeadKind head, std::uint32_t classes, std::uint32_t side = 160) {
   msgs::ModelInfo model;
   model.model_id = 42;
-  model.head = head;
+  model.head = make_spec(head, classes);
   model.network_width = side;
   model.network_height = side;
-  if (head == msgs::HeadKind::kDfl) {
-    model.reg_max = 16;
-    model.level_count = 3;
-    model.strides = {8, 16, 32};
-  }
   for (std::uint32_t c = 0; c < classes; ++c) {
     model.class_names.push_back(std::string_view(fmt::format("class{}", c)));
   }
@@ -66,21 +76,19 @@ constexpr std::int64_t kDecodedAnchors = 525;
 inline Head make_head(const msgs::ModelInfo& model) {
   const auto classes = static_cast<std::int64_t>(model.class_names.size());
   Head head;
-  switch (model.head) {
-    case msgs::HeadKind::kDfl:
-      for (std::uint32_t i = 0; i < model.level_count; ++i) {
-        const std::int64_t width = model.network_width / model.strides[i];
-        const std::int64_t height = model.network_height / model.strides[i];
-        head.add(fmt::format("cls{}", i), {height, width, classes});
-        head.add(fmt::format("box{}", i), {height, width, 4 * std::int64_t{model.reg_max}});
-      }
-      break;
-    case msgs::HeadKind::kDecoded:
-      head.add("output0", {4 + classes, kDecodedAnchors});
-      break;
-    case msgs::HeadKind::kDecodedObjectness:
-      head.add("output0", {kDecodedAnchors, 5 + classes});
-      break;
+  std::size_t level = 0;
+  for (const std::uint32_t stride : model.head.strides()) {
+    const std::int64_t width = model.network_width / stride;
+    const std::int64_t height = model.network_height / stride;
+    head.add(fmt::format("cls{}", level), {height, width, classes});
+    head.add(fmt::format("box{}", level), {height, width, 4 * std::int64_t{model.head.bins()}});
+    ++level;
+  }
+  if (is_dfl(model)) return head;
+  if (is_columns(model)) {
+    head.add("output0", {4 + classes, kDecodedAnchors});
+  } else {
+    head.add("output0", {kDecodedAnchors, 5 + classes});
   }
   return head;
 }
@@ -99,7 +107,7 @@ inline void fill(Head& head, const msgs::ModelInfo& model, std::mt19937& random)
     } else if (map.name.starts_with("box")) {
       for (float& value : map.values) value = bin(random);
     } else {
-      const bool columns = model.head == msgs::HeadKind::kDecoded;
+      const bool columns = is_columns(model);
       const auto anchors = static_cast<std::size_t>(map.dims[columns ? 1 : 0]);
       const auto fields = static_cast<std::size_t>(map.dims[columns ? 0 : 1]);
       for (std::size_t a = 0; a < anchors; ++a) {

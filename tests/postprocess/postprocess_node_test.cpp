@@ -33,7 +33,7 @@ class PostprocessNode : public ::testing::Test {
   PostprocessNode() {
     msgs::ModelInfo info;
     info.model_id = 42;
-    info.head = msgs::HeadKind::kDecodedObjectness;
+    info.head = objectness_head(1);
     info.network_width = info.network_height = 64;
     info.class_names.push_back(std::string_view("gate"));
     info_.publish(info);

@@ -14,9 +14,9 @@
 namespace fovea {
 namespace {
 
-using msgs::HeadKind;
 using test::fill;
 using test::Head;
+using test::HeadKind;
 using test::make_head;
 using test::make_model;
 

@@ -55,7 +55,7 @@ TEST(StageChain, FromAPictureToItsDetectionsWithoutTransport) {
 
   msgs::ModelInfo info;
   info.model_id = 42;
-  info.head = msgs::HeadKind::kDecodedObjectness;
+  info.head = objectness_head(1);
   info.network_width = info.network_height = kSide;
   info.class_names.push_back(std::string_view("gate"));
   postprocessor.emplace(*Postprocessor::create(info));

@@ -35,6 +35,15 @@ std::vector<ScoredBox> pooled(std::vector<ScoredBox> boxes, float least_score) {
   return boxes;
 }
 
+// Whether a tensor is a map of cells, channels last, of class logits alone.
+bool holds_class_logits(const HeadSpec& head, std::string_view tensor) {
+  if (!head.channels_last(tensor)) return false;
+  return std::all_of(head.maps.begin(), head.maps.end(), [&](const OutputMap& map) {
+    return map.tensor.view() != tensor ||
+           (map.role == OutputRole::kClassScore && map.encoding == OutputEncoding::kLogit);
+  });
+}
+
 }  // namespace
 
 Result<SampleSet> read_sample_set(const fs::path& folder) {
@@ -65,10 +74,9 @@ Result<std::string> hash_of(const SampleSet& set) {
 std::vector<AccuracyMeter::Logit> AccuracyMeter::logits_of(const DetectionPipeline& pipeline) {
   std::vector<Logit> logits;
   const engine::EngineInfo& info = pipeline.info();
-  if (info.head.kind != engine::HeadKind::kDfl) return logits;
   for (std::size_t o = 0; o < info.outputs.size(); ++o) {
     const engine::TensorSpec& spec = info.outputs[o];
-    if (!spec.name.starts_with("cls") || spec.dims.size() != 3) continue;
+    if (!holds_class_logits(info.head.spec, spec.name) || spec.dims.size() != 3) continue;
     const auto classes = static_cast<std::size_t>(spec.dims[2]);
     const auto values = pipeline.output(o);
     for (std::size_t first = 0; first + classes <= values.size(); first += classes) {

@@ -176,16 +176,18 @@ Result<> make_network(const std::filesystem::path& model, const BuilderConfig& c
 // metadata vouch for is, with a warning.
 Result<> check_head(Plan& plan, const Engine& engine, const std::filesystem::path& model) {
   HeadInfo& head = plan.network.head;
-  if (head.basis == HeadBasis::kComputed || head.kind == HeadKind::kUnknown) return {};
+  if (head.basis == HeadBasis::kComputed || !head.known()) return {};
   FOVEA_ASSIGN(const std::string doubt, doubt_of_head(engine));
   if (doubt.empty()) return {};
   if (head.basis == HeadBasis::kAssumed) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("{}: no metadata says what the outputs mean, and they are not {}: {}; "
-                            "head (--head of `fovea engine`) says which head it is: yolov8, yolov5 "
-                            "or none",
-                            model.string(),
-                            head.kind == HeadKind::kDecoded ? "YOLOv8's" : "YOLOv5's", doubt));
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: no metadata says what the outputs mean, and they are not {}: {}; "
+                    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5 "
+                    "or none",
+                    model.string(),
+                    head.spec.find(OutputRole::kObjectness) == nullptr ? "YOLOv8's" : "YOLOv5's",
+                    doubt));
   }
   head.warnings.push_back(fmt::format("the outputs do not look like {} ({}): {}", head.note,
                                       to_string(head.basis), doubt));

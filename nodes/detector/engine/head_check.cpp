@@ -25,12 +25,35 @@ struct Range {
   float span() const { return high - low; }
 };
 
+// The maps of a head whose anchors lie decoded in the engine's one output; no box for another head.
+struct DecodedMaps {
+  const OutputMap* box = nullptr;
+  const OutputMap* scores = nullptr;
+  const OutputMap* objectness = nullptr;  // may be absent
+};
+DecodedMaps decoded_maps(const EngineInfo& info) {
+  const HeadSpec& spec = info.head.spec;
+  const DecodedMaps maps{spec.find(OutputRole::kBox), spec.find(OutputRole::kClassScore),
+                         spec.find(OutputRole::kObjectness)};
+  if (maps.box == nullptr || maps.scores == nullptr || maps.box->channels != 4) return {};
+  if (info.outputs.size() != 1 || info.outputs[0].dims.size() != 2) return {};
+  for (const OutputMap* map : {maps.box, maps.scores, maps.objectness}) {
+    if (map != nullptr && (map->encoding != OutputEncoding::kDecoded || map->stride != 0 ||
+                           map->tensor.view() != info.outputs[0].name)) {
+      return {};
+    }
+  }
+  const std::size_t channels = maps.box->anchors == AnchorAxis::kInnermost ? 0 : 1;
+  const auto needed = static_cast<std::int64_t>(spec.channels_of(info.outputs[0].name));
+  return info.outputs[0].dims[channels] >= needed ? maps : DecodedMaps{};
+}
+
 // One output as anchors with fields, whichever way it lies.
 class Anchors {
  public:
-  Anchors(const EngineInfo& info, std::span<const float> values)
+  Anchors(const EngineInfo& info, const OutputMap& box, std::span<const float> values)
       : values_(values),
-        columns_(info.head.kind == HeadKind::kDecoded),
+        columns_(box.anchors == AnchorAxis::kInnermost),
         count_(static_cast<std::size_t>(info.outputs[0].dims[columns_ ? 1 : 0])),
         fields_(static_cast<std::size_t>(info.outputs[0].dims[columns_ ? 0 : 1])) {}
 
@@ -39,9 +62,9 @@ class Anchors {
   float at(std::size_t anchor, std::size_t field) const {
     return values_[columns_ ? field * count_ + anchor : anchor * fields_ + field];
   }
-  Range range(std::size_t first, std::size_t last) const {
+  Range range(std::size_t first, std::size_t count) const {
     Range range;
-    for (std::size_t field = first; field < last; ++field) {
+    for (std::size_t field = first; field < first + count; ++field) {
       for (std::size_t a = 0; a < count_; ++a) range.add(at(a, field));
     }
     return range;
@@ -62,23 +85,23 @@ class Anchors {
 };
 
 // Suppression leaves a list by falling score; a grid has no reason to be in order.
-bool sorted_by_score(const Anchors& anchors) {
-  constexpr std::size_t kScore = 4;
+bool sorted_by_score(const Anchors& anchors, std::size_t score) {
   if (anchors.count() < 16) return false;
   for (std::size_t a = 1; a < anchors.count(); ++a) {
-    if (anchors.at(a, kScore) > anchors.at(a - 1, kScore)) return false;
+    if (anchors.at(a, score) > anchors.at(a - 1, score)) return false;
   }
-  return anchors.range(kScore, kScore + 1).span() > 0;
+  return anchors.range(score, 1).span() > 0;
 }
 
 // Corners in place of centre and size: every second pair is beyond the first, as sizes of boxes in
 // the right and lower part of a picture are not.
-bool are_corners(const Anchors& anchors, float width, float height) {
+bool are_corners(const Anchors& anchors, std::size_t box, float width, float height) {
   const bool beyond = anchors.all([&](std::size_t a) {
-    return anchors.at(a, 2) >= anchors.at(a, 0) && anchors.at(a, 3) >= anchors.at(a, 1);
+    return anchors.at(a, box + 2) >= anchors.at(a, box) &&
+           anchors.at(a, box + 3) >= anchors.at(a, box + 1);
   });
-  const Range right = anchors.range(2, 3);
-  const Range bottom = anchors.range(3, 4);
+  const Range right = anchors.range(box + 2, 1);
+  const Range bottom = anchors.range(box + 3, 1);
   return beyond && right.high <= 1.5F * width && bottom.high <= 1.5F * height &&
          right.high > width / 2 && bottom.high > height / 2;
 }
@@ -86,15 +109,18 @@ bool are_corners(const Anchors& anchors, float width, float height) {
 }  // namespace
 
 std::string doubt_of_output(const EngineInfo& info, std::span<const float> output) {
-  if (info.outputs.size() != 1 || info.outputs[0].dims.size() != 2) return {};
-  if (info.head.kind != HeadKind::kDecoded && info.head.kind != HeadKind::kDecodedObjectness) {
-    return {};
-  }
+  const DecodedMaps maps = decoded_maps(info);
+  if (maps.box == nullptr) return {};
   const bool finite = std::all_of(output.begin(), output.end(), [](float v) { return std::isfinite(v); });
   if (!finite) return "it gives NaN or infinity";
-  const Anchors anchors(info, output);
-  constexpr std::size_t kFirstScore = 4;
-  const Range scores = anchors.range(kFirstScore, anchors.fields());
+  const Anchors anchors(info, *maps.box, output);
+  const std::size_t box = maps.box->first_channel;
+  Range scores = anchors.range(maps.scores->first_channel, maps.scores->channels);
+  if (maps.objectness != nullptr) {
+    const Range objectness = anchors.range(maps.objectness->first_channel, 1);
+    scores.add(objectness.low);
+    scores.add(objectness.high);
+  }
   constexpr float kRounding = 1e-3F;
   if (scores.low < -kRounding || scores.high > 1 + kRounding) {
     return fmt::format("what would be scores reaches from {:.4g} to {:.4g} in place of 0..1",
@@ -102,19 +128,19 @@ std::string doubt_of_output(const EngineInfo& info, std::span<const float> outpu
            (scores.low < 0 ? ": a sigmoid is missing, or they are no scores"
                            : ": they are no scores, but class numbers perhaps");
   }
-  const Range sizes = anchors.range(2, 4);
+  const Range sizes = anchors.range(box + 2, 2);
   if (sizes.low < -1) {
     return fmt::format("what would be widths and heights reaches down to {:.4g}: the rows still "
                        "want decoding (YOLOX: --decode_in_inference)",
                        sizes.low);
   }
-  if (info.head.kind == HeadKind::kDecodedObjectness && sorted_by_score(anchors)) {
+  if (maps.objectness != nullptr && sorted_by_score(anchors, maps.objectness->first_channel)) {
     return "its rows are in the order of their scores: a list of detections after suppression";
   }
   const auto width = static_cast<float>(info.input.dims[1]);
   const auto height = static_cast<float>(info.input.dims[0]);
-  const Range x = anchors.range(0, 1);
-  const Range y = anchors.range(1, 2);
+  const Range x = anchors.range(box, 1);
+  const Range y = anchors.range(box + 1, 1);
   if (x.span() < width / 2 || y.span() < height / 2) {
     const bool normalised = x.low > -0.5F && x.high < 1.5F && y.low > -0.5F && y.high < 1.5F;
     return fmt::format(
@@ -124,7 +150,7 @@ std::string doubt_of_output(const EngineInfo& info, std::span<const float> outpu
         normalised ? "they are normalised, or rows that still want decoding"
                    : "rows that still want decoding, or detections after suppression");
   }
-  if (are_corners(anchors, width, height)) {
+  if (are_corners(anchors, box, width, height)) {
     return "its boxes are two corners (x1, y1, x2, y2) in place of centre and size";
   }
   return {};
@@ -132,9 +158,7 @@ std::string doubt_of_output(const EngineInfo& info, std::span<const float> outpu
 
 Result<std::string> doubt_of_head(const Engine& engine) {
   const EngineInfo& info = engine.info();
-  if (info.head.kind != HeadKind::kDecoded && info.head.kind != HeadKind::kDecodedObjectness) {
-    return std::string();
-  }
+  if (decoded_maps(info).box == nullptr) return std::string();
   FOVEA_ASSIGN(const auto context, engine.create_execution_context());
   FOVEA_ASSIGN(const Bindings bindings, engine.make_bindings());
   const std::span<std::byte> input = bindings.input();

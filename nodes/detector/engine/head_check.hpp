@@ -12,8 +12,8 @@
 namespace fovea::engine {
 
 // Runs the engine on a grey picture and on a coloured one. Returns why its output is not what its
-// head says, empty if it may be. Only for kDecoded and kDecodedObjectness; others give no reason to
-// doubt. Costs two inferences. Errors: the engine's.
+// head says, empty if it may be. Only for heads whose boxes and scores lie decoded in one output; others
+// give no reason to doubt. Costs two inferences. Errors: the engine's.
 Result<std::string> doubt_of_head(const Engine& engine);
 
 // The same of one output: f32, of the shape that info.outputs[0] has.

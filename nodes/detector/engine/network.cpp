@@ -186,20 +186,6 @@ std::string_view to_string(OpType op) {
 std::string foreign_dims(std::size_t output) { return fmt::format("dims{}", output); }
 std::string foreign_type(std::size_t output) { return fmt::format("type{}", output); }
 
-std::string_view to_string(HeadKind kind) {
-  switch (kind) {
-    case HeadKind::kUnknown:
-      return "none";
-    case HeadKind::kDfl:
-      return "dfl";
-    case HeadKind::kDecoded:
-      return "decoded";
-    case HeadKind::kDecodedObjectness:
-      return "decoded_objectness";
-  }
-  return "unknown";
-}
-
 std::string_view to_string(HeadBasis basis) {
   switch (basis) {
     case HeadBasis::kNone:

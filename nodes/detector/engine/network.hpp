@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "nodes/base/head_spec.hpp"
 #include "nodes/base/result.hpp"
 #include "nodes/detector/engine/packed_forms.hpp"
 #include "nodes/detector/engine/quantization/quantization.hpp"
@@ -176,9 +177,6 @@ struct Layer {
                                            std::vector<std::int64_t> fallback) const;
 };
 
-// What the outputs mean to a decoder; msgs/model_info.hpp has the tensors' shapes.
-enum class HeadKind : std::uint8_t { kUnknown, kDfl, kDecoded, kDecodedObjectness };
-
 // What a head was recognised by, from proof to guess.
 enum class HeadBasis : std::uint8_t {
   kNone,      // no head
@@ -188,17 +186,18 @@ enum class HeadBasis : std::uint8_t {
   kAssumed,   // the output's shape alone
 };
 
-std::string_view to_string(HeadKind kind);    // "none", "dfl", "decoded", "decoded_objectness"
 std::string_view to_string(HeadBasis basis);  // "none", "computed", "stated", ...
 
+// What the outputs mean to a decoder, and how that is known.
 struct HeadInfo {
-  HeadKind kind = HeadKind::kUnknown;
-  std::int32_t classes = 0;
-  std::int32_t reg_max = 0;                // kDfl
-  std::vector<std::int32_t> strides = {};  // kDfl: input pixels per cell, one per level
+  std::string name = {};  // the recogniser's: "dfl", "decoded", ...; empty: no head
+  HeadSpec spec = {};     // by the names of the outputs; empty: no head
   HeadBasis basis = HeadBasis::kNone;
   std::string note = {};                    // how it was recognised, or why there is none
   std::vector<std::string> warnings = {};  // what its user should know, a line each
+
+  bool known() const { return !spec.empty(); }
+  std::size_t classes() const { return spec.classes(); }
 };
 
 // Sizes that the input may have, [batch, 3, height, width] whatever its layout; see profile.hpp.

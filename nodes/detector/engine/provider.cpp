@@ -46,7 +46,8 @@ Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string
                     to_string(info.input.dtype), to_string(info.input.dims)));
   }
   for (const ValueId id : shaped.outputs) {
-    FOVEA_ASSIGN(TensorSpec spec, spec_of(id, outputs_channels_last(lowered.head)));
+    FOVEA_ASSIGN(TensorSpec spec,
+                 spec_of(id, lowered.head.spec.channels_last(shaped.value(id).name)));
     info.outputs.push_back(std::move(spec));
   }
   info.head = lowered.head;

@@ -87,15 +87,12 @@ Result<const Provider*> first_provider(std::string_view choice);
 // identity() of every provider that `choice` may come to. REQUIRES: a choice that exists.
 std::string identity_of(std::string_view choice);
 
-// The bindings of an engine for `lowered`: input u8 [height, width, 3]; kDfl maps f32 [h, w,
-// channels]; other outputs in their own order; all without the batch extent. Errors:
+// The bindings of an engine for `lowered`: input u8 [height, width, 3]; the network's [N, C, H, W] as
+// f32 [h, w, channels] where its head says so (HeadSpec::channels_last); other outputs in their own
+// order; all without the batch extent. Errors:
 // kInvalidArgument for options out of range or a network that did not come from lower().
 Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string_view provider,
                                    const EngineOptions& options);
-
-// True if outputs of this head are written channels last: the network's [N, C, H, W] as [H, W, C]
-// per item.
-inline bool outputs_channels_last(const HeadInfo& head) { return head.kind == HeadKind::kDfl; }
 
 // Batch size and host memory of one enqueue() call, for every provider that runs on the host.
 // Errors: kInvalidArgument, naming the item.

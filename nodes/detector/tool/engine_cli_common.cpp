@@ -181,7 +181,7 @@ Result<> check_outputs() {
 
 void warn_of_head(const engine::NetworkDefinition& network) {
   for (const std::string& warning : network.head.warnings) note("warning: " + warning);
-  if (network.head.kind == engine::HeadKind::kUnknown && !network.head.note.empty() &&
+  if (!network.head.known() && !network.head.note.empty() &&
       network.head.basis != engine::HeadBasis::kStated) {
     note("warning: no detector can serve this engine: " + network.head.note);
   }

@@ -190,15 +190,15 @@ struct InspectCommand {
     const engine::HeadInfo& head = lowered.network->head;
     const std::string note = lowered.no_head.empty() ? head.note : lowered.no_head;
     const auto& names = lowered.network->class_names;
-    result["head"] = {{"kind", engine::to_string(head.kind)},
+    result["head"] = {{"kind", head.known() ? head.name : "none"},
                       {"basis", engine::to_string(head.basis)},
-                      {"classes", head.classes},
-                      {"reg_max", head.reg_max},
-                      {"strides", head.strides},
+                      {"classes", head.classes()},
+                      {"reg_max", head.spec.bins()},
+                      {"strides", head.spec.strides()},
                       {"note", note},
                       {"warnings", head.warnings}};
     result["class_names"] = names;
-    const bool known = head.kind != engine::HeadKind::kUnknown;
+    const bool known = head.known();
     line("head", known ? note : "none: " + note);
     if (known && head.basis != engine::HeadBasis::kComputed) {
       line("", "a build looks at its numbers, too");

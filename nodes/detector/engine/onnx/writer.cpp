@@ -328,7 +328,7 @@ class Writer {
     const std::string name = written_output(index);
     layer_ = nullptr;
     Dims dims = from.dims;
-    if (outputs_channels_last(network_.head) && dims.size() == 4) {
+    if (network_.head.spec.channels_last(from.name) && dims.size() == 4) {
       set(node("Transpose", {read(id)}, name), "perm", std::vector<std::int64_t>{0, 2, 3, 1});
       dims = {dims[0], dims[2], dims[3], dims[1]};
     } else {

@@ -10,7 +10,7 @@
 #include "nodes/detector/engine/onnx/adapter.hpp"
 #include "nodes/detector/engine/onnx/writer.hpp"
 #include "nodes/detector/engine/onnxruntime/session.hpp"
-#include "nodes/detector/engine/passes/decoded_head.hpp"
+#include "nodes/detector/engine/passes/head_recognisers.hpp"
 
 namespace fovea::engine::onnxruntime {
 
@@ -102,9 +102,13 @@ Result<> recognise(NetworkDefinition& network, std::string_view stated) {
   NetworkDefinition planes = network;
   Dims& input = planes.value(planes.inputs[0]).dims;
   input = {input[0], 3, input[1], input[2]};
-  FOVEA_ASSIGN(network.head, decoded_head(network, planes, stated));
-  if (network.head.kind == HeadKind::kUnknown) return {};
-  network.class_names.resize(static_cast<std::size_t>(network.head.classes));
+  FOVEA_ASSIGN(HeadAnswer answer, find_head({network, planes, stated}));
+  network.head = std::move(answer.head);
+  if (!network.head.known()) return {};
+  for (std::size_t i = 0; i < answer.outputs.size(); ++i) {
+    network.value(answer.outputs[i]).name = answer.names[i];
+  }
+  network.class_names.resize(network.head.classes());
   for (std::size_t i = 0; i < network.class_names.size(); ++i) {
     if (network.class_names[i].empty()) network.class_names[i] = fmt::format("class_{}", i);
   }

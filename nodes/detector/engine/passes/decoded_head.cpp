@@ -1,5 +1,5 @@
-#include "nodes/detector/engine/passes/decoded_head.hpp"
-
+// Heads that are not cut off: columns as YOLOv8 gives them, rows as YOLOv5 does. Both recognisers
+// read the output in the same way and take their own.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "nodes/base/text.hpp"
-#include "nodes/detector/engine/onnx/metadata.hpp"
+#include "nodes/detector/engine/passes/head_recognisers.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 
 namespace fovea::engine {
@@ -62,25 +62,29 @@ HeadInfo no_head(std::string why) {
 
 HeadInfo columns(const Dims& output) {
   HeadInfo head;
-  head.kind = HeadKind::kDecoded;
-  head.classes = static_cast<std::int32_t>(output[1] - kColumnFields);
+  head.spec = decoded_head(static_cast<std::uint32_t>(output[1] - kColumnFields));
   return head;
 }
 
 HeadInfo rows(const Dims& output) {
   HeadInfo head;
-  head.kind = HeadKind::kDecodedObjectness;
-  head.classes = static_cast<std::int32_t>(output[2] - kRowFields);
+  head.spec = objectness_head(static_cast<std::uint32_t>(output[2] - kRowFields));
   return head;
 }
 
+bool is_columns(const HeadInfo& head) {
+  return head.known() && head.spec.find(OutputRole::kObjectness) == nullptr;
+}
+
 std::string described(const HeadInfo& head) {
-  return head.kind == HeadKind::kDecoded
-             ? fmt::format("YOLOv8's columns (cx, cy, w, h in pixels, then {} class scores of 0..1)",
-                           head.classes)
-             : fmt::format("YOLOv5's rows (cx, cy, w, h in pixels, objectness, then {} class "
-                           "scores of 0..1)",
-                           head.classes);
+  return is_columns(head)
+             ? fmt::format(
+                   "YOLOv8's columns (cx, cy, w, h in pixels, then {} class scores of 0..1)",
+                   head.classes())
+             : fmt::format(
+                   "YOLOv5's rows (cx, cy, w, h in pixels, objectness, then {} class "
+                   "scores of 0..1)",
+                   head.classes());
 }
 
 std::string shape_of(const NetworkDefinition& shaped) {
@@ -132,10 +136,10 @@ Result<HeadInfo> assumed_head(const NetworkDefinition& network, const NetworkDef
   const Dims& output = shaped.value(shaped.outputs.front()).dims;
   const Dims& input = shaped.value(shaped.inputs.front()).dims;
   HeadInfo head = by_shape(output);
-  if (head.kind == HeadKind::kUnknown) {
+  if (!head.known()) {
     return no_head(fmt::format("{}, no detector's output that Fovea knows", shape_of(shaped)));
   }
-  const bool as_columns = head.kind == HeadKind::kDecoded;
+  const bool as_columns = is_columns(head);
   const auto grid = grid_of(input, as_columns ? output[2] : output[1]);
   if (!as_columns && !(grid && grid->several) && output[2] == kRowFields + 1) {
     return refused(shaped, std::string(kSuppressed));
@@ -170,14 +174,13 @@ Result<HeadInfo> assumed_head(const NetworkDefinition& network, const NetworkDef
   return head;
 }
 
-}  // namespace
-
-Result<HeadInfo> decoded_head(const NetworkDefinition& network, const NetworkDefinition& shaped,
-                              std::string_view stated) {
+// What the one output is, or a note why it is neither columns nor rows.
+Result<HeadInfo> read_output(const NetworkDefinition& network, const NetworkDefinition& shaped,
+                             std::string_view stated) {
   if (stated == kYolov8Head || stated == kYolov5Head) return stated_head(shaped, stated);
   const auto task = network.metadata.find("task");
   if (task != network.metadata.end() && task->second != "detect") {
-    return no_head(fmt::format("its task is '{}'; only detect is decoded", shown(task->second, 40)));
+    return no_head(other_task(task->second));
   }
   const Dims& output = shaped.value(shaped.outputs.front()).dims;
   if (output.size() != 3) {
@@ -206,20 +209,20 @@ Result<HeadInfo> decoded_head(const NetworkDefinition& network, const NetworkDef
                     (output[1] == kRowFields + names && three_per_cell(output[2])));
   const bool suppressed = output[2] == kRowFields + 1;
   const HeadInfo shape_says = by_shape(output);
-  if (head.kind == HeadKind::kUnknown && task != network.metadata.end() && !transposed &&
-      !suppressed && network.outputs.size() == 1) {
+  if (!head.known() && task != network.metadata.end() && !transposed && !suppressed &&
+      network.outputs.size() == 1) {
     head = shape_says;  // it says that it detects: the shape is trusted more than a list of names
   }
-  if (head.kind == HeadKind::kUnknown) {
+  if (!head.known()) {
     std::string why = fmt::format("{}, which is no detect head of {} classes", shape_of(shaped),
                                   names);
     if (transposed) {
       why += "; it is transposed";
     } else if (suppressed) {
       why += fmt::format("; {}", kSuppressed);
-    } else if (shape_says.kind != HeadKind::kUnknown) {
+    } else if (shape_says.known()) {
       why += fmt::format("; it has room for {} classes and the metadata name {}",
-                         shape_says.classes, names);
+                         shape_says.classes(), names);
     }
     return no_head(fmt::format("{}; {}", why, kSayWhich));
   }
@@ -228,29 +231,41 @@ Result<HeadInfo> decoded_head(const NetworkDefinition& network, const NetworkDef
   return head;
 }
 
-void warn_of_class_names(NetworkDefinition& network) {
-  HeadInfo& head = network.head;
-  if (head.kind == HeadKind::kUnknown) return;
-  const auto metadata = network.metadata.find("names");
-  std::string problem;
-  if (metadata != network.metadata.end()) problem = read_class_names(metadata->second).problem;
-  const auto classes = static_cast<std::size_t>(head.classes);
-  const std::size_t named = network.class_names.size();
-  if (!problem.empty()) head.warnings.push_back(problem);
-  if (named > classes) {
-    head.warnings.push_back(
-        fmt::format("the model has {} classes and its metadata {} names; the last {} are left out",
-                    classes, named, named - classes));
-  } else if (named > 0 && named < classes) {
-    head.warnings.push_back(
-        fmt::format("the model has {} classes and its metadata {} names; the others are called "
-                    "class_{} and so on",
-                    classes, named, named));
-  } else if (named == 0 && problem.empty() && head.basis != HeadBasis::kAssumed) {
-    head.warnings.push_back(fmt::format(
-        "the model brings no names for its {} classes; they are called class_0 and so on",
-        classes));
+HeadAnswer taken(HeadInfo head, const HeadQuestion& question) {
+  return {std::move(head), {question.network.outputs.front()}, {"output0"}, {}};
+}
+
+Result<HeadAnswer> recognise(const HeadQuestion& question, bool as_columns) {
+  HeadAnswer answer;
+  const Value& output = question.shaped.value(question.network.outputs.front());
+  if (output.dtype != DataType::kFloat32) {
+    answer.why_not = no_numbers(output);
+    return answer;
   }
+  FOVEA_ASSIGN(HeadInfo head, read_output(question.network, question.shaped, question.stated));
+  if (head.known() && is_columns(head) == as_columns) return taken(std::move(head), question);
+  answer.why_not = head.known() ? fmt::format("it is {}", described(head)) : std::move(head.note);
+  return answer;
+}
+
+}  // namespace
+
+Result<HeadAnswer> recognise_decoded(const HeadQuestion& question) {
+  if (question.keep_output0) {
+    FOVEA_ASSIGN(const auto classes, classes_of_decoding(question));
+    if (classes) {
+      HeadInfo head;
+      head.spec = decoded_head(*classes);
+      head.basis = HeadBasis::kComputed;
+      head.note = fmt::format("YOLOv8's columns, {} classes, as the model computes it", *classes);
+      return taken(std::move(head), question);
+    }
+  }
+  return recognise(question, true);
+}
+
+Result<HeadAnswer> recognise_objectness(const HeadQuestion& question) {
+  return recognise(question, false);
 }
 
 }  // namespace fovea::engine

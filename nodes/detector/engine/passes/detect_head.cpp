@@ -10,9 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "nodes/base/text.hpp"
-#include "nodes/detector/engine/passes/decoded_head.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
+#include "nodes/detector/engine/passes/head_recognisers.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
 
@@ -23,7 +22,7 @@ namespace {
 using reference::Tensor;
 using reference::TensorMap;
 
-constexpr std::size_t kMaxLevels = 8;  // msgs::ModelInfo::kMaxLevels
+constexpr std::size_t kMaxLevels = 8;
 
 struct Level {
   ValueId box = kNoValue;
@@ -143,7 +142,7 @@ class Noise {
   std::uint64_t state_ = 1;
 };
 
-// What the tail must compute (msgs/model_info.hpp: kDfl to kDecoded) for image 0 of `maps`.
+// What the tail must compute (dfl_head() to decoded_head()) for image 0 of `maps`.
 Tensor decode(const Candidate& candidate, const TensorMap& maps, const Dims& output) {
   Tensor decoded = Tensor::make(DataType::kFloat32, output);
   const std::int64_t anchors = output[2];
@@ -249,77 +248,72 @@ std::string list_strides(const Candidate& candidate) {
   return text;
 }
 
-// The maps in front of a tail that is proven to decode them.
-Result<std::optional<Candidate>> proven_maps(const NetworkDefinition& network,
-                                             const NetworkDefinition& shaped,
-                                             std::string_view stated) {
+// The maps in front of a tail that is proven to decode them, or why there are none.
+struct Proof {
+  std::optional<Candidate> maps;
+  std::string why_not;
+};
+Result<Proof> proven_maps(const HeadQuestion& question) {
+  const NetworkDefinition& network = question.network;
+  const NetworkDefinition& shaped = question.shaped;
+  if (question.stated == kYolov5Head) return Proof{{}, "another head is stated"};
   const auto task = network.metadata.find("task");
-  const bool detects = task == network.metadata.end() || task->second == "detect";
-  const ValueId output = network.outputs.front();
-  const bool floats = shaped.value(output).dtype == DataType::kFloat32;
-  if (!detects || !floats || network.inputs.size() != 1 || stated == kYolov5Head) {
-    return std::nullopt;
+  if (task != network.metadata.end() && task->second != "detect") {
+    return Proof{{}, other_task(task->second)};
   }
+  const ValueId output = network.outputs.front();
+  if (shaped.value(output).dtype != DataType::kFloat32) {
+    return Proof{{}, no_numbers(shaped.value(output))};
+  }
+  if (network.inputs.size() != 1) return Proof{{}, "the model has several inputs"};
   const std::vector<ValueId> maps = frontier(network, output);
+  bool paired = false;
   for (const bool swapped : {false, true}) {
     auto candidate = pair_maps(shaped, maps, shaped.value(output).dims, swapped);
     if (!candidate) continue;
+    paired = true;
     FOVEA_ASSIGN(const bool decodes, tail_decodes(network, shaped, *candidate, output));
-    if (decodes) return candidate;
+    if (decodes) return Proof{std::move(candidate), ""};
   }
-  return std::nullopt;
+  return Proof{{},
+               paired ? "what follows the last convolutions computes no boxes of them"
+                      : fmt::format("the last convolutions ({}) are no pairs of maps, one for "
+                                    "boxes and one for classes per level",
+                                    maps.size())};
 }
 
 }  // namespace
 
-Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options) {
-  PassOutcome outcome;
-  network.head = {};
-  if (options.head == kNoHead) {
-    network.head.basis = HeadBasis::kStated;
-    network.head.note = "none, as stated";
-    outcome.note = network.head.note;
-    return outcome;
+Result<std::optional<std::uint32_t>> classes_of_decoding(const HeadQuestion& question) {
+  FOVEA_ASSIGN(const Proof proof, proven_maps(question));
+  if (!proof.maps) return std::nullopt;
+  return static_cast<std::uint32_t>(proof.maps->classes);
+}
+
+Result<HeadAnswer> recognise_dfl(const HeadQuestion& question) {
+  HeadAnswer answer;
+  if (question.keep_output0) {
+    answer.why_not = "output0 is to be kept";
+    return answer;
   }
-  FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(network));
-  const ValueId output = network.outputs.front();
-  const Dims& dims = shaped.value(output).dims;
-  FOVEA_ASSIGN(const auto candidate, proven_maps(network, shaped, options.head));
-  if (candidate && !options.keep_output0) {
-    make_outputs(network, *candidate);
-    network.head = {HeadKind::kDfl,
-                    static_cast<std::int32_t>(candidate->classes),
-                    static_cast<std::int32_t>(candidate->reg_max)};
-    for (const Level& level : candidate->levels) network.head.strides.push_back(level.stride);
-    const std::size_t before = network.layers.size();
-    FOVEA_TRY(remove_dead_layers(network));
-    outcome.changes = before - network.layers.size();
-    outcome.note = fmt::format("DFL head: {} classes, {} bins, strides {}", candidate->classes,
-                               candidate->reg_max, list_strides(*candidate));
-    network.head.basis = HeadBasis::kComputed;
-    network.head.note = outcome.note + ", as the model computes it";
-    warn_of_class_names(network);
-    return outcome;
+  FOVEA_ASSIGN(const Proof proof, proven_maps(question));
+  answer.why_not = proof.why_not;
+  if (!proof.maps) return answer;
+  const Candidate& maps = *proof.maps;
+  std::vector<std::uint32_t> strides;
+  for (std::size_t l = 0; l < maps.levels.size(); ++l) {
+    const Level& level = maps.levels[l];
+    strides.push_back(static_cast<std::uint32_t>(level.stride));
+    answer.outputs.insert(answer.outputs.end(), {level.box, level.scores});
+    answer.names.insert(answer.names.end(), {fmt::format("box{}", l), fmt::format("cls{}", l)});
   }
-  if (candidate) {
-    network.head = {HeadKind::kDecoded, static_cast<std::int32_t>(candidate->classes)};
-    network.head.basis = HeadBasis::kComputed;
-    network.head.note =
-        fmt::format("YOLOv8's columns, {} classes, as the model computes it", candidate->classes);
-  } else if (shaped.value(output).dtype != DataType::kFloat32) {
-    network.head.note = fmt::format("'{}' holds {}, no numbers of a detect head",
-                                    shown(network.value(output).name, 60),
-                                    to_string(shaped.value(output).dtype));
-  } else {
-    FOVEA_ASSIGN(network.head, decoded_head(network, shaped, options.head));
-  }
-  outcome.note = network.head.note;
-  if (network.head.kind == HeadKind::kUnknown) return outcome;
-  network.outputs = {output};
-  network.value(output).name = "output0";
-  outcome.note = fmt::format("'output0' is {}: {}", to_string(dims), network.head.note);
-  warn_of_class_names(network);
-  return outcome;
+  answer.head.spec = dfl_head(static_cast<std::uint32_t>(maps.classes),
+                              static_cast<std::uint32_t>(maps.reg_max), strides);
+  answer.head.basis = HeadBasis::kComputed;
+  answer.head.note =
+      fmt::format("DFL head: {} classes, {} bins, strides {}, as the model computes it",
+                  maps.classes, maps.reg_max, list_strides(maps));
+  return answer;
 }
 
 }  // namespace fovea::engine

@@ -54,7 +54,7 @@ struct LoweringReport {
 
 // All passes in their order. The result has one input, u8 [batch, height, width, 3] RGB, whose
 // first extent is -1 if it takes any batch and 1 if it takes one image at a time; outputs as
-// HeadInfo says, or the model's own if head.kind is kUnknown. Extents that depend on the batch are
+// HeadInfo says, or the model's own without a head. Extents that depend on the batch are
 // -1. Thread safety: pure. Errors: kUnsupported or kInvalidArgument for an input that is no image,
 // or a batch or size that cannot be settled; infer_shapes()'s.
 Result<NetworkDefinition> lower(NetworkDefinition network, const LoweringOptions& options = {},
@@ -96,11 +96,9 @@ Result<PassOutcome> fold_batch_normalization(NetworkDefinition& network,
                                              const LoweringOptions& options = {});
 // x * Sigmoid(x) -> Silu(x).
 Result<PassOutcome> fuse_silu(NetworkDefinition& network, const LoweringOptions& options = {});
-// The decoding behind a YOLOv8 / v11 head is cut off; the outputs become box<i>, cls<i> per level
-// (see msgs/model_info.hpp). A tail counts as such decoding if it computes it, on random maps.
-// Else, or with keep_output0, sets head from what the user states, the metadata and the output's
-// shape. Errors: kUnsupported if the shape alone would say what further outputs or the metadata
-// contradict; kInvalidArgument for a stated head that contradicts the shape.
+// Which head it is (head_recognisers.hpp): what decodes maps that are recognised is cut off, and the
+// outputs become those that the head reads, or stay as they are if none is found, and head.note says
+// why. Class names that do not fit become warnings. Errors: find_head()'s.
 Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options = {});
 // The input becomes u8 [N, H, W, 3]; convolutions that read it, or else a Mul, take the scale 1/255
 // (a u8 model scales itself).

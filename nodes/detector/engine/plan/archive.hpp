@@ -6,6 +6,7 @@
 // costs no memory.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -250,11 +251,31 @@ void archive(A& a, Layer& layer) {
 }
 
 template <class A>
+void archive(A& a, OutputMap& map) {
+  std::string tensor(map.tensor.view());
+  a(tensor);
+  map.tensor = std::string_view(tensor);
+  a(map.role);
+  a(map.encoding);
+  a(map.anchors);
+  a(map.stride);
+  a(map.first_channel);
+  a(map.channels);
+  a(map.bins);
+}
+
+// A count beyond what there is room for is kept: problem_of() says so.
+template <class A>
+void archive(A& a, HeadSpec& spec) {
+  a(spec.maps.count);
+  const std::size_t maps = std::min<std::size_t>(spec.maps.count, HeadSpec::kMaxMaps);
+  for (std::size_t i = 0; i < maps; ++i) a(spec.maps[i]);
+}
+
+template <class A>
 void archive(A& a, HeadInfo& head) {
-  a(head.kind);
-  a(head.classes);
-  a(head.reg_max);
-  a(head.strides);
+  a(head.name);
+  a(head.spec);
   a(head.basis);
   a(head.note);
   a(head.warnings);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/text.hpp"
 #include "nodes/detector/engine/plan/archive.hpp"
 #include "nodes/detector/engine/plan/crc32c.hpp"
 #include "nodes/detector/engine/profile.hpp"
@@ -144,10 +145,9 @@ nlohmann::ordered_json describe(const Plan& plan) {
           {"inputs", tensors(network.inputs)},
           {"outputs", tensors(network.outputs)},
           {"head",
-           {{"kind", static_cast<int>(network.head.kind)},
-            {"classes", network.head.classes},
-            {"reg_max", network.head.reg_max},
-            {"strides", network.head.strides},
+           {{"kind", network.head.known() ? network.head.name : "none"},
+            {"maps", to_string(network.head.spec)},
+            {"classes", network.head.classes()},
             {"basis", to_string(network.head.basis)},
             {"note", network.head.note},
             {"warnings", network.head.warnings}}},
@@ -173,8 +173,24 @@ Result<> check_enums(const NetworkDefinition& network) {
     if (layer.activation > Activation::kHardSwish)
       return corrupt("a layer has an unknown activation");
   }
-  if (network.head.kind > HeadKind::kDecodedObjectness || network.head.basis > HeadBasis::kAssumed)
-    return corrupt("the head is of an unknown kind");
+  if (network.head.basis > HeadBasis::kAssumed) return corrupt("the head has an unknown basis");
+  return {};
+}
+
+// REQUIRES: a network that validates.
+Result<> check_head(const NetworkDefinition& network) {
+  if (const std::string problem = problem_of(network.head.spec); !problem.empty()) {
+    return corrupt(problem);
+  }
+  for (const OutputMap& map : network.head.spec.maps) {
+    const bool exists = std::any_of(
+        network.outputs.begin(), network.outputs.end(),
+        [&](ValueId output) { return network.value(output).name == map.tensor.view(); });
+    if (!exists) {
+      return corrupt(
+          fmt::format("its head reads '{}', which is no output", shown(map.tensor.view(), 60)));
+    }
+  }
   return {};
 }
 
@@ -254,6 +270,7 @@ Result<Plan> deserialize(std::shared_ptr<const std::vector<std::byte>> file) {
   if (artifact_bytes > 0) plan.artifact = SharedBytes(artifact.first(artifact_bytes), file);
   FOVEA_TRY(check_enums(plan.network));
   if (auto valid = plan.network.validate(); !valid) return corrupt(valid.error().message);
+  FOVEA_TRY(check_head(plan.network));
   return plan;
 }
 

@@ -95,7 +95,7 @@ class ReferenceContext : public ExecutionContext {
   Slot& at(ValueId id) { return tensors_[static_cast<std::size_t>(id)]; }
 
   void write_output(const Tensor& tensor, const TensorSpec& spec, void* out) const {
-    if (!outputs_channels_last(info_.head) || spec.dims.size() != 3) {
+    if (!info_.head.spec.channels_last(spec.name) || spec.dims.size() != 3) {
       std::memcpy(out, tensor.bytes.data(), spec.bytes);
       return;
     }

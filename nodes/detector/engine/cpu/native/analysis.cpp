@@ -160,7 +160,7 @@ void Analysis::want(ValueId id, Extra extra) {
   }
 }
 bool Analysis::is_map(ValueId id) const {
-  return outputs_channels_last(network_.head) && storage_.is_picture(id) &&
+  return network_.head.spec.channels_last(network_.value(id).name) && storage_.is_picture(id) &&
          known_[index(id)] == nullptr;
 }
 

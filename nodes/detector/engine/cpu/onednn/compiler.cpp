@@ -373,7 +373,7 @@ class Compiler {
     const ValueId id = network_.outputs[index];
     const Value& value = network_.value(id);
     // Maps of a detect head leave as [H, W, C]; everything else as it is.
-    if (!outputs_channels_last(network_.head) || value.dims.size() != 4) {
+    if (!network_.head.spec.channels_last(value.name) || value.dims.size() != 4) {
       const Location from = use_planar(id);
       add_loop(value.name, "copy", {from}, to,
                [bytes = bytes_of(value)](const kernels::Arguments& arguments) {

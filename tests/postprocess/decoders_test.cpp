@@ -1,27 +1,27 @@
-// The decoder against a plain double-precision reading of what the three head kinds mean.
-#include "nodes/postprocess/yolo_decoder.hpp"
-
+// The decoders against a plain double-precision reading of what their heads mean.
 #include <cmath>
 #include <limits>
 #include <random>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "nodes/postprocess/decoder.hpp"
 #include "tests/postprocess/heads.hpp"
 #include "tests/support/allocation_guard.hpp"
 
 namespace fovea {
 namespace {
 
-using msgs::HeadKind;
 using test::fill;
 using test::Head;
+using test::HeadKind;
+using test::kHeadKinds;
 using test::make_head;
 using test::make_model;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr HeadKind kKinds[] = {HeadKind::kDfl, HeadKind::kDecoded, HeadKind::kDecodedObjectness};
 
 const std::vector<float>& values(const Head& head, std::string_view name) {
   for (const Head::Map& map : head.maps) {
@@ -48,13 +48,14 @@ double reference_distance(const float* logits) {
 std::vector<ReferenceAnchor> reference_anchors(const Head& head, const msgs::ModelInfo& model) {
   const std::size_t classes = model.class_names.size();
   std::vector<ReferenceAnchor> anchors;
-  if (model.head == HeadKind::kDfl) {
-    for (std::uint32_t level = 0; level < model.level_count; ++level) {
+  if (test::is_dfl(model)) {
+    const std::vector<std::uint32_t> strides = model.head.strides();
+    for (std::size_t level = 0; level < strides.size(); ++level) {
       const auto& box = values(head, fmt::format("box{}", level));
       const auto& cls = values(head, fmt::format("cls{}", level));
-      const double stride = model.strides[level];
-      const std::size_t width = model.network_width / model.strides[level];
-      const std::size_t height = model.network_height / model.strides[level];
+      const double stride = strides[level];
+      const std::size_t width = model.network_width / strides[level];
+      const std::size_t height = model.network_height / strides[level];
       for (std::size_t cell = 0; cell < width * height; ++cell) {
         const double x = static_cast<double>(cell % width) + 0.5;
         const double y = static_cast<double>(cell / width) + 0.5;
@@ -74,7 +75,7 @@ std::vector<ReferenceAnchor> reference_anchors(const Head& head, const msgs::Mod
     return anchors;
   }
   const auto& out = values(head, "output0");
-  const bool columns = model.head == HeadKind::kDecoded;
+  const bool columns = test::is_columns(model);
   const auto count = static_cast<std::size_t>(test::kDecodedAnchors);
   const std::size_t fields = classes + (columns ? 4 : 5);
   for (std::size_t a = 0; a < count; ++a) {
@@ -131,16 +132,17 @@ void expect_same(const std::vector<Candidate>& got, const std::vector<Candidate>
   }
 }
 
-YoloDecoder make_decoder(const msgs::ModelInfo& model, const PostprocessOptions& options,
-                         bool force_scalar = false) {
-  auto decoder = YoloDecoder::create(model, force_scalar);
-  if (!decoder || !decoder->set_options(options)) std::abort();
+std::unique_ptr<Decoder> make_decoder(const msgs::ModelInfo& model,
+                                      const PostprocessOptions& options,
+                                      bool force_scalar = false) {
+  auto decoder = create_decoder(model, force_scalar);
+  if (!decoder || !(*decoder)->set_options(options)) std::abort();
   return std::move(*decoder);
 }
 
-TEST(YoloDecoder, MatchesThePlainReferenceForEveryHeadThresholdAndClassCount) {
+TEST(Decoders, MatchesThePlainReferenceForEveryHeadThresholdAndClassCount) {
   std::mt19937 random(1);
-  for (const HeadKind kind : kKinds) {
+  for (const HeadKind kind : kHeadKinds) {
     for (const std::uint32_t classes : {1u, 3u, 80u, 365u}) {
       const auto model = make_model(kind, classes);
       Head head = make_head(model);
@@ -156,11 +158,11 @@ TEST(YoloDecoder, MatchesThePlainReferenceForEveryHeadThresholdAndClassCount) {
               multi_label);
           if (expected.size() > options.max_candidates) continue;
           for (const bool scalar : {false, true}) {
-            YoloDecoder decoder = make_decoder(model, options, scalar);
+            const auto decoder = make_decoder(model, options, scalar);
             std::vector<Candidate> candidates;
-            const auto result = decoder.decode(head.tensors(), candidates);
+            const auto result = decoder->decode(head.tensors(), candidates);
             ASSERT_TRUE(result) << result.error().message;
-            SCOPED_TRACE(fmt::format("{} classes {} threshold {} multi {}", msgs::enum_name(kind),
+            SCOPED_TRACE(fmt::format("{} classes {} threshold {} multi {}", static_cast<int>(kind),
                                      classes, threshold, multi_label));
             expect_same(candidates, expected);
             if (HasFatalFailure()) return;
@@ -171,9 +173,9 @@ TEST(YoloDecoder, MatchesThePlainReferenceForEveryHeadThresholdAndClassCount) {
   }
 }
 
-TEST(YoloDecoder, UsesThresholdsPerClassByNameAndByNumber) {
+TEST(Decoders, UsesThresholdsPerClassByNameAndByNumber) {
   std::mt19937 random(2);
-  for (const HeadKind kind : kKinds) {
+  for (const HeadKind kind : kHeadKinds) {
     const auto model = make_model(kind, 20);
     Head head = make_head(model);
     fill(head, model, random);
@@ -187,9 +189,9 @@ TEST(YoloDecoder, UsesThresholdsPerClassByNameAndByNumber) {
     thresholds[9] = 1;  // off
     for (const bool multi_label : {false, true}) {
       options.multi_label = multi_label;
-      YoloDecoder decoder = make_decoder(model, options);
+      const auto decoder = make_decoder(model, options);
       std::vector<Candidate> candidates;
-      ASSERT_TRUE(decoder.decode(head.tensors(), candidates));
+      ASSERT_TRUE(decoder->decode(head.tensors(), candidates));
       const auto expected = reference_decode(head, model, thresholds, multi_label);
       ASSERT_GT(expected.size(), 10u);
       expect_same(candidates, expected);
@@ -198,7 +200,7 @@ TEST(YoloDecoder, UsesThresholdsPerClassByNameAndByNumber) {
 }
 
 // A class that is switched off must not hide a lower one that is not.
-TEST(YoloDecoder, TakesTheBestClassAmongThoseThatPass) {
+TEST(Decoders, TakesTheBestClassAmongThoseThatPass) {
   const auto model = make_model(HeadKind::kDecoded, 2);
   Head head = make_head(model);
   auto& out = head.maps[0].values;
@@ -207,16 +209,16 @@ TEST(YoloDecoder, TakesTheBestClassAmongThoseThatPass) {
   for (std::size_t f = 0; f < 6; ++f) out[f * anchors + 17] = column[f];
   PostprocessOptions options;
   options.class_thresholds = {{"class0", 0.95f}};
-  YoloDecoder decoder = make_decoder(model, options);
+  const auto decoder = make_decoder(model, options);
   std::vector<Candidate> candidates;
-  ASSERT_TRUE(decoder.decode(head.tensors(), candidates));
+  ASSERT_TRUE(decoder->decode(head.tensors(), candidates));
   ASSERT_EQ(candidates.size(), 1u);
   EXPECT_EQ(candidates[0], (Candidate{40, 40, 60, 60, 0.6f, 1}));
 }
 
-TEST(YoloDecoder, KeepsTheBestWhenThereAreTooManyAndPrefersEarlierOnesAmongEquals) {
+TEST(Decoders, KeepsTheBestWhenThereAreTooManyAndPrefersEarlierOnesAmongEquals) {
   std::mt19937 random(3);
-  for (const HeadKind kind : kKinds) {
+  for (const HeadKind kind : kHeadKinds) {
     const auto model = make_model(kind, 5);
     Head head = make_head(model);
     fill(head, model, random);
@@ -233,10 +235,10 @@ TEST(YoloDecoder, KeepsTheBestWhenThereAreTooManyAndPrefersEarlierOnesAmongEqual
     options.multi_label = true;
     options.max_candidates = PostprocessOptions::kMaxCandidates;
     std::vector<Candidate> all, best;
-    ASSERT_TRUE(make_decoder(model, options).decode(head.tensors(), all));
+    ASSERT_TRUE(make_decoder(model, options)->decode(head.tensors(), all));
     for (const std::size_t limit : {1u, 2u, 100u, 1000u}) {
       options.max_candidates = limit;
-      ASSERT_TRUE(make_decoder(model, options).decode(head.tensors(), best));
+      ASSERT_TRUE(make_decoder(model, options)->decode(head.tensors(), best));
       ASSERT_EQ(best.size(), limit);
       std::vector<std::size_t> order(all.size());
       for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -249,9 +251,9 @@ TEST(YoloDecoder, KeepsTheBestWhenThereAreTooManyAndPrefersEarlierOnesAmongEqual
   }
 }
 
-TEST(YoloDecoder, NanAndInfinityNeverReachACandidate) {
+TEST(Decoders, NanAndInfinityNeverReachACandidate) {
   std::mt19937 random(4);
-  for (const HeadKind kind : kKinds) {
+  for (const HeadKind kind : kHeadKinds) {
     const auto model = make_model(kind, 7);
     Head head = make_head(model);
     fill(head, model, random);
@@ -280,7 +282,7 @@ TEST(YoloDecoder, NanAndInfinityNeverReachACandidate) {
       options.multi_label = multi_label;
       options.score_threshold = 0.1f;
       std::vector<Candidate> candidates;
-      ASSERT_TRUE(make_decoder(model, options).decode(head.tensors(), candidates));
+      ASSERT_TRUE(make_decoder(model, options)->decode(head.tensors(), candidates));
       EXPECT_GT(candidates.size(), 0u);
       for (const Candidate& c : candidates) {
         ASSERT_TRUE(std::isfinite(c.x1) && std::isfinite(c.y1) && std::isfinite(c.x2) &&
@@ -294,10 +296,10 @@ TEST(YoloDecoder, NanAndInfinityNeverReachACandidate) {
 }
 
 // Heads without distribution bins give the distance directly.
-TEST(YoloDecoder, ReadsDistancesDirectlyWithOneBin) {
+TEST(Decoders, ReadsDistancesDirectlyWithOneBin) {
   auto model = make_model(HeadKind::kDfl, 1);
-  model.reg_max = 1;
-  model.level_count = 1;
+  constexpr std::array<std::uint32_t, 1> kStrides{8};
+  model.head = dfl_head(1, 1, kStrides);
   Head head = make_head(model);
   for (Head::Map& map : head.maps) {
     if (map.name == "cls0") {
@@ -309,23 +311,23 @@ TEST(YoloDecoder, ReadsDistancesDirectlyWithOneBin) {
     }
   }
   std::vector<Candidate> candidates;
-  ASSERT_TRUE(make_decoder(model, {}).decode(head.tensors(), candidates));
+  ASSERT_TRUE(make_decoder(model, {})->decode(head.tensors(), candidates));
   ASSERT_EQ(candidates.size(), 1u);
   EXPECT_EQ(candidates[0], (Candidate{20, 4, 52, 52, 0.5f, 0}));
 }
 
-TEST(YoloDecoder, RefusesTensorsThatAreNotTheModels) {
-  for (const HeadKind kind : kKinds) {
+TEST(Decoders, RefusesTensorsThatAreNotTheModels) {
+  for (const HeadKind kind : kHeadKinds) {
     const auto model = make_model(kind, 4);
     const Head head = make_head(model);
-    YoloDecoder decoder = make_decoder(model, {});
+    const auto decoder = make_decoder(model, {});
     std::vector<Candidate> candidates;
-    ASSERT_TRUE(decoder.decode(head.tensors(), candidates));
+    ASSERT_TRUE(decoder->decode(head.tensors(), candidates));
     const auto refuse = [&](auto change, std::string_view text) {
       auto tensors = head.tensors();
       std::vector<std::int64_t> dims(tensors[0].dims.begin(), tensors[0].dims.end());
       change(tensors, dims);
-      const auto result = decoder.decode(tensors, candidates);
+      const auto result = decoder->decode(tensors, candidates);
       ASSERT_FALSE(result) << text;
       EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
       EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message;
@@ -356,42 +358,183 @@ TEST(YoloDecoder, RefusesTensorsThatAreNotTheModels) {
   }
 }
 
-TEST(YoloDecoder, RefusesModelsThatMakeNoSense) {
-  const auto refuse = [](auto change) {
-    auto model = make_model(HeadKind::kDfl, 4);
-    change(model);
-    EXPECT_FALSE(YoloDecoder::create(model));
-  };
+TEST(Decoders, RefuseModelsThatMakeNoSense) {
   using Model = msgs::ModelInfo;
-  refuse([](Model& m) { m.head = static_cast<HeadKind>(3); });
-  refuse([](Model& m) { m.network_width = 0; });
-  refuse([](Model& m) { m.network_height = 0xffffffff; });
-  refuse([](Model& m) { m.class_names.count = 0; });
-  refuse([](Model& m) { m.class_names.count = Model::kMaxClasses + 1; });
-  refuse([](Model& m) { m.reg_max = 0; });
-  refuse([](Model& m) { m.reg_max = 65; });
-  refuse([](Model& m) { m.level_count = 0; });
-  refuse([](Model& m) { m.level_count = Model::kMaxLevels + 1; });
-  refuse([](Model& m) { m.strides[2] = 0; });
-  refuse([](Model& m) {  // a million anchors per level
-    m.network_width = m.network_height = 32768;
-    m.strides = {1, 1, 1};
-  });
+  using Change = void (*)(Model&);
+  const struct {
+    HeadKind kind;
+    Change change;
+    const char* why;
+  } cases[] = {
+      {HeadKind::kDfl, [](Model& m) { m.network_width = 0; }, "network_width is 0"},
+      {HeadKind::kDfl, [](Model& m) { m.network_height = 0xffffffff; }, "network_height is"},
+      {HeadKind::kDfl, [](Model& m) { m.class_names.count = 0; }, "class count is 0"},
+      {HeadKind::kDfl, [](Model& m) { m.class_names.count = Model::kMaxClasses + 1; },
+       "class count is 1025"},
+      {HeadKind::kDfl, [](Model& m) { m.class_names.count = 3; }, "scores of 4 classes"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps.count = 0; }, "scores of 0 classes"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps.count = HeadSpec::kMaxMaps + 1; }, "has 33 maps"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps.count = 0xffffffff; }, "at most 32"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].role = static_cast<OutputRole>(8); },
+       "map 2 of the head: role is 8"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].encoding = static_cast<OutputEncoding>(3); },
+       "encoding is 3"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].anchors = static_cast<AnchorAxis>(2); },
+       "anchors is 2"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].tensor = std::string_view(); },
+       "names no tensor"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[0].channels = 0xffffffff; }, "channels"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[0].first_channel = 0xffffffff; }, "channels"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[0].bins = 0; }, "bins is 0"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[0].bins = 7; }, "bins is 7 of 64"},
+      {HeadKind::kDfl,
+       [](Model& m) {
+         m.head.maps[0].bins = 65;
+         m.head.maps[0].channels = 4 * 65;
+       },
+       "dfl: bins is 65"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[0].channels = 16; }, "dfl: box channels is 16"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[4].stride = 0; }, "dfl: stride is 0"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[4].stride = 40000; }, "stride is 40000"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[5].stride = 64; }, "boxes but no scores"},
+      {HeadKind::kDfl,
+       [](Model& m) { m.head.maps[4].stride = m.head.maps[5].stride = m.head.maps[0].stride; },
+       "several maps of boxes"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps.count = 5; }, "boxes but no scores"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[1].channels = 5; }, "of 5 and of 4 classes"},
+      {HeadKind::kDfl,
+       [](Model& m) {
+         m.head.maps[1].tensor = m.head.maps[0].tensor;
+         m.head.maps[1].first_channel = 63;
+       },
+       "overlap"},
+      {HeadKind::kDfl,
+       [](Model& m) {
+         m.head.maps[1].tensor = m.head.maps[0].tensor;
+         m.head.maps[1].first_channel = 64;
+       },
+       "dfl: first channel is 64"},
+      {HeadKind::kDfl,
+       [](Model& m) {  // a thousand million anchors
+         m.network_width = m.network_height = 32768;
+         m.head.maps[0].stride = m.head.maps[1].stride = 1;
+       },
+       "dfl: anchor count"},
+      {HeadKind::kDecoded, [](Model& m) { m.head.maps[0].channels = 3; },
+       "decoded: box channels is 3"},
+      {HeadKind::kDecoded, [](Model& m) { m.head.maps[1].tensor = std::string_view("x"); },
+       "several tensors"},
+      {HeadKind::kDecoded, [](Model& m) { m.head.maps[1].anchors = AnchorAxis::kOutermost; },
+       "one tensor in two ways"},
+      {HeadKind::kDecoded, [](Model& m) { m.head.maps[1].encoding = OutputEncoding::kLogit; },
+       "class_score is logit"},
+      {HeadKind::kDecoded, [](Model& m) { m.head.maps[0] = m.head.maps[1]; }, "overlap"},
+      {HeadKind::kDecodedObjectness,
+       [](Model& m) {
+         m.head.maps[1].channels = 2;
+         m.head.maps[2].first_channel = 6;
+       },
+       "objectness channels is 2"},
+  };
+  for (const auto& c : cases) {
+    auto model = make_model(c.kind, 4);
+    c.change(model);
+    const auto refused = create_decoder(model);
+    ASSERT_FALSE(refused) << c.why;
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_THAT(refused.error().message, testing::HasSubstr(c.why));
+  }
 }
 
-TEST(YoloDecoder, RefusesOptionsOutOfRangeAndKeepsTheFormerOnes) {
+// A head that nobody knows yet: boxes, scores and keypoints.
+msgs::ModelInfo pose_model() {
+  auto model = make_model(HeadKind::kDecoded, 1);
+  OutputMap keypoints = model.head.maps[0];
+  keypoints.role = OutputRole::kKeypoints;
+  keypoints.first_channel = 5;
+  keypoints.channels = 51;
+  model.head.maps.push_back(keypoints);
+  return model;
+}
+
+TEST(Decoders, DeclineAHeadThatNoneOfThemKnowsEachWithItsReason) {
+  const auto refused = create_decoder(pose_model());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(
+      refused.error().message,
+      "no decoder takes the model's head: dfl, decoded: the head has a map of role keypoints; "
+      "it reads box, class_score only; decoded_objectness: the head has a map of role "
+      "keypoints; it reads box, objectness, class_score only");
+}
+
+// A decoder that only this test knows, and that a row alone makes known.
+class PoseDecoder final : public Decoder {
+ public:
+  Result<> set_options(const PostprocessOptions&) override { return {}; }
+  const NotFinite& not_finite() const override { return not_finite_; }
+  std::uint32_t anchor_count() const override { return 1; }
+
+ private:
+  Result<> decode_frame(std::span<const HeadTensor>, std::vector<Candidate>& candidates,
+                        const msgs::LetterboxTransform*) override {
+    candidates.assign(1, {1, 2, 3, 4, 0.5f, 0});
+    return {};
+  }
+  NotFinite not_finite_;
+};
+
+Result<std::unique_ptr<Decoder>> create_pose_decoder(const msgs::ModelInfo& model, bool) {
+  if (model.head.find(OutputRole::kKeypoints) == nullptr) {
+    return fail(ErrorCode::kUnsupported, "no keypoints");
+  }
+  return std::make_unique<PoseDecoder>();
+}
+
+TEST(Decoders, OneMoreIsOneRow) {
+  std::vector<DecoderRow> rows(decoders().begin(), decoders().end());
+  rows.push_back({"pose", create_pose_decoder});
+  const auto pose = create_decoder(pose_model(), false, rows);
+  ASSERT_TRUE(pose) << pose.error().message;
+  std::vector<Candidate> candidates;
+  ASSERT_TRUE((*pose)->decode({}, candidates));
+  EXPECT_EQ(candidates.size(), 1u);
+  // The first that takes a head has it; the rest are not asked.
+  std::reverse(rows.begin(), rows.end());
+  const auto model = make_model(HeadKind::kDecoded, 3);
+  const auto decoded = create_decoder(model, false, rows);
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  ASSERT_TRUE((*decoded)->decode(make_head(model).tensors(), candidates));
+  EXPECT_TRUE(candidates.empty());
+}
+
+// Where the parts of a tensor lie is the head's, not the decoder's.
+TEST(Decoders, FollowTheChannelsThatTheHeadNames) {
+  auto model = make_model(HeadKind::kDecoded, 2);
+  model.head.maps[1].first_channel = 0;  // scores first, then something unnamed, then the box
+  model.head.maps[0].first_channel = 3;
+  Head head;
+  head.add("output0", {7, 2});
+  head.maps[0].values = {0, 0, 0, 0.75f, 9, 9, 0, 50, 0, 60, 0, 20, 0, 10};
+  std::vector<Candidate> candidates;
+  ASSERT_TRUE(make_decoder(model, {})->decode(head.tensors(), candidates));
+  ASSERT_EQ(candidates.size(), 1u);
+  EXPECT_EQ(candidates[0], (Candidate{40, 55, 60, 65, 0.75f, 1}));
+}
+
+TEST(Decoders, RefusesOptionsOutOfRangeAndKeepsTheFormerOnes) {
   const auto model = make_model(HeadKind::kDecoded, 4);
   Head head = make_head(model);
   std::mt19937 random(5);
   fill(head, model, random);
-  YoloDecoder decoder = make_decoder(model, {});
+  const auto decoder = make_decoder(model, {});
   std::vector<Candidate> before, after;
-  ASSERT_TRUE(decoder.decode(head.tensors(), before));
+  ASSERT_TRUE(decoder->decode(head.tensors(), before));
   const auto refuse = [&](auto change, std::string_view text) {
     PostprocessOptions options;
     options.score_threshold = 0.6f;
     change(options);
-    const auto result = decoder.set_options(options);
+    const auto result = decoder->set_options(options);
     ASSERT_FALSE(result) << text;
     EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message;
   };
@@ -406,24 +549,24 @@ TEST(YoloDecoder, RefusesOptionsOutOfRangeAndKeepsTheFormerOnes) {
   refuse([](Options& o) { o.class_thresholds = {{"dog", 0.5f}}; }, "class_thresholds.dog");
   refuse([](Options& o) { o.class_thresholds = {{"4", 0.5f}}; }, "class_thresholds.4");
   refuse([](Options& o) { o.class_thresholds = {{"0", 2.0f}}; }, "class_thresholds.0 is 2");
-  ASSERT_TRUE(decoder.decode(head.tensors(), after));
+  ASSERT_TRUE(decoder->decode(head.tensors(), after));
   EXPECT_EQ(before, after);
 }
 
-TEST(YoloDecoder, DecodesWithoutAllocating) {
+TEST(Decoders, DecodesWithoutAllocating) {
   std::mt19937 random(6);
-  for (const HeadKind kind : kKinds) {
+  for (const HeadKind kind : kHeadKinds) {
     const auto model = make_model(kind, 80);
     Head head = make_head(model);
     fill(head, model, random);
     PostprocessOptions options = PostprocessOptions::evaluation();
-    YoloDecoder decoder = make_decoder(model, options);
+    const auto decoder = make_decoder(model, options);
     std::vector<Candidate> candidates;
     candidates.reserve(options.max_candidates);
     const auto tensors = head.tensors();
     const test::AllocationGuard guard;
-    const bool ok = decoder.decode(tensors, candidates).has_value();
-    EXPECT_EQ(guard.count(), 0u) << msgs::enum_name(kind);
+    const bool ok = decoder->decode(tensors, candidates).has_value();
+    EXPECT_EQ(guard.count(), 0u) << static_cast<int>(kind);
     EXPECT_TRUE(ok);
     EXPECT_GT(candidates.size(), 1000u);
   }

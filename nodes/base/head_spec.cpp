@@ -1,0 +1,197 @@
+#include "nodes/base/head_spec.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "nodes/base/text.hpp"
+
+namespace fovea {
+
+namespace {
+
+constexpr std::uint32_t kMaxStride = 1U << 15;
+constexpr std::uint32_t kMaxChannels = 1U << 20;  // sums and products with it stay in 32 bits
+constexpr std::uint32_t kMaxBins = 1024;
+
+template <class Enum, std::size_t N>
+std::string_view name_of(Enum value, const std::array<std::string_view, N>& names) {
+  const auto index = static_cast<std::size_t>(value);
+  return index < N ? names[index] : "invalid";
+}
+
+std::string problem_of(const OutputMap& map) {
+  if (static_cast<std::size_t>(map.role) >= kOutputRoleNames.size()) {
+    return fmt::format("role is {}; it must be below {}", static_cast<std::uint32_t>(map.role),
+                       kOutputRoleNames.size());
+  }
+  if (static_cast<std::size_t>(map.encoding) >= kOutputEncodingNames.size()) {
+    return fmt::format("encoding is {}; it must be below {}",
+                       static_cast<std::uint32_t>(map.encoding), kOutputEncodingNames.size());
+  }
+  if (static_cast<std::size_t>(map.anchors) >= kAnchorAxisNames.size()) {
+    return fmt::format("anchors is {}; it must be below {}",
+                       static_cast<std::uint32_t>(map.anchors), kAnchorAxisNames.size());
+  }
+  if (map.tensor.view().empty()) return "it names no tensor";
+  if (map.stride > kMaxStride) {
+    return fmt::format("stride is {}; it must be at most {}", map.stride, kMaxStride);
+  }
+  if (map.channels < 1 || map.channels > kMaxChannels || map.first_channel > kMaxChannels) {
+    return fmt::format("it has {} channels from {} on; it must have 1..{} from 0..{} on",
+                       map.channels, map.first_channel, kMaxChannels, kMaxChannels);
+  }
+  if (map.encoding != OutputEncoding::kDistribution) {
+    return map.bins == 0 ? "" : fmt::format("bins is {} without a distribution", map.bins);
+  }
+  if (map.bins < 1 || map.bins > kMaxBins || map.channels % map.bins != 0) {
+    return fmt::format("bins is {} of {} channels; it must be 1..{} and divide them", map.bins,
+                       map.channels, kMaxBins);
+  }
+  return "";
+}
+
+std::string conflict_of(const OutputMap& a, const OutputMap& b) {
+  if (a.role == OutputRole::kClassScore && b.role == OutputRole::kClassScore &&
+      a.channels != b.channels) {
+    return fmt::format("scores of {} and of {} classes", a.channels, b.channels);
+  }
+  if (a.tensor != b.tensor) return "";
+  if (a.anchors != b.anchors || a.stride != b.stride) return "they read one tensor in two ways";
+  if (a.first_channel < b.first_channel + b.channels &&
+      b.first_channel < a.first_channel + a.channels) {
+    return "their channels overlap";
+  }
+  return "";
+}
+
+OutputMap raw_map(std::string_view kind, std::size_t level, std::uint32_t stride) {
+  OutputMap map;
+  map.tensor = std::string_view(fmt::format("{}{}", kind, level));
+  map.anchors = AnchorAxis::kOutermost;
+  map.stride = stride;
+  return map;
+}
+
+// Maps that lie one behind the other in `output0`.
+HeadSpec one_tensor(AnchorAxis anchors,
+                    std::initializer_list<std::pair<OutputRole, std::uint32_t>> parts) {
+  HeadSpec head;
+  std::uint32_t channel = 0;
+  for (const auto& [role, channels] : parts) {
+    OutputMap map;
+    map.tensor = std::string_view("output0");
+    map.role = role;
+    map.anchors = anchors;
+    map.first_channel = channel;
+    map.channels = channels;
+    channel += channels;
+    head.maps.push_back(map);
+  }
+  return head;
+}
+
+}  // namespace
+
+const OutputMap* HeadSpec::find(OutputRole role) const {
+  const auto* map =
+      std::find_if(maps.begin(), maps.end(), [&](const OutputMap& m) { return m.role == role; });
+  return map == maps.end() ? nullptr : map;
+}
+
+std::uint32_t HeadSpec::classes() const {
+  const OutputMap* scores = find(OutputRole::kClassScore);
+  return scores == nullptr ? 0 : scores->channels;
+}
+
+std::uint32_t HeadSpec::bins() const {
+  const OutputMap* box = find(OutputRole::kBox);
+  return box == nullptr ? 0 : box->bins;
+}
+
+std::vector<std::uint32_t> HeadSpec::strides() const {
+  std::vector<std::uint32_t> strides;
+  for (const OutputMap& map : maps) {
+    if (map.role == OutputRole::kBox && map.stride > 0) strides.push_back(map.stride);
+  }
+  return strides;
+}
+
+std::uint32_t HeadSpec::channels_of(std::string_view tensor) const {
+  std::uint32_t channels = 0;
+  for (const OutputMap& map : maps) {
+    if (map.tensor.view() == tensor)
+      channels = std::max(channels, map.first_channel + map.channels);
+  }
+  return channels;
+}
+
+bool HeadSpec::channels_last(std::string_view tensor) const {
+  return std::any_of(maps.begin(), maps.end(), [&](const OutputMap& map) {
+    return map.stride > 0 && map.anchors == AnchorAxis::kOutermost && map.tensor.view() == tensor;
+  });
+}
+
+std::string problem_of(const HeadSpec& spec) {
+  if (spec.maps.size() > HeadSpec::kMaxMaps) {
+    return fmt::format("the head has {} maps; it must have at most {}", spec.maps.size(),
+                       HeadSpec::kMaxMaps);
+  }
+  for (std::size_t i = 0; i < spec.maps.size(); ++i) {
+    if (const std::string problem = problem_of(spec.maps[i]); !problem.empty()) {
+      return fmt::format("map {} of the head: {}", i, problem);
+    }
+    for (std::size_t k = 0; k < i; ++k) {
+      if (const std::string conflict = conflict_of(spec.maps[k], spec.maps[i]); !conflict.empty()) {
+        return fmt::format("maps {} and {} of the head: {}", k, i, conflict);
+      }
+    }
+  }
+  return "";
+}
+
+std::string to_string(const HeadSpec& spec) {
+  std::string text;
+  for (const OutputMap& map : spec.maps) {
+    text +=
+        fmt::format("{}{} in {}: {}", text.empty() ? "" : "; ", name_of(map.role, kOutputRoleNames),
+                    shown(map.tensor.view()), name_of(map.encoding, kOutputEncodingNames));
+    if (map.bins > 0) text += fmt::format(" of {}", map.bins);
+    text += fmt::format(", {}", name_of(map.anchors, kAnchorAxisNames));
+    if (map.stride > 0) text += fmt::format(", stride {}", map.stride);
+    text +=
+        fmt::format(", channels {}..{}", map.first_channel, map.first_channel + map.channels - 1);
+  }
+  return text;
+}
+
+HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins,
+                  std::span<const std::uint32_t> strides) {
+  HeadSpec head;
+  for (std::size_t level = 0; level < strides.size(); ++level) {
+    OutputMap box = raw_map("box", level, strides[level]);
+    box.encoding = OutputEncoding::kDistribution;
+    box.channels = 4 * bins;
+    box.bins = bins;
+    head.maps.push_back(box);
+    OutputMap scores = raw_map("cls", level, strides[level]);
+    scores.role = OutputRole::kClassScore;
+    scores.encoding = OutputEncoding::kLogit;
+    scores.channels = classes;
+    head.maps.push_back(scores);
+  }
+  return head;
+}
+
+HeadSpec decoded_head(std::uint32_t classes) {
+  return one_tensor(AnchorAxis::kInnermost,
+                    {{OutputRole::kBox, 4}, {OutputRole::kClassScore, classes}});
+}
+
+HeadSpec objectness_head(std::uint32_t classes) {
+  return one_tensor(
+      AnchorAxis::kOutermost,
+      {{OutputRole::kBox, 4}, {OutputRole::kObjectness, 1}, {OutputRole::kClassScore, classes}});
+}
+
+}  // namespace fovea

@@ -1,0 +1,107 @@
+// What the outputs of a detector mean, by role: which numbers of which tensor are boxes, which are
+// scores. The engine's recognisers write it, plans and msgs::ModelInfo carry it, decoders read it.
+//
+// Plain values, trivially copyable; pure functions. A spec may come from a file or a peer: whoever
+// takes one from there asks problem_of() first, and everything else REQUIRES that it found none.
+// Standard library only.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nodes/base/bounded.hpp"
+
+namespace fovea {
+
+// What the numbers of a map are about. All but kPrototype: so many per anchor.
+enum class OutputRole : std::uint32_t {
+  kBox,               // where the object is
+  kClassScore,        // one number per class
+  kObjectness,        // one number: whether there is an object of any class
+  kMaskCoefficients,  // weights of the prototypes
+  kPrototype,         // pictures from which masks are added up
+  kKeypoints,         // x, y and perhaps a visibility per point
+  kAngle,             // one number: how far a box is turned
+  kEmbedding,         // what the object looks like, for comparisons
+};
+inline constexpr std::array<std::string_view, 8> kOutputRoleNames = {
+    "box",       "class_score", "objectness", "mask_coefficients",
+    "prototype", "keypoints",   "angle",      "embedding"};
+
+enum class OutputEncoding : std::uint32_t {
+  kDecoded,       // scores 0..1; boxes as centre x, y, width and height in network pixels
+  kLogit,         // scores before the sigmoid
+  kDistribution,  // `bins` logits per number, which is 0..bins-1 weighted by their softmax; with one
+                  // bin the number itself. Of boxes: left, top, right and bottom of the cell's
+                  // centre, in cells
+};
+inline constexpr std::array<std::string_view, 3> kOutputEncodingNames = {"decoded", "logit",
+                                                                         "distribution"};
+
+enum class AnchorAxis : std::uint32_t {
+  kInnermost,  // [channels, anchors], [channels, h, w]
+  kOutermost,  // [anchors, channels], [h, w, channels]
+};
+inline constexpr std::array<std::string_view, 2> kAnchorAxisNames = {"innermost", "outermost"};
+
+// The channels [first_channel, first_channel + channels) of one tensor.
+struct OutputMap {
+  FixedString<32> tensor;
+  OutputRole role = OutputRole::kBox;
+  OutputEncoding encoding = OutputEncoding::kDecoded;
+  AnchorAxis anchors = AnchorAxis::kInnermost;
+  std::uint32_t stride = 0;  // network pixels per cell; 0: anchors of all levels in a row
+  std::uint32_t first_channel = 0;
+  std::uint32_t channels = 0;
+  std::uint32_t bins = 0;  // kDistribution only
+
+  bool operator==(const OutputMap&) const = default;
+};
+
+struct HeadSpec {
+  static constexpr std::size_t kMaxMaps = 32;
+
+  BoundedArray<OutputMap, kMaxMaps> maps;
+
+  bool empty() const { return maps.empty(); }
+  // The first map of a role, null without.
+  const OutputMap* find(OutputRole role) const;
+  // Channels of the class scores, 0 without.
+  std::uint32_t classes() const;
+  // Of the first box map, 0 without.
+  std::uint32_t bins() const;
+  // Of the box maps, in their order; without those that have none.
+  std::vector<std::uint32_t> strides() const;
+  // Channels of a tensor, as far as its maps say; 0 if none is in it.
+  std::uint32_t channels_of(std::string_view tensor) const;
+  // Whether a tensor is a map of cells that lies [h, w, channels].
+  bool channels_last(std::string_view tensor) const;
+
+  bool operator==(const HeadSpec&) const = default;
+};
+
+// Why it cannot be: more maps than there is room for, a value that no enumerator has, an extent out
+// of range, maps of one tensor that overlap or disagree about its layout, class scores that differ
+// in number. Empty if it can.
+std::string problem_of(const HeadSpec& spec);
+
+// For hashes and messages: "box in box0: distribution of 16, outermost, stride 8, channels 0..63".
+std::string to_string(const HeadSpec& spec);
+
+// The heads of the YOLO family.
+//
+// YOLOv8's and 11's raw maps. Per level i: `box<i>` f32 [h, w, 4 * bins] (left, top, right, bottom)
+// and `cls<i>` f32 [h, w, classes], logits.
+HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins,
+                  std::span<const std::uint32_t> strides);
+// YOLOv8's `output0` f32 [4 + classes, anchors]: centre x, y, width, height, then scores.
+HeadSpec decoded_head(std::uint32_t classes);
+// YOLOv5's `output0` f32 [anchors, 5 + classes]: the same with the objectness before the scores.
+HeadSpec objectness_head(std::uint32_t classes);
+
+}  // namespace fovea

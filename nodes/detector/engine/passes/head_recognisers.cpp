@@ -1,0 +1,109 @@
+#include "nodes/detector/engine/passes/head_recognisers.hpp"
+
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "nodes/base/refusals.hpp"
+#include "nodes/base/text.hpp"
+#include "nodes/detector/engine/onnx/metadata.hpp"
+#include "nodes/detector/engine/passes/graph.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+
+namespace fovea::engine {
+
+namespace {
+
+// Those that prove something first, those that guess last.
+constexpr std::array kRecognisers = {
+    HeadRecogniser{"dfl", recognise_dfl},
+    HeadRecogniser{"decoded", recognise_decoded},
+    HeadRecogniser{"decoded_objectness", recognise_objectness},
+};
+
+// What is wrong with the names in the metadata becomes a warning of network.head.
+void warn_of_class_names(NetworkDefinition& network) {
+  HeadInfo& head = network.head;
+  const auto metadata = network.metadata.find("names");
+  std::string problem;
+  if (metadata != network.metadata.end()) problem = read_class_names(metadata->second).problem;
+  const std::size_t classes = head.classes();
+  const std::size_t named = network.class_names.size();
+  if (!problem.empty()) head.warnings.push_back(problem);
+  if (named > classes) {
+    head.warnings.push_back(
+        fmt::format("the model has {} classes and its metadata {} names; the last {} are left out",
+                    classes, named, named - classes));
+  } else if (named > 0 && named < classes) {
+    head.warnings.push_back(
+        fmt::format("the model has {} classes and its metadata {} names; the others are called "
+                    "class_{} and so on",
+                    classes, named, named));
+  } else if (named == 0 && problem.empty() && head.basis != HeadBasis::kAssumed) {
+    head.warnings.push_back(fmt::format(
+        "the model brings no names for its {} classes; they are called class_0 and so on",
+        classes));
+  }
+}
+
+}  // namespace
+
+std::string other_task(std::string_view task) {
+  return fmt::format("its task is '{}'; only detect is decoded", shown(task, 40));
+}
+
+std::string no_numbers(const Value& output) {
+  return fmt::format("'{}' holds {}, no numbers of a detect head", shown(output.name, 60),
+                     to_string(output.dtype));
+}
+
+std::span<const HeadRecogniser> head_recognisers() { return kRecognisers; }
+
+Result<HeadAnswer> find_head(const HeadQuestion& question,
+                             std::span<const HeadRecogniser> recognisers) {
+  Refusals refusals;
+  for (const HeadRecogniser& recogniser : recognisers) {
+    FOVEA_ASSIGN(HeadAnswer answer, recogniser.recognise(question));
+    if (answer.head.known()) answer.why_not = problem_of(answer.head.spec);
+    if (answer.head.known() && answer.why_not.empty()) {
+      answer.head.name = recogniser.name;
+      return answer;
+    }
+    refusals.add(recogniser.name, std::move(answer.why_not));
+  }
+  HeadAnswer none;
+  none.head.note = refusals.text();
+  return none;
+}
+
+Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options) {
+  PassOutcome outcome;
+  network.head = {};
+  if (options.head == kNoHead) {
+    network.head.basis = HeadBasis::kStated;
+    network.head.note = "none, as stated";
+    outcome.note = network.head.note;
+    return outcome;
+  }
+  FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(network));
+  FOVEA_ASSIGN(HeadAnswer answer, find_head({network, shaped, options.head, options.keep_output0}));
+  network.head = std::move(answer.head);
+  outcome.note = network.head.note;
+  if (!network.head.known()) return outcome;
+  if (answer.outputs.size() == 1) {
+    outcome.note = fmt::format("'{}' is {}: {}", answer.names[0],
+                               to_string(shaped.value(answer.outputs[0]).dims), network.head.note);
+  }
+  network.outputs = answer.outputs;
+  for (std::size_t i = 0; i < answer.outputs.size(); ++i) {
+    network.value(answer.outputs[i]).name = answer.names[i];
+  }
+  warn_of_class_names(network);
+  const std::size_t before = network.layers.size();
+  FOVEA_TRY(remove_dead_layers(network));
+  outcome.changes = before - network.layers.size();
+  return outcome;
+}
+
+}  // namespace fovea::engine

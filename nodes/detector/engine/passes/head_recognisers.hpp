@@ -1,0 +1,65 @@
+// Which head a model has: an ordered list of recognisers, each of which knows one kind of head, says
+// what the outputs mean, or why they are none of that kind.
+//
+// Thread safety: pure functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nodes/detector/engine/network.hpp"
+
+namespace fovea::engine {
+
+struct HeadQuestion {
+  const NetworkDefinition& network;
+  const NetworkDefinition& shaped;  // with dims
+  std::string_view stated;          // of kHeadChoices (passes.hpp), but not "none"
+  bool keep_output0 = false;        // see LoweringOptions
+};
+
+struct HeadAnswer {
+  HeadInfo head;                 // not known(): the head is another one
+  std::vector<ValueId> outputs;  // what the network is to give: in the order of `names`
+  std::vector<std::string> names;
+  std::string why_not;  // one line
+};
+
+struct HeadRecogniser {
+  std::string_view name;  // what users read; HeadInfo::name
+  // Errors: the model must not be built: what is stated contradicts it, or a guess would contradict
+  // the evidence. They end the search, so recognisers that guess stand last.
+  Result<HeadAnswer> (*recognise)(const HeadQuestion& question);
+};
+std::span<const HeadRecogniser> head_recognisers();
+
+// The answer of the first that takes the model. If none does, a head that is not known, whose note
+// lists their reasons. Errors: a recogniser's.
+Result<HeadAnswer> find_head(const HeadQuestion& question,
+                             std::span<const HeadRecogniser> recognisers = head_recognisers());
+
+// A network with YOLOv8's decoding behind its maps: see dfl_head(). Which maps, it proves by running
+// the tail on random ones.
+Result<HeadAnswer> recognise_dfl(const HeadQuestion& question);
+
+// One output that is read as it is: see decoded_head() and objectness_head(). What such numbers mean
+// they cannot prove, so the user, the class names and the shape are asked, in this order, and the
+// answer says which of them it comes from. Errors: kInvalidArgument for a stated head that
+// contradicts the shape, kUnsupported if the shape alone would say what further outputs or the grid
+// contradict.
+Result<HeadAnswer> recognise_decoded(const HeadQuestion& question);
+Result<HeadAnswer> recognise_objectness(const HeadQuestion& question);
+
+// Of how many classes the network's tail computes YOLOv8's decoding; nullopt if it computes
+// something else.
+Result<std::optional<std::uint32_t>> classes_of_decoding(const HeadQuestion& question);
+
+// Reasons that several recognisers have, in the same words, so that they are said once.
+std::string other_task(std::string_view task);
+std::string no_numbers(const Value& output);
+
+}  // namespace fovea::engine

@@ -1,0 +1,156 @@
+// Raw maps per level: boxes as distributions of their sides' distances, scores as logits; see
+// dfl_head().
+#include <array>
+
+#include <fmt/format.h>
+
+#include "nodes/postprocess/anchor_decoder.hpp"
+#include "nodes/postprocess/checks.hpp"
+
+namespace fovea {
+
+namespace {
+
+constexpr std::uint32_t kMaxBins = 64;
+constexpr std::uint32_t kMaxStride = 32768;
+
+class DflDecoder final : public AnchorDecoder<DflDecoder> {
+ public:
+  DflDecoder(const msgs::ModelInfo& model, bool force_scalar)
+      : AnchorDecoder(model, force_scalar, Key::kLogit) {}
+
+  // A level per box map, in their order. Errors: why the head is another one.
+  Result<> read_head(const msgs::ModelInfo& model) {
+    FOVEA_TRY(check_roles(model.head, {OutputRole::kBox, OutputRole::kClassScore}));
+    std::size_t score_maps = 0;
+    for (const OutputMap& map : model.head.maps) {
+      const bool is_box = map.role == OutputRole::kBox;
+      FOVEA_TRY(check_layout(map, is_box ? OutputEncoding::kDistribution : OutputEncoding::kLogit,
+                             AnchorAxis::kOutermost));
+      FOVEA_TRY(check_range("stride", map.stride, 1, kMaxStride));
+      FOVEA_TRY(check_range("first channel", map.first_channel, 0, 0));
+      if (is_box) {
+        FOVEA_TRY(add_level(model, map));
+      } else {
+        ++score_maps;
+      }
+    }
+    if (levels_.empty() || levels_.size() != score_maps) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("the head has {} maps of boxes and {} of scores; it must have one of "
+                              "each per stride",
+                              levels_.size(), score_maps));
+    }
+    const Level& last = levels_.back();
+    rows_.resize(last.first_anchor + last.width * last.height);
+    return {};
+  }
+
+  Result<> bind(std::span<const HeadTensor> tensors) {
+    FOVEA_TRY(check_count(tensors, 2 * levels_.size()));
+    anchor_count_ = 0;
+    for (Level& level : levels_) {
+      const std::array<std::int64_t, 3> box{level.height, level.width,
+                                            std::int64_t{kBoxSides} * level.bins};
+      const std::array<std::int64_t, 3> cls{level.height, level.width, class_count_};
+      FOVEA_ASSIGN(level.boxes, find(tensors, level.box_name, box));
+      FOVEA_ASSIGN(level.logits, find(tensors, level.score_name, cls));
+      anchor_count_ += level.width * level.height;
+    }
+    return {};
+  }
+
+  void search() {
+    for (const Level& level : levels_) {
+      const float* logits = level.logits;
+      const std::size_t cells = std::size_t{level.width} * level.height;
+      bool finite = true;
+      const std::size_t found =
+          kernels_.find_rows(logits, cells, class_count_, thresholds_.data(), rows_.data(), finite);
+      if (!finite) {
+        not_finite_.scores += count_not_finite(logits, cells, class_count_, class_count_, 1);
+      }
+      for (std::size_t k = 0; k < found; ++k) {
+        add_anchor(level.first_anchor + rows_[k], logits + std::size_t{rows_[k]} * class_count_, 1,
+                   1.0f);
+      }
+    }
+  }
+
+  Box box_of(std::uint32_t anchor) const {
+    std::size_t i = levels_.size() - 1;
+    while (levels_[i].first_anchor > anchor) --i;
+    const Level& level = levels_[i];
+    const std::uint32_t cell = anchor - level.first_anchor;
+    const float* logits = level.boxes + std::size_t{cell} * kBoxSides * level.bins;
+    std::array<float, kBoxSides> distance;
+    for (std::size_t side = 0; side < kBoxSides; ++side) {
+      // Heads without bins give the distance itself.
+      distance[side] = level.bins == 1
+                           ? logits[side]
+                           : kernels_.expected_bin(logits + side * level.bins, level.bins);
+    }
+    const float center_x = static_cast<float>(cell % level.width) + 0.5f;
+    const float center_y = static_cast<float>(cell / level.width) + 0.5f;
+    const auto stride = static_cast<float>(level.stride);
+    return {(center_x - distance[0]) * stride, (center_y - distance[1]) * stride,
+            (center_x + distance[2]) * stride, (center_y + distance[3]) * stride};
+  }
+
+ private:
+  struct Level {
+    std::uint32_t stride;
+    std::uint32_t bins;
+    std::uint32_t width;
+    std::uint32_t height;
+    std::uint32_t first_anchor;
+    std::string box_name;
+    std::string score_name;
+    // In the current frame.
+    const float* boxes = nullptr;
+    const float* logits = nullptr;
+  };
+
+  Result<> add_level(const msgs::ModelInfo& model, const OutputMap& box) {
+    FOVEA_TRY(check_range("bins", box.bins, 1, kMaxBins));
+    FOVEA_TRY(check_range("box channels", box.channels, std::uint64_t{kBoxSides} * box.bins,
+                          std::uint64_t{kBoxSides} * box.bins));
+    const auto* scores =
+        std::find_if(model.head.maps.begin(), model.head.maps.end(), [&](const OutputMap& map) {
+          return map.role == OutputRole::kClassScore && map.stride == box.stride;
+        });
+    const bool known = std::any_of(levels_.begin(), levels_.end(),
+                                   [&](const Level& level) { return level.stride == box.stride; });
+    if (scores == model.head.maps.end() || known) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("stride {} has {}", box.stride,
+                              known ? "several maps of boxes" : "boxes but no scores"));
+    }
+    const Level level{.stride = box.stride,
+                      .bins = box.bins,
+                      .width = (model.network_width + box.stride - 1) / box.stride,
+                      .height = (model.network_height + box.stride - 1) / box.stride,
+                      .first_anchor = static_cast<std::uint32_t>(anchors_),
+                      .box_name = std::string(box.tensor.view()),
+                      .score_name = std::string(scores->tensor.view())};
+    anchors_ += std::uint64_t{level.width} * level.height;
+    FOVEA_TRY(check_range("anchor count", anchors_, 1, kMaxAnchors));
+    levels_.push_back(level);
+    return {};
+  }
+
+  std::vector<Level> levels_;
+  std::uint64_t anchors_ = 0;  // of levels_
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> create_dfl_decoder(const msgs::ModelInfo& model,
+                                                    bool force_scalar) {
+  auto decoder = std::make_unique<DflDecoder>(model, force_scalar);
+  FOVEA_TRY(decoder->read_head(model));
+  FOVEA_TRY(decoder->set_options({}));
+  return decoder;
+}
+
+}  // namespace fovea
