@@ -135,9 +135,11 @@ class Session {
     const double active_s = static_cast<double>(monotonic_ns() - all_active_ns_) / 1e9;
     if (options_.duration_s > 0 && active_s >= options_.duration_s) return supervisor_.stop();
     if (!supervisor_.settled()) return;
-    // A camera that was taken out on request has not come to its end.
+    // A camera that was taken out on request, or that failed when it was changed on request, has not
+    // come to its end.
     std::erase_if(snapshot.cameras, [this](const CameraView& camera) {
-      return supervisor_.removed(camera.stages.front());
+      const std::string& source = camera.stages.front();
+      return supervisor_.removed(source) || supervisor_.failed_on_request(source);
     });
     if (!snapshot.sources_ended()) return;
     source_failed_ = snapshot.any_source_failed();

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "msgs/header.hpp"
 
@@ -65,10 +66,13 @@ inline bool stamps_in_order(const FrameRecord& frame) {
   return !frame.stages.empty();
 }
 
-// Both frames passed the same stages.
-inline bool same_way(const FrameRecord& a, const FrameRecord& b) {
-  return std::equal(a.stages.begin(), a.stages.end(), b.stages.begin(), b.stages.end(),
-                    [](const auto& x, const auto& y) { return x.stage == y.stage; });
+// The frame was stamped by the first of these stages, and by each of them.
+inline bool passed(const FrameRecord& frame, const std::vector<std::string>& stages) {
+  return frame.stages.size() <= stages.size() &&
+         std::equal(frame.stages.begin(), frame.stages.end(), stages.begin(),
+                    [](const msgs::StageStamp& stamp, const std::string& stage) {
+                      return stamp.stage == decltype(stamp.stage)(stage);
+                    });
 }
 
 inline double latency_ms(const FrameRecord& frame) {

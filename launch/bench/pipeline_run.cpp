@@ -333,11 +333,12 @@ class PipelineRun {
                                 camera.delivered, camera.offered));
     }
     for (const FrameRecord& frame : result_.frames) {
-      if (!stamps_in_order(frame) || !same_way(frame, result_.frames.front()))
+      if (!stamps_in_order(frame) || !passed(frame, result_.stages))
         return fail(ErrorCode::kInternal,
                     fmt::format("{}: frame {}: its stamps are not in order, or not those of the "
-                                "other frames: {}",
-                                camera_name(frame.camera), frame.seq, stamps_text(frame)));
+                                "stages {}: {}",
+                                camera_name(frame.camera), frame.seq,
+                                fmt::join(result_.stages, ", "), stamps_text(frame)));
     }
     return {};
   }

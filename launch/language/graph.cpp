@@ -358,6 +358,10 @@ class Loader {
     out.SetSeqFormat(YAML::Flow);
     out << (value.IsMap() ? YAML::BeginMap : YAML::BeginSeq);
     for (const auto& entry : value) {
+      // Aliases make a long list of a short text.
+      if (out.size() > kMaxValueBytes)
+        return scope.file->error(
+            value, fmt::format("node.param.value is longer than {} KiB", kMaxValueBytes / 1024));
       if (value.IsMap()) {
         FOVEA_ASSIGN(const std::string key, text(scope, entry.first, "a key of node.param.value"));
         FOVEA_ASSIGN(const std::string item,

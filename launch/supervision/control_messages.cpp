@@ -81,7 +81,10 @@ Result<> check_envelope(const Json& object) {
   if (!object.contains("version")) return wrong("the request lacks `version`");
   if (object["version"] != kControlVersion) {
     return wrong(fmt::format("version is {}; this launch speaks version {}",
-                             said(dump(object["version"]), kMaxQuoted), kControlVersion));
+                             object["version"].is_structured()
+                                 ? "a list or map"  // which may nest as deep as it likes
+                                 : said(dump(object["version"]), kMaxQuoted),
+                             kControlVersion));
   }
   return {};
 }

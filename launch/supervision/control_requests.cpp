@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -39,10 +40,9 @@ Result<> check_known(const Graph& graph, const std::string& name) {
 }  // namespace
 
 Result<Graph> without_nodes(const Graph& graph, const std::vector<std::string>& names) {
-  const auto goes = [&](const std::string& name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  for (const std::string& name : names) {
+  const std::set<std::string> going(names.begin(), names.end());
+  const auto goes = [&](const std::string& name) { return going.contains(name); };
+  for (const std::string& name : going) {
     FOVEA_TRY(check_known(graph, name));
     std::vector<std::string> stay = dependents_of(graph, name);
     std::erase_if(stay, goes);

@@ -44,12 +44,12 @@ bool ParameterCheck::over() {
   bool all_answered = true;
   for (Question& question : questions_) {
     if (question.answer) continue;
+    question.answer = question.process->reap();  // before its last words are read
     question.process->read_output([&](std::string_view line) {
       constexpr std::string_view kLead = "error: ";
       if (line.starts_with(kLead))
         question.refusal = said(line.substr(kLead.size()), kLongestRefusal);
     });
-    question.answer = question.process->reap();
     all_answered &= question.answer.has_value();
   }
   return all_answered || std::chrono::steady_clock::now() >= deadline_;

@@ -177,8 +177,9 @@ bool Supervisor::has_predecessor(const Member& member) const {
 }
 
 bool Supervisor::has_dependents(const std::string& name) const {
-  return std::any_of(members_.begin(), members_.end(),
-                     [&](const auto& member) { return member->depends_on(name); });
+  return std::any_of(members_.begin(), members_.end(), [&](const auto& member) {
+    return !member->leaving && member->depends_on(name);
+  });
 }
 
 bool Supervisor::Member::depends_on(const std::string& name) const {
@@ -341,6 +342,11 @@ void Supervisor::give_up(Member& member, const std::string& what) {
 
 bool Supervisor::failed_on_request(const Member& member) {
   return member.phase == Phase::kFailed && member.on_request && !member.was_active;
+}
+
+bool Supervisor::failed_on_request(std::string_view name) const {
+  const Member* member = find(name);
+  return member != nullptr && failed_on_request(*member);
 }
 
 void Supervisor::stop_because(const std::string& error) {

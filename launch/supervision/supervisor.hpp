@@ -88,6 +88,8 @@ class Supervisor {
   const Graph& graph() const { return graph_; }
   // apply() took the node out and has not brought it back.
   bool removed(std::string_view name) const;
+  // It came on request and has failed before it was ever active: another request can mend it.
+  bool failed_on_request(std::string_view name) const;
 
   bool done() const { return done_; }
   bool stopping() const { return stop_requests_ > 0; }

@@ -189,7 +189,8 @@ class PlayerNode final : public Node {
     header.stamp_realtime = realtime_ns();
     for (msgs::StageStamp& stamp : header.stages) {
       for (std::int64_t* instant : {&stamp.started, &stamp.ended})
-        *instant = static_cast<std::int64_t>(static_cast<std::uint64_t>(*instant) + shift);
+        if (*instant != 0)
+          *instant = static_cast<std::int64_t>(static_cast<std::uint64_t>(*instant) + shift);
     }
   }
 

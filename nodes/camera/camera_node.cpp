@@ -96,6 +96,8 @@ class CameraNode final : public Node {
     bytes_written_ = &metrics().counter("bytes_written", name());
     bytes_copied_ = &metrics().counter("bytes_copied", name());
     source_state_ = &metrics().counter("source_state", name());
+    *source_state_ =
+        static_cast<std::uint64_t>(SourceState::kReconnecting);  // not its predecessor's
     reconnects_ = &metrics().counter("source_reconnects", name());
     stalls_ = &metrics().counter("source_stalls", name());
     skipped_ = &metrics().counter("deadlines_skipped", name());

@@ -46,6 +46,15 @@ class AddEntry : public ::testing::Test {
   Graph running_;
 };
 
+TEST_F(AddEntry, AListThatAliasesMakeLongIsRefused) {
+  std::string entry = "- node: {exec: fovea-camera, param: [{name: uri, value: [&a \"";
+  entry += std::string(1000, 'x') + '"';
+  for (int i = 0; i < 5000; ++i) entry += ", *a";
+  const auto graph = add(entry + "]}]}");
+  ASSERT_FALSE(graph);
+  EXPECT_THAT(graph.error().message, HasSubstr("node.param.value is longer than 64 KiB"));
+}
+
 TEST_F(AddEntry, MeansWhatItWouldMeanAtTheEndOfTheLaunchFile) {
   const auto graph = add(R"yaml(- node:
     exec: fovea-camera

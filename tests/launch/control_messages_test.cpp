@@ -57,6 +57,8 @@ TEST(ControlMessages, WhatIsNoRequestIsRefusedWithItsReason) {
       {"[1]", "no JSON object"},
       {R"({"op":"list"})", "lacks `version`"},
       {R"({"version":2,"op":"list"})", "version is 2; this launch speaks version 1"},
+      {R"({"version":)" + std::string(30000, '[') + std::string(30000, ']') + "}",
+       "version is a list or map"},
       {R"({"version":1})", "lacks `op`"},
       {R"({"version":1,"op":5})", "`op` is no text"},
       {R"({"version":1,"op":"add_nod"})", "did you mean `add_node`?"},

@@ -119,6 +119,7 @@ class StageStream {
     for (const auto& [since, histogram] : latencies_) {
       const std::int64_t from = since == StageLatency::Since::kCaptured ? msgs::captured(stages)
                                                                         : msgs::last_ended(stages);
+      if (from == 0) continue;  // not known
       // A peer may stamp what it likes: unsigned, because the difference may overflow.
       const auto ns = static_cast<std::uint64_t>(ended) - static_cast<std::uint64_t>(from);
       histogram->record(ended > from ? ns / 1000 : 0);
