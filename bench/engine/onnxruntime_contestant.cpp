@@ -30,7 +30,7 @@ class OnnxRuntimeContestant final : public Contestant {
     double sum = 0;
     std::size_t count = 0;
     for (const onnxruntime::OrtOutput& output : outputs_->tensors()) {
-      if (output.spec.dtype != DataType::kFloat32) continue;
+      if (output.spec.dtype != engine::DataType::kFloat32) continue;
       const std::size_t size = output.spec.bytes / sizeof(float);
       sum += magnitude_of({static_cast<const float*>(output.data), size});
       count += size;
