@@ -75,7 +75,9 @@ class Session {
                      [this](LogLevel level, std::string_view text) { log(log_line(level, text)); },
                      [this] { executor_.stop(); },
                      [this](std::string_view node) {
-                       return take_snapshot(domain_, false).in_flight(node);
+                       // One that leaves still has its frames to take in.
+                       if (!node.empty()) return take_snapshot(domain_, false).in_flight(node);
+                       return take_snapshot(domain_, false, supervisor_.removed()).in_flight();
                      }}),
         requests_(executor_, domain, supervisor_, load_options) {
     if (isatty(display_) != 0 && !options.quiet) view_.emplace(display_);
@@ -96,7 +98,7 @@ class Session {
     supervisor_.start();
     if (!supervisor_.done()) executor_.run();
 
-    const Snapshot snapshot = take_snapshot(domain_, true);
+    const Snapshot snapshot = take_snapshot(domain_, true, supervisor_.removed());
     const std::vector<NodeReport> nodes = supervisor_.report();
     if (view_) view_->finish();
     if (!options_.quiet) {
@@ -112,7 +114,7 @@ class Session {
 
  private:
   void turn() {
-    const Snapshot snapshot = take_snapshot(domain_, false);
+    const Snapshot snapshot = take_snapshot(domain_, false, supervisor_.removed());
     end_if_due(snapshot);
     if (options_.quiet) return;
     meter_.add(snapshot);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <set>
+#include <vector>
 
 #include "launch/language/values.hpp"
 #include "nodes/base/clock.hpp"
@@ -82,6 +84,22 @@ DetectorView view_detector(const MetricsReader& reader) {
   return view;
 }
 
+// Each camera's chain; without the removed nodes where a stage is left that takes its frames.
+std::vector<CameraChain> chains_without(const std::set<std::string, std::less<>>& removed,
+                                        std::vector<const MetricsReader*> pages) {
+  std::vector<CameraChain> chains = follow_chains(pages);
+  if (removed.empty()) return chains;
+  std::erase_if(pages, [&](const MetricsReader* page) { return removed.contains(page->node()); });
+  for (const CameraChain& rest : follow_chains(pages)) {
+    if (rest.stages.size() < 2) continue;
+    const auto same = std::find_if(chains.begin(), chains.end(), [&](const CameraChain& chain) {
+      return chain.camera == rest.camera && chain.stages.front().page == rest.stages.front().page;
+    });
+    if (same != chains.end()) *same = rest;
+  }
+  return chains;
+}
+
 }  // namespace
 
 std::uint64_t Snapshot::in_flight(std::string_view node) const {
@@ -112,7 +130,8 @@ double Snapshot::bytes_copied_per_frame() const {
   return captured == 0 ? 0.0 : static_cast<double>(bytes_copied) / static_cast<double>(captured);
 }
 
-Snapshot take_snapshot(const Domain& domain, bool final) {
+Snapshot take_snapshot(const Domain& domain, bool final,
+                       const std::set<std::string, std::less<>>& removed) {
   Readers readers;
   for (const std::string& name : domain.list_nodes()) {
     if (auto reader = MetricsReader::open(domain, name)) readers.push_back(std::move(*reader));
@@ -128,7 +147,7 @@ Snapshot take_snapshot(const Domain& domain, bool final) {
   std::vector<const MetricsReader*> pages;
   for (const auto& reader : readers) pages.push_back(reader.get());
   snapshot.loose_ends = loose_ends(pages);
-  for (const CameraChain& chain : follow_chains(pages)) {
+  for (const CameraChain& chain : chains_without(removed, pages)) {
     snapshot.cameras.push_back(view_camera(chain, final));
   }
   return snapshot;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,7 +72,9 @@ struct Snapshot {
   double bytes_copied_per_frame() const;  // 0 before the first frame
 };
 
-// `final`: all processes have ended, so what is in flight is lost.
-Snapshot take_snapshot(const Domain& domain, bool final);
+// `final`: all processes have ended, so what is in flight is lost. `removed`: nodes that were taken
+// out on request; a camera whose frames go on without them is shown without them.
+Snapshot take_snapshot(const Domain& domain, bool final,
+                       const std::set<std::string, std::less<>>& removed = {});
 
 }  // namespace fovea::launch

@@ -79,6 +79,7 @@ Supervisor::Supervisor(Executor& executor, const Domain& domain, Graph graph, Ca
   for (const NodeAction& action : graph_.nodes) {
     members_.push_back(std::make_unique<Member>());
     members_.back()->action = action;
+    programs_[action.name] = action.executable;
   }
 }
 

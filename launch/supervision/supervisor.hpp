@@ -18,15 +18,17 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "launch/supervision/child_process.hpp"
 #include "launch/language/graph.hpp"
+#include "launch/supervision/child_process.hpp"
 #include "launch/supervision/drain.hpp"
 #include "launch/supervision/graph_difference.hpp"
 #include "nodes/runtime/domain.hpp"
@@ -88,6 +90,7 @@ class Supervisor {
   const Graph& graph() const { return graph_; }
   // apply() took the node out and has not brought it back.
   bool removed(std::string_view name) const;
+  const std::set<std::string, std::less<>>& removed() const { return removed_; }
   // It came on request and has failed before it was ever active: another request can mend it.
   bool failed_on_request(std::string_view name) const;
 
@@ -136,6 +139,7 @@ class Supervisor {
   Callbacks callbacks_;
   std::vector<std::unique_ptr<Member>> members_;  // in the graph's order, then those that leave it
   std::set<std::string, std::less<>> removed_;
+  std::map<std::string, std::filesystem::path> programs_;  // of every name that there ever was
   Executor::Id timer_ = 0;
   bool done_ = false;
   int stop_requests_ = 0;

@@ -12,6 +12,14 @@ namespace fovea::launch {
 Result<GraphDifference> Supervisor::apply(Graph graph) {
   if (stopping() || done_) return fail(ErrorCode::kUnavailable, "the launch is ending");
   FOVEA_TRY(check_graph(graph));
+  for (const NodeAction& action : graph.nodes) {
+    const auto before = programs_.find(action.name);
+    if (before == programs_.end() || before->second == action.executable) continue;
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: `{}` was {}'s name in this launch, whose figures stay until its "
+                            "end; choose another one",
+                            action.where, action.name, before->second.filename().string()));
+  }
   GraphDifference change = difference(graph_, graph);
 
   const auto goes = [&](const std::string& name) {
@@ -54,6 +62,7 @@ Result<GraphDifference> Supervisor::apply(Graph graph) {
   members_ = std::move(members);
   for (const std::string& name : change.started) removed_.erase(name);
   removed_.insert(change.stopped.begin(), change.stopped.end());
+  for (const NodeAction& action : graph.nodes) programs_[action.name] = action.executable;
   graph_ = std::move(graph);
   may_end_ = false;  // what is gone now left on request
   report_change(change);

@@ -25,6 +25,7 @@
 #include "nodes/detector/serving/engine_server.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/process/node.hpp"
+#include "nodes/runtime/stages/cameras.hpp"
 #include "nodes/runtime/stages/stage_stream.hpp"
 
 namespace fovea {
@@ -41,7 +42,7 @@ class DetectorNode final : public Node {
   DetectorNode() : Node("detector", "Runs a YOLO network over batches of many cameras' frames") {}
 
   void declare_parameters(ParameterSet& p) override {
-    p.add("cameras", &cameras_, "Names of the cameras to serve").required();
+    add_cameras(p, &cameras_);
     add_engine_parameters(p);
     p.add("build", &build_,
           "When the engine is not built yet: wait for it; serve with an untuned one and build "

@@ -75,7 +75,8 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
              .latencies = {{"latency_us", StageLatency::Since::kCaptured}, {"postprocess_us"}}}) {}
 
   void declare_stage_parameters(ParameterSet& p) override {
-    p.add("detector", &detector_, "Node whose model_info says what its outputs mean");
+    p.add("detector", &detector_, "Node whose model_info says what its outputs mean")
+        .checked_by([](std::string_view name) { return check_name("detector", name); });
     p.add("score_threshold", &score_threshold_, "Least score of a detection", Range{0, 1});
     p.add("iou_threshold", &iou_threshold_, "Overlap above which the lower score goes",
           Range{0, 1});

@@ -22,7 +22,8 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
                    .reads_when_ready = true}) {}
 
   void declare_stage_parameters(ParameterSet& p) override {
-    p.add("detector", &detector_, "Node whose model_info gives the network's input size");
+    p.add("detector", &detector_, "Node whose model_info gives the network's input size")
+        .checked_by([](std::string_view name) { return check_name("detector", name); });
     p.add("width", &width_, "Network input width; 0 = the detector's",
           Range{0, Letterbox::kMaxSide}, "px");
     p.add("height", &height_, "Network input height; 0 = the detector's",

@@ -24,6 +24,11 @@ class SupervisorChangesTest : public SupervisorTest {
     for (const NodeReport& report : supervisor_->report()) nodes[report.name] = report;
     return nodes;
   }
+  static NodeAction other_program(const std::string& name) {
+    NodeAction action = fake(name);
+    action.executable = "/bin/true";
+    return action;
+  }
   // Nothing ends any more and everything that should run is active.
   bool at_rest() const { return !supervisor_->changing() && supervisor_->all_active(); }
   Result<GraphDifference> apply(std::vector<NodeAction> nodes) {
@@ -158,7 +163,8 @@ TEST_F(SupervisorChangesTest, ABadGraphIsRefusedWholeAndChangesNothing) {
              {{fake("camera", {}, {"sink"}), fake("new")},
               "depends on `sink`, which does not exist"},
              {{fake("camera", {}, {"sink"}), fake("sink", {}, {"camera"})}, "waits for it in turn"},
-             {{fake("sink"), fake("sink")}, "already used"}}) {
+             {{fake("sink"), fake("sink")}, "already used"},
+             {{fake("camera", {}, {"sink"}), other_program("sink")}, "choose another one"}}) {
       const auto change = apply(bad);
       ASSERT_FALSE(change);
       EXPECT_THAT(change.error().message, HasSubstr(message));

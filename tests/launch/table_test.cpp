@@ -161,6 +161,21 @@ TEST_F(PagesTest, AStrangerBetweenTwoStagesAndOneBehindTheLastAreInTheChain) {
   EXPECT_EQ(camera.detections.at("car"), 50u) << "of the last stage that counts any";
 }
 
+TEST_F(PagesTest, AStageThatWasTakenOutIsNoEndOfAChainThatGoesOnWithoutIt) {
+  const auto tracker = page("follow", "tracker");
+  stage(*tracker, "detections", "tracks", 10, 10, {});
+  EXPECT_EQ(take_snapshot(*domain_, true).cameras.at(0).frames.delivered, 10u);
+  const CameraView camera = take_snapshot(*domain_, true, {"follow"}).cameras.at(0);
+  EXPECT_THAT(camera.stages, ElementsAre("cam0", "preprocess", "detector", "postprocess"));
+  EXPECT_EQ(camera.frames.delivered, 90u);
+  EXPECT_TRUE(camera.frames.balanced());
+  const CameraView all_gone =
+      take_snapshot(*domain_, true, {"follow", "postprocess", "detector", "preprocess", "cam0"})
+          .cameras.at(0);
+  EXPECT_EQ(all_gone.frames.delivered, 10u) << "its account stays as it was";
+  EXPECT_TRUE(all_gone.frames.balanced());
+}
+
 TEST_F(PagesTest, SummaryNamesTheCommonestClassFirst) {
   const std::vector<std::string> lines = final_summary(take_snapshot(*domain_, true), {});
   EXPECT_THAT(lines[1], AllOf(HasSubstr("100"), HasSubstr("90"), HasSubstr("lost 1"),

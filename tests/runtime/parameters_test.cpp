@@ -326,6 +326,17 @@ TEST(Parameters, ATextMayHaveACheckOfItsOwn) {
   EXPECT_EQ(error_of(set.set("uri", "file:///x", "-p")), "no error");
 }
 
+TEST(Parameters, AListMayHaveToBeDistinct) {
+  std::vector<std::string> cameras;
+  ParameterSet set;
+  set.add("cameras", &cameras, "Whose").distinct();
+  EXPECT_EQ(error_of(set.set("cameras", "[a, b, a]", "a.launch.yaml:7")),
+            "a.launch.yaml:7: cameras: 'a' is given twice");
+  EXPECT_EQ(error_of(set.load_yaml_text("\ncameras: [a, a]\n", "x.yaml")),
+            "x.yaml:2: cameras: 'a' is given twice");
+  EXPECT_EQ(error_of(set.set("cameras", "a,b", "-p")), "no error");
+}
+
 TEST(Parameters, TravelByDescriptorWithTheirPlaces) {
   const std::vector<ParameterAssignment> sent{{"a.yaml:3", "uri", "rtsp://me:hidden@cam/1"},
                                               {"a.yaml:4", "label", ""},

@@ -91,6 +91,17 @@ TEST(TrackerConfig, HasTheParametersThatThereAre) {
   EXPECT_EQ(check.wait(), 0) << check.err();
 }
 
+TEST(TrackerConfig, NamesOfCamerasAreCheckedBeforeItStarts) {
+  for (const auto& [cameras, why] :
+       {std::pair("[cam0, Cam1]", "camera is 'Cam1'"), std::pair("cam0,cam0", "given twice")}) {
+    const test::TestDomain domain;
+    Child check(domain.root(), FOVEA_BIN_DIR "/fovea-tracker",
+                {"--check-params", "--cameras", cameras});
+    EXPECT_EQ(check.wait(), 2) << cameras;
+    EXPECT_THAT(check.err(), testing::HasSubstr(why));
+  }
+}
+
 TEST(TrackerInAGraph, IsAStageOfTheChainWithoutAnyoneKnowingIt) {
   const test::TestDomain domain;
   const std::string share = FOVEA_SOURCE_DIR;

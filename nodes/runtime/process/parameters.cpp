@@ -182,6 +182,11 @@ Result<Value> convert_list(const Parameter& parameter, const YAML::Node& node,
     const std::string name = fmt::format("{}[{}]", parameter.name, list.size());
     FOVEA_TRY(check_scalar(element, where, name, true, "a text"));
     FOVEA_ASSIGN(std::string text, Converter(parameter, where, name).string(element.Scalar()));
+    if (parameter.is_distinct && std::find(list.begin(), list.end(), text) != list.end()) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{}: {}: '{}' is given twice", said(where), parameter.name, said(text)));
+    }
     list.push_back(std::move(text));
   }
   return Value(std::move(list));

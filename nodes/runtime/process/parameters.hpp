@@ -47,6 +47,7 @@ struct Parameter {
   std::vector<std::string> choices;  // strings, and each element of a list; empty = any
   std::function<Result<>(std::string_view)> check;  // of a text, beyond its choices
   bool is_required = false;
+  bool is_distinct = false;  // no two elements of a list are equal
   enum class Names : std::uint8_t { kNothing, kFile, kFileOrFolder } names = Names::kNothing;
 
   Parameter& required() {
@@ -65,6 +66,10 @@ struct Parameter {
   // What else a text has to be, such as an address that can be read; opens nothing.
   Parameter& checked_by(std::function<Result<>(std::string_view)> check_text) {
     check = std::move(check_text);
+    return *this;
+  }
+  Parameter& distinct() {
+    is_distinct = true;
     return *this;
   }
   Parameter& one_of(std::vector<std::string> allowed) {

@@ -19,6 +19,7 @@
 
 #include "nodes/base/stage.hpp"
 #include "nodes/runtime/process/node.hpp"
+#include "nodes/runtime/stages/cameras.hpp"
 #include "nodes/runtime/stages/stage_set.hpp"
 
 namespace fovea {
@@ -29,7 +30,7 @@ class StageNode : public Node {
   using Stage = fovea::Stage<In, Out>;
 
   void declare_parameters(ParameterSet& p) final {
-    p.add("cameras", &cameras_, "Names of the cameras to serve").required();
+    add_cameras(p, &cameras_);
     declare_stage_parameters(p);
     if constexpr (detail::HasPayload<Out>) {
       p.add("slots", &slots_, "Shared-memory slots per camera", Range{2, 64});
