@@ -141,7 +141,7 @@ class Session {
     // come to its end.
     std::erase_if(snapshot.cameras, [this](const CameraView& camera) {
       const std::string& source = camera.stages.front();
-      return supervisor_.removed(source) || supervisor_.failed_on_request(source);
+      return supervisor_.removed().contains(source) || supervisor_.failed_on_request(source);
     });
     if (!snapshot.sources_ended()) return;
     source_failed_ = snapshot.any_source_failed();

@@ -88,8 +88,7 @@ class Supervisor {
   bool changing() const;
   // What the last apply() asked for, or the graph of the start.
   const Graph& graph() const { return graph_; }
-  // apply() took the node out and has not brought it back.
-  bool removed(std::string_view name) const;
+  // Nodes that apply() took out and has not brought back.
   const std::set<std::string, std::less<>>& removed() const { return removed_; }
   // It came on request and has failed before it was ever active: another request can mend it.
   bool failed_on_request(std::string_view name) const;

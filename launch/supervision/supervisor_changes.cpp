@@ -93,6 +93,4 @@ bool Supervisor::changing() const {
                      [](const auto& member) { return member->leaving; });
 }
 
-bool Supervisor::removed(std::string_view name) const { return removed_.contains(name); }
-
 }  // namespace fovea::launch

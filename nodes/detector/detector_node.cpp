@@ -55,7 +55,6 @@ class DetectorNode final : public Node {
   }
 
   Result<> on_configure() override {
-    for (const std::string& camera : cameras_) FOVEA_TRY(check_name("camera", camera));
     auto acquired = std::make_unique<Acquired>();
     FOVEA_TRY(load(*acquired));
     FOVEA_ASSIGN(auto info,
