@@ -77,7 +77,7 @@ class Session {
                      [this](std::string_view node) {
                        // One that leaves still has its frames to take in.
                        if (!node.empty()) return take_snapshot(domain_, false).in_flight(node);
-                       return take_snapshot(domain_, false, supervisor_.removed()).in_flight();
+                       return take_snapshot(domain_, false, supervisor_.absent()).in_flight();
                      }}),
         requests_(executor_, domain, supervisor_, load_options) {
     if (isatty(display_) != 0 && !options.quiet) view_.emplace(display_);
@@ -98,7 +98,7 @@ class Session {
     supervisor_.start();
     if (!supervisor_.done()) executor_.run();
 
-    const Snapshot snapshot = take_snapshot(domain_, true, supervisor_.removed());
+    const Snapshot snapshot = take_snapshot(domain_, true, supervisor_.absent());
     const std::vector<NodeReport> nodes = supervisor_.report();
     if (view_) view_->finish();
     if (!options_.quiet) {
@@ -114,7 +114,7 @@ class Session {
 
  private:
   void turn() {
-    const Snapshot snapshot = take_snapshot(domain_, false, supervisor_.removed());
+    const Snapshot snapshot = take_snapshot(domain_, false, supervisor_.absent());
     end_if_due(snapshot);
     if (options_.quiet) return;
     meter_.add(snapshot);

@@ -84,12 +84,12 @@ DetectorView view_detector(const MetricsReader& reader) {
   return view;
 }
 
-// Each camera's chain; without the removed nodes where a stage is left that takes its frames.
-std::vector<CameraChain> chains_without(const std::set<std::string, std::less<>>& removed,
+// Each camera's chain; without the absent nodes where a stage is left that takes its frames.
+std::vector<CameraChain> chains_without(const std::set<std::string, std::less<>>& absent,
                                         std::vector<const MetricsReader*> pages) {
   std::vector<CameraChain> chains = follow_chains(pages);
-  if (removed.empty()) return chains;
-  std::erase_if(pages, [&](const MetricsReader* page) { return removed.contains(page->node()); });
+  if (absent.empty()) return chains;
+  std::erase_if(pages, [&](const MetricsReader* page) { return absent.contains(page->node()); });
   for (const CameraChain& rest : follow_chains(pages)) {
     if (rest.stages.size() < 2) continue;
     const auto same = std::find_if(chains.begin(), chains.end(), [&](const CameraChain& chain) {
@@ -131,7 +131,7 @@ double Snapshot::bytes_copied_per_frame() const {
 }
 
 Snapshot take_snapshot(const Domain& domain, bool final,
-                       const std::set<std::string, std::less<>>& removed) {
+                       const std::set<std::string, std::less<>>& absent) {
   Readers readers;
   for (const std::string& name : domain.list_nodes()) {
     if (auto reader = MetricsReader::open(domain, name)) readers.push_back(std::move(*reader));
@@ -147,7 +147,7 @@ Snapshot take_snapshot(const Domain& domain, bool final,
   std::vector<const MetricsReader*> pages;
   for (const auto& reader : readers) pages.push_back(reader.get());
   snapshot.loose_ends = loose_ends(pages);
-  for (const CameraChain& chain : chains_without(removed, pages)) {
+  for (const CameraChain& chain : chains_without(absent, pages)) {
     snapshot.cameras.push_back(view_camera(chain, final));
   }
   return snapshot;

@@ -72,9 +72,10 @@ struct Snapshot {
   double bytes_copied_per_frame() const;  // 0 before the first frame
 };
 
-// `final`: all processes have ended, so what is in flight is lost. `removed`: nodes that were taken
-// out on request; a camera whose frames go on without them is shown without them.
+// `final`: all processes have ended, so what is in flight is lost. `absent`: nodes that were taken
+// out on request, or came so and do not work yet; a camera whose frames go on without them is shown
+// without them.
 Snapshot take_snapshot(const Domain& domain, bool final,
-                       const std::set<std::string, std::less<>>& removed = {});
+                       const std::set<std::string, std::less<>>& absent = {});
 
 }  // namespace fovea::launch

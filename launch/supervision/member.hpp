@@ -22,6 +22,7 @@ struct Supervisor::Member {
   Phase phase = Phase::kWaiting;
   bool was_active = false;
   bool on_request = false;  // came by apply(): if it never works, the others go on
+  bool joins_late = false;  // it was added to the running graph, and is no successor in it
   std::uint64_t restarts = 0;
   std::string failure;  // why it has failed for good
 
@@ -47,6 +48,8 @@ struct Supervisor::Member {
   std::int64_t next_rung_ns = 0;
   int last_signal = 0;
 
+  // What went by until it is active for the first time is not its business.
+  bool joins() const { return joins_late && !was_active; }
   bool runs() const { return process != nullptr; }
   bool ended() const {
     return phase == Phase::kStopped || phase == Phase::kFinished || phase == Phase::kFailed;

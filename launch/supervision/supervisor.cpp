@@ -188,17 +188,16 @@ bool Supervisor::Member::depends_on(const std::string& name) const {
          action.depends_on.end();
 }
 
-Result<std::unique_ptr<ChildProcess>> Supervisor::run(const NodeAction& action,
-                                                      std::uint64_t restarts) const {
-  FOVEA_ASSIGN(const FileHandle parameters, write_assignments(assignments(action)));
-  std::vector<std::string> words = command_line(action, domain_.name(), true);
+Result<std::unique_ptr<ChildProcess>> Supervisor::run(const Member& member) const {
+  FOVEA_ASSIGN(const FileHandle parameters, write_assignments(assignments(member.action)));
+  std::vector<std::string> words = command_line(member.action, domain_.name(), true);
   words.insert(words.end(), {"--keep-metrics", "--control-fd", std::to_string(kControlFd),
-                             "--restarts", std::to_string(restarts)});
-  return ChildProcess::spawn(words, action.environment, parameters.get());
+                             "--restarts", std::to_string(member.restarts)});
+  if (member.joins()) words.emplace_back("--joins-late");
+  return ChildProcess::spawn(words, member.action.environment, parameters.get());
 }
 
 void Supervisor::spawn(Member& member) {
-  const NodeAction& action = member.action;
   if (member.phase == Phase::kBackoff) {
     ++member.restarts;
     member.recent_restarts.push_back(monotonic_ns());
@@ -209,7 +208,7 @@ void Supervisor::spawn(Member& member) {
   member.last_signal = 0;
   member.spawned_ns = member.last_life_ns = monotonic_ns();
   member.active_ns = 0;
-  auto child = run(action, member.restarts);
+  auto child = run(member);
   if (!child) return give_up(member, child.error().message);
   member.process = std::move(*child);
   member.phase = Phase::kStarting;

@@ -90,6 +90,8 @@ class Supervisor {
   const Graph& graph() const { return graph_; }
   // Nodes that apply() took out and has not brought back.
   const std::set<std::string, std::less<>>& removed() const { return removed_; }
+  // Those, and nodes that came on request and were not active yet: frames go on without them.
+  std::set<std::string, std::less<>> absent() const;
   // It came on request and has failed before it was ever active: another request can mend it.
   bool failed_on_request(std::string_view name) const;
 
@@ -112,7 +114,7 @@ class Supervisor {
   bool has_dependents(const std::string& name) const;
   bool may_start(const Member& member) const;
   bool waits_in_vain(const Member& member) const;
-  Result<std::unique_ptr<ChildProcess>> run(const NodeAction& action, std::uint64_t restarts) const;
+  Result<std::unique_ptr<ChildProcess>> run(const Member& member) const;
   void spawn(Member& member);
   void watch(Member& member);
   void find_page(Member& member) const;

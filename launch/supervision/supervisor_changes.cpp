@@ -8,6 +8,13 @@
 #include "launch/supervision/supervisor.hpp"
 
 namespace fovea::launch {
+namespace {
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+}  // namespace
 
 Result<GraphDifference> Supervisor::apply(Graph graph) {
   if (stopping() || done_) return fail(ErrorCode::kUnavailable, "the launch is ending");
@@ -23,10 +30,7 @@ Result<GraphDifference> Supervisor::apply(Graph graph) {
   GraphDifference change = difference(graph_, graph);
 
   const auto goes = [&](const std::string& name) {
-    const auto in = [&](const std::vector<std::string>& names) {
-      return std::find(names.begin(), names.end(), name) != names.end();
-    };
-    return in(change.stopped) || in(change.restarted);
+    return contains(change.stopped, name) || contains(change.restarted, name);
   };
   std::vector<std::unique_ptr<Member>> leaving;
   for (auto& member : members_) {
@@ -50,12 +54,15 @@ Result<GraphDifference> Supervisor::apply(Graph graph) {
     } else {
       members.push_back(std::make_unique<Member>());
       members.back()->on_request = true;
+      members.back()->joins_late = contains(change.started, action.name);
     }
     members.back()->action = action;
   }
   for (auto& old : leaving) {
     for (const auto& member : members) {
-      if (member->action.name == old->action.name) member->restarts = old->restarts;
+      if (member->action.name != old->action.name) continue;
+      member->restarts = old->restarts;
+      member->joins_late |= old->joins();
     }
     members.push_back(std::move(old));
   }
@@ -86,6 +93,14 @@ void Supervisor::report_change(const GraphDifference& change) const {
 // Forgets the nodes that have left; those that take their places may start in the next turn.
 void Supervisor::forget_left() {
   std::erase_if(members_, [](const auto& member) { return member->leaving && member->ended(); });
+}
+
+std::set<std::string, std::less<>> Supervisor::absent() const {
+  std::set<std::string, std::less<>> absent = removed_;
+  for (const auto& member : members_) {
+    if (member->joins() && !member->leaving) absent.insert(member->action.name);
+  }
+  return absent;
 }
 
 bool Supervisor::changing() const {

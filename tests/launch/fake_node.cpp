@@ -43,6 +43,7 @@ class FakeNode final : public Node {
 
   Result<> on_configure() override {
     note("start");
+    metrics().counter("joins_late") = metrics().joins_late() ? 1 : 0;
     if (behaviour_ == "fail_configure") return fail(ErrorCode::kUnavailable, "the lens cap is on");
     if (behaviour_ == "hang_configure") hang();
     if (behaviour_ == "slow_configure") {

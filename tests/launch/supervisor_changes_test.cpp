@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include "nodes/runtime/figures/metrics.hpp"
 #include "tests/launch/supervisor_fixture.hpp"
 
 namespace fovea::launch {
@@ -213,6 +214,41 @@ TEST_F(SupervisorChangesTest, ALeafThatLeavesOnRequestDoesNotEndTheLaunch) {
         supervisor_->stop();
       });
   EXPECT_EQ(turn_, 2);
+}
+
+TEST_F(SupervisorChangesTest, OnlyWhoIsAddedJoinsLateAndNotOnceItHasWorked) {
+  const auto late = [this](const std::string& name) {
+    return (*MetricsReader::open(*domain_, name))->value("joins_late");
+  };
+  NodeAction added = fake("added", {{"crash_starts", "1"}});  // before it was ever active
+  added.respawn = true;
+  run({fake("old")}, [&] {
+    if (!at_rest() || supervisor_->stopping()) return;
+    if (turn_ == 0) {
+      EXPECT_EQ(late("old"), 0u);
+      ASSERT_TRUE(apply({fake("old"), added}));
+    } else if (turn_ == 1) {
+      EXPECT_EQ(now()["added"].restarts, 1u);
+      EXPECT_EQ(late("added"), 1u);
+      EXPECT_THAT(supervisor_->absent(), ::testing::IsEmpty());
+      NodeAction changed = added;
+      changed.parameters = {{"crash_starts", "0"}};
+      ASSERT_TRUE(apply({fake("old", {{"crash_starts", "0"}}), changed}));
+    } else if (turn_ == 2) {
+      EXPECT_EQ(late("old"), 0u) << "what it misses while it restarts is lost";
+      EXPECT_EQ(late("added"), 0u);
+      ASSERT_TRUE(apply({fake("old", {{"crash_starts", "0"}})}));
+      EXPECT_TRUE(supervisor_->absent().contains("added"));
+    } else if (turn_ == 3) {
+      ASSERT_TRUE(apply({fake("old", {{"crash_starts", "0"}}), fake("added")}));
+      EXPECT_TRUE(supervisor_->absent().contains("added")) << "until it works again";
+    } else {
+      EXPECT_EQ(late("added"), 1u);
+      supervisor_->stop();
+    }
+    ++turn_;
+  });
+  EXPECT_EQ(turn_, 5);
 }
 
 TEST_F(SupervisorChangesTest, TheLaunchEndsWhenNoNodeIsLeft) {

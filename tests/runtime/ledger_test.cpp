@@ -3,6 +3,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -84,6 +85,154 @@ TEST_F(Ledger, WhoJoinsLateByChoiceMissesNothing) {
   EXPECT_TRUE(ledger.arrive(500));
   EXPECT_EQ(ledger.in(), 7u);
   EXPECT_EQ(all_drops(ledger), 6u);
+}
+
+constexpr auto kLost = static_cast<std::size_t>(DropReason::kLost);
+
+// A stage of a graph that runs already: who writes `in` is `last`, with ten frames out.
+class LateStage : public Ledger {
+ protected:
+  void SetUp() override {
+    last_.writes("in");
+    for (int i = 0; i < 10; ++i) send();
+  }
+  // The present stage ends, and another process of the name starts.
+  void start(bool joins_late) {
+    stage_.reset();
+    if (page_) page_->keep();
+    page_.reset();
+    page_ = page("late");
+    page_->set_joins_late(joins_late);
+    stage_.emplace(*page_, "cam0");
+    stage_->reads("in");
+  }
+  std::uint64_t send() {
+    last_.capture();
+    return last_.depart();
+  }
+  FrameAccount books() {
+    const auto last = *MetricsReader::open(*domain_, "last");
+    const auto late = *MetricsReader::open(*domain_, "late");
+    const StageCounts counts = read_stage(*late, "cam0");
+    return account(std::vector{read_stage(*last, "cam0"), counts}, true);
+  }
+
+  std::unique_ptr<MetricsPage> last_page_ = page("last");
+  StageLedger last_{*last_page_, "cam0"};
+  std::unique_ptr<MetricsPage> page_;
+  std::optional<StageLedger> stage_;
+};
+
+TEST_F(LateStage, WhatPassedBeforeItCameWasDeliveredByTheStageBefore) {
+  start(true);
+  EXPECT_EQ(books().delivered, 10u) << "before its first frame, too";
+  EXPECT_TRUE(books().balanced());
+  send();  // on the way while it starts: due to it, and lost
+  EXPECT_TRUE(stage_->arrive(send()));
+  stage_->depart();
+  EXPECT_EQ(stage_->in(), 2u);
+  const FrameAccount books = this->books();
+  EXPECT_EQ(books.captured, 12u);
+  EXPECT_EQ(books.delivered, 11u);
+  EXPECT_EQ(books.drops[kLost], 1u);
+  EXPECT_TRUE(books.balanced());
+}
+
+TEST_F(LateStage, WhatItsCrashCostIsLost) {
+  start(true);
+  EXPECT_TRUE(stage_->arrive(send()));
+  stage_->depart();
+  EXPECT_TRUE(stage_->arrive(send()));  // it dies with this one
+  start(false);
+  send();  // while it is away
+  EXPECT_TRUE(stage_->arrive(send()));
+  stage_->depart();
+  const FrameAccount books = this->books();
+  EXPECT_EQ(books.delivered, 12u);
+  EXPECT_EQ(books.drops[kLost], 2u);
+  EXPECT_TRUE(books.balanced());
+  const auto page = *MetricsReader::open(*domain_, "late");
+  EXPECT_EQ(read_restart_gaps(*page, "cam0").frames, 2u);
+}
+
+TEST_F(LateStage, WhatPassedWhileItWasRemovedIsNotLost) {
+  start(true);
+  EXPECT_TRUE(stage_->arrive(send()));
+  stage_->depart();
+  for (int i = 0; i < 20; ++i) send();
+  start(true);  // added once more
+  EXPECT_TRUE(stage_->arrive(send()));
+  stage_->depart();
+  const FrameAccount books = this->books();
+  EXPECT_EQ(books.delivered, 32u);
+  EXPECT_EQ(books.dropped(), 0u);
+  EXPECT_TRUE(books.balanced());
+  const auto page = *MetricsReader::open(*domain_, "late");
+  EXPECT_EQ(read_restart_gaps(*page, "cam0").count, 0u);
+}
+
+TEST_F(LateStage, WhoWasThereFromTheStartCountsAllOfIt) {
+  start(false);
+  EXPECT_TRUE(stage_->arrive(send()));
+  stage_->depart();
+  EXPECT_EQ(books().delivered, 1u);
+  EXPECT_EQ(books().drops[kLost], 10u);
+  EXPECT_TRUE(books().balanced());
+}
+
+TEST_F(LateStage, AStageBehindOneThatWasReplacedCountsBothPublishers) {
+  const auto behind_page = page("behind");
+  StageLedger behind(*behind_page, "cam0");
+  behind.reads("out");
+  for (std::uint64_t seq = 1; seq <= 8; ++seq) {  // of the first one, which had taken ten
+    EXPECT_TRUE(behind.arrive(seq));
+    behind.depart();
+  }
+  start(true);  // its successor, under another name
+  EXPECT_TRUE(stage_->arrive(send()));
+  EXPECT_TRUE(behind.arrive(stage_->depart()));
+  behind.depart();
+  const auto last = *MetricsReader::open(*domain_, "last");
+  const auto late = *MetricsReader::open(*domain_, "late");
+  const auto reader = *MetricsReader::open(*domain_, "behind");
+  const FrameAccount books =
+      account(std::vector{read_stage(*last, "cam0"), read_stage(*late, "cam0"),
+                          read_stage(*reader, "cam0")},
+              true);
+  EXPECT_EQ(books.captured, 11u);
+  EXPECT_EQ(books.overcounted, 0u);
+  EXPECT_TRUE(books.balanced());
+}
+
+TEST_F(LateStage, RandomDeathsRemovalsAndReturnsBalanceExactly) {
+  std::mt19937 random(5);
+  const auto chance = [&](unsigned percent) { return random() % 100 < percent; };
+  start(true);
+  std::uint64_t delivered = 10, away = 0;
+  for (int frame = 0; frame < 3000; ++frame) {
+    if (chance(1)) start(false);
+    if (chance(1)) {  // removed for a while, and back
+      for (std::uint64_t i = random() % 20; i > 0; --i, ++delivered) send();
+      start(true);
+    }
+    const std::uint64_t seq = send();
+    if (chance(5)) {
+      ++away;
+      continue;
+    }
+    ASSERT_TRUE(stage_->arrive(seq));
+    if (chance(2)) {
+      start(false);  // dies while it holds the frame
+      ++away;
+      continue;
+    }
+    stage_->depart();
+    ++delivered;
+  }
+  const FrameAccount books = this->books();
+  EXPECT_TRUE(books.balanced());
+  EXPECT_GE(books.delivered, delivered);
+  EXPECT_LE(books.drops[kLost], away);
 }
 
 TEST_F(Ledger, LateStarterCountsWhatItMissed) {

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "msgs/track.hpp"
+#include "nodes/runtime/figures/ledger.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
 #include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/child.hpp"
@@ -102,27 +103,29 @@ TEST(TrackerConfig, NamesOfCamerasAreCheckedBeforeItStarts) {
   }
 }
 
-TEST(TrackerInAGraph, IsAStageOfTheChainWithoutAnyoneKnowingIt) {
-  const test::TestDomain domain;
-  const std::string share = FOVEA_SOURCE_DIR;
-  setenv("FOVEA_CACHE_DIR", (domain.root() / "cache").c_str(), 1);
-  setenv("FOVEA_SHARE", share.c_str(), 1);
-  const std::filesystem::path file = domain.root() / "tracked.launch.yaml";
-  std::ofstream(file) << R"(launch:
-  - node:
+// A tracker as an entry of a launch file, and the stages before it.
+std::string tracker_entry(const std::string& reliability) {
+  return R"(  - node:
       exec: fovea-tracker
       name: follow
+      respawn: true
       param:
         - {from: "$(share)/config/tracker.yaml"}
         - {name: cameras, value: [cam0]}
-        - {name: reliability, value: reliable}
+        - {name: reliability, value: )" +
+         reliability + "}\n";
+}
+std::string pipeline(const std::string& reliability, const std::string& source,
+                     const std::string& behind = "") {
+  return R"(  - let: {name: reliability, value: )" + reliability + R"(}
   - node:
       exec: fovea-postprocess
       name: postprocess
       param:
         - {name: cameras, value: [cam0]}
-        - {name: reliability, value: reliable}
-      depends_on: [follow]
+        - {name: reliability, value: $(var reliability)}
+      depends_on: [)" +
+         behind + R"(]
   - node:
       exec: fovea-detector
       name: detector
@@ -130,29 +133,57 @@ TEST(TrackerInAGraph, IsAStageOfTheChainWithoutAnyoneKnowingIt) {
         - {name: cameras, value: [cam0]}
         - {name: model, value: "$(share)/config/models/yolov8p_demo_dynamic.onnx"}
         - {name: builder_optimization_level, value: 0}
-        - {name: reliability, value: reliable}
+        - {name: reliability, value: $(var reliability)}
       depends_on: [postprocess]
   - node:
       exec: fovea-preprocess
       name: preprocess
       param:
         - {name: cameras, value: [cam0]}
-        - {name: reliability, value: reliable}
+        - {name: reliability, value: $(var reliability)}
       depends_on: [detector]
   - node:
       exec: fovea-camera
       name: cam0
       param:
-        - {name: uri, value: "synthetic://?width=160&height=120&fps=50&frames=40"}
+        - {name: uri, value: ")" +
+         source + R"("}
         - {name: rate, value: -1}
-        - {name: reliability, value: reliable}
+        - {name: reliability, value: $(var reliability)}
       depends_on: [preprocess]
 )";
+}
+
+class TrackerInAGraph : public testing::Test {
+ protected:
+  TrackerInAGraph() {
+    const std::string share = FOVEA_SOURCE_DIR;
+    setenv("FOVEA_CACHE_DIR", (domain.root() / "cache").c_str(), 1);
+    setenv("FOVEA_SHARE", share.c_str(), 1);
+  }
+  std::string file(const std::string& name, const std::string& text) const {
+    const std::filesystem::path path = domain.root() / name;
+    std::ofstream(path) << text;
+    return path;
+  }
+  json report() const {
+    std::ifstream text(report_path);
+    return json::parse(text, nullptr, false);
+  }
+
+  const test::TestDomain domain;
+  const std::string report_path = domain.root() / "report.json";
+};
+
+TEST_F(TrackerInAGraph, IsAStageOfTheChainWithoutAnyoneKnowingIt) {
+  const std::string launch = file(
+      "tracked.launch.yaml",
+      "launch:\n" + tracker_entry("reliable") +
+          pipeline("reliable", "synthetic://?width=160&height=120&fps=50&frames=40", "follow"));
   auto tracks = *Subscription<msgs::Track2DArray>::create(
       *domain, "cam0/tracks", {.depth = 64, .reliability = Reliability::kReliable});
-  const std::string report_path = domain.root() / "report.json";
   Child run(domain.root(), FOVEA_BIN_DIR "/fovea",
-            {"launch", file, "--domain", "test", "--json", report_path});
+            {"launch", launch, "--domain", "test", "--json", report_path});
   std::uint64_t frames = 0;
   EXPECT_TRUE(eventually([&] {
     tracks.drain();
@@ -169,14 +200,56 @@ TEST(TrackerInAGraph, IsAStageOfTheChainWithoutAnyoneKnowingIt) {
     return frames == 40;
   })) << frames;
   ASSERT_EQ(run.wait(), 0) << run.err() << run.out();
-  std::ifstream text(report_path);
-  const json report = json::parse(text, nullptr, false);
-  const json camera = report["cameras"]["cam0"];
+  const json camera = report()["cameras"]["cam0"];
   EXPECT_THAT(camera["stages"].get<std::vector<std::string>>(),
               ElementsAre("cam0", "preprocess", "detector", "postprocess", "follow"));
   EXPECT_EQ(camera["captured"], 40);
   EXPECT_EQ(camera["delivered"], 40) << camera << run.err();
   EXPECT_GT(camera["latency_ms"]["p50"].get<double>(), 0);
+}
+
+TEST_F(TrackerInAGraph, WhoIsAddedLateLosesNoFrameThatPassedBeforeIt) {
+  const std::string launch =
+      file("running.launch.yaml",
+           "launch:\n" + pipeline("best_effort", "synthetic://?width=160&height=120&fps=50"));
+  auto tracks = *Subscription<msgs::Track2DArray>::create(*domain, "cam0/tracks", {.depth = 64});
+  std::uint64_t received = 0;
+  const auto receives = [&](std::uint64_t more) {
+    return eventually([&, goal = received + more] {
+      tracks.drain();
+      while (tracks.take()) ++received;
+      return received >= goal;
+    });
+  };
+  Child run(domain.root(), FOVEA_BIN_DIR "/fovea",
+            {"launch", launch, "--domain", "test", "--json", report_path});
+  ASSERT_TRUE(eventually([&] {
+    const auto page = MetricsReader::open(*domain, "postprocess");
+    return page && read_stage(**page, "cam0").out >= 50;
+  })) << run.err();
+
+  Child add(domain.root(), FOVEA_BIN_DIR "/fovea",
+            {"node", "add", file("entry.yaml", tracker_entry("best_effort")), "--domain", "test"});
+  ASSERT_EQ(add.wait(), 0) << add.err();
+  ASSERT_TRUE(receives(10)) << run.err();
+  const auto page = *MetricsReader::open(*domain, "follow");
+  const std::int64_t passed = -read_stage(*page, "cam0").ahead;
+  EXPECT_GE(passed, 50);
+  kill(static_cast<pid_t>(page->pid()), SIGKILL);
+  ASSERT_TRUE(receives(20)) << run.err();
+  run.send(SIGINT);
+  ASSERT_EQ(run.wait(), 0) << run.err() << run.out();
+  receives(0);
+
+  const json camera = report()["cameras"]["cam0"];
+  EXPECT_EQ(camera["stages"].back(), "follow");
+  const auto delivered = camera["delivered"].get<std::uint64_t>();
+  std::uint64_t dropped = 0;
+  for (const auto& count : camera["drops"]) dropped += count.get<std::uint64_t>();
+  EXPECT_EQ(camera["captured"].get<std::uint64_t>(), delivered + dropped) << camera;
+  EXPECT_GE(delivered, static_cast<std::uint64_t>(passed) + received) << camera;
+  EXPECT_EQ(camera["restart_gaps"]["follow"]["count"], 1) << "what a crash costs is told as before";
+  EXPECT_GE(camera["drops"]["lost"], camera["restart_gaps"]["follow"]["frames"]);
 }
 
 }  // namespace

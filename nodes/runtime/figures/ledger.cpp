@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "nodes/base/clock.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
@@ -43,6 +44,7 @@ StageLedger::StageLedger(MetricsPage& page, std::string_view camera, FirstMessag
     : page_(page),
       camera_(camera),
       sets_base_(first == FirstMessage::kSetsBase),
+      joins_late_(page.joins_late()),
       in_(&page.counter(kIn, camera)),
       out_(&page.counter(kOut, camera)),
       topic_base_(&page.counter(kTopicBase, camera)),
@@ -60,9 +62,20 @@ StageLedger::StageLedger(MetricsPage& page, std::string_view camera, FirstMessag
   is_in_gap_ = last_frame_ns_->load(kAcquire) > 0;
 }
 
-void StageLedger::reads(std::string_view topic) { page_.counter(kTopicReads, camera_, topic) = 1; }
+void StageLedger::reads(std::string_view topic) {
+  if (std::exchange(joins_late_, false) && !sets_base_) {
+    join(published_on(page_.domain(), topic));  // first: a reader of the page follows the topic
+  }
+  page_.counter(kTopicReads, camera_, topic).store(1, kRelease);
+}
 void StageLedger::writes(std::string_view topic) {
   page_.counter(kTopicWrites, camera_, topic) = 1;
+}
+
+// The publisher has sent `published` messages: the next one is the first that is due here.
+void StageLedger::join(std::uint64_t published) {
+  topic_base_->store(in_->load(kAcquire) - published, kRelease);
+  is_in_gap_ = false;  // nobody missed it
 }
 
 // The first frame after a restart is here; `missed` passed by while this stage was away.
@@ -141,7 +154,23 @@ StageCounts read_stage(const MetricsReader& reader, std::string_view camera) {
     counts.drops[i] = reader.value(kDropped, camera, kReasonNames[i]);
   }
   counts.in = reader.value(kIn, camera);
+  counts.ahead = static_cast<std::int64_t>(reader.value(kTopicBase, camera));
   return counts;
+}
+
+std::uint64_t published_on(const Domain& domain, std::string_view topic) {
+  std::uint64_t published = 0;
+  for (const std::string& name : domain.list_nodes()) {
+    const auto page = MetricsReader::open(domain, name);
+    if (!page) continue;
+    for (const MetricSample& sample : (*page)->counters()) {
+      if (sample.name != kTopicWrites || sample.label != topic || sample.value == 0) continue;
+      const std::uint64_t out = (*page)->value(kOut, sample.camera);
+      if ((*page)->alive()) return out;  // a topic has one living publisher at most
+      published = std::max(published, out);
+    }
+  }
+  return published;
 }
 
 RestartGaps read_restart_gaps(const MetricsReader& reader, std::string_view camera) {
@@ -169,6 +198,7 @@ FrameAccount account(std::span<const StageCounts> chain, bool final) {
   FrameAccount result;
   if (chain.empty()) return result;
   result.captured = chain.front().in;
+  std::uint64_t came_before = 0;  // from publishers that are not in this chain any more
   result.delivered = chain.back().out;
   for (std::size_t i = 0; i < chain.size(); ++i) {
     const StageCounts& stage = chain[i];
@@ -176,10 +206,19 @@ FrameAccount account(std::span<const StageCounts> chain, bool final) {
     result.in_flight += stage.in_process();
     result.overcounted += less(stage.out + stage.dropped(), stage.in);
     if (i + 1 < chain.size()) {
-      result.in_flight += less(stage.out, chain[i + 1].in);
-      result.overcounted += less(chain[i + 1].in, stage.out);
+      const StageCounts& next = chain[i + 1];
+      const std::uint64_t taken = next.in - static_cast<std::uint64_t>(next.ahead);
+      result.in_flight += less(stage.out, taken);
+      result.overcounted += less(taken, stage.out);
+      if (next.ahead < 0) {
+        result.delivered += -static_cast<std::uint64_t>(next.ahead);
+      } else {
+        came_before += static_cast<std::uint64_t>(next.ahead);
+      }
     }
   }
+  result.overcounted += less(came_before, result.delivered);
+  result.delivered = less(result.delivered, came_before);
   if (final) {
     result.drops[static_cast<std::size_t>(DropReason::kLost)] += result.in_flight;
     result.in_flight = 0;

@@ -8,6 +8,9 @@
 // is settled as `lost`. A restarted stage also reports the gap, per camera, with its first frame:
 // in the log and in `restart_gaps`, `restart_gap_frames` and `restart_gap_ms`.
 //
+// A stage that is added to a running graph joins late (MetricsPage::set_joins_late()): what went
+// out on its topic before is not due to it. The way of those frames ended at the stage before.
+//
 // Thread safety: a StageLedger may be updated by several threads of its node; one process per
 // stage.
 #pragma once
@@ -22,6 +25,7 @@
 
 namespace fovea {
 
+class Domain;
 class MetricsPage;
 class MetricsReader;
 
@@ -56,7 +60,8 @@ class StageLedger {
               FirstMessage first = FirstMessage::kCountsAll);
 
   // This stage reads or writes the topic for this camera. Publisher and Subscription say so of
-  // themselves; a stage that opens its input later says it before.
+  // themselves; a stage that opens its input later says it before. Where the page joins late, the
+  // first topic that is read tells where counting begins: call it before messages can come.
   void reads(std::string_view topic);
   void writes(std::string_view topic);
 
@@ -81,16 +86,18 @@ class StageLedger {
   std::uint64_t in_process() const;
 
  private:
+  void join(std::uint64_t published);
   void end_gap(std::uint64_t missed);
 
   MetricsPage& page_;
   std::string camera_;
   const bool sets_base_;    // kSetsBase
   bool is_joined_ = false;  // a message came; guarded by the one thread of arrive()
+  bool joins_late_;         // and has not joined yet
   std::atomic<std::uint64_t>* in_ = nullptr;
   std::atomic<std::uint64_t>* out_ = nullptr;
   std::atomic<std::uint64_t>* topic_base_ =
-      nullptr;  // `in` when the publisher began to count from 1, modulo 2^64
+      nullptr;  // `in` where the publisher's count was 0, modulo 2^64
   std::array<std::atomic<std::uint64_t>*, kDropReasons> drops_{};
   std::atomic<std::uint64_t>* last_frame_ns_ = nullptr;  // CLOCK_MONOTONIC
   std::atomic<std::uint64_t>* gaps_ = nullptr;
@@ -112,6 +119,9 @@ struct StageCounts {
   std::uint64_t in = 0;
   std::uint64_t out = 0;
   std::array<std::uint64_t, kDropReasons> drops{};
+  // How far `in` is ahead of the publisher's count. Negative: so many frames passed before this
+  // stage joined. Positive: so many came from a publisher before the present one.
+  std::int64_t ahead = 0;
 
   std::uint64_t dropped() const;     // sum of drops
   std::uint64_t in_process() const;  // in - out - drops; what a dead process held
@@ -121,12 +131,15 @@ struct StageCounts {
 // out than in.
 StageCounts read_stage(const MetricsReader& reader, std::string_view camera);
 RestartGaps read_restart_gaps(const MetricsReader& reader, std::string_view camera);
+// How many messages went out on the topic so far, as its publisher's page tells; 0 if none does.
+std::uint64_t published_on(const Domain& domain, std::string_view topic);
 // Cameras that have a ledger in this page, in order of registration.
 std::vector<std::string> ledger_cameras(const MetricsReader& reader);
 
 // What became of one camera's frames along its whole chain.
 struct FrameAccount {
   std::uint64_t captured = 0;
+  // By the last stage, and by the stages before it while they were the last.
   std::uint64_t delivered = 0;
   std::array<std::uint64_t, kDropReasons> drops{};  // indexed by DropReason, over all stages
   std::uint64_t in_flight = 0;  // in process in a stage, or sent and not yet received

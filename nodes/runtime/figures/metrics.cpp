@@ -267,7 +267,7 @@ Result<std::unique_ptr<MetricsPage>> MetricsPage::create(const Domain& domain,
     layout->pid.store(static_cast<std::uint32_t>(getpid()));
     layout->starts.fetch_add(1);
 
-    std::unique_ptr<MetricsPage> page(new MetricsPage);
+    std::unique_ptr<MetricsPage> page(new MetricsPage(domain));
     page->node_ = node;
     page->type_ = type;
     page->path_ = path;

@@ -59,6 +59,11 @@ class MetricsPage {
   MetricsPage& operator=(const MetricsPage&) = delete;
   void keep() { keep_ = true; }
 
+  // This process was added to a running graph: a ledger that is made meanwhile counts what goes out
+  // on its topic from then on (ledger.hpp). The thread that makes the ledgers.
+  void set_joins_late(bool joins_late) { joins_late_ = joins_late; }
+  bool joins_late() const { return joins_late_; }
+
   // The same name and labels give the same counter. Keep the reference, which is valid as long as
   // the page. When the page or shared memory is full a shared overflow counter is returned, whose
   // value nobody is shown, and a warning is logged once.
@@ -76,24 +81,27 @@ class MetricsPage {
 
   const std::string& node() const { return node_; }
   const std::string& type() const { return type_; }
+  const Domain& domain() const { return domain_; }
   std::uint32_t starts() const;  // 1 at the first start, 2 after one restart, ...
   // For a supervisor's count: a process that died before it had this page was a start too.
   void set_starts(std::uint32_t starts);
 
  private:
-  MetricsPage() = default;
+  explicit MetricsPage(const Domain& domain) : domain_(domain) {}
   bool reserve(const void* from) const;
   void warn_full(std::string_view what, std::string_view name);
   template <class Entries>
   std::optional<std::uint32_t> place(Entries& entries, std::atomic<std::uint32_t>& published,
                                      std::vector<std::uint32_t>& free, std::uint64_t& reserved,
                                      std::string_view what, std::string_view name);
+  const Domain domain_;
   std::string node_, type_;
   std::string path_;
   int fd_ = -1;
   detail::PageLayout* layout_ = nullptr;
   detail::FaultGuard guard_;
   bool keep_ = false;
+  bool joins_late_ = false;
   std::mutex mutex_;  // registering and the status text; guards the following
   bool warned_ = false;
   std::unordered_map<std::string, std::uint32_t> counter_index_;  // by name and labels

@@ -159,6 +159,8 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
       ->type_name("N");
   app.add_flag("--keep-metrics", options.keep_metrics,
                "Leave the metrics page behind for a supervisor to read");
+  app.add_flag("--joins-late", options.joins_late,
+               "The graph runs already: frames that were sent before this start are not due here");
   app.add_option("--restarts", options.restarts,
                  "How often a supervisor has restarted this node, for its metrics page")
       ->type_name("N");

@@ -24,6 +24,7 @@ struct NodeOptions {
   bool dump_config = false;
   bool check_params = false;  // parameters are right: exit 0 without starting anything
   bool keep_metrics = false;
+  bool joins_late = false;     // MetricsPage::set_joins_late()
   int control_fd = -1;         // end-of-file on it ends the node
   std::int64_t restarts = -1;  // as its supervisor counts them; -1 = it has none
 };

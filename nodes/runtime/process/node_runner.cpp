@@ -131,6 +131,7 @@ Result<> NodeRunner::start() {
   FOVEA_ASSIGN(domain_, Domain::open(options_.domain));
   FOVEA_ASSIGN(metrics_, MetricsPage::create(*domain_, name(), node_->type()));
   if (options_.keep_metrics) metrics_->keep();
+  metrics_->set_joins_late(options_.joins_late);
   if (options_.restarts >= 0)
     metrics_->set_starts(static_cast<std::uint32_t>(options_.restarts) + 1);
   metrics_->counter(kFinishedCounter) = 0;  // of a predecessor that was told to play once more
@@ -272,6 +273,7 @@ void NodeRunner::announce_state() {
   metrics_->set_state(lifecycle_.state());
   metrics_->beat();
   const bool is_news = lifecycle_.state() == State::kActive;
+  if (is_news) metrics_->set_joins_late(false);  // from here on what it misses is lost
   log_message(is_news ? LogLevel::kInfo : LogLevel::kDebug, msgs::enum_name(lifecycle_.state()));
   publish_status();
 }

@@ -390,8 +390,8 @@ Result<std::unique_ptr<SubscriptionCore>> SubscriptionCore::create(
                             kMaxPoolSlots));
   }
   auto subscription = std::make_unique<ZmqSubscription>(domain, topic, qos, type, decode, ledger);
-  FOVEA_TRY(subscription->connect());
   if (ledger != nullptr) ledger->reads(topic);
+  FOVEA_TRY(subscription->connect());
   return subscription;
 }
 
