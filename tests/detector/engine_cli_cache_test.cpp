@@ -127,7 +127,7 @@ TEST_F(EngineCliCache, PrecisionThatTheCpuLacksIsSaidWhenTheEngineIsBuiltAndNotL
   std::vector<std::string> half = {"build", "--onnx",      model_, "--threads",
                                    "1",     "--precision", "fp16", "--builder-optimization-level",
                                    "0",     "--json"};
-  ::setenv("FOVEA_ISA", "avx512", 1);
+  ::setenv("FOVEA_ISA", "avx2", 1);
   const auto built = start(half);
   EXPECT_EQ(built->wait(), 0) << built->err();
   half.emplace_back("--cached-only");

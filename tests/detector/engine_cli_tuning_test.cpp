@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <stdlib.h>
 
-#include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/plan/plan.hpp"
 #include "nodes/detector/engine/plan/timing_cache.hpp"
 #include "tests/support/child.hpp"
@@ -27,7 +27,7 @@ using ::testing::HasSubstr;
 class EngineCliTuning : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!engine::kernels::cpu_features().avx512) GTEST_SKIP() << "needs AVX-512";
+    if (!engine::kernels::cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
     std::string name = ::testing::TempDir() + "fovea-cli-tuning-XXXXXX";
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
@@ -89,8 +89,13 @@ TEST_F(EngineCliTuning, ChosenTacticShowsInDiffInspectAndProfile) {
   ASSERT_EQ(tactics, plan->tactics);
   const auto& [layer, was] = *tactics.begin();
   // Every convolution can work off its channels 16 by 16.
-  const std::string is =
-      was == "avx512/1x16/weights" ? "avx512/1x20/weights" : "avx512/1x16/weights";
+  const auto* tiles =
+      engine::kernels::best_tiles(engine::DataType::kFloat32, engine::kernels::cpu_features());
+  const auto tactic = [&](std::size_t width) {
+    return std::string(tiles->isa) + "/1x" + std::to_string(tiles->tiles().widths[1][width]) +
+           "/weights";
+  };
+  const std::string is = was == tactic(0) ? tactic(1) : tactic(0);
   tactics.begin()->second = is;
   ASSERT_TRUE(engine::merge_into_file(*cache, path("timing.json")));
   EXPECT_EQ(json::parse(

@@ -9,6 +9,7 @@
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
@@ -290,10 +291,14 @@ kernels::CpuFeatures half_features(bool emulated) {
   return features;
 }
 
+bool has_int8() {
+  return kernels::best_tiles(DataType::kUint8, kernels::cpu_features()) != nullptr;
+}
+
 class NativeInt8 : public testing::Test {
  protected:
   void SetUp() override {
-    if (!kernels::cpu_features().avx512_vnni) GTEST_SKIP() << "needs AVX-512 VNNI";
+    if (!has_int8()) GTEST_SKIP() << "needs 8-bit dot products";
   }
 };
 
@@ -335,6 +340,7 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
 // Mixed precision, exact activations and half precision against the reference on the same grids.
 // One code of difference here and there is allowed: the vector kernels' exponential is not libm's.
 TEST_F(NativeInt8, MixedPrecisionsAgreeWithTheReference) {
+  if (!kernels::cpu_features().avx512) GTEST_SKIP() << "needs AVX-512";
   for (unsigned seed = 0; seed < 4; ++seed) {
     NetworkDefinition plain = random_detector(seed);
     const auto layers = quantizable_layers(plain);
@@ -367,6 +373,7 @@ TEST_F(NativeInt8, MixedPrecisionsAgreeWithTheReference) {
 }
 
 TEST_F(NativeInt8, HalfPrecisionEverywhereStoresHalfPrecision) {
+  if (!kernels::cpu_features().avx512) GTEST_SKIP() << "needs AVX-512";
   NetworkDefinition network = random_detector(3);
   ASSERT_TRUE(infer_shapes(network, 1));
   auto reference = load_reference_engine(network, info_of(network));
@@ -387,6 +394,7 @@ TEST_F(NativeInt8, HalfPrecisionEverywhereStoresHalfPrecision) {
 }
 
 TEST_F(NativeInt8, HalfPrecisionPlanSaysWhereItRunsInF32) {
+  if (!kernels::cpu_features().avx512) GTEST_SKIP() << "needs AVX-512";
   Plan plan;
   plan.provider = "cpu";
   plan.precision = "fp16";
@@ -441,16 +449,15 @@ TEST_F(NativeInt8, OddOperatorsFallBackToTheReference) {
   for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.999) << k;
 }
 
-// Also with FOVEA_ISA=avx2, where the same plan must run in f32 and say so.
+// Where the CPU has no 8-bit dot products the same plan must run in f32 and say so.
 TEST(CpuProviderInt8, LoadsOnEveryCpu) {
   const NetworkDefinition network = quantised(random_detector(2));
   auto reference = load_reference_engine(network, info_of(network));
   ASSERT_TRUE(reference);
   auto engine = load_cpu_engine(network, info_of(network));
   ASSERT_TRUE(engine) << engine.error().message;
-  const bool vnni = kernels::cpu_features().avx512_vnni;
-  EXPECT_EQ((*engine)->info().precision, vnni ? "int8" : "fp32");
-  EXPECT_EQ((*engine)->inspect().declined.empty(), vnni);
+  EXPECT_EQ((*engine)->info().precision, has_int8() ? "int8" : "fp32");
+  EXPECT_EQ((*engine)->inspect().declined.empty(), has_int8());
   const auto pixels = picture((*engine)->info(), 7);
   const Outputs want = run_engine(**reference, {pixels})[0];
   const Outputs got = run_engine(**engine, {pixels})[0];

@@ -6,6 +6,7 @@
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/provider.hpp"
@@ -69,10 +70,15 @@ void expect_near(const std::vector<float>& got, const std::vector<float>& want) 
   }
 }
 
+// The instruction set of f32 convolutions on this CPU.
+std::string float_isa() {
+  return std::string(kernels::best_tiles(DataType::kFloat32, kernels::cpu_features())->isa);
+}
+
 class NativeProvider : public testing::Test {
  protected:
   void SetUp() override {
-    if (!kernels::cpu_features().avx512_vnni) GTEST_SKIP() << "needs AVX-512 VNNI";
+    if (!kernels::cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
   }
 
   // On one and on two threads, twice in one context.
@@ -114,7 +120,7 @@ TEST_F(NativeProvider, BlockIsConvolutionsOnly) {
     auto engine = check(n.finish({n.c2f(x, 2 * half, half)}));
     ASSERT_TRUE(engine);
     EXPECT_EQ(engine->inspect().layers.size(), 5U);
-    EXPECT_EQ(count_of(*engine, "avx512/"), 5U);
+    EXPECT_EQ(count_of(*engine, float_isa() + "/"), 5U);
   }
 }
 
@@ -279,14 +285,16 @@ TEST_F(NativeProvider, TacticOfALayerCanBeForced) {
   const NetworkDefinition network = shaped(n.finish({n.c2f(n.stem(32), 32, 16)}));
   const Outputs want = run_engine(*load(network), pictures(1))[0];
   const std::string layer = "Conv_2";
-  auto forced =
-      cpu::native::load(network, info_of(network), {.tactics = {{layer, "avx512/1x16/weights"}}});
+  const auto* tiles = kernels::best_tiles(DataType::kFloat32, kernels::cpu_features());
+  const int width = tiles->tiles().widths[1][1];
+  const std::string tactic = float_isa() + "/1x" + std::to_string(width) + "/weights";
+  auto forced = cpu::native::load(network, info_of(network), {.tactics = {{layer, tactic}}});
   ASSERT_TRUE(forced) << forced.error().message;
   std::size_t found = 0;
   for (const LayerReport& report : (*forced)->inspect().layers) {
     if (report.layer != layer) continue;
     ++found;
-    EXPECT_EQ(report.implementation, "avx512/1x16/weights");
+    EXPECT_EQ(report.implementation, tactic);
   }
   EXPECT_EQ(found, 1U);
   expect_near(run_engine(**forced, pictures(1))[0][0], want[0]);

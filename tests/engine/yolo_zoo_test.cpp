@@ -156,7 +156,7 @@ void expect_detections(const Engine& engine) {
 
 // Where the CPU has what our kernels need, they run every layer.
 void expect_no_slow_steps(const Engine& engine) {
-  if (!kernels::cpu_features().avx512) return;
+  if (!kernels::cpu_features().avx2) return;
   EXPECT_THAT(engine.inspect().declined, testing::IsEmpty());
   for (const LayerReport& step : engine.inspect().layers) {
     EXPECT_THAT(step.implementation, testing::Not(testing::AnyOf(testing::HasSubstr("reference"),

@@ -9,6 +9,7 @@
 #include "nodes/detector/engine/cpu/kernels/half.hpp"
 #include "nodes/detector/engine/cpu/kernels/rows.hpp"
 #include "nodes/detector/engine/cpu/kernels/scalar_math.hpp"
+#include "tests/kernels/instruction_sets.hpp"
 
 namespace fovea::engine::kernels {
 namespace {
@@ -42,31 +43,32 @@ TEST(HalfTest, RoundsToTheNearestAndTiesToEven) {
 }
 
 TEST(ActivationTest, VectorSiluAndSigmoidAreAccurateToAMillionth) {
-  if (!detect_cpu_features().avx512) GTEST_SKIP() << "needs avx512";
-  const RowFunctions& rows = best_rows(detect_cpu_features());
   std::vector<float> inputs;
   for (float x = -87; x < 100; x += 0.0037F) inputs.push_back(x);
   for (float x = 1e-30F; x < 1; x *= 3) inputs.insert(inputs.end(), {x, -x});
-  for (const Activation activation : {Activation::kSilu, Activation::kSigmoid}) {
-    std::vector<float> outputs(inputs.size());
-    PointwiseJob job;
-    job.from = {inputs.data(), static_cast<std::int64_t>(inputs.size()), DataType::kFloat32, {}};
-    job.to = outputs.data();
-    job.to_stride = static_cast<std::int64_t>(inputs.size());
-    job.pixels = 1;
-    job.channels = static_cast<std::int64_t>(inputs.size());
-    job.activation = activation;
-    rows.pointwise(job);
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const double x = static_cast<double>(inputs[i]);
-      const double want = (activation == Activation::kSilu ? x : 1.0) / (1 + std::exp(-x));
-      ASSERT_LE(std::abs(static_cast<double>(outputs[i]) - want), 1e-6 * std::abs(want)) << x;
+  for (const CpuFeatures& features : kernel_test::instruction_sets()) {
+    for (const Activation activation : {Activation::kSilu, Activation::kSigmoid}) {
+      std::vector<float> outputs(inputs.size());
+      PointwiseJob job;
+      job.from = {inputs.data(), static_cast<std::int64_t>(inputs.size()), DataType::kFloat32, {}};
+      job.to = outputs.data();
+      job.to_stride = static_cast<std::int64_t>(inputs.size());
+      job.pixels = 1;
+      job.channels = static_cast<std::int64_t>(inputs.size());
+      job.activation = activation;
+      best_rows(features).pointwise(job);
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        const double x = static_cast<double>(inputs[i]);
+        const double want = (activation == Activation::kSilu ? x : 1.0) / (1 + std::exp(-x));
+        ASSERT_LE(std::abs(static_cast<double>(outputs[i]) - want), 1e-6 * std::abs(want))
+            << x << " with " << to_string(features);
+      }
     }
   }
 }
 
 TEST(ActivationTest, ExtremeInputsStayFiniteOrBecomeTheLimit) {
-  for (const CpuFeatures& features : {CpuFeatures{}, detect_cpu_features()}) {
+  for (const CpuFeatures& features : kernel_test::instruction_sets()) {
     const float inputs[] = {-1e30F, -200, -100, 0, 100, 200, 1e30F};
     float outputs[7];
     PointwiseJob job;
@@ -84,20 +86,31 @@ TEST(ActivationTest, ExtremeInputsStayFiniteOrBecomeTheLimit) {
 }
 
 TEST(IsaTest, LimitsNameTheHighestAllowedExtension) {
-  constexpr CpuFeatures kAll{true, true, true, true};
-  EXPECT_EQ(limit_features(kAll, ""), kAll);
-  EXPECT_EQ(limit_features(kAll, "avx512_fp16"), kAll);
-  EXPECT_EQ(limit_features(kAll, "scalar"), CpuFeatures{});
-  EXPECT_EQ(limit_features(kAll, "avx2"), CpuFeatures{});
-  EXPECT_EQ(limit_features(kAll, "avx512"), (CpuFeatures{.avx512 = true}));
-  EXPECT_EQ(limit_features(kAll, "avx512_vnni"), (CpuFeatures{true, true, true, false}));
-  CpuFeatures emulated = {true, true, true, false};
+  constexpr CpuFeatures kXeon{.avx2 = true,
+                              .avx_vnni = true,
+                              .avx512 = true,
+                              .avx512_vnni = true,
+                              .avx512_vbmi = true,
+                              .avx512_fp16 = true};
+  EXPECT_EQ(limit_features(kXeon, kHighestInstructionSet), kXeon);
+  EXPECT_EQ(limit_features(kXeon, InstructionSet::kAvx512Fp16), kXeon);
+  EXPECT_EQ(limit_features(kXeon, InstructionSet::kScalar), CpuFeatures{});
+  EXPECT_EQ(limit_features(kXeon, InstructionSet::kSse4), CpuFeatures{});
+  EXPECT_EQ(limit_features(kXeon, InstructionSet::kAvx2), (CpuFeatures{.avx2 = true}));
+  EXPECT_EQ(limit_features(kXeon, InstructionSet::kAvxVnni),
+            (CpuFeatures{.avx2 = true, .avx_vnni = true}));
+  EXPECT_EQ(limit_features(kXeon, InstructionSet::kAvx512),
+            (CpuFeatures{.avx2 = true, .avx_vnni = true, .avx512 = true}));
+  CpuFeatures without = kXeon;
+  without.avx512_fp16 = false;
+  EXPECT_EQ(limit_features(kXeon, InstructionSet::kAvx512Vnni), without);
+  CpuFeatures emulated = without;
   emulated.emulated_fp16 = true;
-  EXPECT_EQ(limit_features({true, true, true, false}, "avx512_fp16"), emulated);
-  EXPECT_EQ(limit_features({}, "avx512_fp16"), CpuFeatures{});
-  EXPECT_EQ(limit_features({}, "avx512"), CpuFeatures{})
+  EXPECT_EQ(limit_features(without, InstructionSet::kAvx512Fp16), emulated);
+  EXPECT_EQ(limit_features({}, InstructionSet::kAvx512Fp16), CpuFeatures{})
       << "a limit gives nothing that the CPU lacks";
-  EXPECT_EQ(to_string(CpuFeatures{true, true, false, false}), "avx512 avx512_vnni");
+  EXPECT_EQ(to_string(CpuFeatures{.avx2 = true, .avx512 = true}), "avx2 avx512");
+  EXPECT_EQ(to_string(CpuFeatures{}), "none");
 }
 
 TEST(TableTest, CodesAreTheActivationOfTheirCentreRoundedToTheConsumersGrid) {

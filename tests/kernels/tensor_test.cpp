@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/cpu/kernels/scalar_math.hpp"
+#include "tests/kernels/instruction_sets.hpp"
 
 namespace fovea::kernel_test {
 namespace {
@@ -92,13 +93,6 @@ void run(const Kernel& kernel, std::initializer_list<const void*> sources, void*
              **pool);
 }
 
-// {} is the scalar form.
-std::vector<CpuFeatures> implementations() {
-  std::vector<CpuFeatures> all = {{}};
-  if (detect_cpu_features().avx512) all.push_back(detect_cpu_features());
-  return all;
-}
-
 double apply(MapOp op, double a, double b) {
   switch (op) {
     case MapOp::kCopy:
@@ -141,7 +135,7 @@ const MapCase kMapCases[] = {
 
 TEST(TensorMap, EveryOperatorTypeAndLayoutMatchesItsDefinition) {
   std::mt19937 random(1);
-  for (const CpuFeatures& features : implementations()) {
+  for (const CpuFeatures& features : instruction_sets()) {
     for (const MapCase& shape : kMapCases) {
       for (int op = 0; op <= static_cast<int>(MapOp::kDiv); ++op) {
         for (const DataType type : {DataType::kFloat32, DataType::kUint8, DataType::kFloat16}) {
@@ -170,7 +164,7 @@ TEST(TensorMap, EveryOperatorTypeAndLayoutMatchesItsDefinition) {
 
 TEST(TensorMap, ConstantsAreOperandsWithoutAddresses) {
   std::mt19937 random(2);
-  for (const CpuFeatures& features : implementations()) {
+  for (const CpuFeatures& features : instruction_sets()) {
     Tensor a({5, 21}, {21, 1});
     Tensor to({5, 21}, {1, 5}, DataType::kUint8);
     a.randomise(random);
@@ -199,7 +193,7 @@ TEST(TensorSoftmax, SharesSumToOneAlongAnyAxis) {
                         {{2, 16, 11}, 1, {176, 11, 1}, {176, 1, 16}},
                         {{3, 1}, 1, {1, 1}, {1, 1}},
                         {{17, 5}, 0, {5, 1}, {7, 1}}};
-  for (const CpuFeatures& features : implementations()) {
+  for (const CpuFeatures& features : instruction_sets()) {
     for (const Case& shape : cases) {
       Tensor from(shape.extents, shape.from);
       Tensor to(shape.extents, shape.to);
@@ -246,7 +240,7 @@ TEST(TensorMatMul, EveryLayoutMatchesTheDefinition) {
       {2, 64, 50, 50, {64, 1, 128}, {2500, 1, 50}, {64, 1, 140}},
       {3, 9, 33, 7, {0, 1, 9}, {0, 33, 1}, {297, 1, 9}},
   };
-  for (const CpuFeatures& features : implementations()) {
+  for (const CpuFeatures& features : instruction_sets()) {
     for (const Case& shape : cases) {
       Tensor a({shape.batch, shape.rows, shape.depth}, shape.a, shape.type);
       Tensor b({shape.batch, shape.depth, shape.columns}, shape.b, shape.type);

@@ -1,4 +1,4 @@
-// Provider "cpu": our own kernels (cpu/native) where the CPU has AVX-512 and they cover the
+// Provider "cpu": our own kernels (cpu/native) where the CPU has AVX2 and they cover the
 // network, else f32 through oneDNN and a few loops of our own, which is also provider "onednn".
 // Either runs one item of a batch after the other: batching brings CPUs nothing, and with one item
 // every binding is the caller's memory and Concat is free.
@@ -19,9 +19,9 @@ namespace fovea::engine {
 inline constexpr const char* kSpinCount = "1000";  // some 40 us
 
 // Provider::load. Packs the weights (a copy; the network is not kept). What an engine over
-// oneDNN declined says why our own kernels were not taken. FOVEA_ISA=avx2 and below leaves only
+// oneDNN declined says why our own kernels were not taken. FOVEA_ISA=sse4 and below leaves only
 // oneDNN. Errors: kUnsupported, naming the layer that nothing can run;
-// kInvalidArgument for a bad FOVEA_ISA.
+// those of kernels::check_isa().
 Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered, EngineInfo info,
                                                       const LayerTactics& tactics = {},
                                                       const SharedBytes& artifact = {});
@@ -37,7 +37,7 @@ Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const Eng
 // "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni".
 std::string cpu_identity();
 
-// Without AVX-512 VNNI an int8 plan runs in f32, without AVX512-FP16 an fp16 one does, and their
+// Without 8-bit dot products an int8 plan runs in f32, without AVX512-FP16 an fp16 one does, and their
 // engines' infos say so.
 inline constexpr Provider kCpuProvider = {.name = "cpu",
                                           .identity = cpu_identity,

@@ -11,8 +11,6 @@
 namespace fovea::engine::kernels {
 namespace {
 
-// Best first; each is tried for the compute types that it serves.
-constexpr std::string_view kImplementations[] = {"avx512_fp16", "avx512_vnni", "avx512"};
 constexpr std::string_view kScalar = "scalar";
 constexpr std::int64_t kMaxExtent = 1 << 20;
 constexpr std::int64_t kMaxKernel = 1 << 10;
@@ -128,6 +126,19 @@ Result<> check(const ConvolutionSpec& spec) {
     FOVEA_TRY(check_destination(spec, spec.destinations[i], i));
   }
   return {};
+}
+
+// Those for the spec's type, best first. Narrower vectors than what the CPU has are no rivals.
+std::vector<const TileImplementation*> candidates(const ConvolutionSpec& spec,
+                                                  const CpuFeatures& features) {
+  std::vector<const TileImplementation*> all;
+  int lanes = 0;  // of the best that the CPU has
+  for (const TileImplementation& implementation : tile_implementations()) {
+    if (implementation.compute != spec.compute || implementation.lanes < lanes) continue;
+    if (features.*implementation.needs) lanes = std::max(lanes, implementation.lanes);
+    all.push_back(&implementation);
+  }
+  return all;
 }
 
 }  // namespace
@@ -294,12 +305,14 @@ Tactics enumerate_tactics(const ConvolutionSpec& spec, const CpuFeatures& featur
   for (const WinogradTactic& tactic : winograd_tactics(spec, features)) {
     tactics.names.push_back(tactic.name());
   }
-  for (const std::string_view isa : kImplementations) {
+  for (const TileImplementation* implementation : candidates(spec, features)) {
     std::string declined;
-    for (const TiledTactic& tactic : tiled_tactics(spec, isa, features, declined)) {
+    for (const TiledTactic& tactic : tiled_tactics(spec, *implementation, features, declined)) {
       tactics.names.push_back(tactic.name());
     }
-    if (!declined.empty()) tactics.declined.push_back(fmt::format("{}: {}", isa, declined));
+    if (!declined.empty()) {
+      tactics.declined.push_back(fmt::format("{}: {}", implementation->isa, declined));
+    }
   }
   tactics.names.emplace_back(kScalar);
   return tactics;
@@ -320,14 +333,14 @@ Result<std::unique_ptr<const Kernel>> create_convolution(const ConvolutionSpec& 
     }
   }
   std::string reasons = unfit.empty() ? "" : "; " + unfit;
-  for (const std::string_view isa : kImplementations) {
+  for (const TileImplementation* implementation : candidates(spec, features)) {
     std::string declined;
-    for (const TiledTactic& candidate : tiled_tactics(spec, isa, features, declined)) {
+    for (const TiledTactic& candidate : tiled_tactics(spec, *implementation, features, declined)) {
       if (tactic.empty() || candidate.name() == tactic) {
         return make_tiled_convolution(spec, candidate, features);
       }
     }
-    if (!declined.empty()) reasons += fmt::format("; {}: {}", isa, declined);
+    if (!declined.empty()) reasons += fmt::format("; {}: {}", implementation->isa, declined);
   }
   if (tactic.empty() || tactic == kScalar) return make_scalar_convolution(spec);
   return fail(ErrorCode::kUnsupported,

@@ -29,7 +29,7 @@ class DepthwiseConvolution final : public Kernel {
       : spec_(spec),
         name_(std::move(name)),
         channels_(padded_channels(spec)),
-        tile_(depthwise_tile(spec.compute)),
+        tile_(best_depthwise(spec.compute, features).tile),
         finisher_(spec, best_rows(features)) {
     const std::int64_t pixel = channels_ * finisher_.strip_element_bytes();
     strip_pixels_ = std::clamp(kStripBytes / pixel / kFewestStripPixels * kFewestStripPixels,
@@ -141,9 +141,9 @@ std::string depthwise_tactic(const ConvolutionSpec& spec, const CpuFeatures& fea
   if (spec.groups == 1 || spec.in_channels != spec.groups || spec.out_channels != spec.groups) {
     return {};
   }
-  const bool integer = spec.compute == DataType::kUint8;
-  const std::string name = integer ? "avx512_vnni/depthwise" : "avx512/depthwise";
-  if (!(integer ? features.avx512_vnni : features.avx512)) return {};  // as dense tiles decline
+  const DepthwiseImplementation implementation = best_depthwise(spec.compute, features);
+  if (implementation.isa.empty()) return {};  // as dense tiles decline
+  const std::string name = fmt::format("{}/depthwise", implementation.isa);
   if (spec.source.type != spec.compute) {
     declined = name + ": the source is of another type";
     return {};

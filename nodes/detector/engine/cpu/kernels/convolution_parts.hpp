@@ -78,7 +78,7 @@ inline std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Cuts `pixels` into tiles: as many of the width kWidths[blocks][widest] as fit, then narrower
+// Cuts `pixels` into tiles: as many of the width tiles.widths[blocks][widest] as fit, then narrower
 // ones.
 void run_tiles(const TileSet& tiles, int blocks, std::size_t widest, TileJob& job,
                std::int64_t pixels);
@@ -99,14 +99,15 @@ std::unique_ptr<const Kernel> make_depthwise_convolution(const ConvolutionSpec& 
                                                          const CpuFeatures& features);
 
 struct TiledTactic {
-  std::string isa;            // "avx512", "avx512_vnni", "avx512_fp16"
+  const TileImplementation* implementation = nullptr;
   int blocks = 1;             // of 16 output channels
   int width = 1;              // pixels
   bool weights_outer = true;  // all pixels of one channel group first: its weights stay in cache
   std::string name() const;   // "avx512/4x5/weights", ".../pixels"
 };
 // Empty with a reason if the CPU or the spec is unfit. Best guess first.
-std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_view isa,
+std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec,
+                                       const TileImplementation& implementation,
                                        const CpuFeatures& features, std::string& declined);
 // REQUIRES: tiled_tactics() lists it.
 std::unique_ptr<const Kernel> make_tiled_convolution(const ConvolutionSpec& spec,
@@ -115,6 +116,7 @@ std::unique_ptr<const Kernel> make_tiled_convolution(const ConvolutionSpec& spec
 
 // 3x3 filters by fewer multiplications.
 struct WinogradTactic {
+  std::string_view isa;
   int tiles = 0;             // at most so many in a task
   std::string name() const;  // "avx512/winograd4/24"
 };

@@ -72,24 +72,6 @@ bool is_flat(const ConvolutionSpec& spec, const SourceView& view) {
                      });
 }
 
-const TileSet& tile_set(std::string_view isa, DataType compute) {
-#if defined(__x86_64__)
-  if (isa == "avx512_vnni") return u8_tiles();
-  if (isa == "avx512_fp16") return f16_tiles();
-  return compute == DataType::kFloat16 ? f16_as_f32_tiles() : f32_tiles();
-#else
-  static_cast<void>(isa);
-  static_cast<void>(compute);
-  static const TileSet kNone{};
-  return kNone;
-#endif
-}
-
-std::size_t width_index(int blocks, int width) {
-  const auto& widths = kWidths[blocks];
-  return static_cast<std::size_t>(std::find(widths.begin(), widths.end(), width) - widths.begin());
-}
-
 class TiledConvolution final : public Kernel {
  public:
   TiledConvolution(const ConvolutionSpec& spec, const TiledTactic& tactic,
@@ -97,11 +79,10 @@ class TiledConvolution final : public Kernel {
       : spec_(spec),
         name_(tactic.name()),
         weights_outer_(tactic.weights_outer),
-        half_sums_(tactic.isa == "avx512_fp16"),
         view_(view_source(spec)),
         rows_(best_rows(features)),
         finisher_(spec, rows_),
-        tiles_(tile_set(tactic.isa, spec.compute)),
+        tiles_(tactic.implementation->tiles()),
         height_(spec.out_height),
         width_(spec.out_width) {
     if (is_flat(spec, view_)) width_ *= std::exchange(height_, 1);
@@ -113,10 +94,10 @@ class TiledConvolution final : public Kernel {
       group.first_block = first;
       group.blocks = static_cast<int>(std::min<std::int64_t>(tactic.blocks, blocks - first));
       group.width_index =
-          group.blocks == tactic.blocks ? width_index(tactic.blocks, tactic.width) : 0;
+          group.blocks == tactic.blocks ? tiles_.width_index(tactic.blocks, tactic.width) : 0;
       group.weights = weight_bytes;
       weight_bytes += steps_per_pixel() * group.blocks * kBlock * kStepBytes;
-      widest = std::max<std::int64_t>(widest, kWidths[group.blocks][group.width_index]);
+      widest = std::max<std::int64_t>(widest, tiles_.widths[group.blocks][group.width_index]);
       groups_.push_back(group);
       first += group.blocks;
     }
@@ -209,7 +190,8 @@ class TiledConvolution final : public Kernel {
     start_ = zeroed(channels * 4);
     if (spec_.compute == DataType::kUint8) {
       std::memcpy(start_.get(), folded.start.data(), static_cast<std::size_t>(channels) * 4);
-    } else if (!half_sums_) {  // f32 sums start from the bias; f16 sums could lose it to rounding
+    } else if (
+        !tiles_.half_sums) {  // f32 sums start from the bias; f16 sums could lose it to rounding
       std::memcpy(start_.get(), folded.bias.data(), static_cast<std::size_t>(channels) * 4);
     }
     scale_ = std::move(folded.scale);
@@ -340,7 +322,6 @@ class TiledConvolution final : public Kernel {
   ConvolutionSpec spec_;  // without its spans
   std::string name_;
   bool weights_outer_;
-  bool half_sums_;
   SourceView view_;
   RowFunctions rows_;
   Finisher finisher_;
@@ -367,7 +348,7 @@ struct Workload {
   double steps = 0;        // per pixel
   double pixel_bytes = 0;  // of the source, per output pixel
 };
-double estimate(const Workload& work, int tile_blocks, int tile_width) {
+double estimate(const Workload& work, const TileSet& tiles, int tile_blocks, int tile_width) {
   constexpr double kPerTile = 12;
   constexpr double kPerResult = 3;
   constexpr double kPerCall = 30;
@@ -375,13 +356,14 @@ double estimate(const Workload& work, int tile_blocks, int tile_width) {
   double cycles = 0;
   for (std::int64_t first = 0; first < work.blocks; first += tile_blocks) {
     const auto blocks = static_cast<int>(std::min<std::int64_t>(tile_blocks, work.blocks - first));
-    std::size_t index = blocks == tile_blocks ? width_index(tile_blocks, tile_width) : 0;
+    std::size_t index = blocks == tile_blocks ? tiles.width_index(tile_blocks, tile_width) : 0;
     for (std::int64_t left = work.width; left > 0; ++index) {
-      const int width = kWidths[blocks][index];
+      const int width = tiles.widths[blocks][index];
       if (left < width) continue;
-      const double results = blocks * width;
-      const double tile = work.steps * std::max(results, static_cast<double>(blocks + width)) / 2 +
-                          kPerTile + results * kPerResult;
+      const double weights = blocks * tiles.registers;
+      const double results = weights * width;
+      const double tile =
+          work.steps * std::max(results, weights + width) / 2 + kPerTile + results * kPerResult;
       cycles += static_cast<double>(left / width) * tile + kPerCall;
       left %= width;
     }
@@ -395,7 +377,7 @@ double estimate(const Workload& work, int tile_blocks, int tile_width) {
 void run_tiles(const TileSet& tiles, int blocks, std::size_t widest, TileJob& job,
                std::int64_t pixels) {
   for (std::size_t i = widest; pixels > 0; ++i) {
-    const std::int64_t width = kWidths[blocks][i];
+    const std::int64_t width = tiles.widths[blocks][i];
     job.pixels = pixels / width * width;
     if (job.pixels == 0) continue;
     tiles.functions[blocks][i](job);
@@ -407,26 +389,23 @@ void run_tiles(const TileSet& tiles, int blocks, std::size_t widest, TileJob& jo
 }
 
 std::string TiledTactic::name() const {
-  return fmt::format("{}/{}x{}/{}", isa, blocks, width, weights_outer ? "weights" : "pixels");
+  return fmt::format("{}/{}x{}/{}", implementation->isa, blocks, width,
+                     weights_outer ? "weights" : "pixels");
 }
 
-std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_view isa,
+std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec,
+                                       const TileImplementation& implementation,
                                        const CpuFeatures& features, std::string& declined) {
-  const bool serves = isa == "avx512_vnni"   ? spec.compute == DataType::kUint8
-                      : isa == "avx512_fp16" ? spec.compute == DataType::kFloat16
-                                             : spec.compute != DataType::kUint8;
-  if (!serves) return {};
-  const bool has = isa == "avx512_vnni"   ? features.avx512_vnni
-                   : isa == "avx512_fp16" ? features.avx512_fp16
-                                          : features.avx512;
-  if (!has) {
-    declined = fmt::format("needs {}, the CPU or FOVEA_ISA has: {}", isa, to_string(features));
+  if (!(features.*implementation.needs)) {
+    declined = fmt::format("needs {}, the CPU or FOVEA_ISA has: {}", implementation.isa,
+                           to_string(features));
     return {};
   }
   if (spec.groups != 1) {
     declined = fmt::format("groups={}", spec.groups);
     return {};
   }
+  const TileSet& tiles = implementation.tiles();
   const SourceView view = view_source(spec);
   const std::int64_t blocks = round_up(spec.out_channels, kBlock) / kBlock;
   const std::int64_t width =
@@ -440,13 +419,14 @@ std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec, std::string_
     double cycles;
   };
   std::vector<Candidate> candidates;
-  constexpr int kFewestSums = 12;  // fewer cannot hide the latency of a multiply-add
+  // Fewer cannot hide the latency of a multiply-add.
+  const int fewest_sums = tiles.registers == 1 ? 12 : 8;
   for (int b = 1; b <= std::min<std::int64_t>(blocks, kMaxBlocks); ++b) {
-    for (const int w : kWidths[b]) {
-      if (b * w < kFewestSums && w != kWidths[b].front()) continue;
+    for (const int w : tiles.widths[b]) {
+      if (b * w * tiles.registers < fewest_sums && w != tiles.widths[b].front()) continue;
       for (const bool weights_outer : {true, false}) {
         if (!weights_outer && blocks <= b) continue;  // one group: the order is the same
-        candidates.push_back({{std::string(isa), b, w, weights_outer}, estimate(work, b, w)});
+        candidates.push_back({{&implementation, b, w, weights_outer}, estimate(work, tiles, b, w)});
       }
     }
   }

@@ -36,8 +36,9 @@ std::int64_t plane_of(std::int64_t floats) {
 
 // Of the register tiles of a matrix product with this many blocks; what remains takes narrower
 // ones.
-int product_blocks(std::int64_t blocks) {
-  return static_cast<int>(blocks == 5 ? blocks : std::min<std::int64_t>(blocks, 4));
+int product_blocks(const TileSet& tiles, std::int64_t blocks) {
+  if (blocks == 5 && tiles.product_blocks == 4) return 5;
+  return static_cast<int>(std::min<std::int64_t>(blocks, tiles.product_blocks));
 }
 
 class WinogradConvolution final : public Kernel {
@@ -55,8 +56,9 @@ class WinogradConvolution final : public Kernel {
         in_plane_(plane_of(block_ * in_channels_)),
         out_plane_(plane_of(block_ * out_channels_)),
         strip_tiles_(std::max<std::int64_t>(kStripFloats / (kOut * kOut * out_channels_), 1)),
-        functions_(functions_for(spec.compute)),
-        product_blocks_(product_blocks(out_channels_ / kBlock)),
+        functions_(best_winograd(spec.compute, features).functions),
+        tile_functions_(best_tiles(DataType::kFloat32, features)->tiles()),
+        product_blocks_(product_blocks(tile_functions_, out_channels_ / kBlock)),
         finisher_(spec, best_rows(features)),
         bias_(static_cast<std::size_t>(out_channels_), 0.0F),
         zeros_(zeroed(kMaxBlocks * kBlock * kFloat)) {
@@ -101,15 +103,6 @@ class WinogradConvolution final : public Kernel {
   }
 
  private:
-  static WinogradFunctions functions_for(DataType source) {
-#if defined(__x86_64__)
-    return winograd_functions(source);
-#else
-    static_cast<void>(source);
-    return {};
-#endif
-  }
-
   std::int64_t strip_floats() const { return strip_tiles_ * kOut * kOut * out_channels_; }
   std::int64_t worker_floats() const {
     return kElements * (in_plane_ + out_plane_) +
@@ -223,18 +216,9 @@ class WinogradConvolution final : public Kernel {
                     (element * weights_per_element() + first * kBlock * spec_.in_channels) * kFloat;
       job.source = reinterpret_cast<const std::byte*>(pixels);
       job.to = reinterpret_cast<std::byte*>(to + first * kBlock);
-      run_tiles(tile_functions(), blocks, 0, job, tiles);
+      run_tiles(tile_functions_, blocks, 0, job, tiles);
     }
   }
-  static const TileSet& tile_functions() {
-#if defined(__x86_64__)
-    return f32_tiles();
-#else
-    static const TileSet kNone{};
-    return kNone;
-#endif
-  }
-
   // `count` tiles beside each other.
   void finish(const Arguments& arguments, std::int64_t tile, std::int64_t count,
               const float* products, float* strip) const {
@@ -271,6 +255,7 @@ class WinogradConvolution final : public Kernel {
   std::int64_t out_plane_;
   std::int64_t strip_tiles_;
   WinogradFunctions functions_;
+  const TileSet& tile_functions_;
   int product_blocks_;
   Finisher finisher_;
   PackedForms::Bytes weights_;
@@ -309,7 +294,7 @@ void WinogradFilters::transform() {
   }
 }
 
-std::string WinogradTactic::name() const { return fmt::format("avx512/winograd4/{}", tiles); }
+std::string WinogradTactic::name() const { return fmt::format("{}/winograd4/{}", isa, tiles); }
 
 std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
                                              const CpuFeatures& features) {
@@ -320,15 +305,19 @@ std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
   const std::int64_t tiles =
       (spec.out_height + kOut - 1) / kOut * ((spec.out_width + kOut - 1) / kOut);
   const bool saves = tiles * kElements < spec.out_height * spec.out_width * 9;
-  if (!features.avx512 || !fits || !saves || spec.in_channels < kFewestChannels ||
+  if (!fits || !saves || spec.in_channels < kFewestChannels ||
       spec.out_channels < kFewestChannels) {
     return {};
   }
+  const WinogradImplementation implementation = best_winograd(spec.compute, features);
+  if (implementation.isa.empty()) return {};
   // Transforms of few channels and loads of many weights both want long blocks.
   const std::int64_t pairs = spec.in_channels * spec.out_channels;
   const bool medium = pairs >= 48 * 48 && pairs <= 96 * 96;
   std::vector<WinogradTactic> tactics;
-  for (const int block : medium ? kMediumFirst : kLongFirst) tactics.push_back({block});
+  for (const int block : medium ? kMediumFirst : kLongFirst) {
+    tactics.push_back({implementation.isa, block});
+  }
   return tactics;
 }
 

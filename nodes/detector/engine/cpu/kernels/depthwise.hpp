@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/network.hpp"
 
 namespace fovea::engine::kernels {
@@ -28,10 +30,13 @@ struct DepthwiseJob {
   std::int64_t pixels = 0;
 };
 
-using DepthwiseFunction = void (*)(const DepthwiseJob&);
+using DepthwiseFunction = void (*)(DepthwiseJob);
 
-// Pixels and weights of `compute`'s type; u8 weights are s8 widened to 32 bits. REQUIRES: avx512,
-// for kUint8 avx512_vnni.
-DepthwiseFunction depthwise_tile(DataType compute);
+// For pixels and weights of `compute`'s type; u8 weights are s8 widened to 32 bits.
+struct DepthwiseImplementation {
+  std::string_view isa{};  // empty: this CPU has none for the type
+  DepthwiseFunction tile = nullptr;
+};
+DepthwiseImplementation best_depthwise(DataType compute, const CpuFeatures& features);
 
 }  // namespace fovea::engine::kernels

@@ -1,15 +1,43 @@
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 
-#include <cstdlib>
+#include <fmt/format.h>
 
 namespace fovea::engine::kernels {
+namespace {
+
+bool has(const CpuFeatures& features, InstructionSet set) {
+  switch (set) {
+    case InstructionSet::kScalar:
+    case InstructionSet::kSse4:  // no kernels of ours: what runs there runs on any CPU
+      return true;
+    case InstructionSet::kAvx2:
+      return features.avx2;
+    case InstructionSet::kAvxVnni:
+      return features.avx_vnni;
+    case InstructionSet::kAvx512:
+      return features.avx512;
+    case InstructionSet::kAvx512Vnni:
+      return features.avx512_vnni;
+    case InstructionSet::kAvx512Fp16:
+      return features.avx512;  // or emulated
+    case InstructionSet::kAmx:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
 
 CpuFeatures detect_cpu_features() {
   CpuFeatures features;
 #if defined(__x86_64__)
-  features.avx512 =
-      __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
+  features.avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+                  __builtin_cpu_supports("f16c") != 0;
+  features.avx_vnni = features.avx2 && __builtin_cpu_supports("avxvnni") != 0;
+  features.avx512 = features.avx2 && __builtin_cpu_supports("avx512f") != 0 &&
+                    __builtin_cpu_supports("avx512bw") != 0 &&
+                    __builtin_cpu_supports("avx512vl") != 0 &&
+                    __builtin_cpu_supports("avx512dq") != 0;
   features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni") != 0;
   features.avx512_vbmi = features.avx512 && __builtin_cpu_supports("avx512vbmi") != 0;
   features.avx512_fp16 = features.avx512 && __builtin_cpu_supports("avx512fp16") != 0;
@@ -17,19 +45,22 @@ CpuFeatures detect_cpu_features() {
   return features;
 }
 
-CpuFeatures limit_features(CpuFeatures features, std::string_view isa) {
-  if (isa == "scalar" || isa == "sse4" || isa == "sse41" || isa == "avx2") return {};
-  if (isa == "avx512") return {.avx512 = features.avx512};
-  if (isa == "avx512_vnni") features.avx512_fp16 = false;
-  if (isa == "avx512_fp16") features.emulated_fp16 = features.avx512 && !features.avx512_fp16;
+CpuFeatures limit_features(CpuFeatures features, InstructionSet highest) {
+  const auto keep = [&](bool& feature, InstructionSet set) { feature = feature && highest >= set; };
+  const bool emulate = highest == InstructionSet::kAvx512Fp16 && !features.avx512_fp16;
+  keep(features.avx2, InstructionSet::kAvx2);
+  keep(features.avx_vnni, InstructionSet::kAvxVnni);
+  keep(features.avx512, InstructionSet::kAvx512);
+  keep(features.avx512_vnni, InstructionSet::kAvx512Vnni);
+  keep(features.avx512_vbmi, InstructionSet::kAvx512Vnni);
+  keep(features.avx512_fp16, InstructionSet::kAvx512Fp16);
+  features.emulated_fp16 = emulate && features.avx512;
   return features;
 }
 
 const CpuFeatures& cpu_features() {
-  static const CpuFeatures kFeatures = [] {
-    const char* isa = std::getenv("FOVEA_ISA");  // NOLINT(concurrency-mt-unsafe): nobody sets it
-    return limit_features(detect_cpu_features(), isa == nullptr ? "" : isa);
-  }();
+  static const CpuFeatures kFeatures = limit_features(
+      detect_cpu_features(), requested_instruction_set().value_or(kHighestInstructionSet));
   return kFeatures;
 }
 
@@ -38,12 +69,24 @@ std::string to_string(const CpuFeatures& features) {
   const auto append = [&](bool has, const char* name) {
     if (has) text += (text.empty() ? "" : " ") + std::string(name);
   };
+  append(features.avx2, "avx2");
+  append(features.avx_vnni, "avx_vnni");
   append(features.avx512, "avx512");
   append(features.avx512_vnni, "avx512_vnni");
   append(features.avx512_vbmi, "avx512_vbmi");
   append(features.avx512_fp16, "avx512_fp16");
   append(features.emulated_fp16, "emulated_fp16");
   return text.empty() ? "none" : text;
+}
+
+Result<> check_isa() {
+  FOVEA_TRY(check_requested_instruction_set());
+  const std::optional<InstructionSet> requested = requested_instruction_set();
+  const CpuFeatures features = detect_cpu_features();
+  if (!requested || has(features, *requested)) return {};
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("FOVEA_ISA is {}, which this CPU lacks; it has: {}",
+                          to_string(*requested), to_string(features)));
 }
 
 }  // namespace fovea::engine::kernels

@@ -1,15 +1,19 @@
 // Which instruction set extensions the kernels may use: what the CPU has, limited by FOVEA_ISA.
-// The files named *_avx512*.cpp run only behind these flags; everything else runs on any CPU.
+// The files named after an instruction set (*_avx2.cpp, *_avx512.cpp, ...) run only behind these
+// flags; everything else runs on any CPU.
 #pragma once
 
 #include <string>
-#include <string_view>
+
+#include "nodes/base/instruction_set.hpp"
 
 namespace fovea::engine::kernels {
 
 struct CpuFeatures {
+  bool avx2 = false;         // with FMA and F16C
+  bool avx_vnni = false;     // 8-bit dot products in 256 bits
   bool avx512 = false;       // F, BW, VL, DQ
-  bool avx512_vnni = false;  // 8-bit dot products
+  bool avx512_vnni = false;  // 8-bit dot products in 512 bits
   bool avx512_vbmi = false;  // 256-byte tables in registers
   bool avx512_fp16 = false;  // native half precision arithmetic
   // The roundings of half precision with f32 sums, slower than f32: where FOVEA_ISA asks for
@@ -21,15 +25,17 @@ struct CpuFeatures {
 
 CpuFeatures detect_cpu_features();
 
-// `scalar`, `sse4`, `sse41`, `avx2`: none. `avx512`, `avx512_vnni` (with VBMI), `avx512_fp16`: up
-// to and including that one; the last is emulated where it is missing. Empty or anything else: no
-// limit, as in nodes/base/simd_target.hpp.
-CpuFeatures limit_features(CpuFeatures features, std::string_view isa);
+// Up to and including `highest`; kAvx512Fp16 is emulated where it is missing.
+CpuFeatures limit_features(CpuFeatures features, InstructionSet highest);
 
 // Both of the above with the environment's FOVEA_ISA, read once per process.
 const CpuFeatures& cpu_features();
 
-// "avx512 avx512_vnni avx512_vbmi", "none".
+// "avx2 avx512 avx512_vnni avx512_vbmi", "none".
 std::string to_string(const CpuFeatures& features);
+
+// Errors: kInvalidArgument for a FOVEA_ISA that names no instruction set; kUnsupported, with what
+// there is instead, for one that this CPU lacks.
+Result<> check_isa();
 
 }  // namespace fovea::engine::kernels

@@ -76,7 +76,6 @@ struct RowFunctions {
 };
 
 const RowFunctions& scalar_rows();
-const RowFunctions& avx512_rows(bool vbmi);  // REQUIRES: the CPU has it
 const RowFunctions& best_rows(const CpuFeatures& features);
 
 }  // namespace fovea::engine::kernels

@@ -83,13 +83,4 @@ const RowFunctions& scalar_rows() {
   return kFunctions;
 }
 
-const RowFunctions& best_rows(const CpuFeatures& features) {
-#if defined(__x86_64__)
-  if (features.avx512) return avx512_rows(features.avx512_vbmi);
-#else
-  static_cast<void>(features);
-#endif
-  return scalar_rows();
-}
-
 }  // namespace fovea::engine::kernels

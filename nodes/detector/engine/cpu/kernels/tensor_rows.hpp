@@ -47,7 +47,6 @@ struct TensorRowFunctions {
 };
 
 const TensorRowFunctions& scalar_tensor_rows();
-const TensorRowFunctions& avx512_tensor_rows();  // REQUIRES: the CPU has it
 const TensorRowFunctions& best_tensor_rows(const CpuFeatures& features);
 
 }  // namespace fovea::engine::kernels

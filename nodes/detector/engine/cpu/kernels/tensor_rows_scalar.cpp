@@ -70,13 +70,4 @@ const TensorRowFunctions& scalar_tensor_rows() {
   return kRows;
 }
 
-const TensorRowFunctions& best_tensor_rows(const CpuFeatures& features) {
-#if defined(__x86_64__)
-  if (features.avx512) return avx512_tensor_rows();
-#else
-  static_cast<void>(features);
-#endif
-  return scalar_tensor_rows();
-}
-
 }  // namespace fovea::engine::kernels

@@ -1,29 +1,24 @@
 // The inner loop of a convolution: a register tile of 16 * blocks output channels by `width` pixels
-// of one row. Internal to the kernels. One scheme serves every type: a register holds 16 output
-// channels, and one step multiplies the 4 bytes of a pixel's channels (1 f32, 2 f16 or 4 u8),
-// broadcast, with 16 x 4 bytes of weights.
+// of one row. Internal to the kernels. One scheme serves every type and every width of vectors: a
+// block is 16 output channels, in one register or in two, and one step multiplies the 4 bytes of a
+// pixel's channels (1 f32, 2 f16 or 4 u8), broadcast, with 16 x 4 bytes of weights.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
+
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/network.hpp"
 
 namespace fovea::engine::kernels {
 
-inline constexpr std::int64_t kBlock = 16;     // output channels in a register
+inline constexpr std::int64_t kBlock = 16;     // output channels
 inline constexpr std::int64_t kStepBytes = 4;  // of a pixel's input channels in one step
-
-// Tile shapes. Blocks of a tactic come with every width listed, widest first, so that any row can
-// be cut into tiles; the accumulators, weights and one broadcast fit 32 registers.
 inline constexpr int kMaxBlocks = 6;
-inline constexpr int kWidthsOf1[] = {20, 16, 10, 8, 4, 2, 1};
-inline constexpr int kWidthsOf2[] = {13, 12, 10, 8, 5, 4, 2, 1};
-inline constexpr int kWidthsOf3[] = {8, 6, 5, 4, 2, 1};
-inline constexpr int kWidthsOf4[] = {6, 5, 4, 3, 2, 1};
-inline constexpr int kWidthsOf5[] = {5, 4, 3, 2, 1};
-inline constexpr int kWidthsOf6[] = {4, 3, 2, 1};
-inline constexpr std::span<const int> kWidths[kMaxBlocks + 1] = {
-    {}, kWidthsOf1, kWidthsOf2, kWidthsOf3, kWidthsOf4, kWidthsOf5, kWidthsOf6};
+inline constexpr int kMaxWidths = 8;
 
 // Strides in bytes. The source's taps of one kernel row are `taps` runs of `steps` steps; the last
 // step reads at `last_step`, which may overlap the step before (its weights for those channels are
@@ -55,14 +50,33 @@ struct TileJob {
 
 using TileFunction = void (*)(const TileJob&);
 
-// Tile functions by [blocks][index into kWidths[blocks]].
+// The tiles of one instruction set for one type of pixels.
 struct TileSet {
-  TileFunction functions[kMaxBlocks + 1][8];
+  int registers = 1;       // of a block
+  int product_blocks = 1;  // of the best tiles for many short products
+  bool half_sums = false;  // sums are f16, which could lose a bias that they start from
+  // By blocks: widths, widest first, the last is 1, so that any row can be cut into tiles. None:
+  // there are no tiles of so many blocks.
+  std::span<const int> widths[kMaxBlocks + 1] = {};
+  TileFunction functions[kMaxBlocks + 1][kMaxWidths] = {};
+
+  std::size_t width_index(int blocks, int width) const {
+    const auto& all = widths[blocks];
+    return static_cast<std::size_t>(std::find(all.begin(), all.end(), width) - all.begin());
+  }
 };
 
-const TileSet& f32_tiles();         // avx512
-const TileSet& f16_as_f32_tiles();  // avx512: f16 weights and pixels, f32 arithmetic
-const TileSet& u8_tiles();          // avx512_vnni
-const TileSet& f16_tiles();         // avx512_fp16: f16 arithmetic
+// What implements the dense convolutions of one type.
+struct TileImplementation {
+  std::string_view isa;  // as tactics are named: "avx512_vnni"
+  int lanes;             // of 32 bits in a register
+  DataType compute;
+  bool CpuFeatures::*needs;
+  const TileSet& (*tiles)();
+};
+// Best first.
+std::span<const TileImplementation> tile_implementations();
+// The first for `compute` that this CPU has, or null.
+const TileImplementation* best_tiles(DataType compute, const CpuFeatures& features);
 
 }  // namespace fovea::engine::kernels

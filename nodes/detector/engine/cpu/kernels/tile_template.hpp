@@ -5,40 +5,41 @@
 namespace fovea::engine::kernels {
 namespace {
 
-inline __m512 scale_and_shift(__m512 value, const TileJob& job, int block) {
-  return _mm512_fmadd_ps(value, _mm512_loadu_ps(job.scale + block * 16),
-                         _mm512_loadu_ps(job.bias + block * 16));
+// 16 output channels by 20 pixels is the widest tile: its sums, a block's weights and a broadcast
+// fill 32 registers. 16 registers hold a smaller one.
+constexpr int kWidthsOf1[] = {20, 16, 10, 8, 4, 2, 1};
+constexpr int kWidthsOf2[] = {13, 12, 10, 8, 5, 4, 2, 1};
+constexpr int kWidthsOf3[] = {8, 6, 5, 4, 2, 1};
+constexpr int kWidthsOf4[] = {6, 5, 4, 3, 2, 1};
+constexpr int kWidthsOf5[] = {5, 4, 3, 2, 1};
+constexpr int kWidthsOf6[] = {4, 3, 2, 1};
+constexpr int kFewWidthsOf1[] = {6, 5, 4, 3, 2, 1};
+constexpr int kFewWidthsOf2[] = {3, 2, 1};
+
+// sum * scale + bias of a vector whose first channel is the tile's `channel`.
+inline Floats scale_and_shift(Floats value, const TileJob& job, std::int64_t channel) {
+  return multiply_add(value, load_floats(job.scale + channel), load_floats(job.bias + channel));
 }
 
 // Nearest integer; what is above 127 saturates later, but must not overflow the conversion.
-inline __m512i to_integer(__m512 value) {
-  return _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(127)));
-}
+inline Integers to_code(Floats value) { return to_integers(smaller(value, set(127))); }
 
-// s8 codes of one and of four registers with saturation, in order.
-inline void store_codes(std::byte* to, __m512i a) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a));
-}
-inline void store_codes(std::byte* to, __m512i a, __m512i b, __m512i c, __m512i d) {
-  // Packing works inside 128-bit lanes: lane i ends up with the i-th four codes of a, b, c and d.
-  const __m512i lanes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, lanes));
-}
-
-// Math: Accumulator, kHasCodes, kPrefetch; load(start), multiply_add(accumulator, x, w),
-// result(accumulator, job, block).
+// Math: Sum, kHasCodes, kPrefetch; load(start), multiply_add(sum, x, w), result(sum, job, channel).
 // The arrays live in registers only if every loop over them is unrolled.
 template <class Math, int kBlocks, int kWidth>
 __attribute__((noinline)) void tile(const TileJob& job) {
-  using Accumulator = typename Math::Accumulator;
+  using Sum = typename Math::Sum;
+  constexpr int kVectors = kBlocks * static_cast<int>(kBlock / kLanes);  // of a pixel
+  constexpr std::int64_t kVectorBytes = kLanes * 4;
+  // Of weights and broadcast pixels, the fewer are held in registers.
+  constexpr bool kHoldPixels = kVectorRegisters == 16 && kWidth < kVectors;
   for (std::int64_t pixel = 0; pixel < job.pixels; pixel += kWidth) {
-    Accumulator sums[kBlocks][kWidth];
+    Sum sums[kVectors][kWidth];
 #pragma GCC unroll 8
-    for (int b = 0; b < kBlocks; ++b) {
-      const Accumulator start = Math::load(job.start + b * 64);
+    for (int v = 0; v < kVectors; ++v) {
+      const Sum start = Math::load(job.start + v * kVectorBytes);
 #pragma GCC unroll 20
-      for (int p = 0; p < kWidth; ++p) sums[b][p] = start;
+      for (int p = 0; p < kWidth; ++p) sums[v][p] = start;
     }
     const std::int64_t pixel_stride = job.pixel_stride;
     const std::byte* weights = job.weights;
@@ -66,61 +67,94 @@ __attribute__((noinline)) void tile(const TileJob& job) {
         const std::byte* last = run + job.last_step;
         for (int step = job.steps; step > 0; --step) {
           const std::byte* x = run < last ? run : last;
-          __m512i w[kBlocks];
-#pragma GCC unroll 8
-          for (int b = 0; b < kBlocks; ++b) w[b] = _mm512_load_si512(weights + b * 64);
-#pragma GCC unroll 20
-          for (int p = 0; p < kWidth; ++p) {
+          const auto broadcast = [&](int p) __attribute__((always_inline)) {
             std::int32_t channels;
             __builtin_memcpy(&channels, x + p * pixel_stride, sizeof channels);
-            const __m512i broadcast = _mm512_set1_epi32(channels);
+            return set_integer(channels);
+          };
+          if constexpr (kHoldPixels) {
+            Integers pixels[kWidth];
+#pragma GCC unroll 20
+            for (int p = 0; p < kWidth; ++p) pixels[p] = broadcast(p);
 #pragma GCC unroll 8
-            for (int b = 0; b < kBlocks; ++b)
-              sums[b][p] = Math::multiply_add(sums[b][p], broadcast, w[b]);
+            for (int v = 0; v < kVectors; ++v) {
+              const Integers w = load_integers(weights + v * kVectorBytes);
+#pragma GCC unroll 20
+              for (int p = 0; p < kWidth; ++p) {
+                sums[v][p] = Math::multiply_add(sums[v][p], pixels[p], w);
+              }
+            }
+          } else {
+            Integers w[kVectors];
+#pragma GCC unroll 8
+            for (int v = 0; v < kVectors; ++v) w[v] = load_integers(weights + v * kVectorBytes);
+#pragma GCC unroll 20
+            for (int p = 0; p < kWidth; ++p) {
+              const Integers channels = broadcast(p);
+#pragma GCC unroll 8
+              for (int v = 0; v < kVectors; ++v) {
+                sums[v][p] = Math::multiply_add(sums[v][p], channels, w[v]);
+              }
+            }
           }
           run += kStepBytes;
-          weights += kBlocks * 64;
+          weights += kVectors * kVectorBytes;
         }
       }
     }
     std::byte* to = job.to + pixel * job.to_stride;
     if (Math::kHasCodes && job.codes) {  // pixels without gaps: 16 * kBlocks codes each
-      const auto code = [&](int i) {
-        return to_integer(Math::result(sums[i % kBlocks][i / kBlocks], job, i % kBlocks));
+      const auto code = [&](int i) __attribute__((always_inline)) {
+        const int v = i % kVectors;
+        return to_code(Math::result(sums[v][i / kVectors], job, v * kLanes));
       };
-      constexpr int kVectors = kBlocks * kWidth;
+      constexpr int kAll = kVectors * kWidth;
 #pragma GCC unroll 8
-      for (int i = 0; i + 4 <= kVectors; i += 4) {
-        store_codes(to + i * 16, code(i), code(i + 1), code(i + 2), code(i + 3));
+      for (int i = 0; i + 4 <= kAll; i += 4) {
+        store_codes(to + i * kLanes, code(i), code(i + 1), code(i + 2), code(i + 3));
       }
 #pragma GCC unroll 4
-      for (int i = kVectors / 4 * 4; i < kVectors; ++i) store_codes(to + i * 16, code(i));
+      for (int i = kAll / 4 * 4; i < kAll; ++i) store_codes(to + i * kLanes, code(i));
     } else {
 #pragma GCC unroll 20
       for (int p = 0; p < kWidth; ++p) {
 #pragma GCC unroll 8
-        for (int b = 0; b < kBlocks; ++b) {
-          _mm512_storeu_ps(to + p * job.to_stride + b * 64, Math::result(sums[b][p], job, b));
+        for (int v = 0; v < kVectors; ++v) {
+          store_floats(to + p * job.to_stride + v * kVectorBytes,
+                       Math::result(sums[v][p], job, v * kLanes));
         }
       }
     }
   }
 }
 
-template <class Math, int kBlocks, std::size_t... kIndex>
+template <class Math, int kBlocks, const auto& kWidths, std::size_t... kIndex>
 void fill(TileSet& set, std::index_sequence<kIndex...> /*widths*/) {
-  ((set.functions[kBlocks][kIndex] = tile<Math, kBlocks, kWidths[kBlocks][kIndex]>), ...);
+  set.widths[kBlocks] = kWidths;
+  ((set.functions[kBlocks][kIndex] = tile<Math, kBlocks, kWidths[kIndex]>), ...);
+}
+template <class Math, int kBlocks, const auto& kWidths>
+void fill(TileSet& set) {
+  static_assert(std::size(kWidths) <= kMaxWidths);
+  fill<Math, kBlocks, kWidths>(set, std::make_index_sequence<std::size(kWidths)>());
 }
 
 template <class Math>
 TileSet make_tiles() {
-  TileSet set{};
-  fill<Math, 1>(set, std::make_index_sequence<kWidths[1].size()>());
-  fill<Math, 2>(set, std::make_index_sequence<kWidths[2].size()>());
-  fill<Math, 3>(set, std::make_index_sequence<kWidths[3].size()>());
-  fill<Math, 4>(set, std::make_index_sequence<kWidths[4].size()>());
-  fill<Math, 5>(set, std::make_index_sequence<kWidths[5].size()>());
-  fill<Math, 6>(set, std::make_index_sequence<kWidths[6].size()>());
+  TileSet set;
+  set.registers = static_cast<int>(kBlock / kLanes);
+  if constexpr (kVectorRegisters == 32) {
+    set.product_blocks = 4;
+    fill<Math, 1, kWidthsOf1>(set);
+    fill<Math, 2, kWidthsOf2>(set);
+    fill<Math, 3, kWidthsOf3>(set);
+    fill<Math, 4, kWidthsOf4>(set);
+    fill<Math, 5, kWidthsOf5>(set);
+    fill<Math, 6, kWidthsOf6>(set);
+  } else {
+    fill<Math, 1, kFewWidthsOf1>(set);
+    fill<Math, 2, kFewWidthsOf2>(set);
+  }
   return set;
 }
 

@@ -1,6 +1,8 @@
 // f32 tiles, and f16 storage with f32 arithmetic for CPUs without half precision arithmetic.
 #if defined(__x86_64__)
 
+#include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include <immintrin.h>
@@ -10,24 +12,25 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,prfchw,f16c")
 
+#include "nodes/detector/engine/cpu/kernels/avx512_vectors.hpp"
 #include "nodes/detector/engine/cpu/kernels/tile_template.hpp"
 
 namespace fovea::engine::kernels {
 namespace {
 
 struct Float {
-  using Accumulator = __m512;
+  using Sum = __m512;
   static constexpr bool kHasCodes = false;
   static constexpr bool kPrefetch = true;
   static __m512 load(const std::byte* start) { return _mm512_loadu_ps(start); }
   static __m512 multiply_add(__m512 sum, __m512i x, __m512i w) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(x), _mm512_castsi512_ps(w), sum);
   }
-  static __m512 result(__m512 sum, const TileJob& /*job*/, int /*block*/) { return sum; }
+  static __m512 result(__m512 sum, const TileJob& /*job*/, std::int64_t /*channel*/) { return sum; }
 };
 
 struct HalfAsFloat {
-  using Accumulator = __m512;
+  using Sum = __m512;
   static constexpr bool kHasCodes = false;
   static constexpr bool kPrefetch = true;
   static __m512 load(const std::byte* start) { return _mm512_loadu_ps(start); }
@@ -36,17 +39,17 @@ struct HalfAsFloat {
   static __m512 multiply_add(__m512 sum, __m512i x, __m512i w) {
     return _mm512_fmadd_ps(odd(x), odd(w), _mm512_fmadd_ps(even(x), even(w), sum));
   }
-  static __m512 result(__m512 sum, const TileJob& /*job*/, int /*block*/) { return sum; }
+  static __m512 result(__m512 sum, const TileJob& /*job*/, std::int64_t /*channel*/) { return sum; }
 };
 
 }  // namespace
 
-const TileSet& f32_tiles() {
+const TileSet& avx512_f32_tiles() {
   static const TileSet kSet = make_tiles<Float>();
   return kSet;
 }
 
-const TileSet& f16_as_f32_tiles() {
+const TileSet& avx512_f16_tiles() {
   static const TileSet kSet = make_tiles<HalfAsFloat>();
   return kSet;
 }

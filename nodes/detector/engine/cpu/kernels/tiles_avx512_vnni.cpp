@@ -1,6 +1,8 @@
 // u8 x s8 tiles with 32-bit sums (VNNI).
 #if defined(__x86_64__)
 
+#include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include <immintrin.h>
@@ -10,13 +12,14 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,prfchw")
 
+#include "nodes/detector/engine/cpu/kernels/avx512_vectors.hpp"
 #include "nodes/detector/engine/cpu/kernels/tile_template.hpp"
 
 namespace fovea::engine::kernels {
 namespace {
 
-struct Bytes {
-  using Accumulator = __m512i;
+struct Bytes512 {
+  using Sum = __m512i;
   static constexpr bool kHasCodes = true;
   static constexpr bool kPrefetch = false;
   static __m512i load(const std::byte* start) { return _mm512_loadu_si512(start); }
@@ -25,15 +28,15 @@ struct Bytes {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
     return sum;
   }
-  static __m512 result(__m512i sum, const TileJob& job, int block) {
-    return scale_and_shift(_mm512_cvtepi32_ps(sum), job, block);
+  static __m512 result(__m512i sum, const TileJob& job, std::int64_t channel) {
+    return scale_and_shift(_mm512_cvtepi32_ps(sum), job, channel);
   }
 };
 
 }  // namespace
 
-const TileSet& u8_tiles() {
-  static const TileSet kSet = make_tiles<Bytes>();
+const TileSet& avx512_vnni_u8_tiles() {
+  static const TileSet kSet = make_tiles<Bytes512>();
   return kSet;
 }
 

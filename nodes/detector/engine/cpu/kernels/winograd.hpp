@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "nodes/detector/engine/network.hpp"
 
 namespace fovea::engine::kernels {
@@ -41,8 +43,11 @@ struct WinogradFunctions {
   void (*output)(const WinogradOutputJob&) = nullptr;
 };
 
-// REQUIRES: avx512; `source` is kFloat32 or kFloat16.
-WinogradFunctions winograd_functions(DataType source);
+struct WinogradImplementation {
+  std::string_view isa{};  // empty: this CPU has none for the type
+  WinogradFunctions functions{};
+};
+WinogradImplementation best_winograd(DataType source, const CpuFeatures& features);
 
 // 16 3x3 filters g and what they become, G g G^T, both by row.
 struct WinogradFilters {

@@ -10,8 +10,8 @@ namespace fovea::engine::cpu::native {
 
 Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, EngineInfo info,
                                               const CompileOptions& options) {
-  if (!options.features.avx512) {
-    return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX-512");
+  if (!options.features.avx2) {
+    return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX2");
   }
   FOVEA_ASSIGN(Program program, compile(lowered, options));
   if (info.precision == "fp16" && !options.features.avx512_fp16 &&

@@ -164,8 +164,8 @@ class Tuner {
   }
 
   Result<Program> look() {
-    if (!features_.avx512) {
-      return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX-512");
+    if (!features_.avx2) {
+      return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX2");
     }
     return compile_with([this](const ConvolutionSite& site) -> Result<> {
       Site seen{site.step, site.layer, signature_of(site.spec), {}, 0, macs_of(site.spec)};

@@ -2,7 +2,6 @@
 // execute() goes through the C interface, whose argument list can be prepared once.
 #include "nodes/detector/engine/cpu/onednn/primitives.hpp"
 
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -14,6 +13,9 @@
 #include <dnnl.hpp>
 #include <fmt/core.h>
 #include <omp.h>
+
+#include "nodes/base/instruction_set.hpp"
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
 
 namespace fovea::engine::cpu::onednn {
 
@@ -41,21 +43,11 @@ std::string_view isa_name() {
   return "generic";
 }
 
-Result<> force_isa(std::string_view name) {
-  auto isa = dnnl::cpu_isa::all;
-  if (name == "avx512_vnni" || name == "avx512_fp16") return {};  // beyond what it is used for
-  if (name == "avx512") {
-    isa = dnnl::cpu_isa::avx512_core;
-  } else if (name == "avx2") {
-    isa = dnnl::cpu_isa::avx2;
-  } else if (name == "sse4" || name == "scalar") {  // the lowest that oneDNN has kernels for
-    isa = dnnl::cpu_isa::sse41;
-  } else {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("FOVEA_ISA is '{}'; it must be avx512_fp16, avx512_vnni, avx512, avx2, "
-                            "sse4 or scalar",
-                            name));
-  }
+// The lowest that oneDNN has kernels for is SSE4.1.
+Result<> limit_isa(InstructionSet highest) {
+  const auto isa = highest >= InstructionSet::kAvx512 ? dnnl::cpu_isa::avx512_core
+                   : highest >= InstructionSet::kAvx2 ? dnnl::cpu_isa::avx2
+                                                      : dnnl::cpu_isa::sse41;
   if (dnnl::set_max_cpu_isa(isa) != dnnl::status::success) {
     return fail(ErrorCode::kInternal,
                 "FOVEA_ISA: oneDNN was already in use with another instruction set");
@@ -271,9 +263,10 @@ Result<std::int64_t> select_instruction_set() {
   static std::once_flag once;
   static std::optional<Error> error;
   std::call_once(once, [] {
-    const char* forced = std::getenv("FOVEA_ISA");
-    if (forced == nullptr || *forced == '\0') return;
-    if (auto done = force_isa(forced); !done) error = done.error();
+    Result<> done = kernels::check_isa();
+    const std::optional<InstructionSet> requested = requested_instruction_set();
+    if (done && requested) done = limit_isa(*requested);
+    if (!done) error = done.error();
   });
   if (error) return fail(*error);
   return isa_name() == "avx512_core" ? 16 : 8;

@@ -22,9 +22,9 @@ struct Primitive {
   std::shared_ptr<const OperationFactory> operation;
 };
 
-// Picks the instruction set once per process: the best that CPU has, or what FOVEA_ISA asks for
-// ("avx512", "avx2", "sse41"), which must happen before the first kernel is made. Returns the
-// channel block (16 or 8). Errors: kInvalidArgument for an unknown FOVEA_ISA.
+// Picks the instruction set once per process: the best that CPU has, up to what FOVEA_ISA names,
+// which must happen before the first kernel is made. Returns the channel block (16 or 8). Errors:
+// those of kernels::check_isa().
 Result<std::int64_t> select_instruction_set();
 
 // "oneDNN 2.6.3 avx512_core": what cached plans and reports name.

@@ -1,0 +1,107 @@
+// Vectors of AVX-512, by the names that the *_template.hpp files use; avx2_vectors.hpp has the same.
+// To be included inside a target pragma, after all other headers; internal linkage, so that no code
+// of this instruction set can stand in for another file's inline function.
+#pragma once
+
+namespace fovea::engine::kernels {
+namespace {
+
+using Floats = __m512;
+using Integers = __m512i;  // of 32 bits
+constexpr std::int64_t kLanes = 16;
+constexpr int kVectorRegisters = 32;
+
+// The lowest lanes of a vector: others load as zero and are not stored.
+using Lanes = __mmask16;
+inline Lanes first_lanes(std::int64_t count) {
+  return count >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1U << count) - 1);
+}
+
+inline Floats set(float value) { return _mm512_set1_ps(value); }
+inline Integers set_integer(std::int32_t value) { return _mm512_set1_epi32(value); }
+
+inline Floats load_floats(const void* from) { return _mm512_loadu_ps(from); }
+inline Floats load_floats(const void* from, Lanes lanes) {
+  return _mm512_maskz_loadu_ps(lanes, from);
+}
+inline Floats load_halves(const void* from, Lanes lanes) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, from));
+}
+inline Integers load_integers(const void* from) { return _mm512_loadu_si512(from); }
+inline Integers load_widened(const void* from, Lanes lanes) {  // u8
+  return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, from));
+}
+inline void store_floats(void* to, Floats value) { _mm512_storeu_ps(to, value); }
+inline void store_floats(void* to, Lanes lanes, Floats value) {
+  _mm512_mask_storeu_ps(to, lanes, value);
+}
+inline void store_halves(void* to, Lanes lanes, Floats value) {
+  _mm256_mask_storeu_epi16(to, lanes, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+}
+inline void store_narrowed(void* to, Lanes lanes, Integers value) {  // 0..255 each, as u8
+  _mm_mask_storeu_epi8(to, lanes, _mm512_cvtepi32_epi8(value));
+}
+
+inline Floats to_floats(Integers value) { return _mm512_cvtepi32_ps(value); }
+inline Integers to_integers(Floats value) { return _mm512_cvtps_epi32(value); }  // nearest
+inline Integers subtract(Integers a, Integers b) { return _mm512_sub_epi32(a, b); }
+
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+inline Floats multiply_subtract(Floats a, Floats b, Floats c) { return _mm512_fmsub_ps(a, b, c); }
+// c - a * b
+inline Floats subtract_product(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
+// The second if they compare equal, or not at all.
+inline Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+inline Floats nearest(Floats x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+// y * 2^power for a whole power.
+inline Floats scale_by_power(Floats y, Floats power) { return _mm512_scalef_ps(y, power); }
+// 1 / x. A division would cost as much as an exponential; one Newton step is as accurate.
+inline Floats reciprocal(Floats x) {
+  const Floats inverse = _mm512_rcp14_ps(x);
+  return multiply_add(inverse, subtract_product(x, inverse, set(1)), inverse);
+}
+inline Floats scale_negative(Floats x, Floats factor) {
+  return _mm512_mask_mul_ps(x, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), x, factor);
+}
+inline Floats keep(Lanes lanes, Floats x) { return _mm512_maskz_mov_ps(lanes, x); }
+// `x` where lanes are on, else `other`.
+inline Floats choose(Lanes lanes, Floats x, Floats other) {
+  return _mm512_mask_mov_ps(other, lanes, x);
+}
+inline float largest_lane(Floats x) { return _mm512_reduce_max_ps(x); }
+inline float sum_of_lanes(Floats x) { return _mm512_reduce_add_ps(x); }
+
+// s8 codes of one and of four vectors, with saturation, in order.
+inline void store_codes(std::byte* to, Integers a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a));
+}
+inline void store_codes(std::byte* to, Integers a, Integers b, Integers c, Integers d) {
+  // Packing works inside 128-bit lanes: lane i ends up with the i-th four codes of a, b, c and d.
+  const __m512i lanes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, lanes));
+}
+
+// 64 bytes.
+using Bytes = __m512i;
+constexpr std::int64_t kByteLanes = 64;
+using ByteLanes = __mmask64;
+inline ByteLanes first_bytes(std::int64_t count) {
+  return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
+}
+inline Bytes set_bytes(std::uint8_t value) { return _mm512_set1_epi8(static_cast<char>(value)); }
+inline Bytes load_bytes(const std::uint8_t* from, ByteLanes lanes) {
+  return _mm512_maskz_loadu_epi8(lanes, from);
+}
+inline void store_bytes(std::uint8_t* to, ByteLanes lanes, Bytes value) {
+  _mm512_mask_storeu_epi8(to, lanes, value);
+}
+inline Bytes larger(Bytes a, Bytes b) { return _mm512_max_epu8(a, b); }
+inline Bytes add_saturated(Bytes a, Bytes b) { return _mm512_adds_epu8(a, b); }
+inline Bytes subtract_saturated(Bytes a, Bytes b) { return _mm512_subs_epu8(a, b); }
+
+}  // namespace
+}  // namespace fovea::engine::kernels

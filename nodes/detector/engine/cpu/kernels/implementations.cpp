@@ -1,0 +1,95 @@
+// What each instruction set implements. The one list of tiles; functions of rows and transforms are
+// chosen here, too.
+#include <algorithm>
+
+#include "nodes/detector/engine/cpu/kernels/depthwise.hpp"
+#include "nodes/detector/engine/cpu/kernels/rows.hpp"
+#include "nodes/detector/engine/cpu/kernels/tensor_rows.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
+#include "nodes/detector/engine/cpu/kernels/winograd.hpp"
+
+namespace fovea::engine::kernels {
+
+#if defined(__x86_64__)
+
+// Each behind the CPU feature of its name, in the file of its name.
+const TileSet& avx512_fp16_f16_tiles();
+const TileSet& avx512_vnni_u8_tiles();
+const TileSet& avx512_f32_tiles();
+const TileSet& avx512_f16_tiles();  // f16 weights and pixels, f32 arithmetic
+const TileSet& avx_vnni_u8_tiles();
+const TileSet& avx2_f32_tiles();
+const RowFunctions& avx512_rows(bool vbmi);
+const RowFunctions& avx2_rows();
+const TensorRowFunctions& avx512_tensor_rows();
+const TensorRowFunctions& avx2_tensor_rows();
+WinogradFunctions avx512_winograd(DataType source);
+WinogradFunctions avx2_winograd(DataType source);
+DepthwiseFunction avx512_depthwise(DataType compute);  // of bytes: with VNNI
+DepthwiseFunction avx2_depthwise(DataType compute);
+
+namespace {
+
+constexpr TileImplementation kTiles[] = {
+    {"avx512_fp16", 16, DataType::kFloat16, &CpuFeatures::avx512_fp16, avx512_fp16_f16_tiles},
+    {"avx512_vnni", 16, DataType::kUint8, &CpuFeatures::avx512_vnni, avx512_vnni_u8_tiles},
+    {"avx512", 16, DataType::kFloat32, &CpuFeatures::avx512, avx512_f32_tiles},
+    {"avx512", 16, DataType::kFloat16, &CpuFeatures::avx512, avx512_f16_tiles},
+    {"avx_vnni", 8, DataType::kUint8, &CpuFeatures::avx_vnni, avx_vnni_u8_tiles},
+    {"avx2", 8, DataType::kFloat32, &CpuFeatures::avx2, avx2_f32_tiles},
+};
+
+}  // namespace
+
+std::span<const TileImplementation> tile_implementations() { return kTiles; }
+
+const RowFunctions& best_rows(const CpuFeatures& features) {
+  if (features.avx512) return avx512_rows(features.avx512_vbmi);
+  return features.avx2 ? avx2_rows() : scalar_rows();
+}
+
+const TensorRowFunctions& best_tensor_rows(const CpuFeatures& features) {
+  if (features.avx512) return avx512_tensor_rows();
+  return features.avx2 ? avx2_tensor_rows() : scalar_tensor_rows();
+}
+
+WinogradImplementation best_winograd(DataType source, const CpuFeatures& features) {
+  if (features.avx512) return {"avx512", avx512_winograd(source)};
+  if (features.avx2 && source == DataType::kFloat32) return {"avx2", avx2_winograd(source)};
+  return {};
+}
+
+DepthwiseImplementation best_depthwise(DataType compute, const CpuFeatures& features) {
+  const bool bytes = compute == DataType::kUint8;
+  if (bytes ? features.avx512_vnni : features.avx512) {
+    return {bytes ? "avx512_vnni" : "avx512", avx512_depthwise(compute)};
+  }
+  if (features.avx2 && compute != DataType::kFloat16) return {"avx2", avx2_depthwise(compute)};
+  return {};
+}
+
+#else
+
+std::span<const TileImplementation> tile_implementations() { return {}; }
+const RowFunctions& best_rows(const CpuFeatures& /*features*/) { return scalar_rows(); }
+const TensorRowFunctions& best_tensor_rows(const CpuFeatures& /*features*/) {
+  return scalar_tensor_rows();
+}
+WinogradImplementation best_winograd(DataType /*source*/, const CpuFeatures& /*features*/) {
+  return {};
+}
+DepthwiseImplementation best_depthwise(DataType /*compute*/, const CpuFeatures& /*features*/) {
+  return {};
+}
+
+#endif
+
+const TileImplementation* best_tiles(DataType compute, const CpuFeatures& features) {
+  const auto all = tile_implementations();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const TileImplementation& row) {
+    return row.compute == compute && features.*row.needs;
+  });
+  return found == all.end() ? nullptr : &*found;
+}
+
+}  // namespace fovea::engine::kernels

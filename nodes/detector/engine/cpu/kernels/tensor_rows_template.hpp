@@ -1,0 +1,150 @@
+// The inner loops of the tensor operators over vectors of any width. Included by the
+// tensor_rows_*.cpp files inside their target pragma, after the vectors.
+#pragma once
+
+#include "nodes/detector/engine/cpu/kernels/vector_math.hpp"
+
+namespace fovea::engine::kernels {
+namespace {
+
+// Elements first, first + 1, ...; lanes that are off hold anything.
+inline Floats load(const Elements<const void>& from, std::int64_t first, Lanes lanes,
+                   std::int64_t count) {
+  const auto* floats = static_cast<const float*>(from.data);
+  if (from.type == DataType::kFloat32) {
+    if (from.stride == 1) return load_floats(floats + first, lanes);
+    if (from.stride == 0) return set(*floats);
+  } else if (from.stride == 1 && from.type == DataType::kUint8) {
+    const Integers codes = load_widened(static_cast<const std::uint8_t*>(from.data) + first, lanes);
+    return to_floats(subtract(codes, set_integer(from.grid.zero_point))) * set(from.grid.scale);
+  }
+  alignas(64) float values[kLanes] = {};
+  if (from.type == DataType::kFloat32) {
+    for (std::int64_t i = 0; i < count; ++i) values[i] = floats[(first + i) * from.stride];
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) {
+      values[i] = load_element(from.data, from.type, from.grid, (first + i) * from.stride);
+    }
+  }
+  return load_floats(values);
+}
+
+inline void store(const Elements<void>& to, std::int64_t first, Lanes lanes, std::int64_t count,
+                  Floats value) {
+  auto* floats = static_cast<float*>(to.data);
+  if (to.type == DataType::kFloat32 && to.stride == 1) {
+    store_floats(floats + first, lanes, value);
+    return;
+  }
+  alignas(64) float values[kLanes];
+  store_floats(values, value);
+  if (to.type == DataType::kFloat32) {
+    for (std::int64_t i = 0; i < count; ++i) floats[(first + i) * to.stride] = values[i];
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) {
+      store_element(to.data, to.type, to.grid, (first + i) * to.stride, values[i]);
+    }
+  }
+}
+
+template <MapOp kOp>
+void map_loop(const MapRow& row) {
+  for (std::int64_t i = 0; i < row.count; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, row.count - i);
+    const Lanes lanes = first_lanes(row.count - i);
+    Floats value = load(row.a, i, lanes, count);
+    if constexpr (kOp == MapOp::kSigmoid) {
+      value = activate<Activation::kSigmoid>(value, value);
+    } else if constexpr (kOp == MapOp::kSilu) {
+      value = activate<Activation::kSilu>(value, value);
+    } else if constexpr (kOp == MapOp::kRelu) {
+      value = activate<Activation::kRelu>(value, value);
+    } else if constexpr (kOp != MapOp::kCopy) {
+      const Floats other = load(row.b, i, lanes, count);
+      if constexpr (kOp == MapOp::kAdd) value = value + other;
+      if constexpr (kOp == MapOp::kSub) value = value - other;
+      if constexpr (kOp == MapOp::kMul) value = value * other;
+      if constexpr (kOp == MapOp::kDiv) value = value / other;
+    }
+    store(row.to, i, lanes, count, value);
+  }
+}
+
+void map(const MapRow& row) {
+  switch (row.op) {
+    case MapOp::kCopy:
+      return map_loop<MapOp::kCopy>(row);
+    case MapOp::kSigmoid:
+      return map_loop<MapOp::kSigmoid>(row);
+    case MapOp::kSilu:
+      return map_loop<MapOp::kSilu>(row);
+    case MapOp::kRelu:
+      return map_loop<MapOp::kRelu>(row);
+    case MapOp::kAdd:
+      return map_loop<MapOp::kAdd>(row);
+    case MapOp::kSub:
+      return map_loop<MapOp::kSub>(row);
+    case MapOp::kMul:
+      return map_loop<MapOp::kMul>(row);
+    case MapOp::kDiv:
+      return map_loop<MapOp::kDiv>(row);
+  }
+}
+
+void softmax(float* row, std::int64_t count) {
+  const Floats lowest = set(-3.4028235e38F);
+  Floats highest = lowest;
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const Lanes lanes = first_lanes(count - i);
+    highest = larger(highest, choose(lanes, load_floats(row + i, lanes), lowest));
+  }
+  const Floats top = set(largest_lane(highest));
+  Floats sums = set(0);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const Lanes lanes = first_lanes(count - i);
+    // Below e^-87 a share is nothing in f32; exponential() needs the bound.
+    const Floats power = exponential(larger(load_floats(row + i, lanes) - top, set(-87)));
+    sums = sums + keep(lanes, power);
+    store_floats(row + i, lanes, power);
+  }
+  const Floats share = set(1 / sum_of_lanes(sums));
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const Lanes lanes = first_lanes(count - i);
+    store_floats(row + i, lanes, load_floats(row + i, lanes) * share);
+  }
+}
+
+// As many sums at a time as registers hold.
+void multiply(const MatMulBlock& block) {
+  constexpr std::int64_t kWide = 2;  // vectors of columns
+  constexpr std::int64_t kRows = kVectorRegisters == 32 ? 8 : 4;
+  static_assert(kMatMulRows % kRows == 0 && kMatMulColumns % (kWide * kLanes) == 0);
+  for (std::int64_t row = 0; row < kMatMulRows; row += kRows) {
+    for (std::int64_t column = 0; column < kMatMulColumns; column += kWide * kLanes) {
+      Floats sums[kRows][kWide];
+#pragma GCC unroll 8
+      for (auto& sum : sums) sum[0] = sum[1] = set(0);
+      const float* a = block.a + row;
+      const float* b = block.b + column;
+      for (std::int64_t k = 0; k < block.depth; ++k, a += kMatMulRows, b += kMatMulColumns) {
+        const Floats left = load_floats(b);
+        const Floats right = load_floats(b + kLanes);
+#pragma GCC unroll 8
+        for (std::int64_t r = 0; r < kRows; ++r) {
+          const Floats x = set(a[r]);
+          sums[r][0] = multiply_add(x, left, sums[r][0]);
+          sums[r][1] = multiply_add(x, right, sums[r][1]);
+        }
+      }
+      float* to = block.to + row * block.to_stride + column;
+#pragma GCC unroll 8
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        store_floats(to + r * block.to_stride, sums[r][0]);
+        store_floats(to + r * block.to_stride + kLanes, sums[r][1]);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fovea::engine::kernels

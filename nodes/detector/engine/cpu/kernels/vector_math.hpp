@@ -1,0 +1,43 @@
+// Functions of vectors, whatever their width. To be included after avx2_vectors.hpp or
+// avx512_vectors.hpp, inside the same target pragma.
+#pragma once
+
+namespace fovea::engine::kernels {
+namespace {
+
+// e^x to 2e-7 relative, 0 below e^-87 and infinity above e^88.7. 2^z on [-0.5, 0.5] is a polynomial
+// through Chebyshev nodes; log2(e) is split so that the reduced argument is exact for large x too.
+inline Floats exponential(Floats x) {
+  const Floats high = set(1.44269502F);
+  const Floats low = set(1.92596299e-8F);
+  x = smaller(larger(x, set(-150)), set(150));
+  const Floats power = nearest(x * high);
+  const Floats z = multiply_add(x, low, multiply_subtract(x, high, power));
+  Floats y = multiply_add(set(0.00133908634F), z, set(0.00967603192F));
+  y = multiply_add(y, z, set(0.0555035711F));
+  y = multiply_add(y, z, set(0.240221075F));
+  y = multiply_add(y, z, set(0.693147188F));
+  y = multiply_add(y, z, set(1.00000008F));
+  return scale_by_power(y, power);
+}
+
+// 1 / (1 + e^-x).
+inline Floats logistic(Floats x) {
+  // e^88 keeps the sum finite; beyond, the result is below the smallest normal number anyway.
+  return reciprocal(set(1) + exponential(smaller(set(0) - x, set(87))));
+}
+
+template <Activation kActivation>
+inline Floats activate(Floats x, Floats alpha) {
+  if constexpr (kActivation == Activation::kSilu) return x * logistic(x);
+  if constexpr (kActivation == Activation::kSigmoid) return logistic(x);
+  if constexpr (kActivation == Activation::kRelu) return larger(x, set(0));
+  if constexpr (kActivation == Activation::kLeakyRelu) return scale_negative(x, alpha);
+  if constexpr (kActivation == Activation::kHardSwish) {
+    return x * smaller(larger(x / set(6) + set(0.5F), set(0)), set(1));
+  }
+  return x;
+}
+
+}  // namespace
+}  // namespace fovea::engine::kernels
