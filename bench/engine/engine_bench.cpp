@@ -114,7 +114,7 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
 
   if (engine::kernels::cpu_features().avx512_fp16) {
     engine::Plan f16 = f32;
-    f16.precision = "fp16";
+    f16.precision = engine::Precision::kFp16;
     FOVEA_TRY(engine::use_half_precision(f16.network));
     FOVEA_ASSIGN(file, save(f16, "f16"));
     line.entries.push_back({"own f16", kOwnScope, kOwn, file, 0.01});
@@ -124,7 +124,7 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
 
   if (engine::kernels::cpu_features().avx512_vnni) {
     engine::BuilderConfig config;
-    config.precision = "int8";
+    config.precision = engine::Precision::kInt8;
     FOVEA_ASSIGN(config.calibration, calibration_table(options, f32));
     FOVEA_ASSIGN(const engine::Plan int8, engine::build_plan(options.model, config));
     FOVEA_ASSIGN(file, save(int8, "int8"));

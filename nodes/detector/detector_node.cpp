@@ -236,7 +236,8 @@ class DetectorNode final : public Node {
 
   // At the start, then from the inference thread, between two batches.
   void show_engine(const ServedEngine& served) {
-    const std::string label = fmt::format("{}/{}", served.info.provider, served.info.precision);
+    const std::string label =
+        fmt::format("{}/{}", served.info.provider, to_string(served.info.precision));
     {
       const std::lock_guard lock(status_mutex_);
       cache_warning_ = served.warning;

@@ -41,7 +41,8 @@ TEST_F(PlanCacheTest, EveryInputOfTheKeyCausesARebuildThatNamesIt) {
       {"keep_output0 was false, is true", [](PlanRequest& r) { r.config.keep_output0 = true; }},
       {"input_size was 0x0, is 320x0", [](PlanRequest& r) { r.config.input_width = 320; }},
       {"is 0x320", [](PlanRequest& r) { r.config.input_height = 320; }},
-      {"precision was fp32, is int8", [](PlanRequest& r) { r.config.precision = "int8"; }},
+      {"precision was fp32, is int8",
+       [](PlanRequest& r) { r.config.precision = engine::Precision::kInt8; }},
       {"preprocessing was none, is gamma", [](PlanRequest& r) { r.preprocessing = "gamma"; }},
   };
   const CachedPlan original = get();

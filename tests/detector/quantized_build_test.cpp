@@ -238,7 +238,7 @@ TEST_F(QuantizedBuild, PicturesInWhichFp32FindsNothingMeasureNothingAndThatIsSai
   wanted.guard.min_agreement = 0;
   const auto allowed = build_quantized(wanted, imagine);
   ASSERT_TRUE(allowed) << allowed.error().message;
-  EXPECT_EQ(allowed->plan.precision, "int8");
+  EXPECT_EQ(allowed->plan.precision, engine::Precision::kInt8);
   EXPECT_NE(allowed->report.verdict.find("unmeasured"), std::string::npos);
   EXPECT_EQ(allowed->report.verdict.find("agrees"), std::string::npos);
   EXPECT_TRUE(allowed->report.trials.empty());
@@ -247,7 +247,7 @@ TEST_F(QuantizedBuild, PicturesInWhichFp32FindsNothingMeasureNothingAndThatIsSai
   wanted.best = true;
   const auto best = build_quantized(wanted, imagine);
   ASSERT_TRUE(best) << best.error().message;
-  EXPECT_EQ(best->plan.precision, "fp32");
+  EXPECT_EQ(best->plan.precision, engine::Precision::kFp32);
   EXPECT_NE(best->reason.find("nothing can be measured"), std::string::npos) << best->reason;
 }
 
@@ -280,7 +280,7 @@ TEST_F(QuantizedBuild, MakesAnInt8PlanAndReportsOnIt) {
   wanted.guard.min_agreement = 30;
   const auto built = build_quantized(wanted, imagine);
   ASSERT_TRUE(built) << built.error().message;
-  EXPECT_EQ(built->plan.precision, "int8");
+  EXPECT_EQ(built->plan.precision, engine::Precision::kInt8);
   EXPECT_FALSE(built->plan.network.quantization.empty());
   const auto report = nlohmann::json::parse(built->plan.accuracy_report);
   EXPECT_EQ(report["pictures"], 5);
@@ -315,7 +315,7 @@ TEST_F(QuantizedBuild, RefusesInt8BeyondTheBudgetAndBestFallsBackToF32) {
   wanted.best = true;
   const auto best = build_quantized(wanted, imagine);
   ASSERT_TRUE(best) << best.error().message;
-  EXPECT_EQ(best->plan.precision, "fp32");
+  EXPECT_EQ(best->plan.precision, engine::Precision::kFp32);
   EXPECT_TRUE(best->plan.network.quantization.empty());
   EXPECT_EQ(best->report.verdict.rfind("fp32: int8 refused", 0), 0U) << best->report.verdict;
   EXPECT_EQ(best->reason.rfind("best: fp32; ms a picture here: fp32 ", 0), 0U) << best->reason;
@@ -338,11 +338,13 @@ TEST_F(QuantizedBuild, BestMeasuresHalfPrecisionTooAndKeepsTimesOutOfItsReport) 
   for (const char* part : {"fp32 ", "fp16 ", "int8 "}) {
     EXPECT_NE(best->reason.find(part), std::string::npos) << best->reason;
   }
-  EXPECT_EQ(best->reason.rfind("best: " + best->plan.precision + ";", 0), 0U) << best->reason;
+  EXPECT_EQ(best->reason.rfind("best: " + std::string(to_string(best->plan.precision)) + ";", 0),
+            0U)
+      << best->reason;
   const auto report = nlohmann::json::parse(best->plan.accuracy_report);
   EXPECT_EQ(report["fp16"]["agreement"], best->report.fp16->agreement);
   EXPECT_EQ(best->plan.accuracy_report.find(" ms"), std::string::npos);
-  EXPECT_EQ(report["accepted"].is_null(), best->plan.precision != "int8");
+  EXPECT_EQ(report["accepted"].is_null(), best->plan.precision != engine::Precision::kInt8);
   EXPECT_TRUE(engine::load_engine(best->plan));
 }
 
@@ -360,7 +362,7 @@ TEST_F(QuantizedBuild, WithoutPicturesToMeasureWithInt8IsTakenAndTheReasonSaysSo
     wanted.best = best;
     const auto built = build_quantized(wanted, no_reader);
     ASSERT_TRUE(built) << built.error().message;
-    EXPECT_EQ(built->plan.precision, "int8");
+    EXPECT_EQ(built->plan.precision, engine::Precision::kInt8);
     EXPECT_NE(built->report.verdict.find("its accuracy was not measured"), std::string::npos)
         << built->report.verdict;
     EXPECT_EQ(built->reason.find("best: int8, taken unmeasured: no pictures") == 0, best)
@@ -385,7 +387,7 @@ TEST_F(QuantizedBuild, ProviderWithoutInt8SaysSo) {
   wanted.best = true;
   const auto best = build_quantized(wanted, imagine);
   ASSERT_TRUE(best);
-  EXPECT_EQ(best->plan.precision, "fp32");
+  EXPECT_EQ(best->plan.precision, engine::Precision::kFp32);
   EXPECT_NE(best->report.verdict.find("onednn runs fp32 only"), std::string::npos);
   EXPECT_EQ(best->reason, "") << "nothing was timed";
 }

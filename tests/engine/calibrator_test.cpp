@@ -41,7 +41,7 @@ Result<CalibrationTable> calibrated(const NetworkDefinition& network, std::strin
 std::vector<float> run(const NetworkDefinition& network, unsigned seed) {
   Plan plan;
   plan.provider = "reference";
-  plan.precision = network.quantization.empty() ? "fp32" : "int8";
+  plan.precision = network.quantization.empty() ? Precision::kFp32 : Precision::kInt8;
   plan.network = network;
   const auto engine = load_engine(plan);
   EXPECT_TRUE(engine) << engine.error().message;

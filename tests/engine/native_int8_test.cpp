@@ -282,7 +282,7 @@ NetworkDefinition quantised(NetworkDefinition network) {
 }
 
 EngineInfo info_of(const NetworkDefinition& network, std::int32_t threads = 1) {
-  return *describe_engine(network, "cpu", {.threads = threads, .precision = "int8"});
+  return *describe_engine(network, "cpu", {.threads = threads, .precision = Precision::kInt8});
 }
 
 kernels::CpuFeatures half_features(bool emulated) {
@@ -397,24 +397,24 @@ TEST_F(NativeInt8, HalfPrecisionPlanSaysWhereItRunsInF32) {
   if (!kernels::cpu_features().avx512) GTEST_SKIP() << "needs AVX-512";
   Plan plan;
   plan.provider = "cpu";
-  plan.precision = "fp16";
+  plan.precision = Precision::kFp16;
   plan.network = random_detector(1);
   ASSERT_TRUE(use_half_precision(plan.network));
   for (const LayerQuantization& layer : plan.network.quantization.layers) {
     EXPECT_NE(layer.precision, Precision::kInt8);
   }
   ASSERT_TRUE(infer_shapes(plan.network, 1));
-  const auto info = describe_engine(plan.network, "cpu", {.precision = "fp16"});
+  const auto info = describe_engine(plan.network, "cpu", {.precision = Precision::kFp16});
   ASSERT_TRUE(info) << info.error().message;
   const auto with = cpu::native::load(plan.network, *info, {.features = half_features(true)});
   ASSERT_TRUE(with) << with.error().message;
-  EXPECT_EQ((*with)->info().precision, "fp16");
+  EXPECT_EQ((*with)->info().precision, Precision::kFp16);
   EXPECT_TRUE((*with)->inspect().declined.empty());
   kernels::CpuFeatures features = half_features(false);
   features.avx512_fp16 = false;
   const auto without = cpu::native::load(plan.network, *info, {.features = features});
   ASSERT_TRUE(without) << without.error().message;
-  EXPECT_EQ((*without)->info().precision, "fp32");
+  EXPECT_EQ((*without)->info().precision, Precision::kFp32);
   ASSERT_EQ((*without)->inspect().declined.size(), 1U);
   EXPECT_NE((*without)->inspect().declined[0].find("fp16 runs as fp32"), std::string::npos);
   // A plan file keeps it; a provider that knows one precision only refuses it.
@@ -456,7 +456,7 @@ TEST(CpuProviderInt8, LoadsOnEveryCpu) {
   ASSERT_TRUE(reference);
   auto engine = load_cpu_engine(network, info_of(network));
   ASSERT_TRUE(engine) << engine.error().message;
-  EXPECT_EQ((*engine)->info().precision, has_int8() ? "int8" : "fp32");
+  EXPECT_EQ((*engine)->info().precision, has_int8() ? Precision::kInt8 : Precision::kFp32);
   EXPECT_EQ((*engine)->inspect().declined.empty(), has_int8());
   const auto pixels = picture((*engine)->info(), 7);
   const Outputs want = run_engine(**reference, {pixels})[0];

@@ -31,7 +31,7 @@ fs::path temporary(const std::string& name) {
 }
 
 BuilderConfig config_for(const char* provider, const char* head = "auto",
-                         const char* precision = "fp32") {
+                         Precision precision = Precision::kFp32) {
   BuilderConfig config;
   config.provider = provider;
   config.head = head;
@@ -327,7 +327,7 @@ TEST_F(OnnxRuntime, RunsTheRawMapsOfDetectorsAsOtherProvidersDo) {
 TEST_F(OnnxRuntime, RefusesOtherPrecisionsThanFp32) {
   const fs::path file = temporary("half.onnx");
   make_yolo(YoloModel::kV8n, {.height = 64, .width = 64}).save(file);
-  const auto plan = build_plan(file, config_for("onnxruntime", "auto", "fp16"));
+  const auto plan = build_plan(file, config_for("onnxruntime", "auto", Precision::kFp16));
   fs::remove(file);
   ASSERT_FALSE(plan);
   EXPECT_THAT(plan.error().message, HasSubstr("provider onnxruntime runs fp32 only"));

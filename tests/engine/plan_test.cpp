@@ -48,7 +48,7 @@ Plan small_plan() {
 // With packed weights and with plain ones: the last convolution stays f32.
 Plan small_int8_plan() {
   Plan plan = small_plan();
-  plan.precision = "int8";
+  plan.precision = Precision::kInt8;
   NetworkDefinition& network = plan.network;
   const auto source = [](std::size_t index, std::span<std::byte> to) -> Result<> {
     std::mt19937 random(static_cast<unsigned>(index));
@@ -441,6 +441,16 @@ TEST(ModelHash, WalkOverAnyBytesIsSafe) {
       if (random() % 8 == 0) byte = static_cast<char>(random());
     }
     (void)external_data_files(std::as_bytes(std::span(bad)));
+  }
+}
+
+TEST(PrecisionWords, AreReadBackAndAWishIsNone) {
+  for (const Precision precision : {Precision::kFp32, Precision::kFp16, Precision::kInt8}) {
+    EXPECT_EQ(parse_precision(to_string(precision)), precision);
+  }
+  EXPECT_EQ(to_string(static_cast<Precision>(7)), "invalid");
+  for (const char* other : {"best", "invalid", "", "FP32", "fp32 "}) {
+    EXPECT_EQ(parse_precision(other), std::nullopt) << other;
   }
 }
 

@@ -200,7 +200,7 @@ TEST_P(DynamicModel, EverySizeAgreesWithTheReference) {
   ASSERT_TRUE(table) << table.error().message;
   const auto quantised = quantize(plan->network, *table);
   ASSERT_TRUE(quantised) << quantised.error().message;
-  plan->precision = "int8";
+  plan->precision = Precision::kInt8;
   expect_agreement(*plan, 0.99);
 }
 

@@ -246,7 +246,7 @@ TEST(PackedWeights, NobodyElseMayReadThem) {
 TEST(Quantization, SurvivesAPlan) {
   Plan plan;
   plan.provider = "reference";
-  plan.precision = "int8";
+  plan.precision = Precision::kInt8;
   plan.network = quantised_block();
   const auto read = deserialize(serialize(plan));
   ASSERT_TRUE(read) << read.error().message;
@@ -261,7 +261,7 @@ TEST(Quantization, PlanThatContradictsItselfIsRefused) {
   const auto fp32 = load_engine(plan);
   ASSERT_FALSE(fp32);
   EXPECT_EQ(fp32.error().code, ErrorCode::kCorrupt);
-  plan.precision = "int8";
+  plan.precision = Precision::kInt8;
   plan.network.quantization = {};
   const auto int8 = load_engine(plan);
   ASSERT_FALSE(int8);

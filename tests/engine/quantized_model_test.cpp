@@ -214,7 +214,7 @@ TEST(QuantizedModel, Int8TakesTheModelsOwnGridsWithoutCalibration) {
     SCOPED_TRACE(provider);
     Plan plan;
     plan.provider = provider;
-    plan.precision = "int8";
+    plan.precision = Precision::kInt8;
     plan.network = *adopted;
     const auto engine = load_engine(plan);
     ASSERT_TRUE(engine) << engine.error().message;

@@ -118,11 +118,11 @@ std::vector<std::string> plans() {
   engine::Plan plan;
   plan.network = lowered(/*open=*/false);
   engine::Plan half = plan;
-  half.precision = "fp16";
+  half.precision = engine::Precision::kFp16;
   require(engine::use_half_precision(half.network).has_value(), "no half precision");
 
   engine::Plan int8;
-  int8.precision = "int8";
+  int8.precision = engine::Precision::kInt8;
   engine::test::SmallNetwork small(16, 16);
   int8.network = small.finish({small.c2f(small.stem(16), 16, 16)});
   require(engine::infer_shapes(int8.network, 1).has_value(), "the small network is refused");

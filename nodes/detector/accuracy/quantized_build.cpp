@@ -11,13 +11,15 @@
 
 namespace fovea {
 
+using engine::Precision;
+
 namespace {
 
 Result<engine::Plan> candidate(const QuantizedBuildRequest& request,
                                const engine::QuantizationChoice& choice) {
   engine::Plan plan = request.fp32;
   FOVEA_TRY(engine::quantize(plan.network, request.table, choice));
-  plan.precision = "int8";
+  plan.precision = Precision::kInt8;
   return plan;
 }
 
@@ -56,23 +58,24 @@ class GuardProgress {
 // What `best` chooses from, and why the others are out.
 class Choice {
  public:
-  void add(const std::string& precision, double seconds) {
-    times_.push_back(fmt::format("{} {:.2f}", precision, 1e3 * seconds));
-    if (!fastest_.empty() && seconds >= seconds_) return;
+  void add(Precision precision, double seconds) {
+    const bool is_first = times_.empty();
+    times_.push_back(fmt::format("{} {:.2f}", to_string(precision), 1e3 * seconds));
+    if (!is_first && seconds >= seconds_) return;
     fastest_ = precision;
     seconds_ = seconds;
   }
-  void leave_out(const std::string& precision, const std::string& reason) {
-    left_out_ += fmt::format("; {} left out: {}", precision, reason);
+  void leave_out(Precision precision, const std::string& reason) {
+    left_out_ += fmt::format("; {} left out: {}", to_string(precision), reason);
   }
-  const std::string& fastest() const { return fastest_; }
+  Precision fastest() const { return fastest_; }
   std::string reason() const {
-    return fmt::format("best: {}; ms a picture here: {}{}", fastest_, fmt::join(times_, ", "),
-                       left_out_);
+    return fmt::format("best: {}; ms a picture here: {}{}", to_string(fastest_),
+                       fmt::join(times_, ", "), left_out_);
   }
 
  private:
-  std::string fastest_;
+  Precision fastest_ = Precision::kFp32;
   double seconds_ = 0;
   std::vector<std::string> times_;
   std::string left_out_;
@@ -81,10 +84,10 @@ class Choice {
 // In half precision; nullopt where the CPU would run that as fp32 anyway.
 Result<std::optional<engine::Plan>> half_precision(const engine::Plan& fp32) {
   engine::Plan plan = fp32;
-  plan.precision = "fp16";
+  plan.precision = Precision::kFp16;
   if (!engine::use_half_precision(plan.network)) return std::nullopt;
   const auto engine = engine::load_engine(plan);
-  if (!engine || (*engine)->info().precision != "fp16") return std::nullopt;
+  if (!engine || (*engine)->info().precision != Precision::kFp16) return std::nullopt;
   return plan;
 }
 
@@ -139,31 +142,31 @@ Result<GuardReport> measured(const QuantizedBuildRequest& request, GuardReport r
 Result<QuantizedBuild> fastest(const QuantizedBuildRequest& request, GuardReport report,
                                std::optional<engine::Plan> half, const std::string& int8_reason) {
   Choice choice;
-  choice.add("fp32", report.fp32.seconds);
+  choice.add(Precision::kFp32, report.fp32.seconds);
   if (!half) {
-    choice.leave_out("fp16", "this CPU has no arithmetic for it");
+    choice.leave_out(Precision::kFp16, "this CPU has no arithmetic for it");
   } else if (report.fp16 && within_budget(report, *report.fp16)) {
-    choice.add("fp16", report.fp16->seconds);
+    choice.add(Precision::kFp16, report.fp16->seconds);
   } else {
-    choice.leave_out("fp16", "beyond the budget");
+    choice.leave_out(Precision::kFp16, "beyond the budget");
   }
   if (report.accepted) {
-    choice.add("int8", report.trials[*report.accepted].measured.seconds);
+    choice.add(Precision::kInt8, report.trials[*report.accepted].measured.seconds);
   } else {
-    choice.leave_out("int8", int8_reason.empty() ? "beyond the budget" : int8_reason);
+    choice.leave_out(Precision::kInt8, int8_reason.empty() ? "beyond the budget" : int8_reason);
   }
   QuantizedBuild built{request.fp32, std::move(report), choice.reason()};
-  if (choice.fastest() == "int8") {
+  if (choice.fastest() == Precision::kInt8) {
     FOVEA_ASSIGN(built.plan,
                  candidate(request, built.report.trials[*built.report.accepted].choice));
   } else {
-    if (choice.fastest() == "fp16") built.plan = std::move(*half);
+    if (choice.fastest() == Precision::kFp16) built.plan = std::move(*half);
     const std::string why = built.report.accepted
                                 ? built.report.verdict + ", but it is not the fastest here"
                             : int8_reason.empty() ? built.report.verdict
                                                   : int8_reason;
     built.report.accepted.reset();
-    built.report.verdict = choice.fastest() + ": " + why;
+    built.report.verdict = fmt::format("{}: {}", to_string(choice.fastest()), why);
   }
   built.plan.accuracy_report = to_json(built.report);
   return built;
@@ -210,7 +213,7 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
   std::string reason;  // why not int8
   if (!engine) {
     reason = engine.error().message;
-  } else if ((*engine)->info().precision != "int8") {
+  } else if ((*engine)->info().precision != Precision::kInt8) {
     reason = "this CPU has no AVX-512 VNNI and runs int8 engines as fp32";
   }
   if (request.best && !reason.empty() && !request.samples) {

@@ -83,13 +83,14 @@ class Build {
   Result<CachedPlan> quantized() {
     const auto rule = engine::range_rule_from(request_.calibrator);
     QuantizedBuildRequest build;
-    build.best = request_.precision == "best";
+    build.best = plan_.best;
     build.guard.max_map_loss = request_.max_map_loss;
     build.guard.min_agreement = request_.min_agreement;
     build.guard.rule = rule.value_or(engine::RangeRule::kPercentile);  // it was validated
     FOVEA_TRY(read_folders(build));
     PlanRequest plain = plan_;
-    plain.config.precision = "fp32";
+    plain.best = false;
+    plain.config.precision = engine::Precision::kFp32;
     plain.config.tuning.level = 0;  // it is calibrated with and measured against, not served
     plain.config.adopt_quantization = true;
     FOVEA_TRY(check_cached(cache_, plain));

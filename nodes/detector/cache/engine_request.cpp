@@ -19,6 +19,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+std::vector<std::string> precision_choices() {
+  std::vector<std::string> choices(engine::kPrecisionNames.begin(), engine::kPrecisionNames.end());
+  choices.emplace_back(kBestPrecision);
+  return choices;
+}
+
 std::vector<EngineOption> make_options() {
   using R = EngineRequest;
   return {
@@ -36,7 +42,7 @@ std::vector<EngineOption> make_options() {
        .flag = "--precision",
        .member = &R::precision,
        .description = "Arithmetic of the network; best measures which one to take",
-       .choices = {"fp32", "fp16", "int8", "best"}},
+       .choices = precision_choices()},
       {.name = "max_batch",
        .flag = "--batch",
        .member = &R::max_batch,
@@ -233,7 +239,8 @@ Result<PlanRequest> plan_request(const EngineRequest& request, Spelling spelling
   plan.model = request.model;
   engine::BuilderConfig& config = plan.config;
   config.provider = request.provider;
-  config.precision = request.precision;
+  plan.best = request.precision == kBestPrecision;
+  config.precision = engine::parse_precision(request.precision).value_or(config.precision);
   config.max_batch = static_cast<std::int32_t>(request.max_batch);
   if (config.max_batch == 0) config.max_batch = provider->default_batch;
   config.threads = static_cast<std::int32_t>(request.threads);

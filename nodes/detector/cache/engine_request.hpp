@@ -21,7 +21,7 @@ namespace fovea {
 struct EngineRequest {
   std::string model;  // ONNX file
   std::string provider = "cpu";
-  std::string precision = "fp32";  // or fp16, int8, best
+  std::string precision = "fp32";  // of engine::kPrecisionNames, or kBestPrecision
   std::int64_t max_batch = 0;      // 0 = what suits the provider
   std::int64_t threads = 0;        // 0 = one per core that this process may use
   std::string input_size;          // "640" or "640x480", width first; empty = the model's own
@@ -48,7 +48,9 @@ struct EngineRequest {
   bool no_cache = false;
 
   // Whether pictures, or a table made from them, shape its plan.
-  bool quantizes() const { return precision == "int8" || precision == "best"; }
+  bool quantizes() const {
+    return precision == kBestPrecision || precision == to_string(engine::Precision::kInt8);
+  }
 };
 
 struct EngineOption {

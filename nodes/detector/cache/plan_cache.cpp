@@ -155,7 +155,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"provider", config.provider},
       {"provider_version", engine::identity_of(config.provider)},
       {"engine_version", fmt::format("{} plan {}", FOVEA_VERSION, engine::kPlanVersion)},
-      {"precision", config.precision},
+      {"precision", std::string(request.best ? kBestPrecision : to_string(config.precision))},
       {"calibration", config.calibration ? engine::hash_of(*config.calibration) : "none"},
       {"quantization", config.calibration ? engine::to_string(config.quantization) : "none"},
       {"accuracy", request.accuracy.empty() ? "none" : request.accuracy},

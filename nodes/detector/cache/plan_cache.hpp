@@ -24,9 +24,13 @@
 
 namespace fovea {
 
+// In place of a precision: the fastest one within the budget of accuracy.
+inline constexpr std::string_view kBestPrecision = "best";
+
 struct PlanRequest {
   std::filesystem::path model;
   engine::BuilderConfig config;
+  bool best = false;  // the builder measures which precision to take, whatever config's is
   // Letterbox::parameters() of the pictures that calibrated it; empty for fp32, which no picture
   // shapes.
   std::string preprocessing;

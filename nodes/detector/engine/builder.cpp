@@ -22,20 +22,12 @@ namespace fovea::engine {
 
 namespace {
 
-bool is_precision(std::string_view text) {
-  return text == "fp32" || text == "fp16" || text == "int8";
-}
-
 Result<> check(const BuilderConfig& config) {
   const auto refuse = [](std::string message) {
     return fail(ErrorCode::kInvalidArgument, std::move(message));
   };
   FOVEA_TRY(first_provider(config.provider));
-  if (!is_precision(config.precision)) {
-    return refuse(
-        fmt::format("precision is '{}'; it must be fp32, fp16 or int8", config.precision));
-  }
-  if (config.precision == "int8" && config.calibration == nullptr) {
+  if (config.precision == Precision::kInt8 && config.calibration == nullptr) {
     return refuse(
         "precision int8 needs a calibration: pictures from where the detector will run, or a table "
         "made from them");
@@ -79,12 +71,8 @@ struct Checked {
   EngineInfo info;
 };
 Result<Checked> check(const Plan& plan, const Dims& size = {}) {
-  if (!is_precision(plan.precision)) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("precision {} is not in this build", plan.precision));
-  }
-  if (plan.network.quantization.empty() != (plan.precision == "fp32")) {
-    return corrupt(fmt::format("precision {} contradicts its layers", plan.precision));
+  if (plan.network.quantization.empty() != (plan.precision == Precision::kFp32)) {
+    return corrupt(fmt::format("precision {} contradicts its layers", to_string(plan.precision)));
   }
   if (plan.max_batch < 1 || plan.max_batch > kMaxBatch || plan.threads < 1 ||
       plan.threads > kMaxThreads) {
@@ -97,10 +85,10 @@ Result<Checked> check(const Plan& plan, const Dims& size = {}) {
                 fmt::format("provider {} is not in this build", plan.provider));
   }
   const Provider* provider = *found;
-  if (plan.precision != "fp32" && !provider->mixes_precisions) {
+  if (plan.precision != Precision::kFp32 && !provider->mixes_precisions) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("provider {} runs fp32 only; the precision is {}", plan.provider,
-                            plan.precision));
+                            to_string(plan.precision)));
   }
   const OptimizationProfile& profile = plan.network.profile;
   if (!profile.empty()) {
@@ -130,13 +118,14 @@ Result<Checked> check(const Plan& plan, const Dims& size = {}) {
 // As `config` asks.
 Result<NetworkDefinition> lowered(const std::filesystem::path& model, NetworkDefinition network,
                                   const BuilderConfig& config) {
-  auto result = lower(std::move(network), {.keep_output0 = config.keep_output0,
-                                           .input_height = config.input_height,
-                                           .input_width = config.input_width,
-                                           .profile = config.profile,
-                                           .adopt_quantization = config.adopt_quantization ||
-                                                                 config.precision == "int8",
-                                           .head = config.head});
+  auto result = lower(
+      std::move(network),
+      {.keep_output0 = config.keep_output0,
+       .input_height = config.input_height,
+       .input_width = config.input_width,
+       .profile = config.profile,
+       .adopt_quantization = config.adopt_quantization || config.precision == Precision::kInt8,
+       .head = config.head});
   if (!result) return fail(result.error().with_context(model.string()));
   return result;
 }
@@ -156,8 +145,9 @@ Result<> make_network(const std::filesystem::path& model, const BuilderConfig& c
     return {};
   }
   Error refusal = std::move(network).error();
-  const bool can_take_over = provider.take_over != nullptr && config.precision == "fp32" &&
-                             config.profile.empty() && !config.adopt_quantization;
+  const bool can_take_over = provider.take_over != nullptr &&
+                             config.precision == Precision::kFp32 && config.profile.empty() &&
+                             !config.adopt_quantization;
   if (refusal.code != ErrorCode::kUnsupported || !can_take_over) return fail(std::move(refusal));
   auto taken = provider.take_over(model, {.input_height = config.input_height,
                                           .input_width = config.input_width,
@@ -211,7 +201,7 @@ auto with_provider(const BuilderConfig& config, const Make& make,
   if (made || made.error().code != ErrorCode::kUnsupported) return made;
   const auto other = std::find_if(providers().begin(), providers().end(),
                                   [](const Provider& p) { return p.take_over != nullptr; });
-  if (other == providers().end() || config.precision != "fp32") return made;
+  if (other == providers().end() || config.precision != Precision::kFp32) return made;
   if (const auto there = other->available(); !there) {
     return fail(made.error().code,
                 fmt::format("{}; provider {} would be tried, but {}", made.error().message,
@@ -249,14 +239,14 @@ Result<Plan> build_with(const std::filesystem::path& model, const BuilderConfig&
   plan.threads = config.threads;
   FOVEA_ASSIGN(plan.model_hash, hash_model(model));
   FOVEA_TRY(make_network(model, config, *provider, report, plan));
-  if (config.precision == "int8") {
+  if (config.precision == Precision::kInt8) {
     if (config.calibration->model_hash != plan.model_hash) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: the calibration table is another model's, {:.12}...",
                               model.string(), config.calibration->model_hash));
     }
     FOVEA_TRY(quantize(plan.network, *config.calibration, config.quantization));
-  } else if (config.precision == "fp16") {
+  } else if (config.precision == Precision::kFp16) {
     FOVEA_TRY(use_half_precision(plan.network));
   }
   report("compile", 0.3);

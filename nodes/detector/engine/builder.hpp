@@ -16,7 +16,7 @@ namespace fovea::engine {
 
 struct BuilderConfig {
   std::string provider = "cpu";    // a name of providers()
-  std::string precision = "fp32";  // or "fp16" or "int8"
+  Precision precision = Precision::kFp32;
   std::int32_t max_batch = 1;      // 1..kMaxBatch
   std::int32_t threads = 1;        // 1..kMaxThreads, of one execution context
   bool keep_output0 = false;  // the model's own output in full, instead of the raw maps of its head

@@ -30,7 +30,7 @@ struct TensorSpec {
 
 struct EngineInfo {
   std::string provider;   // "reference", "cpu"
-  std::string precision;  // "fp32"
+  Precision precision = Precision::kFp32;
   TensorSpec input;       // "images" u8 [height, width, 3], RGB, 0..255
   std::vector<TensorSpec> outputs;
   HeadInfo head;

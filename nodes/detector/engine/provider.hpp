@@ -19,7 +19,7 @@ namespace fovea::engine {
 struct EngineOptions {
   std::int32_t max_batch = 1;  // >= 1
   std::int32_t threads = 1;    // of one execution context, >= 1
-  std::string precision = "fp32";
+  Precision precision = Precision::kFp32;
   std::string model_hash = {};
 };
 

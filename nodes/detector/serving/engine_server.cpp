@@ -151,7 +151,7 @@ Result<> EngineServer::load() {
 Result<> EngineServer::check_model() const {
   if (!events_.accept) return {};
   engine::BuilderConfig config = plan_.config;
-  if (request_.engine.quantizes()) config.precision = "fp32";
+  if (request_.engine.quantizes()) config.precision = engine::Precision::kFp32;
   FOVEA_ASSIGN(const engine::EngineInfo info, engine::preview_engine(plan_.model, config));
   return events_.accept(info);
 }
@@ -199,7 +199,7 @@ Result<> EngineServer::load_untuned() {
   };
   const auto start = std::chrono::steady_clock::now();
   engine::BuilderConfig untuned = plan_.config;
-  if (request_.engine.quantizes()) untuned.precision = "fp32";
+  if (request_.engine.quantizes()) untuned.precision = engine::Precision::kFp32;
   untuned.tuning = {};
   FOVEA_ASSIGN(const engine::Plan plan, engine::build_plan(plan_.model, untuned, progress));
   FOVEA_ASSIGN(Serving serving, make_ready(plan, progress));
@@ -225,7 +225,7 @@ Result<> EngineServer::load_untuned_elsewhere() {
 
 void EngineServer::tune_beside() {
   events_.information(fmt::format("an untuned {} engine serves until the {} one is ready",
-                                  info_.precision, request_.engine.precision));
+                                  to_string(info_.precision), request_.engine.precision));
   try {
     builder_ = std::thread([this] { replace_when_built(); });
   } catch (const std::system_error& error) {  // what there is serves on
@@ -239,7 +239,8 @@ void EngineServer::warn_of_no_engine(std::string_view reason) const {
 }
 
 Result<> EngineServer::serve_first_from_builder(Serving serving) {
-  events_.information(fmt::format("{} plan {} in {:.1f} s", serving.engine->info().precision,
+  events_.information(fmt::format("{} plan {} in {:.1f} s",
+                                  to_string(serving.engine->info().precision),
                                   serving.cached ? "from the cache" : "built", serving.seconds));
   return serve_first(std::move(serving));
 }

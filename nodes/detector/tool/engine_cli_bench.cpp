@@ -104,7 +104,7 @@ struct BenchCommand {
     }
     std::vector<std::size_t> sizes = sweep;
     if (sizes.empty()) sizes.push_back(shape.batch);
-    say(json, fmt::format("{} {}, {} threads, input {}", info.provider, info.precision,
+    say(json, fmt::format("{} {}, {} threads, input {}", info.provider, to_string(info.precision),
                           info.threads, engine::to_string(info.input.dims)));
     const auto first_start = Clock::now();
     FOVEA_TRY(context->execute(bindings.batch()));
@@ -182,7 +182,7 @@ struct BenchCommand {
                     "peak memory {:.1f} MB",
                     times.plan_ms, times.load_ms, times.first_inference_ms, times.sum(), peak_mb));
     Json result = {
-        {"provider", info.provider}, {"precision", info.precision},
+        {"provider", info.provider}, {"precision", to_string(info.precision)},
         {"threads", info.threads},   {"input", info.input.dims},
         {"plan_ms", times.plan_ms},  {"plan_cached", source.cached ? source.cached->hit : true},
         {"load_ms", times.load_ms},  {"first_inference_ms", times.first_inference_ms},

@@ -64,12 +64,12 @@ struct BuildCommand {
     FOVEA_TRY(warn_of_another_precision(plan));
     FOVEA_TRY(engine::save_plan(plan, save_engine));
     say(json, fmt::format("{}: {} layers, {} {}, up to {} pictures, {} threads", save_engine,
-                          plan.network.layers.size(), plan.provider, plan.precision, plan.max_batch,
-                          plan.threads));
+                          plan.network.layers.size(), plan.provider, to_string(plan.precision),
+                          plan.max_batch, plan.threads));
     FOVEA_TRY(json.write(dumped({{"plan", save_engine},
                                  {"model_hash", plan.model_hash},
                                  {"layers", plan.network.layers.size()},
-                                 {"precision", plan.precision},
+                                 {"precision", to_string(plan.precision)},
                                  {"tuning", to_json(*model.tuned)},
                                  {"accuracy", accuracy_of(plan)}})));
     return kExitOk;
@@ -105,7 +105,7 @@ struct BuildCommand {
                                  {"seconds", cached.seconds},
                                  {"model_hash", cached.plan.model_hash},
                                  {"layers", cached.plan.network.layers.size()},
-                                 {"precision", cached.plan.precision},
+                                 {"precision", to_string(cached.plan.precision)},
                                  {"tuning", to_json(*model.tuned)},
                                  {"accuracy", accuracy_of(cached.plan)}})));
     return cached.kept || hand_over >= 0 ? kExitOk : kExitFailure;
@@ -118,7 +118,7 @@ struct BuildCommand {
     if (engine->info().precision != plan.precision) {
       note(fmt::format(
           "warning: this CPU (or FOVEA_ISA) has no {} arithmetic; here the engine runs in {}",
-          plan.precision, engine->info().precision));
+          to_string(plan.precision), to_string(engine->info().precision)));
     }
     return {};
   }

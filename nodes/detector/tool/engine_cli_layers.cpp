@@ -47,16 +47,9 @@ std::string describe(const engine::Layer& layer) {
 }
 
 std::string precision_of(const engine::NetworkDefinition& network, std::size_t index) {
-  if (network.quantization.layers.empty()) return "fp32";
-  switch (network.quantization.layers[index].precision) {
-    case engine::Precision::kFp32:
-      return "fp32";
-    case engine::Precision::kFp16:
-      return "fp16";
-    case engine::Precision::kInt8:
-      return "int8";
-  }
-  return "fp32";
+  const auto& layers = network.quantization.layers;
+  return std::string(
+      to_string(layers.empty() ? engine::Precision::kFp32 : layers[index].precision));
 }
 
 Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table) {

@@ -68,7 +68,7 @@ struct ProfileCommand {
                             table.rows.size(), fmt::join(slow.layers, ", ")));
     }
     FOVEA_TRY(json.write(dumped({{"provider", source.plan.provider},
-                                 {"precision", source.plan.precision},
+                                 {"precision", to_string(source.plan.precision)},
                                  {"threads", source.plan.threads},
                                  {"ms", table.ms},
                                  {"gflop", gflop},
@@ -115,7 +115,7 @@ struct DiffCommand {
       const engine::Plan& plan = side.plan;
       return std::vector<std::pair<std::string, std::string>>{
           {"provider", plan.provider},
-          {"precision", plan.precision},
+          {"precision", std::string(to_string(plan.precision))},
           {"max_batch", std::to_string(plan.max_batch)},
           {"threads", std::to_string(plan.threads)},
           {"model", plan.model_hash},

@@ -75,13 +75,14 @@ struct VerifyCommand {
                             100 * one.ap50_95));
     }
     const engine::EngineInfo& info = pipeline.info();
-    say(json, fmt::format("{} pictures, {} boxes, {} classes, {} {}: mAP50 {:.2f}, mAP50-95 {:.2f}",
-                          accuracy.pictures, accuracy.boxes, accuracy.classes.size(), info.provider,
-                          info.precision, 100 * accuracy.map50, 100 * accuracy.map50_95));
+    say(json,
+        fmt::format("{} pictures, {} boxes, {} classes, {} {}: mAP50 {:.2f}, mAP50-95 {:.2f}",
+                    accuracy.pictures, accuracy.boxes, accuracy.classes.size(), info.provider,
+                    to_string(info.precision), 100 * accuracy.map50, 100 * accuracy.map50_95));
     FOVEA_TRY(json.write(Json{
         {"map50", 100 * accuracy.map50},
         {"map50_95", 100 * accuracy.map50_95},
-        {"precision", info.precision},
+        {"precision", to_string(info.precision)},
         {"images", accuracy.pictures},
         {"boxes", accuracy.boxes},
         {"per_class",

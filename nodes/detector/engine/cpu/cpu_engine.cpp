@@ -45,7 +45,7 @@ Result<std::shared_ptr<const Engine>> load_cpu_engine(NetworkDefinition lowered,
   try {
     auto native = cpu::native::load(lowered, info, {.tactics = tactics});
     if (native) return std::shared_ptr<const Engine>(std::move(*native));
-    if (!lowered.quantization.empty()) info.precision = "fp32";  // what will run
+    if (!lowered.quantization.empty()) info.precision = Precision::kFp32;  // what will run
     unpack_weights(lowered);
     FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
     program.declined.insert(program.declined.begin(), "own kernels: " + native.error().message);

@@ -134,7 +134,7 @@ nlohmann::ordered_json describe(const Plan& plan) {
   };
   return {{"format", kPlanVersion},
           {"provider", plan.provider},
-          {"precision", plan.precision},
+          {"precision", to_string(plan.precision)},
           {"max_batch", plan.max_batch},
           {"profile", shapes_of(plan)},
           {"threads", plan.threads},
@@ -199,7 +199,7 @@ Result<> check_head(const NetworkDefinition& network) {
 std::vector<std::byte> serialize(const Plan& plan) {
   ArchiveWriter writer;
   writer(plan.provider);
-  writer(plan.precision);
+  writer(std::string(to_string(plan.precision)));
   writer(plan.max_batch);
   writer(plan.threads);
   writer(plan.model_hash);
@@ -252,7 +252,8 @@ Result<Plan> deserialize(std::shared_ptr<const std::vector<std::byte>> file) {
   ArchiveReader reader(graph, weights, file);
   Plan plan;
   reader(plan.provider);
-  reader(plan.precision);
+  std::string precision;
+  reader(precision);
   reader(plan.max_batch);
   reader(plan.threads);
   reader(plan.model_hash);
@@ -267,6 +268,9 @@ Result<Plan> deserialize(std::shared_ptr<const std::vector<std::byte>> file) {
     return corrupt(
         fmt::format("section artifact has {} bytes for {}", artifact.size(), artifact_bytes));
   }
+  const auto known = parse_precision(precision);
+  if (!known) return corrupt(fmt::format("precision '{}' is unknown", shown(precision, 40)));
+  plan.precision = *known;
   if (artifact_bytes > 0) plan.artifact = SharedBytes(artifact.first(artifact_bytes), file);
   FOVEA_TRY(check_enums(plan.network));
   if (auto valid = plan.network.validate(); !valid) return corrupt(valid.error().message);

@@ -29,7 +29,7 @@ inline constexpr std::uint32_t kPlanVersion = 11;
 
 struct Plan {
   std::string provider = "cpu";
-  std::string precision = "fp32";
+  Precision precision = Precision::kFp32;
   std::int32_t max_batch = 1;
   std::int32_t threads = 1;
   std::string model_hash;     // SHA-256 of the ONNX bytes (and external data), hex

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "nodes/base/result.hpp"
+#include "nodes/detector/engine/precision.hpp"
 
 namespace fovea::engine {
 
@@ -46,8 +47,6 @@ struct QuantizationGrid {
 };
 // No grid, or one whose arithmetic stays within f32. `first` is the lowest code: 0 or -128.
 bool valid_grid(const QuantizationGrid& grid, std::int32_t first);
-
-enum class Precision : std::uint8_t { kFp32, kFp16, kInt8 };
 
 struct LayerQuantization {
   Precision precision = Precision::kFp32;

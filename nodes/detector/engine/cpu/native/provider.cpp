@@ -14,9 +14,9 @@ Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, Eng
     return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX2");
   }
   FOVEA_ASSIGN(Program program, compile(lowered, options));
-  if (info.precision == "fp16" && !options.features.avx512_fp16 &&
+  if (info.precision == Precision::kFp16 && !options.features.avx512_fp16 &&
       !options.features.emulated_fp16) {
-    info.precision = "fp32";  // what will run
+    info.precision = Precision::kFp32;  // what will run
     program.declined.push_back(
         fmt::format("fp16 runs as fp32: needs avx512_fp16, the CPU or FOVEA_ISA has: {}",
                     kernels::to_string(options.features)));
