@@ -61,13 +61,13 @@ Result<> converse(const Task& task, const MakeContestant& make) {
 }  // namespace
 
 int serve(int argc, char** argv, const MakeContestant& make) {
-  if (argc != 5) {
-    print_error("usage: {} MODEL THREADS HEIGHT WIDTH; fovea-bench-engine starts it",
-               argv[0]);
+  if (argc != 6) {
+    print_error("usage: {} MODEL THREADS HEIGHT WIDTH PRECISION; fovea-bench-engine starts it",
+                argv[0]);
     return 2;
   }
   try {
-    const Task task{argv[1], std::stoi(argv[2]), std::stoul(argv[3]), std::stoul(argv[4])};
+    const Task task{argv[1], std::stoi(argv[2]), std::stoul(argv[3]), std::stoul(argv[4]), argv[5]};
     const Result<> done = converse(task, make);
     if (done) return 0;
     print_error("{}: {}", argv[0], done.error().message);

@@ -33,11 +33,12 @@ struct Task {
   int threads = 1;
   std::size_t height = 0;  // of the picture
   std::size_t width = 0;
+  std::string precision = "f32";  // of a model in f32, for those who choose: "f32", "bf16"
 };
 using MakeContestant = std::function<Result<std::unique_ptr<Contestant>>(const Task& task)>;
 
-// main() of a contestant's process: arguments MODEL THREADS HEIGHT WIDTH; serves until its input
-// ends.
+// main() of a contestant's process: arguments MODEL THREADS HEIGHT WIDTH PRECISION; serves until
+// its input ends.
 int serve(int argc, char** argv, const MakeContestant& make);
 
 // The same picture for everyone, u8 [height, width, 3]: blocks of noise.

@@ -31,9 +31,13 @@ Result<std::unique_ptr<ContestantProcess>> ContestantProcess::start(
   }
   const std::array<std::string, 3> numbers = {
       std::to_string(task.threads), std::to_string(task.height), std::to_string(task.width)};
-  const std::array<const char*, 6> arguments = {program.c_str(),    task.model.c_str(),
-                                                numbers[0].c_str(), numbers[1].c_str(),
-                                                numbers[2].c_str(), nullptr};
+  const std::array<const char*, 7> arguments = {program.c_str(),
+                                                task.model.c_str(),
+                                                numbers[0].c_str(),
+                                                numbers[1].c_str(),
+                                                numbers[2].c_str(),
+                                                task.precision.c_str(),
+                                                nullptr};
   const pid_t pid = ::fork();
   if (pid == 0) {  // only what is async-signal-safe: the parent has threads
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -1,10 +1,11 @@
-// YOLOv8-like networks on the CPU: our kernels in INT8, FP16 and f32 against oneDNN, OpenCV's DNN
-// module and ONNX Runtime in f32. Every engine is a process of its own; they take turns, the others
+// YOLO networks on the CPU: our kernels in INT8, FP16 and f32 against oneDNN, OpenCV's DNN module,
+// ONNX Runtime and OpenVINO. Every engine is a process of its own; they take turns, the others
 // stopped, so that a busy machine disturbs all alike. Compare the ratios, which are of the same
-// rounds, rather than the milliseconds.
+// rounds, rather than the milliseconds. With --isa all of an instruction set's turn are limited to it.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -14,14 +15,19 @@
 #include <fmt/chrono.h>
 #include <fmt/core.h>
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench/engine/contestant.hpp"
 #include "bench/engine/contestant_process.hpp"
 #include "bench/engine/report.hpp"
 #include "bench/engine/rival_model.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/instruction_set.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/onnxruntime/library.hpp"
 #include "nodes/detector/engine/quantization/calibrator.hpp"
 
@@ -32,20 +38,31 @@ namespace fs = std::filesystem;
 
 struct Options {
   fs::path model = "config/models/yolov8n_demo_dynamic.onnx";
+  std::vector<fs::path> models;
+  std::vector<std::string> instruction_sets;
   fs::path calibration;
   fs::path keep;
   std::vector<int> threads = {1, 2};
   std::int32_t tuning_level = engine::kDefaultTuningLevel;
+  bool limited = false;  // to less than what the machine has
   std::vector<int> cpus;
   std::size_t rounds = 15;
   std::size_t runs = 5;
   bool busy = false;
   bool json = false;
+  fs::path report_file;  // JSON, too
 };
 
 constexpr const char* kOnednn = "oneDNN f32";
 constexpr const char* kOnnxRuntime = "ONNX Runtime f32";
+constexpr const char* kOpenvinoF32 = "OpenVINO f32";
+constexpr const char* kOpenvinoBf16 = "OpenVINO bf16";
+constexpr const char* kOpenvinoInt8 = "OpenVINO int8";
 constexpr const char* kOwnF32 = "own f32";
+constexpr const char* kOwnInt8 = "own int8";
+
+constexpr const char* kWholeScope = "f32 planes to output0";
+constexpr const char* kCutScope = "f32 planes to raw maps";
 
 // What takes part, and how far its outputs' magnitude may be from own f32's; 0 = not comparable.
 struct Entry {
@@ -54,6 +71,7 @@ struct Entry {
   std::string program;
   fs::path model;
   double tolerance = 0;
+  std::string precision = "f32";
 };
 
 struct Line {
@@ -89,6 +107,35 @@ Result<std::shared_ptr<const engine::CalibrationTable>> calibration_table(
   return std::make_shared<const engine::CalibrationTable>(std::move(table));
 }
 
+fs::path sibling(const std::string& program) {
+  return fs::canonical("/proc/self/exe").parent_path() / program;
+}
+
+// OpenVINO with the whole model, as its users run it; with the head cut off (none: no `cut`); and
+// what openvino_int8.py made beside the model.
+void add_openvino(const Options& options, const fs::path& whole, const fs::path& cut, Line& line) {
+  const std::string program = "fovea-bench-engine-openvino";
+  if (std::system(("'" + sibling(program).string() + "' --available").c_str()) != 0) {
+    line.notices.push_back("OpenVINO: the reason is above");
+    return;
+  }
+  line.entries.push_back({kOpenvinoF32, kWholeScope, program, whole, 0});
+  if (!cut.empty()) {
+    line.entries.push_back({"OpenVINO f32, head cut", kCutScope, program, cut, 0.001});
+  }
+  // Below AMX OpenVINO runs bf16 as f32.
+  if (requested_instruction_set().value_or(kHighestInstructionSet) >= InstructionSet::kAmx) {
+    line.entries.push_back({kOpenvinoBf16, kWholeScope, program, whole, 0, "bf16"});
+  }
+  const fs::path int8 = fs::path(options.model).replace_extension(".int8.xml");
+  if (fs::exists(int8)) {
+    line.entries.push_back({kOpenvinoInt8, kWholeScope, program, int8, 0});
+  } else {
+    line.notices.push_back(
+        fmt::format("OpenVINO int8: no {}; openvino_int8.py makes it", int8.string()));
+  }
+}
+
 // Writes every engine's model into `folder`; ours are tuned as the product's tools do it.
 Result<Line> line_up(const Options& options, const fs::path& folder, int threads) {
   Line line;
@@ -103,12 +150,9 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
     return file;
   };
   constexpr const char* kOwn = "fovea-bench-engine-own";
-  constexpr const char* kOwnScope = "u8 picture to raw maps";
   FOVEA_ASSIGN(engine::Plan f32, engine::build_plan(options.model, {}));
-  if (f32.network.head.spec.bins() == 0) {
-    return fail(ErrorCode::kUnsupported,
-                options.model.string() + ": the bench needs the head of YOLOv8 or 11");
-  }
+  const bool cut_off = f32.network.head.spec.bins() > 0;  // else all engines run the whole model
+  const std::string kOwnScope = cut_off ? "u8 picture to raw maps" : "u8 picture to output0";
   FOVEA_ASSIGN(fs::path file, save(f32, "f32"));
   line.entries.push_back({kOwnF32, kOwnScope, kOwn, file, 0.001});
 
@@ -122,15 +166,16 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
     line.notices.push_back("own f16: this CPU, or FOVEA_ISA, has no f16 arithmetic (AVX512-FP16)");
   }
 
-  if (engine::kernels::cpu_features().avx512_vnni) {
+  if (engine::kernels::best_tiles(engine::DataType::kUint8, engine::kernels::cpu_features()) !=
+      nullptr) {
     engine::BuilderConfig config;
     config.precision = engine::Precision::kInt8;
     FOVEA_ASSIGN(config.calibration, calibration_table(options, f32));
     FOVEA_ASSIGN(const engine::Plan int8, engine::build_plan(options.model, config));
     FOVEA_ASSIGN(file, save(int8, "int8"));
-    line.entries.push_back({"own int8", kOwnScope, kOwn, file, 0.2});
+    line.entries.push_back({kOwnInt8, kOwnScope, kOwn, file, cut_off ? 0.2 : 0});
   } else {
-    line.notices.push_back("own int8: this CPU, or FOVEA_ISA, has no AVX512-VNNI");
+    line.notices.push_back("own int8: this CPU, or FOVEA_ISA, has no 8-bit dot products");
   }
 
   engine::Plan onednn = f32;
@@ -149,14 +194,22 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
     }
   }
   FOVEA_TRY(write_rival_model(options.model, whole));
-  FOVEA_TRY(write_rival_model(options.model, cut));
-  constexpr const char* kCutScope = "f32 planes to raw maps";
-  line.entries.push_back(
-      {"OpenCV DNN f32, head cut", kCutScope, "fovea-bench-engine-opencv", cut.file, 0.001});
+  if (cut_off) FOVEA_TRY(write_rival_model(options.model, cut));
+  add_openvino(options, whole.file, cut_off ? cut.file : fs::path(), line);
+  if (options.limited) {
+    line.notices.push_back("OpenCV DNN, ONNX Runtime: cannot be limited to an instruction set");
+    return line;
+  }
+  if (cut_off) {
+    line.entries.push_back(
+        {"OpenCV DNN f32, head cut", kCutScope, "fovea-bench-engine-opencv", cut.file, 0.001});
+  }
   if (const auto runtime = engine::onnxruntime::find_library(); runtime) {
     constexpr const char* kRuntime = "fovea-bench-engine-onnxruntime";
-    line.entries.push_back({kOnnxRuntime, "f32 planes to output0", kRuntime, whole.file, 0});
-    line.entries.push_back({"ONNX Runtime f32, head cut", kCutScope, kRuntime, cut.file, 0.001});
+    line.entries.push_back({kOnnxRuntime, kWholeScope, kRuntime, whole.file, 0});
+    if (cut_off) {
+      line.entries.push_back({"ONNX Runtime f32, head cut", kCutScope, kRuntime, cut.file, 0.001});
+    }
   } else {
     line.notices.push_back(fmt::format("ONNX Runtime f32: {}", runtime.error().message));
   }
@@ -176,12 +229,12 @@ double median(std::vector<double> values) { return spread_of(std::move(values)).
 Result<Player> start(const Entry& entry, const Line& line, int threads) {
   constexpr int kStarts = 5;  // the first of which reads files and libraries from disk
   Player player{entry, nullptr, 0, {}, {}};
-  const fs::path program = fs::canonical("/proc/self/exe").parent_path() / entry.program;
+  const fs::path program = sibling(entry.program);
   std::vector<double> first_ms;
   for (int i = 0; i < kStarts; ++i) {
     player.process.reset();
-    auto process =
-        ContestantProcess::start(program, {entry.model.string(), threads, line.height, line.width});
+    auto process = ContestantProcess::start(
+        program, {entry.model.string(), threads, line.height, line.width, entry.precision});
     if (!process) return fail(process.error().with_context(entry.name));
     player.process = std::move(*process);
     first_ms.push_back(player.process->first_ms());
@@ -211,6 +264,12 @@ std::vector<double> divide(const std::vector<double>& a, const std::vector<doubl
   return ratios;
 }
 
+// The same precision's; for those that OpenVINO lacks, f32.
+std::string_view openvino_rival(std::string_view name) {
+  if (name == kOwnInt8) return kOpenvinoInt8;
+  return name == "own bf16" ? kOpenvinoBf16 : kOpenvinoF32;
+}
+
 Figures figures_of(const Player& player, const std::vector<Player>& players, int threads) {
   Figures figures;
   figures.name = player.entry.name;
@@ -221,6 +280,7 @@ Figures figures_of(const Player& player, const std::vector<Player>& players, int
     const auto over = [&] { return spread_of(divide(other.quiet, player.quiet)); };
     if (other.entry.name == kOnednn) figures.over_onednn = over();
     if (other.entry.name == kOnnxRuntime) figures.over_onnxruntime = over();
+    if (other.entry.name == openvino_rival(player.entry.name)) figures.over_openvino = over();
   }
   figures.first_ms = player.first_ms;
   figures.peak_rss_mb = player.process->peak_rss_mb();
@@ -318,6 +378,63 @@ Result<> run(const Options& options) {
     FOVEA_TRY(measure(options, line, threads, report));
   }
   print_out("{}", options.json ? to_json(report) : to_table(report));
+  if (options.report_file.empty()) return {};
+  return write_file(options.report_file.string(), to_json(report));
+}
+
+// As OpenVINO's and oneDNN's ONEDNN_MAX_CPU_ISA calls it.
+const char* onednn_name(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::kScalar:
+    case InstructionSet::kSse4:
+      return "SSE41";
+    case InstructionSet::kAvx2:
+      return "AVX2";
+    case InstructionSet::kAvxVnni:
+      return "AVX2_VNNI";
+    case InstructionSet::kAvx512:
+      return "AVX512_CORE";
+    case InstructionSet::kAvx512Vnni:
+      return "AVX512_CORE_VNNI";
+    case InstructionSet::kAvx512Fp16:
+      return "AVX512_CORE_FP16";
+    case InstructionSet::kAmx:
+      return "AVX512_CORE_AMX";
+  }
+  return "ALL";
+}
+
+// Each model with each instruction set in a process of its own, which reads the limit once.
+Result<> run_all(const Options& options) {
+  std::vector<std::string> reports;
+  std::string name = (fs::temp_directory_path() / "fovea-bench-XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) return fail_errno(ErrorCode::kInternal, name);
+  const Folder folder{name};
+  for (const fs::path& model : options.models) {
+    for (const std::string& isa : options.instruction_sets) {
+      Options one = options;
+      one.model = model;
+      one.report_file = folder.path / "report.json";
+      const pid_t child = ::fork();
+      if (child == 0) {
+        if (const auto set = parse_instruction_set(isa); set) {
+          ::setenv("FOVEA_ISA", isa.c_str(), 1);
+          ::setenv("ONEDNN_MAX_CPU_ISA", onednn_name(*set), 1);
+          one.limited = true;
+        }
+        const auto done = run(one);
+        if (!done) print_error("{}", done.error().message);
+        ::_exit(done ? 0 : 1);
+      }
+      int status = 0;
+      if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0) {
+        return fail(ErrorCode::kInternal, fmt::format("{}{}{} ended early", model.string(),
+                                                      isa.empty() ? "" : " with ", isa));
+      }
+      FOVEA_ASSIGN(reports.emplace_back(), read_text_file(one.report_file.string()));
+    }
+  }
+  if (!options.json) print_out("\n{}", to_summary(reports));
   return {};
 }
 
@@ -326,10 +443,22 @@ Result<> run(const Options& options) {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Times YOLOv8-like networks on the CPU: our kernels against oneDNN, OpenCV DNN and ONNX "
-      "Runtime");
+      "Times YOLO networks on the CPU: our kernels against oneDNN, OpenCV DNN, ONNX Runtime "
+      "(FOVEA_ORT_ROOT) and OpenVINO (FOVEA_OPENVINO_ROOT)");
   fovea::bench::Options options;
-  app.add_option("model", options.model, "ONNX file")->capture_default_str();
+  app.add_option("model,--models", options.models,
+                 "ONNX files, with ',' between them (default: " + options.model.string() + ")")
+      ->delimiter(',');
+  app.add_option("--isa", options.instruction_sets,
+                 "Instruction sets to limit every engine to, one after the other: " +
+                     fovea::instruction_set_names())
+      ->delimiter(',')
+      ->check([](const std::string& name) {
+        return fovea::parse_instruction_set(name)
+                   ? std::string()
+                   : "no instruction set is named " + name + "; it must be " +
+                         fovea::instruction_set_names();
+      });
   app.add_option("--calibration", options.calibration,
                  "Calibration table of it (default: MODEL.calibration.json, else noise)");
   app.add_option("--threads", options.threads, "Thread counts to measure")
@@ -353,7 +482,9 @@ int main(int argc, char** argv) {
   app.add_option("--keep", options.keep, "Keep the plans and models in this folder");
   app.add_flag("--json", options.json, "JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
-  if (auto done = fovea::bench::run(options); !done) {
+  if (options.models.empty()) options.models = {options.model};
+  if (options.instruction_sets.empty()) options.instruction_sets = {""};
+  if (auto done = fovea::bench::run_all(options); !done) {
     fovea::print_error("{}", done.error().message);
     return 1;
   }

@@ -25,6 +25,7 @@ struct Figures {
   Spread ms;
   std::optional<Spread> over_onednn;  // its time in the same round over ours: above 1 is faster
   std::optional<Spread> over_onnxruntime;  // likewise
+  std::optional<Spread> over_openvino;     // likewise, of the same precision
   double first_ms = 0;                     // load to the end of the first inference, new process
   double peak_rss_mb = 0;
   std::optional<Spread> busy_ms;    // with one other busy process on the CPUs
@@ -45,5 +46,8 @@ struct Report {
 
 std::string to_table(const Report& report);
 std::string to_json(const Report& report);
+// From what to_json() wrote of several models or instruction sets: one line for each of our engines,
+// with its time and OpenVINO's and ONNX Runtime's over it.
+std::string to_summary(const std::vector<std::string>& reports);
 
 }  // namespace fovea::bench
