@@ -15,7 +15,10 @@ constexpr std::size_t kLine = 64;
 
 std::string Variant::name() const {
   const auto type = [](DataType t) {
-    return t == DataType::kUint8 ? "u8" : t == DataType::kFloat16 ? "f16" : "f32";
+    return t == DataType::kUint8      ? "u8"
+           : t == DataType::kFloat16  ? "f16"
+           : t == DataType::kBfloat16 ? "bf16"
+                                      : "f32";
   };
   std::string text = std::string(type(source)) + "_" + type(compute) + "_" + type(to);
   text += layout == Layout::kDense     ? "_dense"

@@ -71,9 +71,12 @@ bool close_enough(const Variant& variant, Picture& expected, Picture& got, std::
                               : 1);
   }
   const float want = expected.value(at);
-  // f16 results may round to the neighbour, 2^-10 apart; Winograd's sums have larger terms than
-  // their result.
-  const float tolerance = variant.to == DataType::kFloat16 ? 1.1e-3F : winograd ? 4e-5F : 1e-5F;
+  // f16 (bf16) results may round to the neighbour, 2^-10 (2^-7) apart; Winograd's sums have larger
+  // terms than their result.
+  const float tolerance = variant.to == DataType::kFloat16    ? 1.1e-3F
+                          : variant.to == DataType::kBfloat16 ? 8.1e-3F
+                          : winograd                          ? 4e-5F
+                                                              : 1e-5F;
   return std::abs(want - got.value(at)) <= tolerance * std::max(1.0F, std::abs(want));
 }
 
@@ -137,6 +140,7 @@ TEST_P(ConvolutionTest, EveryTacticMatchesTheOracle) {
 
 constexpr auto kF32 = DataType::kFloat32;
 constexpr auto kF16 = DataType::kFloat16;
+constexpr auto kBf16 = DataType::kBfloat16;
 constexpr auto kU8 = DataType::kUint8;
 
 const Variant kVariants[] = {
@@ -169,6 +173,15 @@ const Variant kVariants[] = {
      .activation = Activation::kSigmoid,
      .source = kU8,
      .physically_padded = false},
+    {.compute = kBf16, .to = kBf16, .source = kBf16},
+    {.compute = kBf16, .to = kBf16, .layout = Layout::kScatter, .source = kBf16},
+    {.compute = kBf16,
+     .to = kBf16,
+     .layout = Layout::kResidual,
+     .source = kBf16,
+     .source_gap = true},
+    {.compute = kBf16, .to = kF32, .activation = Activation::kNone, .source = kBf16},
+    {.compute = kBf16, .to = kF32, .activation = Activation::kLeakyRelu, .source = kBf16},
     {.compute = kU8, .to = kU8, .table = true, .source = kU8},
     {.compute = kU8,
      .to = kU8,
@@ -297,23 +310,40 @@ TEST(ConvolutionTacticTest, RefusalsNameTheReason) {
   ConvolutionProblem plain({16, 4, 6, 16, 3, 1, 1, true}, variant, 1);
   const auto none = enumerate_tactics(plain.spec(), {});
   ASSERT_EQ(none.names, std::vector<std::string>{"scalar"});
-  ASSERT_GE(none.declined.size(), 1U);
-  EXPECT_EQ(none.declined[0], "avx512_vnni: needs avx512_vnni, the CPU or FOVEA_ISA has: none");
+  ASSERT_GE(none.declined.size(), 2U);
+  EXPECT_TRUE(none.declined[0].starts_with("amx: needs amx_int8, the CPU or FOVEA_ISA has: none"));
+  EXPECT_EQ(none.declined[1], "avx512_vnni: needs avx512_vnni, the CPU or FOVEA_ISA has: none");
 
-  constexpr CpuFeatures kAll{
-      .avx2 = true, .avx512 = true, .avx512_vnni = true, .avx512_vbmi = true};
+  constexpr CpuFeatures kAll{.avx2 = true,
+                             .avx512 = true,
+                             .avx512_vnni = true,
+                             .avx512_vbmi = true,
+                             .amx_int8 = true};
   ConvolutionProblem grouped({16, 4, 6, 16, 3, 1, 1, true, 1, 2}, variant, 1);
   const auto two_groups = enumerate_tactics(grouped.spec(), kAll);
   ASSERT_EQ(two_groups.names, std::vector<std::string>{"scalar"});
-  EXPECT_EQ(two_groups.declined[0], "avx512_vnni: groups=2");
+  EXPECT_EQ(two_groups.declined[0], "amx: groups=2");
+  EXPECT_EQ(two_groups.declined[1], "avx512_vnni: groups=2");
   const auto missing = create_convolution(grouped.spec(), "avx512_vnni/1x20/weights", kAll);
   ASSERT_FALSE(missing.has_value());
   EXPECT_EQ(missing.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(missing.error().message.find("groups=2"), std::string::npos);
 
   const auto tactics = enumerate_tactics(plain.spec(), kAll);
-  EXPECT_TRUE(tactics.declined.empty());
+  ASSERT_EQ(tactics.declined.size(), 1U);
+  EXPECT_EQ(tactics.declined[0], "amx: rows of 6 pixels leave tiles of 16 empty");
   EXPECT_TRUE(tactics.names[0].starts_with("avx512_vnni/1x")) << tactics.names[0];
+  const auto amx_declines = [&](const kernel_table::Convolution& shape, bool padded) {
+    ConvolutionProblem problem(
+        shape,
+        {.compute = kU8, .to = kU8, .table = true, .source = kU8, .physically_padded = padded}, 1);
+    const auto declined = enumerate_tactics(problem.spec(), kAll).declined;
+    return declined.empty() ? std::string() : declined[0];
+  };
+  EXPECT_EQ(amx_declines({32, 20, 20, 16, 3, 1, 1, true}, true), "");
+  EXPECT_EQ(amx_declines({32, 20, 20, 16, 3, 1, 1, true}, false), "amx: the source has no border");
+  EXPECT_EQ(amx_declines({3, 40, 40, 16, 3, 2, 1, true}, true),
+            "amx: runs of 9 bytes have no divisor of 12 to 64 bytes in steps of 4");
 }
 
 TEST(ConvolutionTacticTest, ImpossibleSpecsAreRefusedWithTheValue) {

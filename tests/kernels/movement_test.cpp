@@ -19,7 +19,8 @@ using engine::kernels::Kernel;
 using engine::kernels::MaxPoolSpec;
 using engine::kernels::PointwiseSpec;
 
-constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kFloat16, DataType::kUint8};
+constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kFloat16, DataType::kBfloat16,
+                               DataType::kUint8};
 constexpr std::int64_t kChannels[] = {1, 3, 16, 17, 32, 64, 80, 144};
 
 std::unique_ptr<ThreadPool> make_pool(int threads) {
@@ -43,10 +44,12 @@ void expect_close(Picture& expected, Picture& got, const std::string& what) {
   got.for_each([&](std::int64_t at) {
     const float want = expected.value(at);
     const DataType type = got.surface().type;
-    // Steps of the exact activation's last bits: one code, one f16 step, a few f32 ones.
-    const float tolerance = type == DataType::kUint8     ? got.surface().grid.scale * 1.001F
-                            : type == DataType::kFloat16 ? 1.1e-3F * std::max(1.0F, std::abs(want))
-                                                         : 1e-6F * std::max(1.0F, std::abs(want));
+    // Steps of the exact activation's last bits: one code, one f16 or bf16 step, a few f32 ones.
+    const float size = std::max(1.0F, std::abs(want));
+    const float tolerance = type == DataType::kUint8      ? got.surface().grid.scale * 1.001F
+                            : type == DataType::kFloat16  ? 1.1e-3F * size
+                            : type == DataType::kBfloat16 ? 8.1e-3F * size
+                                                          : 1e-6F * size;
     ASSERT_NEAR(got.value(at), want, tolerance) << what;
     got.data()[at * engine::kernels::element_bytes(type)] = std::byte{0};
     expected.data()[at * engine::kernels::element_bytes(type)] = std::byte{0};
@@ -68,7 +71,7 @@ TEST(PointwiseTest, EveryTypePairMatchesTheReadableForm) {
           constexpr std::int64_t kHeight = 3;
           constexpr std::int64_t kWidth = 5;
           Picture from(from_type, kHeight, kWidth, channels, {}, gap, {0.03F, 100});
-          Picture other(kTypes[cases % 3], kHeight, kWidth, channels, {}, 1, {0.02F, 128});
+          Picture other(kTypes[static_cast<std::size_t>(cases) % std::size(kTypes)], kHeight, kWidth, channels, {}, 1, {0.02F, 128});
           Picture to(to_type, kHeight * repeat, kWidth * repeat, channels, {1, 1, 1, 1}, gap,
                      {0.03F, 90});
           from.randomise(random);

@@ -42,6 +42,22 @@ TEST(HalfTest, RoundsToTheNearestAndTiesToEven) {
   EXPECT_EQ(float_to_half(INFINITY), 0x7c00);
 }
 
+TEST(HalfTest, Bfloat16RoundsToNearestEven) {
+  for (std::uint32_t bits = 0; bits < 0x7f80; ++bits) {
+    const float low = bfloat_to_float(static_cast<std::uint16_t>(bits));
+    ASSERT_EQ(float_to_bfloat(low), bits);
+    const float middle = std::bit_cast<float>(bits << 16 | 0x8000U);
+    const std::uint32_t even = bits + bits % 2;
+    ASSERT_EQ(float_to_bfloat(middle), even);
+    ASSERT_EQ(float_to_bfloat(std::nextafter(middle, 0.0F)), bits);
+    ASSERT_EQ(float_to_bfloat(std::nextafter(middle, INFINITY)), bits + 1);
+    ASSERT_EQ(float_to_bfloat(-middle), even | 0x8000U);
+  }
+  EXPECT_EQ(float_to_bfloat(INFINITY), 0x7f80);
+  EXPECT_TRUE(std::isnan(bfloat_to_float(float_to_bfloat(NAN))));
+  EXPECT_TRUE(std::isnan(bfloat_to_float(float_to_bfloat(std::bit_cast<float>(0x7f800001U)))));
+}
+
 TEST(ActivationTest, VectorSiluAndSigmoidAreAccurateToAMillionth) {
   std::vector<float> inputs;
   for (float x = -87; x < 100; x += 0.0037F) inputs.push_back(x);
@@ -92,7 +108,11 @@ TEST(IsaTest, LimitsNameTheHighestAllowedExtension) {
                               .avx512_vnni = true,
                               .avx512_vbmi = true,
                               .avx512_fp16 = true};
-  EXPECT_EQ(limit_features(kXeon, kHighestInstructionSet), kXeon);
+  CpuFeatures tiles = kXeon;
+  tiles.amx_int8 = tiles.amx_bf16 = true;
+  EXPECT_EQ(limit_features(tiles, kHighestInstructionSet), tiles);
+  EXPECT_EQ(limit_features(tiles, InstructionSet::kAmx), tiles);
+  EXPECT_EQ(limit_features(tiles, InstructionSet::kAvx512Fp16), kXeon);
   EXPECT_EQ(limit_features(kXeon, InstructionSet::kAvx512Fp16), kXeon);
   EXPECT_EQ(limit_features(kXeon, InstructionSet::kScalar), CpuFeatures{});
   EXPECT_EQ(limit_features(kXeon, InstructionSet::kSse4), CpuFeatures{});

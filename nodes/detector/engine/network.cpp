@@ -21,6 +21,7 @@ std::size_t element_size(DataType dtype) {
     case DataType::kBool:
       return 1;
     case DataType::kFloat16:
+    case DataType::kBfloat16:
       return 2;
     case DataType::kFloat32:
     case DataType::kInt32:
@@ -37,6 +38,8 @@ std::string_view to_string(DataType dtype) {
       return "float32";
     case DataType::kFloat16:
       return "float16";
+    case DataType::kBfloat16:
+      return "bfloat16";
     case DataType::kInt8:
       return "int8";
     case DataType::kUint8:

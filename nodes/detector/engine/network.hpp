@@ -23,7 +23,16 @@
 
 namespace fovea::engine {
 
-enum class DataType : std::uint8_t { kFloat32, kFloat16, kInt8, kUint8, kInt32, kInt64, kBool };
+enum class DataType : std::uint8_t {
+  kFloat32,
+  kFloat16,
+  kInt8,
+  kUint8,
+  kInt32,
+  kInt64,
+  kBool,
+  kBfloat16
+};
 
 std::size_t element_size(DataType dtype);
 std::string_view to_string(DataType dtype);

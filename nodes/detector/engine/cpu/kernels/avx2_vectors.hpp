@@ -50,6 +50,11 @@ inline Floats load_halves(const void* from, Lanes lanes) {
   return _mm256_cvtph_ps(lanes.all() ? _mm_loadu_si128(static_cast<const __m128i*>(from))
                                      : load_some(from, lanes.count * 2));
 }
+inline Floats load_bfloats(const void* from, Lanes lanes) {
+  const __m128i halves = lanes.all() ? _mm_loadu_si128(static_cast<const __m128i*>(from))
+                                     : load_some(from, lanes.count * 2);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
 inline Integers load_integers(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
 }
@@ -66,6 +71,19 @@ inline void store_floats(void* to, Lanes lanes, Floats value) {
 }
 inline void store_halves(void* to, Lanes lanes, Floats value) {
   const __m128i halves = _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
+  if (lanes.all()) return _mm_storeu_si128(static_cast<__m128i*>(to), halves);
+  store_some(to, lanes.count * 2, halves);
+}
+inline void store_bfloats(void* to, Lanes lanes, Floats value) {
+  const __m256i bits = _mm256_castps_si256(value);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded =
+      _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+  const __m256i upper = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+  const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(upper),
+                                          _mm256_extracti128_si256(upper, 1));
   if (lanes.all()) return _mm_storeu_si128(static_cast<__m128i*>(to), halves);
   store_some(to, lanes.count * 2, halves);
 }

@@ -27,6 +27,10 @@ inline Floats load_floats(const void* from, Lanes lanes) {
 inline Floats load_halves(const void* from, Lanes lanes) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes, from));
 }
+inline Floats load_bfloats(const void* from, Lanes lanes) {
+  return _mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, from)), 16));
+}
 inline Integers load_integers(const void* from) { return _mm512_loadu_si512(from); }
 inline Integers load_widened(const void* from, Lanes lanes) {  // u8
   return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes, from));
@@ -37,6 +41,14 @@ inline void store_floats(void* to, Lanes lanes, Floats value) {
 }
 inline void store_halves(void* to, Lanes lanes, Floats value) {
   _mm256_mask_storeu_epi16(to, lanes, _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+}
+inline void store_bfloats(void* to, Lanes lanes, Floats value) {
+  const __m512i bits = _mm512_castps_si512(value);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+  rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+  _mm256_mask_storeu_epi16(to, lanes, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
 inline void store_narrowed(void* to, Lanes lanes, Integers value) {  // 0..255 each, as u8
   _mm_mask_storeu_epi8(to, lanes, _mm512_cvtepi32_epi8(value));
@@ -74,15 +86,19 @@ inline Floats choose(Lanes lanes, Floats x, Floats other) {
 inline float largest_lane(Floats x) { return _mm512_reduce_max_ps(x); }
 inline float sum_of_lanes(Floats x) { return _mm512_reduce_add_ps(x); }
 
-// s8 codes of one and of four vectors, with saturation, in order.
+// The s8 codes of four vectors with saturation, in order.
+inline Integers pack_codes(Integers a, Integers b, Integers c, Integers d) {
+  // Packing works inside 128-bit lanes: lane i ends up with the i-th four codes of a, b, c and d.
+  const __m512i lanes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, lanes);
+}
+// Those of one and of four vectors.
 inline void store_codes(std::byte* to, Integers a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a));
 }
 inline void store_codes(std::byte* to, Integers a, Integers b, Integers c, Integers d) {
-  // Packing works inside 128-bit lanes: lane i ends up with the i-th four codes of a, b, c and d.
-  const __m512i lanes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  _mm512_storeu_si512(to, _mm512_permutexvar_epi32(order, lanes));
+  _mm512_storeu_si512(to, pack_codes(a, b, c, d));
 }
 
 // 64 bytes.

@@ -112,8 +112,8 @@ Result<> check_destination(const ConvolutionSpec& spec, const Destination& desti
 
 Result<> check(const ConvolutionSpec& spec) {
   if (spec.compute != DataType::kFloat32 && spec.compute != DataType::kFloat16 &&
-      spec.compute != DataType::kUint8) {
-    return fail(ErrorCode::kInvalidArgument, "compute must be f32, f16 or u8");
+      spec.compute != DataType::kBfloat16 && spec.compute != DataType::kUint8) {
+    return fail(ErrorCode::kInvalidArgument, "compute must be f32, f16, bf16 or u8");
   }
   FOVEA_TRY(check_numbers(spec));
   FOVEA_TRY(check_surface("source", spec.source, spec.in_channels));
@@ -219,6 +219,35 @@ std::byte* Finisher::direct(const Arguments& arguments, std::int64_t y, std::int
   return static_cast<std::byte*>(arguments.destinations[0]) + at * 4;
 }
 
+std::optional<SoleTarget> Finisher::sole_target(const Arguments& arguments, std::int64_t channel,
+                                                std::int64_t channels) const {
+  std::optional<SoleTarget> found;
+  for (std::size_t i = 0; i < destinations_.size(); ++i) {
+    const Destination& to = destinations_[i].spec;
+    const std::int64_t end = to.first_channel + to.channels;
+    if (channel >= end || channel + channels <= to.first_channel) continue;
+    if (found || to.repeat != 1 || channel < to.first_channel || channel + channels > end) {
+      return std::nullopt;
+    }
+    const std::int64_t bytes = element_bytes(to.surface.type);
+    const std::int64_t first = channel - to.first_channel;
+    found = SoleTarget{.type = to.surface.type,
+                       .table = uses_table_ ? destinations_[i].table.data() : nullptr,
+                       .to = static_cast<std::byte*>(arguments.destinations[i]) + first * bytes,
+                       .stride = to.surface.pixel_stride * bytes,
+                       .row_stride = to.surface.row_stride * bytes,
+                       .zero_point = to.surface.grid.zero_point};
+    if (!to.residual) continue;
+    const std::int64_t residual_bytes = element_bytes(to.residual->type);
+    const void* residual = arguments.sources[destinations_[i].residual_source];
+    found->residual = static_cast<const std::byte*>(residual) + first * residual_bytes;
+    found->residual_type = to.residual->type;
+    found->residual_stride = to.residual->pixel_stride * residual_bytes;
+    found->residual_row_stride = to.residual->row_stride * residual_bytes;
+  }
+  return found;
+}
+
 void Finisher::locate(const Arguments& arguments, std::int64_t y, std::int64_t x,
                       std::int64_t channel, std::int64_t channels, TileJob& job) const {
   for (std::size_t i = 0; i < destinations_.size(); ++i) {
@@ -305,6 +334,11 @@ Tactics enumerate_tactics(const ConvolutionSpec& spec, const CpuFeatures& featur
   for (const WinogradTactic& tactic : winograd_tactics(spec, features)) {
     tactics.names.push_back(tactic.name());
   }
+  std::string no_amx;
+  for (const AmxTactic& tactic : amx_tactics(spec, features, no_amx)) {
+    tactics.names.push_back(tactic.name());
+  }
+  if (!no_amx.empty()) tactics.declined.push_back("amx: " + no_amx);
   for (const TileImplementation* implementation : candidates(spec, features)) {
     std::string declined;
     for (const TiledTactic& tactic : tiled_tactics(spec, *implementation, features, declined)) {
@@ -333,6 +367,13 @@ Result<std::unique_ptr<const Kernel>> create_convolution(const ConvolutionSpec& 
     }
   }
   std::string reasons = unfit.empty() ? "" : "; " + unfit;
+  std::string no_amx;
+  for (const AmxTactic& candidate : amx_tactics(spec, features, no_amx)) {
+    if (tactic.empty() || candidate.name() == tactic) {
+      return make_amx_convolution(spec, candidate, features);
+    }
+  }
+  if (!no_amx.empty()) reasons += "; amx: " + no_amx;
   for (const TileImplementation* implementation : candidates(spec, features)) {
     std::string declined;
     for (const TiledTactic& candidate : tiled_tactics(spec, *implementation, features, declined)) {

@@ -5,10 +5,11 @@
 //   FOVEA_ASSIGN(auto kernel, create_convolution(spec, names[0]));
 //   kernel->run({.sources = sources, .destinations = destinations, .scratch = scratch}, pool);
 //
-// Three kinds of arithmetic, by ConvolutionSpec::compute:
+// Four kinds of arithmetic, by ConvolutionSpec::compute:
 //   kFloat32  f32 weights, f32 sums.
 //   kFloat16  f16 weights and activations; f16 sums (AVX512-FP16, tactics avx512_fp16/...) or f32
 //             sums (any AVX-512 CPU, tactics avx512/...).
+//   kBfloat16 bf16 weights and activations, f32 sums (AMX-BF16, tactics amx/...).
 //   kUint8    u8 activations, s8 weights with one scale per output channel, exact 32-bit sums. Two
 //             epilogues: with `pre_activation`, the sum is rounded to an s8 code and a table of 256
 //             entries per destination does activation and requantisation; without, activation and
@@ -44,7 +45,7 @@ struct Destination {
 };
 
 struct ConvolutionSpec {
-  DataType compute = DataType::kFloat32;  // kFloat32, kFloat16 or kUint8
+  DataType compute = DataType::kFloat32;  // kFloat32, kFloat16, kBfloat16 or kUint8
   std::int64_t in_channels = 0;
   std::int64_t in_height = 0;
   std::int64_t in_width = 0;
@@ -70,7 +71,7 @@ struct ConvolutionSpec {
 
   // Copied when the kernel is created. Exactly one kind of weights, in ONNX's order: [out_channels]
   // [in_channels / groups][kernel_height][kernel_width].
-  std::span<const float> weights{};           // kFloat32, kFloat16
+  std::span<const float> weights{};           // all but kUint8
   std::span<const std::int8_t> s8_weights{};  // kUint8
   std::span<const float> weight_scales{};     // kUint8: per output channel
   // Of the constant that holds the weights, so that other kernels of it share what this one packs;

@@ -138,7 +138,8 @@ class DepthwiseConvolution final : public Kernel {
 
 std::string depthwise_tactic(const ConvolutionSpec& spec, const CpuFeatures& features,
                              std::string& declined) {
-  if (spec.groups == 1 || spec.in_channels != spec.groups || spec.out_channels != spec.groups) {
+  if (spec.compute == DataType::kBfloat16 || spec.groups == 1 ||
+      spec.in_channels != spec.groups || spec.out_channels != spec.groups) {
     return {};
   }
   const DepthwiseImplementation implementation = best_depthwise(spec.compute, features);

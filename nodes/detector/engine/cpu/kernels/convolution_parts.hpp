@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,21 @@ struct Folded {
 };
 Folded fold(const ConvolutionSpec& spec);
 
+// The one destination of some channels. Addresses are those of output pixel (0, 0), first of the
+// channels; strides in bytes.
+struct SoleTarget {
+  DataType type = DataType::kFloat32;
+  const std::uint8_t* table = nullptr;  // null: no table
+  std::byte* to = nullptr;
+  std::int64_t stride = 0;
+  std::int64_t row_stride = 0;
+  std::int32_t zero_point = 0;
+  const std::byte* residual = nullptr;  // null: none
+  DataType residual_type = DataType::kFloat32;
+  std::int64_t residual_stride = 0;
+  std::int64_t residual_row_stride = 0;
+};
+
 // Sends strips of results to their destinations. Holds copies of all that it needs.
 class Finisher {
  public:
@@ -39,6 +55,10 @@ class Finisher {
   std::byte* direct(const Arguments& arguments, std::int64_t y, std::int64_t x,
                     std::int64_t channel, std::int64_t channels) const;
   std::int64_t direct_stride() const { return destinations_[0].spec.surface.pixel_stride * 4; }
+  // For kernels that finish results before they store them: where channels [channel, channel +
+  // channels) go, if they all go to one destination, once. Else nothing.
+  std::optional<SoleTarget> sole_target(const Arguments& arguments, std::int64_t channel,
+                                        std::int64_t channels) const;
   // Tells `job` where output pixels (y, x ...) end up, channels [channel, channel + channels).
   void locate(const Arguments& arguments, std::int64_t y, std::int64_t x, std::int64_t channel,
               std::int64_t channels, TileJob& job) const;
@@ -113,6 +133,20 @@ std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec,
 std::unique_ptr<const Kernel> make_tiled_convolution(const ConvolutionSpec& spec,
                                                      const TiledTactic& tactic,
                                                      const CpuFeatures& features);
+
+// AMX tiles, for u8 and bf16.
+struct AmxTactic {
+  bool across_rows = false;   // runs of pixels that do not end with their row
+  bool weights_outer = true;  // as above
+  std::string name() const;   // "amx/picture/weights", "amx/rows/pixels"
+};
+// Empty with a reason if the CPU or the spec is unfit. Best guess first.
+std::vector<AmxTactic> amx_tactics(const ConvolutionSpec& spec, const CpuFeatures& features,
+                                   std::string& declined);
+// REQUIRES: amx_tactics() lists it.
+std::unique_ptr<const Kernel> make_amx_convolution(const ConvolutionSpec& spec,
+                                                   const AmxTactic& tactic,
+                                                   const CpuFeatures& features);
 
 // 3x3 filters by fewer multiplications.
 struct WinogradTactic {

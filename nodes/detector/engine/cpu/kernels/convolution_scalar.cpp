@@ -17,9 +17,7 @@ class ScalarConvolution final : public Kernel {
         s8_weights_(spec.s8_weights.begin(), spec.s8_weights.end()),
         folded_(fold(spec)),
         finisher_(spec, scalar_rows()) {
-    if (spec_.compute == DataType::kFloat16) {
-      for (float& weight : weights_) weight = half_to_float(float_to_half(weight));
-    }
+    for (float& weight : weights_) weight = rounded_to(spec_.compute, weight);
     spec_.weights = {};
     spec_.s8_weights = {};
     spec_.weight_scales = {};
@@ -80,10 +78,8 @@ class ScalarConvolution final : public Kernel {
                   [&](std::int64_t element) { return codes[element]; });
       return;
     }
-    const bool half = spec_.compute == DataType::kFloat16;
     gather_taps(y, x, 0.0F, reinterpret_cast<float*>(window), [&](std::int64_t element) {
-      const float value = load_element(source, spec_.source.type, grid, element);
-      return half ? half_to_float(float_to_half(value)) : value;
+      return rounded_to(spec_.compute, load_element(source, spec_.source.type, grid, element));
     });
   }
 

@@ -298,7 +298,8 @@ std::string WinogradTactic::name() const { return fmt::format("{}/winograd4/{}",
 
 std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
                                              const CpuFeatures& features) {
-  const bool fits = spec.compute != DataType::kUint8 && spec.source.type == spec.compute &&
+  const bool fits = spec.compute != DataType::kUint8 && spec.compute != DataType::kBfloat16 &&
+                    spec.source.type == spec.compute &&
                     spec.groups == 1 && spec.kernel_height == 3 && spec.kernel_width == 3 &&
                     spec.stride_height == 1 && spec.stride_width == 1 &&
                     spec.dilation_height == 1 && spec.dilation_width == 1;

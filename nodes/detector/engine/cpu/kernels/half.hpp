@@ -1,4 +1,5 @@
-// IEEE half precision as 16 bits, for CPUs and compilers without the type. Rounds to nearest even.
+// IEEE half precision and bfloat16 as 16 bits, for CPUs and compilers without the types. Both round
+// to nearest even.
 #pragma once
 
 #include <bit>
@@ -31,6 +32,19 @@ inline std::uint16_t float_to_half(float value) {
   }
   const std::uint32_t odd = magnitude >> 13 & 1U;
   return static_cast<std::uint16_t>(sign | ((magnitude + 0xfffU + odd - 0x38000000U) >> 13));
+}
+
+// bfloat16 is the upper half of an f32.
+inline float bfloat_to_float(std::uint16_t bfloat) {
+  return std::bit_cast<float>(std::uint32_t{bfloat} << 16);
+}
+
+inline std::uint16_t float_to_bfloat(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7fffffffU) > 0x7f800000U) {  // a NaN becomes quiet
+    return static_cast<std::uint16_t>(bits >> 16 | 0x40U);
+  }
+  return static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
 }
 
 }  // namespace fovea::engine::kernels

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "nodes/detector/engine/cpu/kernels/amx_permission.hpp"
+
 namespace fovea::engine::kernels {
 namespace {
 
@@ -21,7 +23,7 @@ bool has(const CpuFeatures& features, InstructionSet set) {
     case InstructionSet::kAvx512Fp16:
       return features.avx512;  // or emulated
     case InstructionSet::kAmx:
-      return false;
+      return features.amx_int8 || features.amx_bf16;
   }
   return false;
 }
@@ -41,6 +43,9 @@ CpuFeatures detect_cpu_features() {
   features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni") != 0;
   features.avx512_vbmi = features.avx512 && __builtin_cpu_supports("avx512vbmi") != 0;
   features.avx512_fp16 = features.avx512 && __builtin_cpu_supports("avx512fp16") != 0;
+  features.amx_bf16 =
+      features.avx512 && __builtin_cpu_supports("avx512bf16") != 0 && amx_support().bf16;
+  features.amx_int8 = features.avx512_vnni && features.avx512_vbmi && amx_support().int8;
 #endif
   return features;
 }
@@ -54,6 +59,8 @@ CpuFeatures limit_features(CpuFeatures features, InstructionSet highest) {
   keep(features.avx512_vnni, InstructionSet::kAvx512Vnni);
   keep(features.avx512_vbmi, InstructionSet::kAvx512Vnni);
   keep(features.avx512_fp16, InstructionSet::kAvx512Fp16);
+  keep(features.amx_int8, InstructionSet::kAmx);
+  keep(features.amx_bf16, InstructionSet::kAmx);
   features.emulated_fp16 = emulate && features.avx512;
   return features;
 }
@@ -75,6 +82,8 @@ std::string to_string(const CpuFeatures& features) {
   append(features.avx512_vnni, "avx512_vnni");
   append(features.avx512_vbmi, "avx512_vbmi");
   append(features.avx512_fp16, "avx512_fp16");
+  append(features.amx_int8, "amx_int8");
+  append(features.amx_bf16, "amx_bf16");
   append(features.emulated_fp16, "emulated_fp16");
   return text.empty() ? "none" : text;
 }

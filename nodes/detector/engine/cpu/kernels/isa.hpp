@@ -16,6 +16,8 @@ struct CpuFeatures {
   bool avx512_vnni = false;  // 8-bit dot products in 512 bits
   bool avx512_vbmi = false;  // 256-byte tables in registers
   bool avx512_fp16 = false;  // native half precision arithmetic
+  bool amx_int8 = false;     // tiles of bytes, with VNNI and VBMI
+  bool amx_bf16 = false;     // tiles of bfloat16, with AVX512-BF16
   // The roundings of half precision with f32 sums, slower than f32: where FOVEA_ISA asks for
   // avx512_fp16 and the CPU has none, so that its accuracy can be measured there.
   bool emulated_fp16 = false;

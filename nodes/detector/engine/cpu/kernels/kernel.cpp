@@ -8,9 +8,10 @@ namespace fovea::engine::kernels {
 
 Result<> check_surface(std::string_view what, const Surface& surface, std::int64_t channels) {
   const bool known = surface.type == DataType::kFloat32 || surface.type == DataType::kFloat16 ||
-                     surface.type == DataType::kUint8;
+                     surface.type == DataType::kBfloat16 || surface.type == DataType::kUint8;
   if (!known)
-    return fail(ErrorCode::kInvalidArgument, fmt::format("{}.type must be f32, f16 or u8", what));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}.type must be f32, f16, bf16 or u8", what));
   if (surface.pixel_stride < channels) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}.pixel_stride is {}; it must be at least {} channels", what,

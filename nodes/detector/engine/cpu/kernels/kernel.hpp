@@ -29,7 +29,7 @@ struct Grid {
 
 // Layout and type of a picture, without its address and extents.
 struct Surface {
-  DataType type = DataType::kFloat32;  // kFloat32, kFloat16 or kUint8
+  DataType type = DataType::kFloat32;  // kFloat32, kFloat16, kBfloat16 or kUint8
   std::int64_t pixel_stride = 0;       // elements from a pixel to its right neighbour, >= channels
   std::int64_t row_stride = 0;         // elements from a row to the next
   Grid grid{};                         // kUint8 only
@@ -41,10 +41,11 @@ struct Surface {
 Result<> check_surface(std::string_view what, const Surface& surface, std::int64_t channels);
 
 inline std::int64_t element_bytes(DataType type) {
-  return type == DataType::kUint8 ? 1 : type == DataType::kFloat16 ? 2 : 4;
+  if (type == DataType::kUint8) return 1;
+  return type == DataType::kFloat16 || type == DataType::kBfloat16 ? 2 : 4;
 }
 
-// Addresses of one run, 4-byte aligned for kFloat32 and 2-byte aligned for kFloat16.
+// Addresses of one run, 4-byte aligned for kFloat32 and 2-byte aligned for halves.
 struct Arguments {
   std::span<const void* const> sources{};  // in the order that the kernel's create function names
   std::span<void* const> destinations{};

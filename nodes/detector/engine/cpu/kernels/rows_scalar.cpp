@@ -71,6 +71,8 @@ void maximum(const MaximumJob& job) {
       return maximum_of<std::uint8_t>(job, [](std::uint8_t code) { return code; });
     case DataType::kFloat16:
       return maximum_of<std::uint16_t>(job, half_to_float);
+    case DataType::kBfloat16:
+      return maximum_of<std::uint16_t>(job, bfloat_to_float);
     default:
       return maximum_of<float>(job, [](float value) { return value; });
   }

@@ -27,6 +27,8 @@ inline Floats load(const void* data, std::int64_t index, Lanes lanes, const Vect
     return to_floats(subtract(codes, grid.integer_zero_point)) * grid.scale;
   } else if constexpr (kType == DataType::kFloat16) {
     return load_halves(static_cast<const std::uint16_t*>(data) + index, lanes);
+  } else if constexpr (kType == DataType::kBfloat16) {
+    return load_bfloats(static_cast<const std::uint16_t*>(data) + index, lanes);
   } else {
     return load_floats(static_cast<const float*>(data) + index, lanes);
   }
@@ -41,6 +43,8 @@ inline void store(void* data, std::int64_t index, Lanes lanes, const VectorGrid&
                    to_integers(smaller(larger(code, set(0)), set(255))));
   } else if constexpr (kType == DataType::kFloat16) {
     store_halves(static_cast<std::uint16_t*>(data) + index, lanes, value);
+  } else if constexpr (kType == DataType::kBfloat16) {
+    store_bfloats(static_cast<std::uint16_t*>(data) + index, lanes, value);
   } else {
     store_floats(static_cast<float*>(data) + index, lanes, value);
   }
@@ -74,6 +78,9 @@ void pointwise_loop(const PointwiseJob& job) {
             break;
           case DataType::kFloat16:
             other = load<DataType::kFloat16>(job.residual.data, at, lanes, residual_grid);
+            break;
+          case DataType::kBfloat16:
+            other = load<DataType::kBfloat16>(job.residual.data, at, lanes, residual_grid);
             break;
           default:
             other = load<DataType::kFloat32>(job.residual.data, at, lanes, residual_grid);
@@ -116,6 +123,8 @@ void pointwise_from(const PointwiseJob& job) {
       return pointwise_types<kFrom, DataType::kUint8>(job);
     case DataType::kFloat16:
       return pointwise_types<kFrom, DataType::kFloat16>(job);
+    case DataType::kBfloat16:
+      return pointwise_types<kFrom, DataType::kBfloat16>(job);
     default:
       return pointwise_types<kFrom, DataType::kFloat32>(job);
   }
@@ -127,6 +136,8 @@ void pointwise(const PointwiseJob& job) {
       return pointwise_from<DataType::kUint8>(job);
     case DataType::kFloat16:
       return pointwise_from<DataType::kFloat16>(job);
+    case DataType::kBfloat16:
+      return pointwise_from<DataType::kBfloat16>(job);
     default:
       return pointwise_from<DataType::kFloat32>(job);
   }
@@ -160,6 +171,11 @@ struct MaximumOfHalves {
   static void store(Element* at, Lanes lanes, Floats v) { store_halves(at, lanes, v); }
 };
 
+struct MaximumOfBfloats : MaximumOfHalves {
+  static Floats load(Lanes lanes, const Element* at) { return load_bfloats(at, lanes); }
+  static void store(Element* at, Lanes lanes, Floats v) { store_bfloats(at, lanes, v); }
+};
+
 template <class Type>
 void maximum_of(const MaximumJob& job) {
   const auto* from = static_cast<const typename Type::Element*>(job.from);
@@ -184,6 +200,8 @@ void maximum(const MaximumJob& job) {
       return maximum_of<MaximumOfBytes>(job);
     case DataType::kFloat16:
       return maximum_of<MaximumOfHalves>(job);
+    case DataType::kBfloat16:
+      return maximum_of<MaximumOfBfloats>(job);
     default:
       return maximum_of<MaximumOfFloats>(job);
   }

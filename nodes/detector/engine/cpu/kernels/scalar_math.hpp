@@ -40,12 +40,21 @@ inline float dequantise(const Grid& grid, std::int32_t code) {
   return static_cast<float>(code - grid.zero_point) * grid.scale;
 }
 
+// `value` as the floating point type `type` holds it.
+inline float rounded_to(DataType type, float value) {
+  if (type == DataType::kFloat16) return half_to_float(float_to_half(value));
+  if (type == DataType::kBfloat16) return bfloat_to_float(float_to_bfloat(value));
+  return value;
+}
+
 inline float load_element(const void* data, DataType type, const Grid& grid, std::int64_t index) {
   switch (type) {
     case DataType::kUint8:
       return dequantise(grid, static_cast<const std::uint8_t*>(data)[index]);
     case DataType::kFloat16:
       return half_to_float(static_cast<const std::uint16_t*>(data)[index]);
+    case DataType::kBfloat16:
+      return bfloat_to_float(static_cast<const std::uint16_t*>(data)[index]);
     default:
       return static_cast<const float*>(data)[index];
   }
@@ -59,6 +68,9 @@ inline void store_element(void* data, DataType type, const Grid& grid, std::int6
       return;
     case DataType::kFloat16:
       static_cast<std::uint16_t*>(data)[index] = float_to_half(value);
+      return;
+    case DataType::kBfloat16:
+      static_cast<std::uint16_t*>(data)[index] = float_to_bfloat(value);
       return;
     default:
       static_cast<float*>(data)[index] = value;

@@ -6,13 +6,6 @@
 namespace fovea::engine::kernels {
 namespace {
 
-// a + b - zero_point, exactly, in saturating steps: one of (b - zero_point) and (zero_point - b) is
-// zero.
-inline Bytes add_codes(Bytes a, Bytes b, Bytes zero_point) {
-  return subtract_saturated(add_saturated(a, subtract_saturated(b, zero_point)),
-                            subtract_saturated(zero_point, b));
-}
-
 void table_dense(const TableJob& job) {
   const RegisterTable lookup(job.table);
   const Bytes zero_point = set_bytes(static_cast<std::uint8_t>(job.residual_zero_point));

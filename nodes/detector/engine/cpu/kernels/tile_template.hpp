@@ -2,6 +2,8 @@
 // their target pragma; internal linkage keeps each instruction set's instances apart.
 #pragma once
 
+#include "nodes/detector/engine/cpu/kernels/vector_math.hpp"
+
 namespace fovea::engine::kernels {
 namespace {
 
@@ -20,9 +22,6 @@ constexpr int kFewWidthsOf2[] = {3, 2, 1};
 inline Floats scale_and_shift(Floats value, const TileJob& job, std::int64_t channel) {
   return multiply_add(value, load_floats(job.scale + channel), load_floats(job.bias + channel));
 }
-
-// Nearest integer; what is above 127 saturates later, but must not overflow the conversion.
-inline Integers to_code(Floats value) { return to_integers(smaller(value, set(127))); }
 
 // Math: Sum, kHasCodes, kPrefetch; load(start), multiply_add(sum, x, w), result(sum, job, channel).
 // The arrays live in registers only if every loop over them is unrolled.

@@ -39,5 +39,15 @@ inline Floats activate(Floats x, Floats alpha) {
   return x;
 }
 
+// Nearest integer; what is above 127 saturates later, but must not overflow the conversion.
+inline Integers to_code(Floats value) { return to_integers(smaller(value, set(127))); }
+
+// a + b - zero_point, exactly, in saturating steps: one of (b - zero_point) and (zero_point - b) is
+// zero.
+inline Bytes add_codes(Bytes a, Bytes b, Bytes zero_point) {
+  return subtract_saturated(add_saturated(a, subtract_saturated(b, zero_point)),
+                            subtract_saturated(zero_point, b));
+}
+
 }  // namespace
 }  // namespace fovea::engine::kernels
