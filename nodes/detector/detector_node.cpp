@@ -144,7 +144,7 @@ class DetectorNode final : public Node {
     {
       const std::lock_guard lock(status_mutex_);
       refusal_.clear();
-      cache_warning_.clear();
+      engine_warning_.clear();
       engine_label_.clear();
     }
     if (engine_.quantizes() && engine_.calibration.empty()) {
@@ -240,7 +240,7 @@ class DetectorNode final : public Node {
         fmt::format("{}/{}", served.info.provider, to_string(served.info.precision));
     {
       const std::lock_guard lock(status_mutex_);
-      cache_warning_ = served.warning;
+      engine_warning_ = served.warning;
     }
     set_served_status("");
     if (!engine_label_.empty()) {
@@ -255,12 +255,12 @@ class DetectorNode final : public Node {
     metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(served.seconds * 1e3);
   }
 
-  // Any thread. What is wrong with the cache stays to be seen while an engine serves.
+  // Any thread. What is wrong with an engine stays to be seen while it serves.
   void set_served_status(std::string text) {
     std::string warning;
     {
       const std::lock_guard lock(status_mutex_);
-      warning = cache_warning_;
+      warning = engine_warning_;
     }
     if (warning.empty()) return set_engine_status(msgs::DiagnosticLevel::kOk, text);
     if (!text.empty()) text += "; ";
@@ -403,7 +403,7 @@ class DetectorNode final : public Node {
   std::mutex status_mutex_;
   msgs::DiagnosticLevel engine_level_ = msgs::DiagnosticLevel::kOk;  // guarded by status_mutex_
   std::string engine_status_;                                        // guarded by status_mutex_
-  std::string cache_warning_;                                        // guarded by status_mutex_
+  std::string engine_warning_;                                       // guarded by status_mutex_
   std::string refusal_;  // guarded by status_mutex_; empty if every stream is served
 
   std::size_t max_batch_ = 1;           // of the engine

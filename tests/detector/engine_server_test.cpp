@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "tests/support/allocation_guard.hpp"
 #include "tests/support/eventually.hpp"
 
@@ -111,6 +112,25 @@ TEST_F(EngineServerTest, RefusalOfAModelIsTheStartsErrorAndNothingServes) {
   std::error_code error;
   for (const auto& file : fs::directory_iterator(folder_ / "cache", error))
     EXPECT_EQ(file.path().extension(), ".lock") << "built for a model that is refused";
+}
+
+// Runs with FOVEA_ISA=avx2, too, where no CPU has the arithmetic.
+TEST_F(EngineServerTest, PrecisionThatTheCpuLacksIsSaidAsLongAsTheEngineServes) {
+  ServeRequest wanted = request("fp16");
+  wanted.engine.calibration.clear();
+  wanted.mode = BuildMode::kWait;
+  ServerEvents listening = events();
+  std::string status;
+  listening.serving = [&](const ServedEngine& served) { status = served.warning; };
+  const auto server = EngineServer::start(std::move(wanted), listening);
+  ASSERT_TRUE(server) << server.error().message;
+  const bool half = engine::kernels::cpu_features().avx512_fp16;
+  const std::string said =
+      half ? "" : "this CPU (or FOVEA_ISA) has no fp16 arithmetic; the engine runs in fp32";
+  EXPECT_EQ((*server)->info().precision,
+            half ? engine::Precision::kFp16 : engine::Precision::kFp32);
+  EXPECT_EQ(status, said);
+  EXPECT_EQ(warnings(), half ? "" : said + "\n");
 }
 
 TEST_F(EngineServerTest, ReplacedEngineIsNotTakenApartInTheFramePath) {

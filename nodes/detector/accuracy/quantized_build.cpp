@@ -214,7 +214,7 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
   if (!engine) {
     reason = engine.error().message;
   } else if ((*engine)->info().precision != Precision::kInt8) {
-    reason = "this CPU has no AVX-512 VNNI and runs int8 engines as fp32";
+    reason = "this CPU (or FOVEA_ISA) has no 8-bit dot products and runs int8 engines as fp32";
   }
   if (request.best && !reason.empty() && !request.samples) {
     report.verdict = "fp32: " + reason;

@@ -250,21 +250,30 @@ Result<> EngineServer::serve_first(Serving serving) {
   serving_ = std::move(serving);
   info_ = serving_.engine->info();
   warn_of_cache(serving_.warning);
+  if (!serving_.precision_warning.empty()) events_.warning(serving_.precision_warning);
   tell_serving();
   return {};
 }
 
 void EngineServer::tell_serving() const {
+  const std::string warning = serving_.warning.empty() || serving_.precision_warning.empty()
+                                  ? serving_.warning + serving_.precision_warning
+                                  : serving_.precision_warning + "; " + serving_.warning;
   events_.serving({.info = serving_.engine->info(),
                    .cached = serving_.cached,
                    .seconds = serving_.seconds,
-                   .warning = serving_.warning});
+                   .warning = warning});
 }
 
 Result<EngineServer::Serving> EngineServer::make_ready(const engine::Plan& plan,
                                                        const engine::Progress& progress) const {
   Serving serving;
   FOVEA_ASSIGN(serving.engine, engine::load_engine(plan));
+  if (const engine::Precision runs = serving.engine->info().precision; runs != plan.precision) {
+    serving.precision_warning =
+        fmt::format("this CPU (or FOVEA_ISA) has no {} arithmetic; the engine runs in {}",
+                    to_string(plan.precision), to_string(runs));
+  }
   FOVEA_ASSIGN(serving.context, serving.engine->create_execution_context());
   FOVEA_TRY(warm_up(serving, progress));
   return serving;
@@ -341,6 +350,7 @@ void EngineServer::replace_when_built() {
     return warn_of_no_engine(next.error().message);
   }
   warn_of_cache(next->warning);
+  if (!next->precision_warning.empty()) events_.warning(next->precision_warning);
   Serving replaced;
   std::unique_lock lock(mutex_);
   next_ = std::move(*next);

@@ -39,7 +39,8 @@ struct ServedEngine {
   const engine::EngineInfo& info;
   bool cached = false;            // its plan came from the cache
   double seconds = 0;             // that loading or building it took
-  std::string_view warning = {};  // what is wrong with the cache as long as this engine serves
+  // What is wrong as long as this engine serves: the cache, or a precision that the CPU lacks.
+  std::string_view warning = {};
 };
 
 struct ServerEvents {
@@ -82,6 +83,7 @@ class EngineServer {
     double seconds = 0;                                 // that loading or building took
     bool cached = false;                                // the plan came from the cache
     std::string warning;                                // about the cache; empty = all is well
+    std::string precision_warning;  // the CPU has no arithmetic of the plan's; likewise
   };
 
   EngineServer(ServeRequest request, PlanRequest plan, ServerEvents events);
