@@ -175,7 +175,7 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
     FOVEA_ASSIGN(file, save(int8, "int8"));
     line.entries.push_back({kOwnInt8, kOwnScope, kOwn, file, cut_off ? 0.2 : 0});
   } else {
-    line.notices.push_back("own int8: this CPU, or FOVEA_ISA, has no 8-bit dot products");
+    line.notices.push_back("own int8: this CPU, or FOVEA_ISA, has no AVX2");
   }
 
   engine::Plan onednn = f32;

@@ -298,7 +298,7 @@ bool has_int8() {
 class NativeInt8 : public testing::Test {
  protected:
   void SetUp() override {
-    if (!has_int8()) GTEST_SKIP() << "needs 8-bit dot products";
+    if (!has_int8()) GTEST_SKIP() << "needs AVX2";
   }
 };
 
@@ -449,7 +449,7 @@ TEST_F(NativeInt8, OddOperatorsFallBackToTheReference) {
   for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.999) << k;
 }
 
-// Where the CPU has no 8-bit dot products the same plan must run in f32 and say so.
+// Where the CPU has no AVX2 the same plan must run in f32 and say so.
 TEST(CpuProviderInt8, LoadsOnEveryCpu) {
   const NetworkDefinition network = quantised(random_detector(2));
   auto reference = load_reference_engine(network, info_of(network));

@@ -62,7 +62,7 @@ ConvolutionProblem::ConvolutionProblem(const kernel_table::Convolution& shape,
   const auto count = static_cast<std::size_t>(taps * shape.out_channels);
   std::normal_distribution<float> normal;
   if (variant.compute == DataType::kUint8) {
-    std::uniform_int_distribution<int> weight(-127, 127);
+    std::uniform_int_distribution<int> weight(-128, 127);
     s8_weights_.resize(count);
     for (auto& w : s8_weights_) w = static_cast<std::int8_t>(weight(random_));
     // Pre-activations of about N(0, 1): codes have a deviation of 74 steps, weights of 73.

@@ -4,6 +4,7 @@
 // where it must not, differs from the oracle's.
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <set>
 #include <tuple>
@@ -240,6 +241,60 @@ TEST(ConvolutionFp16Test, NativeHalfSumsStayWithinTheirRounding) {
   }
 }
 
+// Nothing on the way may saturate: neither products, nor sums of them, nor transformed pixels.
+TEST(ConvolutionInt8Test, TheLargestPixelsAndWeightsStayExact) {
+  const Variant variant{.compute = kU8,
+                        .to = kF32,
+                        .activation = Activation::kNone,
+                        .source = kU8,
+                        .physically_padded = false};
+  std::mt19937 random(1);
+  const auto extreme = [](bool negative) { return negative ? -128 : 127; };
+  // By input channel. The last are just too large to be added up in 16 bits.
+  const std::function<int(std::size_t)> kinds[] = {
+      [&](std::size_t) { return extreme(false); },
+      [&](std::size_t) { return extreme(true); },
+      [&](std::size_t channel) { return extreme(channel % 2 == 0); },
+      [&](std::size_t channel) { return extreme(channel / 2 % 2 == 0); },
+      [&](std::size_t) { return extreme(random() % 2 == 0); },
+      [&](std::size_t channel) { return channel % 2 == 0 ? 64 : 65; },
+      [&](std::size_t channel) { return channel % 2 == 0 ? -64 : -65; },
+  };
+  auto pool = make_pool(1);
+  for (const kernel_table::Convolution& shape :
+       {kernel_table::Convolution{32, 9, 8, 40, 3, 1, 1, false},
+        kernel_table::Convolution{30, 4, 7, 16, 1, 1, 0, false},
+        kernel_table::Convolution{3, 9, 9, 16, 3, 2, 1, false},
+        kernel_table::Convolution{16, 9, 9, 16, 3, 1, 1, false, 1, 16}}) {
+    ConvolutionProblem problem(shape, variant, 1);
+    for (std::byte& pixel : problem.source().bytes()) pixel = std::byte{255};
+    ConvolutionSpec spec = problem.spec();
+    std::vector<std::int8_t> weights(spec.s8_weights.size());
+    spec.s8_weights = weights;
+    const auto area = static_cast<std::size_t>(shape.kernel * shape.kernel);
+    for (const auto& kind : kinds) {
+      for (std::size_t i = 0; i < weights.size(); ++i) {
+        weights[i] = static_cast<std::int8_t>(kind(i / area));
+      }
+      auto oracle = create_convolution(spec, "scalar", {});
+      ASSERT_TRUE(oracle.has_value());
+      problem.poison_outputs();
+      problem.run(**oracle, *pool);
+      const std::vector<std::byte> expected = problem.outputs()[0].bytes();
+      for (const CpuFeatures& features : instruction_sets()) {
+        for (const std::string& name : enumerate_tactics(spec, features).names) {
+          auto kernel = create_convolution(spec, name, features);
+          ASSERT_TRUE(kernel.has_value()) << name;
+          problem.poison_outputs();
+          problem.run(**kernel, *pool);
+          EXPECT_TRUE(problem.outputs()[0].bytes() == expected)
+              << describe(shape) << ", " << name << ", weights of kind " << &kind - kinds;
+        }
+      }
+    }
+  }
+}
+
 // The oracle itself, against the definition of a quantised convolution in real numbers.
 TEST(ConvolutionOracleTest, QuantisedResultsAreWithinHalfAStepOfTheRealOnes) {
   const kernel_table::Convolution shape{5, 7, 6, 4, 3, 2, 1, true};
@@ -301,6 +356,33 @@ TEST(ConvolutionTacticTest, KernelsOfOtherArithmeticDoNotShareWeights) {
       problem.run(**kernel, *pool);
       EXPECT_TRUE(problem.outputs()[0].bytes() == expected) << name;
       alive.push_back(std::move(*kernel));
+    }
+  }
+}
+
+// Those of plain AVX2 are packed otherwise.
+TEST(ConvolutionTacticTest, Int8KernelsOfAllInstructionSetsShareWeights) {
+  ConvolutionProblem problem({32, 9, 8, 40, 3, 1, 1, true},
+                             {.compute = kU8, .to = kU8, .table = true, .source = kU8}, 3);
+  const engine::PackedForms forms;
+  engine::kernels::ConvolutionSpec sharing = problem.spec();
+  sharing.forms = &forms;
+  auto pool = make_pool(1);
+  auto oracle = create_convolution(sharing, "scalar", {});
+  ASSERT_TRUE(oracle.has_value());
+  problem.run(**oracle, *pool);
+  const std::vector<std::byte> expected = problem.outputs()[0].bytes();
+  std::vector<std::unique_ptr<const engine::kernels::Kernel>> alive;
+  for (int turn = 0; turn < 2; ++turn) {  // also when the form exists
+    for (const CpuFeatures& features : instruction_sets()) {
+      for (const std::string& name : enumerate_tactics(sharing, features).names) {
+        auto kernel = create_convolution(sharing, name, features);
+        ASSERT_TRUE(kernel.has_value());
+        problem.poison_outputs();
+        problem.run(**kernel, *pool);
+        EXPECT_TRUE(problem.outputs()[0].bytes() == expected) << name;
+        alive.push_back(std::move(*kernel));
+      }
     }
   }
 }

@@ -289,7 +289,7 @@ TEST_F(Pipeline, Int8FromACalibrationTableServesFromTheFirstFrame) {
     const json result = report();
     expect_balanced(result, 4);
     EXPECT_EQ(result["detector"]["plan"], plan) << run->err();
-    // Without VNNI the provider runs the plan in f32 and says so.
+    // Without AVX2 the provider runs the plan in f32 and says so.
     EXPECT_THAT(result["detector"]["precision"].get<std::string>(), testing::AnyOf("int8", "fp32"));
     EXPECT_THAT(left_behind(), testing::IsEmpty());
   }

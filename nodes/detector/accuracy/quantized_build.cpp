@@ -214,7 +214,9 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
   if (!engine) {
     reason = engine.error().message;
   } else if ((*engine)->info().precision != Precision::kInt8) {
-    reason = "this CPU (or FOVEA_ISA) has no 8-bit dot products and runs int8 engines as fp32";
+    const auto declined = (*engine)->inspect().declined;
+    reason = fmt::format("int8 engines run as fp32 here{}{}", declined.empty() ? "" : ": ",
+                         declined.empty() ? "" : declined.front());
   }
   if (request.best && !reason.empty() && !request.samples) {
     report.verdict = "fp32: " + reason;

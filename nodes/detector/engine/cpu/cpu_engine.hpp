@@ -37,7 +37,7 @@ Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const Eng
 // "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni".
 std::string cpu_identity();
 
-// Without 8-bit dot products an int8 plan runs in f32, without AVX512-FP16 an fp16 one does, and their
+// Without AVX2 an int8 plan runs in f32, without AVX512-FP16 an fp16 one does, and their
 // engines' infos say so.
 inline constexpr Provider kCpuProvider = {.name = "cpu",
                                           .identity = cpu_identity,

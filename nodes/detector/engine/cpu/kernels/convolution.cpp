@@ -128,14 +128,14 @@ Result<> check(const ConvolutionSpec& spec) {
   return {};
 }
 
-// Those for the spec's type, best first. Narrower vectors than what the CPU has are no rivals.
+// Those for the spec's type that are rivals, best first.
 std::vector<const TileImplementation*> candidates(const ConvolutionSpec& spec,
                                                   const CpuFeatures& features) {
   std::vector<const TileImplementation*> all;
-  int lanes = 0;  // of the best that the CPU has
+  int steps = 0;  // of the best that the CPU has
   for (const TileImplementation& implementation : tile_implementations()) {
-    if (implementation.compute != spec.compute || implementation.lanes < lanes) continue;
-    if (features.*implementation.needs) lanes = std::max(lanes, implementation.lanes);
+    if (implementation.compute != spec.compute || implementation.steps < steps) continue;
+    if (features.*implementation.needs) steps = std::max(steps, implementation.steps);
     all.push_back(&implementation);
   }
   return all;

@@ -13,6 +13,7 @@
 
 #include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
 #include "nodes/detector/engine/cpu/kernels/half.hpp"
+#include "nodes/detector/engine/cpu/kernels/pair_sums.hpp"
 
 namespace fovea::engine::kernels {
 namespace {
@@ -150,13 +151,18 @@ class TiledConvolution final : public Kernel {
     return (pixels - 1) * spec_.stride_width + (spec_.kernel_width - 1) * spec_.dilation_width + 1;
   }
   std::int64_t staged_row_bytes() const { return staged_width_ * view_.channels * view_.element; }
+  std::int64_t tap_stride() const { return spec_.dilation_width * view_.pixel_bytes; }
+  std::int64_t kernel_row_stride() const {
+    return view_.staged ? staged_row_bytes()
+                        : spec_.dilation_height * spec_.source.row_stride * view_.element;
+  }
   std::int64_t worker_bytes() const {
     return strip_bytes_ + (view_.staged ? round_up(spec_.kernel_height * staged_row_bytes(),
                                                    static_cast<std::int64_t>(kAlignment))
                                         : 0);
   }
 
-  PackedForms::Bytes packed_weights(std::int64_t bytes) const {
+  AlignedBytes packed_weights(std::int64_t bytes) const {
     AlignedBytes packed = zeroed(bytes);
     switch (spec_.compute) {
       case DataType::kUint8:
@@ -175,13 +181,23 @@ class TiledConvolution final : public Kernel {
   // Weights in the order of their use, and everything per output channel padded with zeros to whole
   // blocks.
   void pack(std::int64_t weight_bytes, std::int64_t channels) {
+    AlignedBytes halved;
+    if (tiles_.repeats) {
+      halved = packed_weights(weight_bytes);
+      for (const Group& group : groups_) halve(halved.get() + group.weights, group.blocks);
+      find_repeats();
+    }
+    const auto make = [&]() -> PackedForms::Bytes {
+      return tiles_.repeats ? std::move(halved) : packed_weights(weight_bytes);
+    };
     if (spec_.forms != nullptr) {
-      const std::string name = fmt::format(
-          "type {} blocks {} taps {} steps {} channels {} run {}", static_cast<int>(spec_.compute),
-          groups_[0].blocks, view_.taps, view_.steps, view_.channels, view_.run_elements);
-      weights_ = spec_.forms->find_or_make(name, [&] { return packed_weights(weight_bytes); });
+      const std::string name =
+          fmt::format("type {} blocks {} taps {} steps {} channels {} run {}{}",
+                      static_cast<int>(spec_.compute), groups_[0].blocks, view_.taps, view_.steps,
+                      view_.channels, view_.run_elements, tiles_.repeats ? " halved" : "");
+      weights_ = spec_.forms->find_or_make(name, make);
     } else {
-      weights_ = packed_weights(weight_bytes);
+      weights_ = make();
     }
     Folded folded = fold(spec_);
     folded.start.resize(static_cast<std::size_t>(channels));
@@ -196,6 +212,28 @@ class TiledConvolution final : public Kernel {
     }
     scale_ = std::move(folded.scale);
     bias_ = std::move(folded.bias);
+  }
+
+  void halve(std::byte* packed, int blocks) {
+    for (SecondHalves& half :
+         halve_large_pairs(packed, steps_per_pixel(), blocks * std::int64_t{tiles_.registers})) {
+      halves_.push_back(std::move(half));
+    }
+  }
+
+  // From numbers of steps to what tiles want.
+  void find_repeats() {
+    const std::int64_t row_stride = kernel_row_stride();
+    for (SecondHalves& half : halves_) {
+      for (std::int32_t& step : half.steps) {
+        const std::int64_t run = step / view_.steps;
+        step = static_cast<std::int32_t>(
+            run / view_.taps * row_stride + run % view_.taps * tap_stride() +
+            std::min(step % view_.steps * kStepBytes, view_.run_bytes() - kStepBytes));
+      }
+      repeats_.push_back(
+          {half.steps.data(), half.weights.data(), static_cast<std::int64_t>(half.steps.size())});
+    }
   }
 
   template <class Weight, class Convert>
@@ -243,12 +281,14 @@ class TiledConvolution final : public Kernel {
 
     TileJob job;
     job.pixel_stride = spec_.stride_width * view_.pixel_bytes;
-    job.tap_stride = spec_.dilation_width * view_.pixel_bytes;
+    job.tap_stride = tap_stride();
+    job.kernel_row_stride = kernel_row_stride();
     job.last_step = view_.run_bytes() - kStepBytes;
     job.kernel_rows = static_cast<int>(spec_.kernel_height);
     job.taps = static_cast<int>(view_.taps);
     job.steps = static_cast<int>(view_.steps);
     job.weights = weights_.get() + group.weights;
+    if (tiles_.repeats) job.repeats = repeats_.data() + group.first_block * tiles_.registers;
     job.start = start_.get() + channel * 4;
     job.scale = scale_.data() + channel;
     job.bias = bias_.data() + channel;
@@ -262,13 +302,11 @@ class TiledConvolution final : public Kernel {
                   staged + ky * staged_row_bytes());
       }
       job.source = staged;
-      job.kernel_row_stride = staged_row_bytes();
     } else {
       const std::int64_t element =
           (y * spec_.stride_height - spec_.pad_top) * spec_.source.row_stride +
           (x * spec_.stride_width - spec_.pad_left) * spec_.source.pixel_stride;
       job.source = static_cast<const std::byte*>(arguments.sources[0]) + element * view_.element;
-      job.kernel_row_stride = spec_.dilation_height * spec_.source.row_stride * view_.element;
     }
     std::byte* direct = finisher_.direct(arguments, y, x, channel, channels);
     finisher_.locate(arguments, y, x, channel, channels, job);
@@ -334,6 +372,8 @@ class TiledConvolution final : public Kernel {
   std::int64_t strips_ = 0;  // per row
   std::int64_t staged_width_ = 0;
   PackedForms::Bytes weights_;
+  std::vector<SecondHalves> halves_;  // what repeats_ points into
+  std::vector<RepeatedSteps> repeats_;
   AlignedBytes start_;
   std::vector<float> scale_;
   std::vector<float> bias_;

@@ -19,6 +19,7 @@ const TileSet& avx512_f32_tiles();
 const TileSet& avx512_f16_tiles();  // f16 weights and pixels, f32 arithmetic
 const TileSet& avx_vnni_u8_tiles();
 const TileSet& avx2_f32_tiles();
+const TileSet& avx2_u8_tiles();
 const RowFunctions& avx512_rows(bool vbmi);
 const RowFunctions& avx2_rows();
 const TensorRowFunctions& avx512_tensor_rows();
@@ -37,6 +38,8 @@ constexpr TileImplementation kTiles[] = {
     {"avx512", 16, DataType::kFloat16, &CpuFeatures::avx512, avx512_f16_tiles},
     {"avx_vnni", 8, DataType::kUint8, &CpuFeatures::avx_vnni, avx_vnni_u8_tiles},
     {"avx2", 8, DataType::kFloat32, &CpuFeatures::avx2, avx2_f32_tiles},
+    // Three instructions for 8.
+    {"avx2", 8 / 3, DataType::kUint8, &CpuFeatures::avx2, avx2_u8_tiles},
 };
 
 }  // namespace

@@ -20,6 +20,13 @@ inline constexpr std::int64_t kStepBytes = 4;  // of a pixel's input channels in
 inline constexpr int kMaxBlocks = 6;
 inline constexpr int kMaxWidths = 8;
 
+// Steps that one register of output channels takes again, with other weights.
+struct RepeatedSteps {
+  const std::int32_t* offsets = nullptr;  // bytes from the first tap of a pixel
+  const std::byte* weights = nullptr;     // a register for each
+  std::int64_t count = 0;
+};
+
 // Strides in bytes. The source's taps of one kernel row are `taps` runs of `steps` steps; the last
 // step reads at `last_step`, which may overlap the step before (its weights for those channels are
 // zero), so that nothing outside the run is ever read.
@@ -34,6 +41,7 @@ struct TileJob {
   int steps = 0;
   const std::byte* weights =
       nullptr;  // [kernel_rows][taps][steps][blocks][16][4 bytes], 64-byte aligned
+  const RepeatedSteps* repeats = nullptr;  // by register, for tiles that repeat steps
   const std::byte* start = nullptr;  // what the accumulators start from, 16 * blocks of their type
   const float* scale = nullptr;  // result = accumulator * scale + bias (f32 tiles: the accumulator)
   const float* bias = nullptr;
@@ -55,6 +63,7 @@ struct TileSet {
   int registers = 1;       // of a block
   int product_blocks = 1;  // of the best tiles for many short products
   bool half_sums = false;  // sums are f16, which could lose a bias that they start from
+  bool repeats = false;    // TileJob::repeats is needed: products are summed in pairs in 16 bits
   // By blocks: widths, widest first, the last is 1, so that any row can be cut into tiles. None:
   // there are no tiles of so many blocks.
   std::span<const int> widths[kMaxBlocks + 1] = {};
@@ -69,7 +78,9 @@ struct TileSet {
 // What implements the dense convolutions of one type.
 struct TileImplementation {
   std::string_view isa;  // as tactics are named: "avx512_vnni"
-  int lanes;             // of 32 bits in a register
+  // Steps of one output channel that an instruction does. Where the CPU has more, those that do less
+  // are no rivals.
+  int steps;
   DataType compute;
   bool CpuFeatures::*needs;
   const TileSet& (*tiles)();

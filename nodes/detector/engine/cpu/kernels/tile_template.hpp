@@ -17,6 +17,9 @@ constexpr int kWidthsOf5[] = {5, 4, 3, 2, 1};
 constexpr int kWidthsOf6[] = {4, 3, 2, 1};
 constexpr int kFewWidthsOf1[] = {6, 5, 4, 3, 2, 1};
 constexpr int kFewWidthsOf2[] = {3, 2, 1};
+// With room for products on their way into the sums.
+constexpr int kFewerWidthsOf1[] = {5, 4, 3, 2, 1};
+constexpr int kFewerWidthsOf2[] = {2, 1};
 
 // sum * scale + bias of a vector whose first channel is the tile's `channel`.
 inline Floats scale_and_shift(Floats value, const TileJob& job, std::int64_t channel) {
@@ -24,6 +27,18 @@ inline Floats scale_and_shift(Floats value, const TileJob& job, std::int64_t cha
 }
 
 // Math: Sum, kHasCodes, kPrefetch; load(start), multiply_add(sum, x, w), result(sum, job, channel).
+// Optional: kTemporary, multiply_add() needs a register or two; kRepeats, some steps are repeated.
+template <class Math>
+constexpr bool has_temporary() {
+  if constexpr (requires { Math::kTemporary; }) return Math::kTemporary;
+  return false;
+}
+template <class Math>
+constexpr bool has_repeats() {
+  if constexpr (requires { Math::kRepeats; }) return Math::kRepeats;
+  return false;
+}
+
 // The arrays live in registers only if every loop over them is unrolled.
 template <class Math, int kBlocks, int kWidth>
 __attribute__((noinline)) void tile(const TileJob& job) {
@@ -101,6 +116,22 @@ __attribute__((noinline)) void tile(const TileJob& job) {
         }
       }
     }
+    if constexpr (has_repeats<Math>()) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        const RepeatedSteps& repeats = job.repeats[v];
+        for (std::int64_t step = 0; step < repeats.count; ++step) {
+          const Integers w = load_integers(repeats.weights + step * kVectorBytes);
+          const std::byte* x = job.source + pixel * pixel_stride + repeats.offsets[step];
+#pragma GCC unroll 20
+          for (int p = 0; p < kWidth; ++p) {
+            std::int32_t channels;
+            __builtin_memcpy(&channels, x + p * pixel_stride, sizeof channels);
+            sums[v][p] = Math::multiply_add(sums[v][p], set_integer(channels), w);
+          }
+        }
+      }
+    }
     std::byte* to = job.to + pixel * job.to_stride;
     if (Math::kHasCodes && job.codes) {  // pixels without gaps: 16 * kBlocks codes each
       const auto code = [&](int i) __attribute__((always_inline)) {
@@ -142,6 +173,7 @@ template <class Math>
 TileSet make_tiles() {
   TileSet set;
   set.registers = static_cast<int>(kBlock / kLanes);
+  set.repeats = has_repeats<Math>();
   if constexpr (kVectorRegisters == 32) {
     set.product_blocks = 4;
     fill<Math, 1, kWidthsOf1>(set);
@@ -150,6 +182,9 @@ TileSet make_tiles() {
     fill<Math, 4, kWidthsOf4>(set);
     fill<Math, 5, kWidthsOf5>(set);
     fill<Math, 6, kWidthsOf6>(set);
+  } else if constexpr (has_temporary<Math>()) {
+    fill<Math, 1, kFewerWidthsOf1>(set);
+    fill<Math, 2, kFewerWidthsOf2>(set);
   } else {
     fill<Math, 1, kFewWidthsOf1>(set);
     fill<Math, 2, kFewWidthsOf2>(set);

@@ -1,0 +1,56 @@
+// u8 x s8 tiles of AVX2 with 32-bit sums, two registers to a block, exact for all weights: see
+// pair_sums.hpp.
+#if defined(__x86_64__)
+
+#include <cstdint>
+#include <iterator>
+#include <utility>
+
+#include <immintrin.h>
+
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+
+#include "nodes/detector/engine/cpu/kernels/avx2_vectors.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile_template.hpp"
+
+namespace fovea::engine::kernels {
+namespace {
+
+struct Pairs256 {
+  using Sum = __m256i;
+  static constexpr bool kHasCodes = true;
+  static constexpr bool kPrefetch = false;
+  static constexpr bool kTemporary = true;
+  static constexpr bool kRepeats = true;
+  static Sum load(const std::byte* start) { return load_integers(start); }
+  // One piece, for g++ 12 hoists products out of intrinsics and spills sums.
+  static Sum multiply_add(Sum sum, __m256i x, __m256i w) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i products;
+    asm("vpmaddubsw %3, %2, %1\n\t"
+        "vpmaddwd %4, %1, %1\n\t"
+        "vpaddd %1, %0, %0"
+        : "+x"(sum), "=&x"(products)
+        : "x"(x), "x"(w), "x"(ones));
+    return sum;
+  }
+  static Floats result(Sum sum, const TileJob& job, std::int64_t channel) {
+    return scale_and_shift(to_floats(sum), job, channel);
+  }
+};
+
+}  // namespace
+
+const TileSet& avx2_u8_tiles() {
+  static const TileSet kSet = make_tiles<Pairs256>();
+  return kSet;
+}
+
+}  // namespace fovea::engine::kernels
+
+#pragma GCC pop_options
+
+#endif
