@@ -1,6 +1,7 @@
 // Publishes a recording's topics again, at the pace at which they were recorded. Stamps become
 // those of now, so that latencies downstream are true; frame numbers stay.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -21,11 +22,10 @@
 #include "nodes/imaging/picture.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/process/node.hpp"
+#include "nodes/runtime/stages/reliability.hpp"
 
 namespace fovea {
 namespace {
-
-constexpr double kSecond = 1e9;
 
 class PlayerNode final : public Node {
  public:
@@ -41,8 +41,7 @@ class PlayerNode final : public Node {
           "How long the first message waits until every topic has a subscriber", Range{0, 3600},
           "s");
     p.add("slots", &slots_, "Shared-memory slots of each topic with a payload", Range{2, 64});
-    p.add("reliability", &reliability_, "reliable: wait for readers that are reliable too")
-        .one_of({"best_effort", "reliable"});
+    add_reliability(p, &reliability_, "reliable: wait for readers that are reliable too");
   }
 
   Result<> on_configure() override {
@@ -197,8 +196,7 @@ class PlayerNode final : public Node {
   Result<> add_output(const mcap::Channel& channel) {
     const mcap::Schema* schema = reader_->find_schema(channel.schema_id);
     const std::string name = schema != nullptr ? schema->name : "";
-    QoS qos;
-    if (reliability_ == "reliable") qos.reliability = Reliability::kReliable;
+    const QoS qos{.reliability = reliability_};
     const bool compressed = name == bag::kCompressedImageSchemaName;
     if (compressed || name == bag::kImageSchemaName) {
       auto output = std::make_unique<ImageOutput>(channel.id, channel.topic);
@@ -245,7 +243,8 @@ class PlayerNode final : public Node {
   void play_once(const std::stop_token& stop) {
     std::vector<std::string> names;
     for (const auto& output : outputs_) names.push_back(output->topic);
-    const std::int64_t first = later(reader_->summary().start_time, start_offset_ * kSecond);
+    const std::int64_t first =
+        later(reader_->summary().start_time, static_cast<double>(start_offset_.count()));
     reader_->seek(first, names);
     const std::int64_t began = monotonic_ns();
     while (!stop.stop_requested()) {
@@ -294,8 +293,7 @@ class PlayerNode final : public Node {
   }
 
   void wait_for_subscribers(const std::stop_token& stop) {
-    const std::int64_t give_up =
-        monotonic_ns() + static_cast<std::int64_t>(subscriber_timeout_ * kSecond);
+    const std::int64_t give_up = monotonic_ns() + subscriber_timeout_.count();
     const auto all_joined = [this] {
       return std::all_of(outputs_.begin(), outputs_.end(),
                          [](auto& output) { return output->subscription_count() > 0; });
@@ -309,10 +307,10 @@ class PlayerNode final : public Node {
   std::vector<std::string> topics_;
   double rate_ = 1;
   bool loop_ = false;
-  double start_offset_ = 0;
-  double subscriber_timeout_ = 2;
+  std::chrono::nanoseconds start_offset_{0};
+  std::chrono::nanoseconds subscriber_timeout_ = std::chrono::seconds(2);
   std::int64_t slots_ = 4;
-  std::string reliability_ = "best_effort";
+  Reliability reliability_ = Reliability::kBestEffort;
 
   std::unique_ptr<mcap::Reader> reader_;
   std::vector<std::unique_ptr<Output>> outputs_;  // used by the playing thread

@@ -2,6 +2,7 @@
 // they arrive, so it can slow nobody down, and what a slow or full disk costs is counted. In its
 // ledger a message is out when it is in the file, and in process until then.
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -27,11 +28,10 @@
 #include "nodes/base/file_handle.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/process/node.hpp"
+#include "nodes/runtime/stages/reliability.hpp"
 
 namespace fovea {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 class RecorderNode final : public Node {
  public:
@@ -52,10 +52,15 @@ class RecorderNode final : public Node {
           "File to create; with several files (max_file_mb, ring) a number follows its name")
         .required();
     p.add("overwrite", &overwrite_, "An existing file of that name gives way");
-    p.add("image_format", &image_format_, "How pictures are kept").one_of({"jpeg", "raw"});
+    p.add("image_format",
+          choice(&image_format_,
+                 {{"jpeg", bag::ImageFormat::kJpeg}, {"raw", bag::ImageFormat::kRaw}}),
+          "How pictures are kept");
     p.add("jpeg_quality", &jpeg_quality_, "Quality of JPEG pictures", Range{1, 100});
-    p.add("compression", &compression_, "How the file's chunks are packed")
-        .one_of({"zstd", "none"});
+    p.add("compression",
+          choice(&compression_,
+                 {{"zstd", mcap::Compression::kZstd}, {"none", mcap::Compression::kNone}}),
+          "How the file's chunks are packed");
     p.add("max_file_mb", &max_file_mb_, "Start a new file at this size; 0 = one file",
           Range{0, 1e7}, "MB");
     p.add("queue_mb", &queue_mb_, "Most that waits for the disk; what comes beyond it is dropped",
@@ -68,9 +73,8 @@ class RecorderNode final : public Node {
           Range{0, 3600}, "s");
     p.add("depth", &depth_, "Messages of a topic that may wait to be taken out of their slots",
           Range{1, 64});
-    p.add("reliability", &reliability_,
-          "reliable: a publisher that is reliable too waits for this recorder")
-        .one_of({"best_effort", "reliable"});
+    add_reliability(p, &reliability_,
+                    "reliable: a publisher that is reliable too waits for this recorder");
   }
 
   Result<> on_configure() override {
@@ -82,15 +86,13 @@ class RecorderNode final : public Node {
     bag::RecordingOptions options;
     options.path = path_of_this_run();
     options.writer.overwrite = overwrite_;
-    options.writer.compression =
-        compression_ == "zstd" ? mcap::Compression::kZstd : mcap::Compression::kNone;
-    options.image_format =
-        image_format_ == "raw" ? bag::ImageFormat::kRaw : bag::ImageFormat::kJpeg;
+    options.writer.compression = compression_;
+    options.image_format = image_format_;
     options.jpeg_quality = static_cast<int>(jpeg_quality_);
     options.max_file_bytes = static_cast<std::uint64_t>(max_file_mb_ * 1e6);
     options.queue_bytes = static_cast<std::size_t>(queue_mb_ * 1e6);
-    options.ring_ns = static_cast<std::int64_t>(ring_ * kSecond);
-    options.after_trigger_ns = static_cast<std::int64_t>(after_trigger_ * kSecond);
+    options.ring_ns = ring_.count();
+    options.after_trigger_ns = after_trigger_.count();
     options.on_outcome = [this](std::size_t topic, bag::Outcome outcome, std::uint64_t count) {
       settle(taps_[topic]->ledger, outcome, count);
     };
@@ -103,7 +105,7 @@ class RecorderNode final : public Node {
   std::filesystem::path path_of_this_run() {
     std::filesystem::path path = path_;
     const std::uint32_t start = metrics().starts();
-    const bool numbered = max_file_mb_ > 0 || ring_ > 0;  // those count on by themselves
+    const bool numbered = max_file_mb_ > 0 || ring_.count() > 0;  // those count on by themselves
     if (start > 1 && !numbered) {
       path.replace_filename(
           fmt::format("{}-{}{}", path.stem().native(), start, path.extension().native()));
@@ -197,8 +199,7 @@ class RecorderNode final : public Node {
   Result<> add_topic(const std::string& topic) {
     return bag::with_type_of(topic, [&]<class M>(std::type_identity<M>) -> Result<> {
       auto tap = std::make_unique<TypedTap<M>>(topic, taps_.size(), metrics());
-      QoS qos{.depth = static_cast<std::uint32_t>(depth_)};
-      if (reliability_ == "reliable") qos.reliability = Reliability::kReliable;
+      QoS qos{.depth = static_cast<std::uint32_t>(depth_), .reliability = reliability_};
       if (!HasPayload<M>) qos.depth = 64;  // they are small, and hold nothing
       FOVEA_ASSIGN(auto subscription, Subscription<M>::create(domain(), topic, qos, &tap->ledger));
       tap->subscription.emplace(std::move(subscription));
@@ -253,8 +254,10 @@ class RecorderNode final : public Node {
   void on_trigger() {
     signalfd_siginfo info{};
     while (read(trigger_.get(), &info, sizeof info) == sizeof info) {
-      if (ring_ > 0) {
-        log_info("triggered: writing the last {} s and the next {} s", ring_, after_trigger_);
+      if (ring_.count() > 0) {
+        const auto seconds = [](std::chrono::duration<double> value) { return value.count(); };
+        log_info("triggered: writing the last {} s and the next {} s", seconds(ring_),
+                 seconds(after_trigger_));
         recording_->trigger();
       } else {
         log_warning("triggered, but no ring is kept: everything is written anyway");
@@ -309,15 +312,15 @@ class RecorderNode final : public Node {
   std::vector<std::string> topics_;
   std::string path_;
   bool overwrite_ = false;
-  std::string image_format_ = "jpeg";
+  bag::ImageFormat image_format_ = bag::ImageFormat::kJpeg;
   std::int64_t jpeg_quality_ = 95;
-  std::string compression_ = "zstd";
+  mcap::Compression compression_ = mcap::Compression::kZstd;
   double max_file_mb_ = 0;
   double queue_mb_ = 256;
-  double ring_ = 0;
-  double after_trigger_ = 5;
+  std::chrono::nanoseconds ring_{0};
+  std::chrono::nanoseconds after_trigger_ = std::chrono::seconds(5);
   std::int64_t depth_ = 2;
-  std::string reliability_ = "best_effort";
+  Reliability reliability_ = Reliability::kBestEffort;
 
   FileHandle trigger_;  // readable when SIGUSR1 came
   std::vector<std::unique_ptr<Tap>> taps_;

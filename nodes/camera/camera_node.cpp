@@ -27,9 +27,7 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t kMostBadItems = 1000;
 
-frames::Nanoseconds seconds(double value) {
-  return std::chrono::duration_cast<frames::Nanoseconds>(std::chrono::duration<double>(value));
-}
+double seconds(std::chrono::duration<double> value) { return value.count(); }
 
 class CameraNode final : public Node {
  public:
@@ -74,7 +72,7 @@ class CameraNode final : public Node {
     if (no_frame_timeout_ > reconnect_after_) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("no_frame_timeout is {} s; it must not exceed reconnect_after, {} s",
-                              no_frame_timeout_, reconnect_after_));
+                              seconds(no_frame_timeout_), seconds(reconnect_after_)));
     }
     frames::SourceOptions options;
     options.rate = rate_ < 0 ? frames::kAsFastAsPossible : rate_;
@@ -88,10 +86,9 @@ class CameraNode final : public Node {
     options.max_pixels = static_cast<std::uint64_t>(max_pixels_);
     FOVEA_ASSIGN(source_, frames::make_frame_source(uri_, options));
     ledger_.emplace(metrics(), name());
-    FOVEA_ASSIGN(auto images,
-                 Publisher<msgs::Image>::create(
-                     domain(), name() + "/image", {.reliability = to_reliability(reliability_)},
-                     {.slot_count = static_cast<std::uint32_t>(slots_)}, &*ledger_));
+    FOVEA_ASSIGN(auto images, Publisher<msgs::Image>::create(
+                                  domain(), name() + "/image", {.reliability = reliability_},
+                                  {.slot_count = static_cast<std::uint32_t>(slots_)}, &*ledger_));
     images_.emplace(std::move(images));
     bytes_written_ = &metrics().counter("bytes_written", name());
     bytes_copied_ = &metrics().counter("bytes_copied", name());
@@ -126,14 +123,13 @@ class CameraNode final : public Node {
  private:
   void capture(const std::stop_token& stop) {
     frames::SupervisorOptions options;
-    options.no_frame_timeout = seconds(no_frame_timeout_);
-    options.reconnect_after = seconds(reconnect_after_);
+    options.no_frame_timeout = no_frame_timeout_;
+    options.reconnect_after = reconnect_after_;
     options.max_attempts = static_cast<std::uint32_t>(max_attempts_);
     options.seed = std::hash<std::string>{}(name());
     frames::SourceSupervisor supervisor(
         *source_, options, [this](const frames::SourceEvent& event) { report(event); });
-    wait_for_subscription(*images_, seconds(subscriber_timeout_),
-                          [&] { return stop.stop_requested(); });
+    wait_for_subscription(*images_, subscriber_timeout_, [&] { return stop.stop_requested(); });
     while (!stop.stop_requested() && !supervisor.finished()) {
       const frames::Grab grab = supervisor.grab(milliseconds(500), stop);
       if (grab.status == GrabStatus::kFrame) {
@@ -238,11 +234,11 @@ class CameraNode final : public Node {
   std::int64_t seed_ = 1;
   std::int64_t max_pixels_ = imaging::kDefaultMaxPixels;
   std::int64_t slots_ = 4;
-  double no_frame_timeout_ = 2;
-  double reconnect_after_ = 5;
+  frames::Nanoseconds no_frame_timeout_ = frames::SupervisorOptions().no_frame_timeout;
+  frames::Nanoseconds reconnect_after_ = frames::SupervisorOptions().reconnect_after;
   std::int64_t max_attempts_ = 0;
-  double subscriber_timeout_ = 5;
-  std::string reliability_ = "best_effort";
+  frames::Nanoseconds subscriber_timeout_ = std::chrono::seconds(5);
+  Reliability reliability_ = Reliability::kBestEffort;
 
   std::unique_ptr<frames::FrameSource> source_;
   std::optional<StageLedger> ledger_;

@@ -44,12 +44,14 @@ class DetectorNode final : public Node {
   void declare_parameters(ParameterSet& p) override {
     add_cameras(p, &cameras_);
     add_engine_parameters(p);
-    p.add("build", &build_,
+    p.add("build",
+          choice(&build_, {{"auto", BuildMode::kAuto},
+                           {"wait", BuildMode::kWait},
+                           {"beside", BuildMode::kBeside}}),
           "When the engine is not built yet: wait for it; serve with an untuned one and build "
-          "beside; or auto: beside where building takes long")
-        .one_of({"auto", "wait", "beside"});
-    p.add("max_delay_ms", &max_delay_ms_,
-          "How long the oldest frame waits for others; 0 = not at all", Range{0, 1000}, "ms");
+          "beside; or auto: beside where building takes long");
+    p.add("max_delay_ms", &max_delay_, "How long the oldest frame waits for others; 0 = not at all",
+          Range{0, 1000}, "ms");
     p.add("slots", &slots_, "Shared-memory output slots per camera", Range{2, 64});
     add_reliability(p, &reliability_);
   }
@@ -61,7 +63,7 @@ class DetectorNode final : public Node {
                  Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
                                                     {.durability = Durability::kTransientLocal}));
     acquired->model_info.emplace(std::move(info));
-    const StageOptions options{.reliability = to_reliability(reliability_),
+    const StageOptions options{.reliability = reliability_,
                                .slots = static_cast<std::uint32_t>(slots_)};
     for (const std::string& camera : cameras_) {
       FOVEA_ASSIGN(auto stream, Stream::create(domain(), metrics(), camera, kSpec, options));
@@ -73,9 +75,7 @@ class DetectorNode final : public Node {
 
   Result<> on_activate() override {
     batcher_.emplace(acquired_->streams.size(),
-                     BatchPolicy{.max_batch = max_batch_,
-                                 .max_delay = std::chrono::nanoseconds(
-                                     static_cast<std::int64_t>(max_delay_ms_ * 1e6))});
+                     BatchPolicy{.max_batch = max_batch_, .max_delay = max_delay_});
     for (std::size_t i = 0; i < acquired_->streams.size(); ++i) {
       registrations_.push_back(
           spin(*acquired_->streams[i]->input(),
@@ -157,9 +157,7 @@ class DetectorNode final : public Node {
     FOVEA_ASSIGN(const PlanRequest plan, plan_request(engine_, Spelling::kParameters));
     max_batch_ = static_cast<std::size_t>(plan.config.max_batch);
     ServeRequest request{.engine = engine_};
-    request.mode = build_ == "wait"     ? BuildMode::kWait
-                   : build_ == "beside" ? BuildMode::kBeside
-                                        : BuildMode::kAuto;
+    request.mode = build_;
     FOVEA_ASSIGN(
         acquired.server,
         EngineServer::start(
@@ -299,7 +297,7 @@ class DetectorNode final : public Node {
       return;
     }
     if (stream.faults().clear(seq)) show_refusals();
-    if (reliability_ == "reliable") {
+    if (reliability_ == Reliability::kReliable) {
       if (!batcher_->put_in_turn(index, std::move(frame))) stream.ledger().drop(DropReason::kLost);
     } else if (batcher_->put(index, std::move(frame))) {
       stream.ledger().drop(DropReason::kSuperseded);
@@ -393,10 +391,10 @@ class DetectorNode final : public Node {
 
   std::vector<std::string> cameras_;
   EngineRequest engine_;
-  std::string build_ = "auto";
-  double max_delay_ms_ = 0;
+  BuildMode build_ = BuildMode::kAuto;
+  std::chrono::nanoseconds max_delay_{0};
   std::int64_t slots_ = 4;
-  std::string reliability_ = "best_effort";
+  Reliability reliability_ = Reliability::kBestEffort;
 
   // What the server's events touch is declared before its owner, `acquired_`, and so outlives it.
   std::string engine_label_;  // "cpu/fp32"; set before the inference thread runs, then its own

@@ -1,10 +1,12 @@
 #include "nodes/runtime/process/parameters.hpp"
 
+#include <chrono>
 #include <limits>
 #include <map>
 #include <string>
 #include <vector>
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -441,6 +443,70 @@ TEST(Parameters, NearestFindsTyposAndNothingElse) {
   EXPECT_EQ(nearest("confidence", names), "");
   EXPECT_EQ(nearest("", names), "");
   EXPECT_EQ(nearest("x", {}), "");
+}
+
+// Variables of the types that a node works with.
+class TypedParameters : public testing::Test {
+ protected:
+  enum class Mode { kAuto, kWait };
+
+  TypedParameters() {
+    set_.add("delay_ms", &delay_, "How long it waits", Range{0, 1000}, "ms");
+    set_.add("timeout", &timeout_, "How long it is patient", Range{0.01, 3600}, "s");
+    set_.add("mode", choice(&mode_, {{"auto", Mode::kAuto}, {"wait", Mode::kWait}}), "What if");
+  }
+  std::string refusal(std::string_view text) {
+    const auto loaded = set_.load_yaml_text(text, "x.yaml");
+    return loaded ? "" : loaded.error().message;
+  }
+
+  std::chrono::nanoseconds delay_{0};
+  std::chrono::nanoseconds timeout_ = std::chrono::seconds(2);
+  Mode mode_ = Mode::kAuto;
+  ParameterSet set_;
+};
+
+TEST_F(TypedParameters, ADurationIsANumberOfItsUnitAndAChoiceAWord) {
+  EXPECT_EQ(refusal("delay_ms: 1.5\ntimeout: 0.01\nmode: wait\n"), "");
+  EXPECT_EQ(delay_, std::chrono::microseconds(1500));
+  EXPECT_EQ(timeout_, std::chrono::milliseconds(10));
+  EXPECT_EQ(mode_, Mode::kWait);
+  EXPECT_TRUE(set_.set("mode", "auto", "-p"));
+  EXPECT_TRUE(set_.set("timeout", "3600", "-p"));
+  EXPECT_TRUE(set_.check());
+  EXPECT_EQ(mode_, Mode::kAuto);
+  EXPECT_EQ(timeout_, std::chrono::hours(1));
+}
+
+TEST_F(TypedParameters, AreDumpedAsTheyAreWritten) {
+  EXPECT_EQ(describe(set_.all()[0]), "How long it waits (0..1000 ms, default 0)");
+  EXPECT_EQ(describe(set_.all()[1]), "How long it is patient (0.01..3600 s, default 2)");
+  EXPECT_EQ(describe(set_.all()[2]), "What if (one of auto, wait, default auto)");
+  for (const double seconds : {0.01, 0.1, 0.3, 1.7, 59.999}) {
+    ASSERT_TRUE(set_.set("timeout", fmt::format("{}", seconds), "-p"));
+    EXPECT_EQ(duration_count(set_.all()[1]), seconds);
+  }
+  ASSERT_EQ(refusal("delay_ms: 0.3\nmode: wait\n"), "");
+  EXPECT_EQ(set_.to_json(), R"({"delay_ms":0.3,"timeout":59.999,"mode":"wait"})");
+  const std::string dump = set_.dump_yaml();
+  delay_ = timeout_ = std::chrono::seconds(0);
+  mode_ = Mode::kAuto;
+  EXPECT_EQ(refusal(dump), "");
+  EXPECT_EQ(set_.dump_yaml(), dump);
+  EXPECT_EQ(mode_, Mode::kWait);
+}
+
+TEST_F(TypedParameters, WhatIsWrongIsToldAsOfNumbersAndTexts) {
+  EXPECT_EQ(refusal("\ndelay_ms: 1001\n"), "x.yaml:2: delay_ms is 1001; it must be 0..1000");
+  EXPECT_EQ(refusal("delay_ms: 5ms\n"),
+            "x.yaml:1: delay_ms is '5ms'; it must be a number, 0..1000");
+  EXPECT_EQ(refusal("timeout: [1]\n"),
+            "x.yaml:1: timeout is a list; it must be a number, 0.01..3600");
+  EXPECT_EQ(refusal("mode: fast\n"), "x.yaml:1: mode is 'fast'; it must be one of auto, wait");
+  EXPECT_EQ(refusal("mode: {}\n"), "x.yaml:1: mode is a map; it must be a text");
+  EXPECT_EQ(delay_.count(), 0);
+  timeout_ = std::chrono::nanoseconds(0);  // a default out of range
+  EXPECT_FALSE(set_.check());
 }
 
 }  // namespace

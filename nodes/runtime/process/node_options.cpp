@@ -26,6 +26,8 @@ const char* type_name(const ParameterTarget& target) {
     const char* operator()(std::int64_t*) const { return "N"; }
     const char* operator()(double*) const { return "X"; }
     const char* operator()(std::string*) const { return "TEXT"; }
+    const char* operator()(std::chrono::nanoseconds*) const { return "X"; }
+    const char* operator()(const Choice&) const { return "TEXT"; }
     const char* operator()(std::vector<std::string>*) const { return "A,B,.."; }
     const char* operator()(std::map<std::string, double>*) const { return "KEY=X,.."; }
   };

@@ -24,7 +24,8 @@ namespace fovea {
 namespace {
 
 using Value = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>,
-                           std::map<std::string, double>>;
+                           std::map<std::string, double>>;  // a duration's count, a choice's word
+using std::chrono::nanoseconds;
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -41,6 +42,13 @@ std::string with_range(std::string_view kind, const Range& range) {
 bool inside(const Range& range, double value) { return value >= range.min && value <= range.max; }
 
 constexpr std::size_t kMaxName = 64;
+
+// How many ns a duration's unit has; 0 for what is none.
+double ns_of(std::string_view unit) {
+  if (unit == "s") return 1e9;
+  if (unit == "ms") return 1e6;
+  return unit == "us" ? 1e3 : 0;
+}
 
 tl::unexpected<Error> bad_value(std::string_view origin, std::string_view name,
                                 std::string_view value, std::string_view valid) {
@@ -119,6 +127,8 @@ class Converter {
                    [&](std::int64_t*) { return as_value(integer(text)); },
                    [&](double*) { return as_value(number(text)); },
                    [&](std::string*) { return as_value(string(text)); },
+                   [&](nanoseconds*) { return as_value(number(text)); },
+                   [&](const Choice&) { return as_value(string(text)); },
                    [&](std::vector<std::string>*) -> Result<Value> {
                      return bad_value(origin_, name_, quoted(text), "a list, such as [a, b]");
                    },
@@ -138,7 +148,8 @@ const char* expected_kind(const ParameterTarget& target) {
   return std::visit(
       Overloaded{[](bool*) { return "true or false"; },
                  [](std::int64_t*) { return "a whole number"; }, [](double*) { return "a number"; },
-                 [](std::string*) { return "a text"; },
+                 [](nanoseconds*) { return "a number"; }, [](std::string*) { return "a text"; },
+                 [](const Choice&) { return "a text"; },
                  [](std::vector<std::string>*) { return "a list, such as [a, b]"; },
                  [](std::map<std::string, double>*) { return "a map, such as {person: 0.5}"; }},
       target);
@@ -219,7 +230,8 @@ Result<Value> convert_node(const Parameter& parameter, const YAML::Node& node, c
   if (std::holds_alternative<std::map<std::string, double>*>(parameter.target) && node.IsMap()) {
     return convert_map(parameter, node, source);
   }
-  const bool wants_text = std::holds_alternative<std::string*>(parameter.target);
+  const bool wants_text = std::holds_alternative<std::string*>(parameter.target) ||
+                          std::holds_alternative<Choice>(parameter.target);
   const std::string valid = with_range(expected_kind(parameter.target), parameter.range);
   FOVEA_TRY(check_scalar(node, where, parameter.name, wants_text, valid));
   return Converter(parameter, where, parameter.name).scalar(node.Scalar());
@@ -227,9 +239,18 @@ Result<Value> convert_node(const Parameter& parameter, const YAML::Node& node, c
 
 void assign(const Parameter& parameter, Value value) {
   std::visit(
-      [&value](auto* target) {
-        *target = std::get<std::remove_pointer_t<decltype(target)>>(std::move(value));
-      },
+      Overloaded{[&](nanoseconds* target) {
+                   *target =
+                       nanoseconds(std::llround(std::get<double>(value) * ns_of(parameter.unit)));
+                 },
+                 [&](const Choice& choice) {
+                   const auto word = std::find(choice.words.begin(), choice.words.end(),
+                                               std::get<std::string>(value));
+                   choice.set(static_cast<std::size_t>(word - choice.words.begin()));
+                 },
+                 [&](auto* target) {
+                   *target = std::get<std::remove_pointer_t<decltype(target)>>(std::move(value));
+                 }},
       parameter.target);
 }
 
@@ -286,6 +307,12 @@ Parameter& ParameterSet::add(std::string_view name, ParameterTarget target,
   parameter.description = description;
   parameter.range = range;
   parameter.unit = unit;
+  if (std::holds_alternative<nanoseconds*>(target)) {
+    constexpr double kMostNs = 9e18;  // what its type holds
+    const double ns = ns_of(unit);
+    FOVEA_CHECK(ns > 0 && range.min * ns >= -kMostNs && range.max * ns <= kMostNs);
+  }
+  if (const auto* choice = std::get_if<Choice>(&target)) parameter.choices = choice->words;
   return parameters_.emplace_back(std::move(parameter));
 }
 
@@ -378,6 +405,8 @@ Result<> ParameterSet::check() const {
       value = static_cast<double>(**integer);
     } else if (auto* const* number = std::get_if<double*>(&parameter.target)) {
       value = **number;
+    } else if (std::holds_alternative<nanoseconds*>(parameter.target)) {
+      value = duration_count(parameter);
     }
     if (value && !inside(parameter.range, *value)) {
       return bad_value("parameters", parameter.name, fmt::format("{}", *value),
@@ -404,6 +433,11 @@ Result<> ParameterSet::check_files() const {
     }
   }
   return {};
+}
+
+double duration_count(const Parameter& parameter) {
+  const nanoseconds value = *std::get<nanoseconds*>(parameter.target);
+  return static_cast<double>(value.count()) / ns_of(parameter.unit);
 }
 
 std::string option_name(const Parameter& parameter) {

@@ -4,6 +4,8 @@
 //   void declare(ParameterSet& p) {
 //     p.add("max_batch", &max_batch, "Most frames in one inference", Range{1, 64}, "frames");
 //     p.add("uri", &uri, "Where frames come from").required();
+//     p.add("max_delay_ms", &max_delay, "How long a frame waits", Range{0, 1000}, "ms");
+//     p.add("build", choice(&mode, {{"auto", Mode::kAuto}, {"wait", Mode::kWait}}), "What if ...");
 //   }
 //
 // Precedence, lowest first: default, `--params-file FILE` (YAML, strict), `-p name:=value`, `--name
@@ -11,6 +13,7 @@
 // (`[a, b]`). Thread safety: set up before threads start; variables are plain members of the node.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -34,16 +37,38 @@ struct Range {
 // `1..64`, `at least 0`, `at most 1`; empty for no limits.
 std::string to_string(const Range& range);
 
-// What a parameter may point to.
-using ParameterTarget = std::variant<bool*, std::int64_t*, double*, std::string*,
-                                     std::vector<std::string>*, std::map<std::string, double>*>;
+// An enumeration that is written as one of some words.
+struct Choice {
+  std::vector<std::string> words;
+  std::function<std::size_t()> get;  // the present value's place in `words`
+  std::function<void(std::size_t)> set;
+};
+
+// REQUIRES: one word for each value that `target` may have.
+template <class Enum>
+Choice choice(Enum* target, std::vector<std::pair<std::string, Enum>> values) {
+  Choice made;
+  for (const auto& [word, value] : values) made.words.push_back(word);
+  made.set = [target, values](std::size_t index) { *target = values[index].second; };
+  made.get = [target, values = std::move(values)] {
+    std::size_t index = 0;
+    while (index + 1 < values.size() && values[index].second != *target) ++index;
+    return index;
+  };
+  return made;
+}
+
+// What a parameter may point to. A duration is written as a number of the parameter's unit.
+using ParameterTarget =
+    std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::string>*,
+                 std::map<std::string, double>*, std::chrono::nanoseconds*, Choice>;
 
 struct Parameter {
   std::string name;  // snake_case; `--kebab-case` on the command line
   ParameterTarget target;
   std::string description;           // one sentence for --help and --dump-config
   Range range;                       // numbers, and each value of a map
-  std::string unit;                  // "ms", "frames"; empty if none
+  std::string unit;                  // "ms", "frames"; empty if none. A duration's: s, ms or us
   std::vector<std::string> choices;  // strings, and each element of a list; empty = any
   std::function<Result<>(std::string_view)> check;  // of a text, beyond its choices
   bool is_required = false;
@@ -81,7 +106,7 @@ struct Parameter {
 class ParameterSet {
  public:
   // The variable's present value is the default. The reference stays valid until the next add().
-  // REQUIRES: names are snake_case and unique.
+  // REQUIRES: names are snake_case and unique; a duration has a range and one of its units.
   Parameter& add(std::string_view name, ParameterTarget target, std::string_view description,
                  Range range = {}, std::string_view unit = "");
 
@@ -109,6 +134,9 @@ class ParameterSet {
   std::vector<Parameter> parameters_;
   std::map<std::string, std::string, std::less<>> origins_;  // of those that were set
 };
+
+// A duration in its parameter's unit. REQUIRES: a parameter that points to one.
+double duration_count(const Parameter& parameter);
 
 // What --help says: `Most frames in one inference (1..64 frames, default 8)`.
 std::string describe(const Parameter& parameter);

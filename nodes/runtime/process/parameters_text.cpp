@@ -39,8 +39,15 @@ std::string yaml_text(std::string_view text) {
   return out + "\"";
 }
 
-std::string value_text(const ParameterTarget& target) {
+std::string value_text(const Parameter& parameter) {
   struct Visitor {
+    const Parameter& parameter;
+    std::string operator()(const std::chrono::nanoseconds* /*value*/) const {
+      return fmt::format("{}", duration_count(parameter));
+    }
+    std::string operator()(const Choice& choice) const {
+      return yaml_text(choice.words[choice.get()]);
+    }
     std::string operator()(const bool* value) const { return *value ? "true" : "false"; }
     std::string operator()(const std::int64_t* value) const { return fmt::format("{}", *value); }
     std::string operator()(const double* value) const { return fmt::format("{}", *value); }
@@ -57,7 +64,7 @@ std::string value_text(const ParameterTarget& target) {
       return fmt::format("{{{}}}", fmt::join(pairs, ", "));
     }
   };
-  return std::visit(Visitor{}, target);
+  return std::visit(Visitor{parameter}, parameter.target);
 }
 
 const auto& told(const auto& value) { return value; }
@@ -89,8 +96,7 @@ std::string to_string(const Range& range) {
 
 std::string describe(const Parameter& parameter) {
   const std::string limits = limits_text(parameter);
-  const std::string rest =
-      parameter.is_required ? "required" : "default " + value_text(parameter.target);
+  const std::string rest = parameter.is_required ? "required" : "default " + value_text(parameter);
   return fmt::format("{} ({}{}{})", parameter.description, limits, limits.empty() ? "" : ", ",
                      rest);
 }
@@ -102,7 +108,7 @@ std::string ParameterSet::dump_yaml() const {
     if (!out.empty()) out += '\n';
     out += fmt::format("# {}{}{}{}\n", parameter.description, limits.empty() ? "" : " (", limits,
                        limits.empty() ? "" : ")");
-    out += fmt::format("{}: {}\n", parameter.name, value_text(parameter.target));
+    out += fmt::format("{}: {}\n", parameter.name, value_text(parameter));
   }
   return out;
 }
@@ -110,7 +116,21 @@ std::string ParameterSet::dump_yaml() const {
 std::string ParameterSet::to_json() const {
   auto object = nlohmann::ordered_json::object();
   for (const Parameter& parameter : parameters_) {
-    std::visit([&](const auto* value) { object[parameter.name] = told(*value); }, parameter.target);
+    auto& member = object[parameter.name];
+    if (std::holds_alternative<std::chrono::nanoseconds*>(parameter.target)) {
+      member = duration_count(parameter);
+    } else if (const auto* choice = std::get_if<Choice>(&parameter.target)) {
+      member = choice->words[choice->get()];
+    } else {
+      std::visit(
+          [&]<class Target>(const Target& target) {
+            if constexpr (std::is_pointer_v<Target> &&
+                          !std::is_same_v<Target, std::chrono::nanoseconds*>) {
+              member = told(*target);
+            }
+          },
+          parameter.target);
+    }
   }
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

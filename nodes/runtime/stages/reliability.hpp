@@ -4,7 +4,7 @@
 #pragma once
 
 #include <chrono>
-#include <string>
+#include <string_view>
 #include <thread>
 
 #include "nodes/base/clock.hpp"
@@ -14,17 +14,15 @@
 
 namespace fovea {
 
-inline void add_reliability(ParameterSet& parameters, std::string* reliability) {
-  parameters
-      .add("reliability", reliability,
-           "best_effort: a frame that comes too late is dropped and counted; reliable: whoever is "
-           "slow is waited for (replays)")
-      .one_of({"best_effort", "reliable"});
-}
-
-// REQUIRES: a value that add_reliability() allows.
-inline Reliability to_reliability(const std::string& name) {
-  return name == "reliable" ? Reliability::kReliable : Reliability::kBestEffort;
+inline void add_reliability(
+    ParameterSet& parameters, Reliability* reliability,
+    std::string_view description =
+        "best_effort: a frame that comes too late is dropped and counted; reliable: whoever is "
+        "slow is waited for (replays)") {
+  parameters.add("reliability",
+                 choice(reliability, {{"best_effort", Reliability::kBestEffort},
+                                      {"reliable", Reliability::kReliable}}),
+                 description);
 }
 
 // Waits until somebody reads the topic, so that the first message is not sent in vain. False when

@@ -46,8 +46,7 @@ class StageNode : public Node {
                     Node::set_status(level, text);
                   }},
         spec_,
-        StageOptions{.reliability = to_reliability(reliability_),
-                     .slots = static_cast<std::uint32_t>(slots_)});
+        StageOptions{.reliability = reliability_, .slots = static_cast<std::uint32_t>(slots_)});
     stages_ = std::move(stages);
     for (const std::string& camera : cameras_) {
       if (auto added = add_camera(camera); !added) {
@@ -106,7 +105,7 @@ class StageNode : public Node {
   StageSpec spec_;
   std::vector<std::string> cameras_;
   std::int64_t slots_ = 4;
-  std::string reliability_ = "best_effort";
+  Reliability reliability_ = Reliability::kBestEffort;
   std::unique_ptr<StageSet<In, Out>> stages_;  // null unless configured
 };
 
