@@ -264,6 +264,7 @@ TEST(ConvolutionInt8Test, TheLargestPixelsAndWeightsStayExact) {
   for (const kernel_table::Convolution& shape :
        {kernel_table::Convolution{32, 9, 8, 40, 3, 1, 1, false},
         kernel_table::Convolution{30, 4, 7, 16, 1, 1, 0, false},
+        kernel_table::Convolution{114, 4, 4, 16, 3, 1, 1, false},
         kernel_table::Convolution{3, 9, 9, 16, 3, 2, 1, false},
         kernel_table::Convolution{16, 9, 9, 16, 3, 1, 1, false, 1, 16}}) {
     ConvolutionProblem problem(shape, variant, 1);
@@ -293,6 +294,28 @@ TEST(ConvolutionInt8Test, TheLargestPixelsAndWeightsStayExact) {
       }
     }
   }
+}
+
+TEST(ConvolutionInt8Test, SumsThatIntegerWinogradCannotHoldAreNotOffered) {
+  const CpuFeatures features = limit_features(detect_cpu_features(), InstructionSet::kAvx2);
+  if (!features.avx2) GTEST_SKIP() << "needs AVX2";
+  const auto offered = [&](std::int8_t weight, bool one_channel) {
+    ConvolutionProblem problem({115, 4, 4, 16, 3, 1, 1, false},
+                               {.compute = kU8, .to = kU8, .source = kU8}, 1);
+    ConvolutionSpec spec = problem.spec();
+    std::vector<std::int8_t> weights(spec.s8_weights.size(), one_channel ? 1 : weight);
+    std::fill(weights.end() - std::int64_t{115} * 9, weights.end(), weight);  // the last channel's
+    spec.s8_weights = weights;
+    const auto names = enumerate_tactics(spec, features).names;
+    const bool found = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+      return name.starts_with("avx2/winograd16/");
+    });
+    EXPECT_EQ(create_convolution(spec, "avx2/winograd16/24", features).has_value(), found);
+    return found;
+  };
+  EXPECT_TRUE(offered(127, false));  // 255 * 127 * 9 * 115 < 2^25
+  EXPECT_FALSE(offered(-128, false));
+  EXPECT_FALSE(offered(-128, true));
 }
 
 // The oracle itself, against the definition of a quantised convolution in real numbers.

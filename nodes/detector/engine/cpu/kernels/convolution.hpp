@@ -100,7 +100,8 @@ struct Tactics {
   std::vector<std::string> declined;
 };
 
-// Thread safety: pure. The names depend on the spec's shape, types and layout, not on its numbers.
+// Thread safety: pure. The names depend on the spec's shape, types and layout, and
+// those of "winograd16" on how large the sums of its weights are.
 Tactics enumerate_tactics(const ConvolutionSpec& spec,
                           const CpuFeatures& features = cpu_features());
 

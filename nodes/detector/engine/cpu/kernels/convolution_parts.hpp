@@ -152,7 +152,8 @@ std::unique_ptr<const Kernel> make_amx_convolution(const ConvolutionSpec& spec,
 struct WinogradTactic {
   std::string_view isa;
   int tiles = 0;             // at most so many in a task
-  std::string name() const;  // "avx512/winograd4/24"
+  bool integer = false;      // of 16 bits, for u8
+  std::string name() const;  // "avx512/winograd4/24", "avx2/winograd16/24"
 };
 // Empty if the CPU or the spec is unfit. Best guess first.
 std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,

@@ -1,4 +1,5 @@
-// 3x3 convolution of f32 or f16 pixels, with f32 sums, by Winograd's minimal filtering. A task is a
+// 3x3 convolution by Winograd's minimal filtering: of f32 or f16 pixels with f32 sums, of u8 pixels
+// in integers, exactly. A task is a
 // block of neighbouring tiles: their pixels are transformed, every element of the transform is a
 // matrix product by the register tiles of convolution_tiled, and the results are transformed back,
 // a strip at a time, and finished like those of any convolution. A block of few channels stays in
@@ -22,16 +23,17 @@ constexpr int kOut = kWinogradOut;
 constexpr int kSide = kWinogradSide;
 constexpr int kElements = kWinogradElements;
 constexpr std::int64_t kFloat = sizeof(float);
-constexpr std::int64_t kLine = 64 / kFloat;        // floats in a cache line
-constexpr std::int64_t kStripFloats = 4096;        // half of an L1
+constexpr std::int64_t kLine = 64;
+constexpr std::int64_t kStripBytes = 16384;        // half of an L1
 constexpr std::array kMediumFirst = {24, 12, 48};  // tiles in a block
 constexpr std::array kLongFirst = {48, 24, 12};
 constexpr std::int64_t kFewestTiles = 6;      // in a task: a block reads all weights
 constexpr std::int64_t kFewestChannels = 16;  // below, transforms cost more than they save
 
 // Planes of a transform would fall into one set of the cache if they lay a power of two apart.
-std::int64_t plane_of(std::int64_t floats) {
-  return floats / kLine % 2 == 1 ? floats : floats + kLine;
+std::int64_t plane_of(std::int64_t elements, std::int64_t bytes) {
+  const std::int64_t lines = (elements * bytes + kLine - 1) / kLine;
+  return (lines % 2 == 1 ? lines : lines + 1) * kLine / bytes;
 }
 
 // Of the register tiles of a matrix product with this many blocks; what remains takes narrower
@@ -48,19 +50,23 @@ class WinogradConvolution final : public Kernel {
       : spec_(spec),
         name_(tactic.name()),
         element_(element_bytes(spec.compute)),
+        integer_(spec.compute == DataType::kUint8),
+        transformed_(integer_ ? 2 : kFloat),
+        steps_(integer_ ? (spec.in_channels + 1) / 2 : spec.in_channels),
         in_channels_(round_up(spec.in_channels, kBlock)),
         out_channels_(round_up(spec.out_channels, kBlock)),
         tiles_across_((spec.out_width + kOut - 1) / kOut),
         tiles_((spec.out_height + kOut - 1) / kOut * tiles_across_),
         block_(std::min<std::int64_t>(tactic.tiles, tiles_)),
-        in_plane_(plane_of(block_ * in_channels_)),
-        out_plane_(plane_of(block_ * out_channels_)),
-        strip_tiles_(std::max<std::int64_t>(kStripFloats / (kOut * kOut * out_channels_), 1)),
+        in_plane_(plane_of(block_ * in_channels_, transformed_)),
+        out_plane_(plane_of(block_ * out_channels_, kFloat)),
         functions_(best_winograd(spec.compute, features).functions),
-        tile_functions_(best_tiles(DataType::kFloat32, features)->tiles()),
+        tile_functions_(*best_winograd(spec.compute, features).products),
         product_blocks_(product_blocks(tile_functions_, out_channels_ / kBlock)),
         finisher_(spec, best_rows(features)),
-        bias_(static_cast<std::size_t>(out_channels_), 0.0F),
+        strip_tiles_(std::max<std::int64_t>(
+            kStripBytes / (kOut * kOut * out_channels_ * finisher_.strip_element_bytes()), 1)),
+        folded_(fold(spec)),
         zeros_(zeroed(kMaxBlocks * kBlock * kFloat)) {
     if (spec.forms != nullptr) {
       weights_ =
@@ -70,7 +76,10 @@ class WinogradConvolution final : public Kernel {
     } else {
       weights_ = pack();
     }
-    std::copy(spec.bias.begin(), spec.bias.end(), bias_.begin());
+    const auto channels = static_cast<std::size_t>(out_channels_);
+    folded_.start.resize(channels);
+    folded_.scale.resize(channels);
+    folded_.bias.resize(channels);
     // The pixels that may be read.
     if (spec.physically_padded) {
       top_ = -spec.pad_top;
@@ -82,13 +91,15 @@ class WinogradConvolution final : public Kernel {
       right_ = spec.in_width;
     }
     spec_.weights = {};
+    spec_.s8_weights = {};
+    spec_.weight_scales = {};
     spec_.bias = {};
     spec_.forms = nullptr;
   }
 
   std::string_view implementation() const override { return name_; }
   std::size_t scratch_bytes(int threads) const override {
-    return static_cast<std::size_t>(threads * worker_floats() * kFloat);
+    return static_cast<std::size_t>(threads * worker_bytes());
   }
 
   void run(const Arguments& arguments, cpu::ThreadPool& pool) const override {
@@ -97,20 +108,22 @@ class WinogradConvolution final : public Kernel {
         std::max((tiles_ + block_ - 1) / block_,
                  std::min(round_up((tiles_ + block_ - 1) / block_, pool.threads()), most));
     pool.parallel_for(blocks, [&](std::int64_t block, int worker) {
-      float* scratch = reinterpret_cast<float*>(arguments.scratch) + worker * worker_floats();
-      run_block(arguments, block * tiles_ / blocks, (block + 1) * tiles_ / blocks, scratch);
+      run_block(arguments, block * tiles_ / blocks, (block + 1) * tiles_ / blocks,
+                arguments.scratch + worker * worker_bytes());
     });
   }
 
  private:
-  std::int64_t strip_floats() const { return strip_tiles_ * kOut * kOut * out_channels_; }
-  std::int64_t worker_floats() const {
-    return kElements * (in_plane_ + out_plane_) +
-           std::max(strip_floats(), kElements * in_channels_);
+  std::int64_t pixel_bytes() const { return in_channels_ * transformed_; }
+  std::int64_t worker_bytes() const {
+    const std::int64_t strip =
+        strip_tiles_ * kOut * kOut * out_channels_ * finisher_.strip_element_bytes();
+    return kElements * (in_plane_ * transformed_ + out_plane_ * kFloat) +
+           round_up(std::max(strip, kElements * in_channels_ * element_), kLine);
   }
-  std::int64_t weights_per_element() const { return spec_.in_channels * out_channels_; }
+  std::int64_t weights_per_element() const { return steps_ * out_channels_; }
 
-  // By element of the transform, then channel group, input channel, output channel.
+  // By element of the transform, then channel group, input channel or two, output channel.
   PackedForms::Bytes pack() const {
     AlignedBytes packed = zeroed(kElements * weights_per_element() * kFloat);
     auto* to = reinterpret_cast<float*>(packed.get());
@@ -122,17 +135,23 @@ class WinogradConvolution final : public Kernel {
       for (std::int64_t i = 0; i < spec_.in_channels; ++i) {
         WinogradFilters filters{};
         for (std::int64_t lane = 0; lane < lanes; ++lane) {
-          const float* from =
-              &spec_
-                   .weights[static_cast<std::size_t>(((first + lane) * spec_.in_channels + i) * 9)];
-          for (int tap = 0; tap < 9; ++tap) {
-            filters.taps[tap][lane] = spec_.compute == DataType::kFloat16
-                                          ? half_to_float(float_to_half(from[tap]))
-                                          : from[tap];
-          }
+          const std::int64_t from = ((first + lane) * spec_.in_channels + i) * 9;
+          for (int tap = 0; tap < 9; ++tap) filters.taps[tap][lane] = weight(from + tap);
         }
-        filters.transform();
-        float* at = to + group * spec_.in_channels + i * stride + first - group;
+        filters.transform(integer_);
+        if (integer_) {
+          auto* at = reinterpret_cast<std::int16_t*>(to + group * steps_ + i / 2 * stride + first -
+                                                     group) +
+                     i % 2;
+          for (int e = 0; e < kElements; ++e) {
+            for (int lane = 0; lane < kBlock; ++lane) {
+              at[2 * (e * weights_per_element() + lane)] =
+                  static_cast<std::int16_t>(filters.elements[e][lane]);
+            }
+          }
+          continue;
+        }
+        float* at = to + group * steps_ + i * stride + first - group;
         for (int e = 0; e < kElements; ++e) {
           std::copy_n(filters.elements[e], kBlock, at + e * weights_per_element());
         }
@@ -140,28 +159,35 @@ class WinogradConvolution final : public Kernel {
     }
     return packed;
   }
+  float weight(std::int64_t index) const {
+    const auto i = static_cast<std::size_t>(index);
+    if (integer_) return spec_.s8_weights[i];
+    const float value = spec_.weights[i];
+    return spec_.compute == DataType::kFloat16 ? half_to_float(float_to_half(value)) : value;
+  }
 
   void run_block(const Arguments& arguments, std::int64_t first, std::int64_t end,
-                 float* scratch) const {
-    float* pixels = scratch;
-    float* products = pixels + kElements * in_plane_;
-    float* rest = products + kElements * out_plane_;  // one thing after the other
+                 std::byte* scratch) const {
+    std::byte* pixels = scratch;
+    std::byte* products = pixels + kElements * in_plane_ * transformed_;
+    std::byte* rest = products + kElements * out_plane_ * kFloat;  // one thing after the other
     for (std::int64_t tile = first; tile < end; ++tile) {
-      transform_pixels(arguments, tile, pixels + (tile - first) * in_channels_, rest);
+      transform_pixels(arguments, tile, pixels + (tile - first) * pixel_bytes(), rest);
     }
     for (int element = 0; element < kElements; ++element) {
-      multiply(pixels + element * in_plane_, element, end - first, products + element * out_plane_);
+      multiply(pixels + element * in_plane_ * transformed_, element, end - first,
+               products + element * out_plane_ * kFloat);
     }
     for (std::int64_t tile = first; tile < end;) {
       const std::int64_t left_in_row = tiles_across_ - tile % tiles_across_;
       const std::int64_t count = std::min({strip_tiles_, end - tile, left_in_row});
-      finish(arguments, tile, count, products + (tile - first) * out_channels_, rest);
+      finish(arguments, tile, count, products + (tile - first) * out_channels_ * kFloat, rest);
       tile += count;
     }
   }
 
-  void transform_pixels(const Arguments& arguments, std::int64_t tile, float* to,
-                        float* scratch) const {
+  void transform_pixels(const Arguments& arguments, std::int64_t tile, std::byte* to,
+                        std::byte* scratch) const {
     const std::int64_t y = tile / tiles_across_ * kOut - spec_.pad_top;
     const std::int64_t x = tile % tiles_across_ * kOut - spec_.pad_left;
     const auto* picture = static_cast<const std::byte*>(arguments.sources[0]);
@@ -183,15 +209,16 @@ class WinogradConvolution final : public Kernel {
     functions_.input(job);
   }
 
-  // The pixels of a tile that reaches beyond those that may be read; zero there.
-  void gather(const std::byte* picture, std::int64_t y, std::int64_t x, void* to) const {
+  // The pixels of a tile that reaches beyond those that may be read; zero (the zero point) there.
+  void gather(const std::byte* picture, std::int64_t y, std::int64_t x, std::byte* to) const {
     const std::int64_t pixel = in_channels_ * element_;
-    std::memset(to, 0, static_cast<std::size_t>(kElements * pixel));
+    const int zero = integer_ ? spec_.source.grid.zero_point : 0;
+    std::memset(to, zero, static_cast<std::size_t>(kElements * pixel));
     const std::int64_t end_y = std::min(y + kSide, bottom_);
     const std::int64_t end_x = std::min(x + kSide, right_);
     for (std::int64_t row = std::max(y, top_); row < end_y; ++row) {
       for (std::int64_t column = std::max(x, left_); column < end_x; ++column) {
-        std::memcpy(static_cast<std::byte*>(to) + ((row - y) * kSide + column - x) * pixel,
+        std::memcpy(to + ((row - y) * kSide + column - x) * pixel,
                     picture + (row * spec_.source.row_stride + column * spec_.source.pixel_stride) *
                                   element_,
                     static_cast<std::size_t>(spec_.in_channels * element_));
@@ -200,52 +227,59 @@ class WinogradConvolution final : public Kernel {
   }
 
   // [tiles, in_channels] x [in_channels, out_channels] of one element of the transform.
-  void multiply(const float* pixels, int element, std::int64_t tiles, float* to) const {
+  void multiply(const std::byte* pixels, int element, std::int64_t tiles, std::byte* to) const {
     TileJob job;
-    job.pixel_stride = in_channels_ * kFloat;
-    job.last_step = (spec_.in_channels - 1) * kFloat;
+    job.pixel_stride = pixel_bytes();
+    job.last_step = (steps_ - 1) * kStepBytes;
     job.kernel_rows = 1;
     job.taps = 1;
-    job.steps = static_cast<int>(spec_.in_channels);
+    job.steps = static_cast<int>(steps_);
     job.start = zeros_.get();
     job.to_stride = out_channels_ * kFloat;
     const std::int64_t all = out_channels_ / kBlock;
     for (std::int64_t first = 0; first < all; first += product_blocks_) {
       const auto blocks = static_cast<int>(std::min<std::int64_t>(product_blocks_, all - first));
-      job.weights = weights_.get() +
-                    (element * weights_per_element() + first * kBlock * spec_.in_channels) * kFloat;
-      job.source = reinterpret_cast<const std::byte*>(pixels);
-      job.to = reinterpret_cast<std::byte*>(to + first * kBlock);
+      job.weights =
+          weights_.get() + (element * weights_per_element() + first * kBlock * steps_) * kStepBytes;
+      job.source = pixels;
+      job.to = to + first * kBlock * kFloat;
       run_tiles(tile_functions_, blocks, 0, job, tiles);
     }
   }
   // `count` tiles beside each other.
   void finish(const Arguments& arguments, std::int64_t tile, std::int64_t count,
-              const float* products, float* strip) const {
+              const std::byte* products, std::byte* strip) const {
     const std::int64_t y = tile / tiles_across_ * kOut;
     const std::int64_t x = tile % tiles_across_ * kOut;
     WinogradOutputJob job;
     job.from_plane = out_plane_;
     job.channels = out_channels_;
-    job.bias = bias_.data();
+    job.bias = folded_.bias.data();
+    job.start = folded_.start.data();
+    job.scale = folded_.scale.data();
+    job.codes = finisher_.uses_table();
+    const std::int64_t element = finisher_.strip_element_bytes();
     job.pixel_stride = out_channels_;
     job.row_stride = count * kOut * out_channels_;
     for (std::int64_t i = 0; i < count; ++i) {
-      job.from = products + i * out_channels_;
-      job.to = strip + i * kOut * out_channels_;
+      job.from = products + i * out_channels_ * kFloat;
+      job.to = strip + i * kOut * out_channels_ * element;
       functions_.output(job);
     }
     const std::int64_t rows = std::min<std::int64_t>(kOut, spec_.out_height - y);
     const std::int64_t columns = std::min(count * kOut, spec_.out_width - x);
     for (std::int64_t row = 0; row < rows; ++row) {
-      finisher_.finish(arguments, reinterpret_cast<const std::byte*>(strip + row * job.row_stride),
-                       out_channels_, y + row, x, columns, 0, spec_.out_channels);
+      finisher_.finish(arguments, strip + row * job.row_stride * element, out_channels_, y + row, x,
+                       columns, 0, spec_.out_channels);
     }
   }
 
   ConvolutionSpec spec_;  // without its spans
   std::string name_;
   std::int64_t element_;      // bytes of a pixel's channel
+  bool integer_;
+  std::int64_t transformed_;  // bytes of a transformed pixel's channel
+  std::int64_t steps_;        // of a product: one channel or two
   std::int64_t in_channels_;  // whole registers
   std::int64_t out_channels_;
   std::int64_t tiles_across_;
@@ -253,13 +287,13 @@ class WinogradConvolution final : public Kernel {
   std::int64_t block_;  // most tiles in a task
   std::int64_t in_plane_;
   std::int64_t out_plane_;
-  std::int64_t strip_tiles_;
   WinogradFunctions functions_;
   const TileSet& tile_functions_;
   int product_blocks_;
   Finisher finisher_;
+  std::int64_t strip_tiles_;
+  Folded folded_;
   PackedForms::Bytes weights_;
-  std::vector<float> bias_;
   AlignedBytes zeros_;
   std::int64_t top_ = 0;
   std::int64_t left_ = 0;
@@ -267,15 +301,32 @@ class WinogradConvolution final : public Kernel {
   std::int64_t right_ = 0;
 };
 
+// Every sum of u8 pixels times weights is within +-2^25.
+bool sums_fit(const ConvolutionSpec& spec) {
+  const std::size_t per_channel = static_cast<std::size_t>(spec.in_channels) * 9;
+  for (auto rest = spec.s8_weights; !rest.empty(); rest = rest.subspan(per_channel)) {
+    std::int64_t positive = 0;
+    std::int64_t negative = 0;
+    for (const std::int64_t weight : rest.first(per_channel)) {
+      (weight > 0 ? positive : negative) += std::abs(weight);
+    }
+    if (255 * std::max(positive, negative) >= 1 << 25) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
-void WinogradFilters::transform() {
-  constexpr float g[][3] = {{1 / 4.F, 0, 0},
-                            {-1 / 6.F, -1 / 6.F, -1 / 6.F},
-                            {-1 / 6.F, 1 / 6.F, -1 / 6.F},
-                            {1 / 24.F, 1 / 12.F, 1 / 6.F},
-                            {1 / 24.F, -1 / 12.F, 1 / 6.F},
-                            {0, 0, 1}};
+void WinogradFilters::transform(bool whole) {
+  constexpr float kWhole[][3] = {{1, 0, 0}, {1, 1, 1},  {1, -1, 1},
+                                 {1, 2, 4}, {1, -2, 4}, {0, 0, 1}};
+  constexpr float kReal[][3] = {{1 / 4.F, 0, 0},
+                                {-1 / 6.F, -1 / 6.F, -1 / 6.F},
+                                {-1 / 6.F, 1 / 6.F, -1 / 6.F},
+                                {1 / 24.F, 1 / 12.F, 1 / 6.F},
+                                {1 / 24.F, -1 / 12.F, 1 / 6.F},
+                                {0, 0, 1}};
+  const auto& g = whole ? kWhole : kReal;
   for (int row = 0; row < kSide; ++row) {
     float sums[3][kBlock];  // a row of G times the filter
     for (int x = 0; x < 3; ++x) {
@@ -294,12 +345,13 @@ void WinogradFilters::transform() {
   }
 }
 
-std::string WinogradTactic::name() const { return fmt::format("{}/winograd4/{}", isa, tiles); }
+std::string WinogradTactic::name() const {
+  return fmt::format("{}/{}/{}", isa, integer ? "winograd16" : "winograd4", tiles);
+}
 
 std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
                                              const CpuFeatures& features) {
-  const bool fits = spec.compute != DataType::kUint8 && spec.compute != DataType::kBfloat16 &&
-                    spec.source.type == spec.compute &&
+  const bool fits = spec.compute != DataType::kBfloat16 && spec.source.type == spec.compute &&
                     spec.groups == 1 && spec.kernel_height == 3 && spec.kernel_width == 3 &&
                     spec.stride_height == 1 && spec.stride_width == 1 &&
                     spec.dilation_height == 1 && spec.dilation_width == 1;
@@ -311,13 +363,14 @@ std::vector<WinogradTactic> winograd_tactics(const ConvolutionSpec& spec,
     return {};
   }
   const WinogradImplementation implementation = best_winograd(spec.compute, features);
-  if (implementation.isa.empty()) return {};
+  const bool integer = spec.compute == DataType::kUint8;
+  if (implementation.isa.empty() || (integer && !sums_fit(spec))) return {};
   // Transforms of few channels and loads of many weights both want long blocks.
   const std::int64_t pairs = spec.in_channels * spec.out_channels;
   const bool medium = pairs >= 48 * 48 && pairs <= 96 * 96;
   std::vector<WinogradTactic> tactics;
   for (const int block : medium ? kMediumFirst : kLongFirst) {
-    tactics.push_back({implementation.isa, block});
+    tactics.push_back({implementation.isa, block, integer});
   }
   return tactics;
 }

@@ -26,6 +26,8 @@ const TensorRowFunctions& avx512_tensor_rows();
 const TensorRowFunctions& avx2_tensor_rows();
 WinogradFunctions avx512_winograd(DataType source);
 WinogradFunctions avx2_winograd(DataType source);
+WinogradFunctions avx2_winograd_s16();
+const TileSet& avx2_s16_tiles();
 DepthwiseFunction avx512_depthwise(DataType compute);  // of bytes: with VNNI
 DepthwiseFunction avx2_depthwise(DataType compute);
 
@@ -57,8 +59,16 @@ const TensorRowFunctions& best_tensor_rows(const CpuFeatures& features) {
 }
 
 WinogradImplementation best_winograd(DataType source, const CpuFeatures& features) {
-  if (features.avx512) return {"avx512", avx512_winograd(source)};
-  if (features.avx2 && source == DataType::kFloat32) return {"avx2", avx2_winograd(source)};
+  if (source == DataType::kUint8) {
+    // VNNI's direct sums are faster.
+    const bool needed = features.avx2 && !features.avx_vnni && !features.avx512_vnni;
+    if (needed) return {"avx2", avx2_winograd_s16(), &avx2_s16_tiles()};
+    return {};
+  }
+  if (features.avx512) return {"avx512", avx512_winograd(source), &avx512_f32_tiles()};
+  if (features.avx2 && source == DataType::kFloat32) {
+    return {"avx2", avx2_winograd(source), &avx2_f32_tiles()};
+  }
   return {};
 }
 

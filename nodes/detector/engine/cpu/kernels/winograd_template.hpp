@@ -71,7 +71,8 @@ void input(const WinogradInputJob& job) {
       transform_line(d, row);
 #pragma GCC unroll 6
       for (int x = 0; x < kSide; ++x) {
-        store_floats(job.to + (y * kSide + x) * job.to_plane + channel, row[x]);
+        store_floats(static_cast<float*>(job.to) + (y * kSide + x) * job.to_plane + channel,
+                     row[x]);
       }
     }
   }
@@ -86,7 +87,8 @@ void output(const WinogradOutputJob& job) {
       Floats p[kSide];
 #pragma GCC unroll 6
       for (int y = 0; y < kSide; ++y) {
-        p[y] = load_floats(job.from + (y * kSide + x) * job.from_plane + channel);
+        p[y] = load_floats(static_cast<const float*>(job.from) + (y * kSide + x) * job.from_plane +
+                           channel);
       }
       transform_line_back(p, columns[x]);
     }
@@ -99,7 +101,9 @@ void output(const WinogradOutputJob& job) {
       transform_line_back(p, row);
 #pragma GCC unroll 4
       for (int x = 0; x < kOut; ++x) {
-        store_floats(job.to + y * job.row_stride + x * job.pixel_stride + channel, row[x] + bias);
+        store_floats(
+            static_cast<float*>(job.to) + y * job.row_stride + x * job.pixel_stride + channel,
+            row[x] + bias);
       }
     }
   }
