@@ -128,6 +128,18 @@ Result<> check(const ConvolutionSpec& spec) {
   return {};
 }
 
+// bf16 that no tiles of its own fit, as f32: pixels are widened while rows are staged, weights
+// rounded in `weights`. REQUIRES: bf16 computation.
+ConvolutionSpec widened(ConvolutionSpec spec, std::vector<float>& weights) {
+  spec.compute = DataType::kFloat32;
+  for (const float weight : spec.weights) {
+    weights.push_back(rounded_to(DataType::kBfloat16, weight));
+  }
+  spec.weights = weights;
+  spec.forms = nullptr;  // whose f32 weights are not rounded
+  return spec;
+}
+
 // Those for the spec's type that are rivals, best first.
 std::vector<const TileImplementation*> candidates(const ConvolutionSpec& spec,
                                                   const CpuFeatures& features) {
@@ -339,9 +351,12 @@ Tactics enumerate_tactics(const ConvolutionSpec& spec, const CpuFeatures& featur
     tactics.names.push_back(tactic.name());
   }
   if (!no_amx.empty()) tactics.declined.push_back("amx: " + no_amx);
-  for (const TileImplementation* implementation : candidates(spec, features)) {
+  std::vector<float> rounded;
+  const bool widens = spec.compute == DataType::kBfloat16;
+  const ConvolutionSpec& tiled = widens ? widened(spec, rounded) : spec;
+  for (const TileImplementation* implementation : candidates(tiled, features)) {
     std::string declined;
-    for (const TiledTactic& tactic : tiled_tactics(spec, *implementation, features, declined)) {
+    for (const TiledTactic& tactic : tiled_tactics(tiled, *implementation, features, declined)) {
       tactics.names.push_back(tactic.name());
     }
     if (!declined.empty()) {
@@ -374,11 +389,14 @@ Result<std::unique_ptr<const Kernel>> create_convolution(const ConvolutionSpec& 
     }
   }
   if (!no_amx.empty()) reasons += "; amx: " + no_amx;
-  for (const TileImplementation* implementation : candidates(spec, features)) {
+  std::vector<float> rounded;
+  const bool widens = spec.compute == DataType::kBfloat16;
+  const ConvolutionSpec& tiled = widens ? widened(spec, rounded) : spec;
+  for (const TileImplementation* implementation : candidates(tiled, features)) {
     std::string declined;
-    for (const TiledTactic& candidate : tiled_tactics(spec, *implementation, features, declined)) {
+    for (const TiledTactic& candidate : tiled_tactics(tiled, *implementation, features, declined)) {
       if (tactic.empty() || candidate.name() == tactic) {
-        return make_tiled_convolution(spec, candidate, features);
+        return make_tiled_convolution(tiled, candidate, features);
       }
     }
     if (!declined.empty()) reasons += fmt::format("; {}: {}", implementation->isa, declined);

@@ -83,7 +83,7 @@ View view_of(const ConvolutionSpec& spec) {
   view.chunk =
       choose_chunk(view.run, spec.stride_width * spec.source.pixel_stride * view.element, blocks);
   const std::int64_t pitch = spec.source.row_stride / spec.source.pixel_stride;
-  if (spec.stride_height == 1 && spec.stride_width == 1 && pitch >= kAmxPixels &&
+  if (spec.stride_height == 1 && spec.stride_width == 1 &&
       spec.source.row_stride % spec.source.pixel_stride == 0) {
     view.pitch = pitch;
   }

@@ -93,9 +93,12 @@ Result<> check_isa() {
   const std::optional<InstructionSet> requested = requested_instruction_set();
   const CpuFeatures features = detect_cpu_features();
   if (!requested || has(features, *requested)) return {};
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("FOVEA_ISA is {}, which this CPU lacks; it has: {}",
-                          to_string(*requested), to_string(features)));
+  const std::string& refused = amx_support().refused;
+  const bool tiles = *requested == InstructionSet::kAmx && !refused.empty();
+  return fail(
+      ErrorCode::kUnsupported,
+      fmt::format("FOVEA_ISA is {}, which this CPU lacks; it has: {}{}{}", to_string(*requested),
+                  to_string(features), tiles ? "; " : "", tiles ? refused : ""));
 }
 
 }  // namespace fovea::engine::kernels
