@@ -44,7 +44,9 @@ Result<> find_model(BenchConfig& config, const fs::path& share) {
     config.model = shipped;
   }
   config.model = fs::absolute(config.model);
-  if (config.precision == "fp32" || config.precision == "fp16") return {};
+  if (config.precision == "fp32" || config.precision == "fp16" || config.precision == "bf16") {
+    return {};
+  }
   if (config.calibration.empty()) {
     fs::path table = config.model;
     table.replace_extension(".calibration.json");
@@ -72,9 +74,9 @@ Result<> check(const BenchConfig& config) {
   if (config.runs < 1 || config.runs > 1000)
     return invalid(fmt::format("--runs is {}; it must be 1..1000", config.runs));
   if (config.precision != "fp32" && config.precision != "fp16" && config.precision != "int8" &&
-      config.precision != "best")
-    return invalid(
-        fmt::format("--precision is {}; it must be fp32, fp16, int8 or best", config.precision));
+      config.precision != "bf16" && config.precision != "best")
+    return invalid(fmt::format("--precision is {}; it must be fp32, fp16, int8, bf16 or best",
+                               config.precision));
   if (config.max_batch > kMaxBatch)
     return invalid(fmt::format("--batch is {}; it must be 0 (what suits) or up to {}",
                                config.max_batch, kMaxBatch));

@@ -141,7 +141,8 @@ CLI::App* add_sweep(CLI::App& app, SweepOptions& options) {
   for (const char* name : {"--cameras", "--precision", "--model", "--batch"})
     command->remove_option(command->get_option(name));
   command->add_option("--cameras", options.cameras, "Numbers of cameras")->delimiter(',');
-  command->add_option("--precision", options.precisions, "fp32, fp16, int8, best")->delimiter(',');
+  command->add_option("--precision", options.precisions, "fp32, fp16, int8, bf16, best")
+      ->delimiter(',');
   command->add_option("--model", options.models, "ONNX files or names of shipped ones")
       ->delimiter(',');
   command->add_option("--batch", options.batches, "Most frames in one inference")->delimiter(',');

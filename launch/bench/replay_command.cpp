@@ -78,7 +78,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
       ->check(CLI::IsMember({"spread", "aligned"}))
       ->capture_default_str();
   app.add_option("--model", config.model, "ONNX file, or the name of a shipped one");
-  app.add_option("--precision", config.precision, "fp32, fp16, int8 or best")
+  app.add_option("--precision", config.precision, "fp32, fp16, int8, bf16 or best")
       ->capture_default_str();
   app.add_option("--calibration", config.calibration,
                  "For int8 and best: pictures or a table; the one beside the model if absent");

@@ -92,7 +92,7 @@ TEST(EngineRequest, WhatIsOutOfRangeIsNamedAsItsUserSpellsIt) {
   EXPECT_EQ(refusal(request, Spelling::kParameters), "max_batch is 65; it must be 0..64");
   request = valid();
   request.precision = "int4";
-  EXPECT_EQ(refusal(request), "--precision is 'int4'; it must be fp32, fp16, int8 or best");
+  EXPECT_EQ(refusal(request), "--precision is 'int4'; it must be fp32, fp16, int8, bf16 or best");
   request = valid();
   request.calibrator = "guess";
   EXPECT_THAT(refusal(request), HasSubstr("--calibrator is 'guess'; it must be percentile"));

@@ -1,5 +1,6 @@
 // INT8 over our own kernels, bit by bit: an independent, plain simulation of the quantised
 // arithmetic must produce the same numbers on random networks.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -391,6 +392,53 @@ TEST_F(NativeInt8, HalfPrecisionEverywhereStoresHalfPrecision) {
   const Outputs want = run_engine(**reference, {pixels})[0];
   const Outputs got = run_engine(**engine, {pixels}, 2)[0];
   for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.9999) << k;
+}
+
+TEST_F(NativeInt8, Bfloat16EverywhereStoresBfloat16) {
+  const kernels::CpuFeatures features = kernels::detect_cpu_features();
+  if (!features.amx_bf16) GTEST_SKIP() << "needs AMX-BF16";
+  NetworkDefinition network = random_detector(3);
+  ASSERT_TRUE(infer_shapes(network, 1));
+  auto reference = load_reference_engine(network, info_of(network));
+  ASSERT_TRUE(reference);
+  auto f32 = cpu::native::load(network, info_of(network, 2));
+  ASSERT_TRUE(f32) << f32.error().message;
+  ASSERT_TRUE(use_half_precision(network, Precision::kBf16));
+  auto engine = cpu::native::load(network, info_of(network, 2), {.features = features});
+  ASSERT_TRUE(engine) << engine.error().message;
+  const EngineInspection report = (*engine)->inspect();
+  EXPECT_LT(report.context_bytes, (*f32)->inspect().context_bytes);
+  EXPECT_TRUE(std::any_of(report.layers.begin(), report.layers.end(), [](const auto& layer) {
+    return layer.implementation.starts_with("amx/");
+  }));
+  EXPECT_TRUE(std::none_of(report.layers.begin(), report.layers.end(),
+                           [](const auto& layer) { return layer.implementation == "scalar"; }));
+  const auto pixels = picture((*engine)->info(), 7);
+  const Outputs want = run_engine(**reference, {pixels})[0];
+  const Outputs got = run_engine(**engine, {pixels}, 2)[0];
+  for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.999) << k;
+}
+
+TEST_F(NativeInt8, Bfloat16PlanSaysWhereItRunsInF32) {
+  Plan plan;
+  plan.provider = "cpu";
+  plan.precision = Precision::kBf16;
+  plan.network = random_detector(1);
+  ASSERT_TRUE(use_half_precision(plan.network, Precision::kBf16));
+  ASSERT_TRUE(infer_shapes(plan.network, 1));
+  const auto info = describe_engine(plan.network, "cpu", {.precision = Precision::kBf16});
+  ASSERT_TRUE(info) << info.error().message;
+  kernels::CpuFeatures features = kernels::detect_cpu_features();
+  if (!features.avx2) GTEST_SKIP() << "needs AVX2";
+  features.amx_bf16 = false;
+  const auto without = cpu::native::load(plan.network, *info, {.features = features});
+  ASSERT_TRUE(without) << without.error().message;
+  EXPECT_EQ((*without)->info().precision, Precision::kFp32);
+  ASSERT_EQ((*without)->inspect().declined.size(), 1U);
+  EXPECT_TRUE((*without)->inspect().declined[0].starts_with("bf16 runs as fp32: needs amx_bf16"));
+  const auto read = deserialize(serialize(plan));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->precision, Precision::kBf16);
 }
 
 TEST_F(NativeInt8, HalfPrecisionPlanSaysWhereItRunsInF32) {

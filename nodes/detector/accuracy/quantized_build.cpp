@@ -85,7 +85,7 @@ class Choice {
 Result<std::optional<engine::Plan>> half_precision(const engine::Plan& fp32) {
   engine::Plan plan = fp32;
   plan.precision = Precision::kFp16;
-  if (!engine::use_half_precision(plan.network)) return std::nullopt;
+  if (!engine::use_half_precision(plan.network, plan.precision)) return std::nullopt;
   const auto engine = engine::load_engine(plan);
   if (!engine || (*engine)->info().precision != Precision::kFp16) return std::nullopt;
   return plan;

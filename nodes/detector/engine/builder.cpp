@@ -246,8 +246,8 @@ Result<Plan> build_with(const std::filesystem::path& model, const BuilderConfig&
                               model.string(), config.calibration->model_hash));
     }
     FOVEA_TRY(quantize(plan.network, *config.calibration, config.quantization));
-  } else if (config.precision == Precision::kFp16) {
-    FOVEA_TRY(use_half_precision(plan.network));
+  } else if (config.precision == Precision::kFp16 || config.precision == Precision::kBf16) {
+    FOVEA_TRY(use_half_precision(plan.network, config.precision));
   }
   report("compile", 0.3);
   if (provider->build != nullptr && plan.artifact.size() == 0) {

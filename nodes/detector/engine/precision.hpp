@@ -13,9 +13,9 @@
 namespace fovea::engine {
 
 // Plan files hold these numbers for their layers.
-enum class Precision : std::uint8_t { kFp32, kFp16, kInt8 };
+enum class Precision : std::uint8_t { kFp32, kFp16, kInt8, kBf16 };
 
-inline constexpr std::array<std::string_view, 3> kPrecisionNames{"fp32", "fp16", "int8"};
+inline constexpr std::array<std::string_view, 4> kPrecisionNames{"fp32", "fp16", "int8", "bf16"};
 
 constexpr std::string_view to_string(Precision precision) {
   const auto index = static_cast<std::size_t>(precision);

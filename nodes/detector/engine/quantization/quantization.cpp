@@ -336,7 +336,7 @@ Result<> check_quantization(const NetworkDefinition& network) {
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
     const LayerQuantization& own = quantization.layers[i];
-    if (own.precision > Precision::kInt8) {
+    if (static_cast<std::size_t>(own.precision) >= kPrecisionNames.size()) {
       return corrupt(layer.name + " has an unknown precision");
     }
     if (!valid_grid(own.pre_activation, -128)) {

@@ -66,18 +66,24 @@ Result<std::vector<QuantizableLayer>> quantizable_layers(const NetworkDefinition
   return layers;
 }
 
-Result<> use_half_precision(NetworkDefinition& lowered) {
+Result<> use_half_precision(NetworkDefinition& lowered, Precision half) {
   FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(lowered));
   Quantization result;
   result.values.resize(shaped.values.size());
   result.layers.resize(shaped.layers.size());
   bool any = false;
   for (std::size_t i = 0; i < shaped.layers.size(); ++i) {
-    if (!can_be_int8(shaped, shaped.layers[i])) continue;
-    result.layers[i].precision = Precision::kFp16;
+    const Layer& layer = shaped.layers[i];
+    if (!can_be_int8(shaped, layer)) continue;
+    // Depthwise convolutions are no matrix products.
+    if (half == Precision::kBf16 && layer.int_attribute("group", 1) != 1) continue;
+    result.layers[i].precision = half;
     any = true;
   }
-  if (!any) return fail(ErrorCode::kUnsupported, "no convolution of this network can be fp16");
+  if (!any) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("no convolution of this network can be {}", to_string(half)));
+  }
   lowered.quantization = std::move(result);
   return {};
 }

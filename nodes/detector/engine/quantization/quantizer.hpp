@@ -34,7 +34,7 @@ Result<> quantize(NetworkDefinition& lowered, const CalibrationTable& table,
 
 // Every convolution that can be in half precision, weights and pixels; nothing to calibrate.
 // Errors: kUnsupported if there is none.
-Result<> use_half_precision(NetworkDefinition& lowered);
+Result<> use_half_precision(NetworkDefinition& lowered, Precision half = Precision::kFp16);
 
 // Convolutions that quantize() can make kInt8, in order, with their multiply-accumulates for one
 // picture and the input pixels per output pixel along a side.

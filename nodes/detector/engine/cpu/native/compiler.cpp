@@ -31,7 +31,7 @@ class Compiler {
       : network_(network),
         known_(known),
         options_(options),
-        storage_(network, half()),
+        storage_(network, {.fp16 = half(), .bf16 = options.features.amx_bf16}),
         analysis_(network, known, storage_),
         tensors_(network, known, storage_, options.features, program_) {}
 
@@ -61,7 +61,12 @@ class Compiler {
   DataType compute_type(std::size_t layer) const {
     const Precision precision = quantization(layer).precision;
     if (precision == Precision::kInt8) return DataType::kUint8;
-    return precision == Precision::kFp16 && half() ? DataType::kFloat16 : DataType::kFloat32;
+    if (precision == Precision::kFp16 && half()) return DataType::kFloat16;
+    // The caller's picture is u8, and its three channels fill no tile: f32 arithmetic.
+    const bool tiles = precision == Precision::kBf16 && options_.features.amx_bf16 &&
+                       !storage_.is_image(network_.layers[layer].inputs[0]) &&
+                       network_.layers[layer].int_attribute("group", 1) == 1;
+    return tiles ? DataType::kBfloat16 : DataType::kFloat32;
   }
 
   Result<Window> window_of(const Layer& layer, std::array<std::int64_t, 2> kernel) const {

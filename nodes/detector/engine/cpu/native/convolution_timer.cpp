@@ -79,6 +79,10 @@ class Picture {
         const std::uint16_t pair[] = {kernels::float_to_half(real()),
                                       kernels::float_to_half(real())};
         std::memcpy(begin + at, pair, 4);
+      } else if (surface_.type == DataType::kBfloat16) {
+        const std::uint16_t pair[] = {kernels::float_to_bfloat(real()),
+                                      kernels::float_to_bfloat(real())};
+        std::memcpy(begin + at, pair, 4);
       } else {
         const std::uint64_t bits = next();
         std::memcpy(begin + at, &bits, 4);
@@ -125,10 +129,11 @@ class Picture {
   float at(std::int64_t y, std::int64_t x, std::int64_t c) {
     const std::byte* from = address(y, x, c);
     if (surface_.type == DataType::kUint8) return static_cast<float>(*from);
-    if (surface_.type == DataType::kFloat16) {
+    if (element_ == 2) {
       std::uint16_t half = 0;
       std::memcpy(&half, from, sizeof half);
-      return kernels::half_to_float(half);
+      return surface_.type == DataType::kFloat16 ? kernels::half_to_float(half)
+                                                 : kernels::bfloat_to_float(half);
     }
     float value = 0;
     std::memcpy(&value, from, sizeof value);
@@ -145,7 +150,7 @@ class Picture {
         }
       }
     }
-    return largest * (surface_.type == DataType::kFloat16 ? 1e-2F : 1e-4F) + 1e-6F;
+    return largest * (element_ == 2 ? 1e-2F : 1e-4F) + 1e-6F;
   }
 
   Surface surface_;

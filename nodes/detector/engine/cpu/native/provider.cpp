@@ -21,6 +21,12 @@ Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, Eng
         fmt::format("fp16 runs as fp32: needs avx512_fp16, the CPU or FOVEA_ISA has: {}",
                     kernels::to_string(options.features)));
   }
+  if (info.precision == Precision::kBf16 && !options.features.amx_bf16) {
+    info.precision = Precision::kFp32;  // what will run
+    program.declined.push_back(
+        fmt::format("bf16 runs as fp32: needs amx_bf16, the CPU or FOVEA_ISA has: {}",
+                    kernels::to_string(options.features)));
+  }
   return make_engine(std::move(program), std::move(info));
 }
 

@@ -23,12 +23,14 @@ Buffer bordered(std::int64_t height, std::int64_t width, std::int64_t pixel_byte
 }
 
 std::size_t slot(DataType type) {
-  return type == DataType::kFloat32 ? 0 : type == DataType::kFloat16 ? 1 : 2;
+  if (type == DataType::kFloat16) return 1;
+  if (type == DataType::kBfloat16) return 2;
+  return type == DataType::kUint8 ? 3 : 0;
 }
 
 }  // namespace
 
-Storage::Storage(const NetworkDefinition& network, bool half)
+Storage::Storage(const NetworkDefinition& network, Halves halves)
     : network_(network),
       types_(network.values.size(), DataType::kFloat32),
       plain_(network.values.size(), false),
@@ -39,7 +41,7 @@ Storage::Storage(const NetworkDefinition& network, bool half)
     if (layer.op == OpType::kImageInput) image_ = layer.outputs[0];
   }
   choose_plain(network);
-  if (half) choose_half(network);
+  choose_half(network, halves);
   for (std::size_t i = 0; i < network.values.size(); ++i) {
     const auto id = static_cast<ValueId>(i);
     if (!is_picture(id)) continue;
@@ -75,27 +77,31 @@ void Storage::choose_plain(const NetworkDefinition& network) {
 }
 
 // Half precision pays where no convolution on either side has to convert.
-void Storage::choose_half(const NetworkDefinition& network) {
+void Storage::choose_half(const NetworkDefinition& network, Halves halves) {
   if (network.quantization.empty()) return;
   const std::vector<std::int32_t> shared = shared_grids(network);
-  std::vector<bool> half(network.values.size(), true);
+  std::vector<DataType> halves_of(network.values.size(), DataType::kFloat32);
   std::vector<bool> touched(network.values.size(), false);
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
     if (layer.op != OpType::kConv && layer.op != OpType::kImageInput) continue;
-    const bool is_half =
-        layer.op == OpType::kConv && network.quantization.layers[i].precision == Precision::kFp16;
+    const Precision precision =
+        layer.op == OpType::kConv ? network.quantization.layers[i].precision : Precision::kFp32;
+    const DataType type = precision == Precision::kFp16 && halves.fp16   ? DataType::kFloat16
+                          : precision == Precision::kBf16 && halves.bf16 ? DataType::kBfloat16
+                                                                         : DataType::kFloat32;
     for (const ValueId id : {layer.inputs[0], layer.outputs[0], layer.residual}) {
       if (id == kNoValue || at(shared, id) == kNoValue) continue;
       const auto set = static_cast<std::size_t>(at(shared, id));
+      const bool agrees = !touched[set] || halves_of[set] == type;
+      halves_of[set] = agrees ? type : DataType::kFloat32;
       touched[set] = true;
-      half[set] = half[set] && is_half;
     }
   }
   for (std::size_t i = 0; i < network.values.size(); ++i) {
     if (shared[i] == kNoValue) continue;
-    const auto set = static_cast<std::size_t>(shared[i]);
-    if (touched[set] && half[set]) types_[i] = DataType::kFloat16;
+    const DataType type = halves_of[static_cast<std::size_t>(shared[i])];
+    if (type != DataType::kFloat32) types_[i] = type;
   }
 }
 

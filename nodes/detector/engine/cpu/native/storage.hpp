@@ -22,8 +22,13 @@ struct Home {
 
 class Storage {
  public:
-  // `half`: f16 convolutions compute in f16. REQUIRES: inferred shapes; check_quantization().
-  Storage(const NetworkDefinition& network, bool half);
+  // Which halves convolutions that may compute in them do compute in here.
+  struct Halves {
+    bool fp16 = false;
+    bool bf16 = false;
+  };
+  // REQUIRES: inferred shapes; check_quantization().
+  Storage(const NetworkDefinition& network, Halves halves);
 
   // f32 [1, C, H, W], stored NHWC, unless only operators on matrices touch it. Everything else is
   // stored as it is.
@@ -59,7 +64,7 @@ class Storage {
   }
   Place& place(ValueId id, DataType as);
   void choose_plain(const NetworkDefinition& network);
-  void choose_half(const NetworkDefinition& network);
+  void choose_half(const NetworkDefinition& network, Halves halves);
 
   const NetworkDefinition& network_;
   ValueId image_ = kNoValue;
@@ -67,7 +72,7 @@ class Storage {
   std::vector<bool> plain_;  // no picture in spite of its axes
   Placement placement_;
   std::vector<Place> own_;                       // by root
-  std::vector<std::array<Place, 3>> converted_;  // by value; f32, f16, u8
+  std::vector<std::array<Place, 4>> converted_;  // by value; f32, f16, bf16, u8
   std::vector<Buffer> buffers_;
 };
 
