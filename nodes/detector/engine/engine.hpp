@@ -77,6 +77,7 @@ class ExecutionContext {
 struct LayerReport {
   std::string layer;
   std::string implementation;  // "avx512/4x5/weights", "onednn jit:avx512_core", "reference"
+  std::vector<std::string> fused = {};  // names of other layers that it does the work of, too
 };
 
 struct EngineInspection {

@@ -121,6 +121,14 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
       row.fused = layer.fused;
       row.gflop = work_of(network, layer);
     }
+    for (const std::string& name : report.fused) {
+      row.fused.push_back(name);
+      const auto found = by_name.find(name);
+      if (found == by_name.end()) continue;
+      const engine::Layer& layer = network.layers[found->second];
+      row.op += " + " + describe(layer);
+      row.gflop += work_of(network, layer);
+    }
     table.rows.push_back(std::move(row));
   }
   table.declined = std::move(inspection.declined);

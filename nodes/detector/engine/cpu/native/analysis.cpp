@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "nodes/detector/engine/cpu/native/moved_view.hpp"
 #include "nodes/detector/engine/cpu/native/tensor_steps.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/quantization/quantization.hpp"
@@ -40,15 +41,29 @@ Analysis::Analysis(const NetworkDefinition& network, const KnownValues& known, S
       writers_(network.values.size(), -1),
       used_(network.values.size(), false),
       in_place_(network.layers.size()),
-      extras_(network.layers.size()) {
+      extras_(network.layers.size()),
+      written_(network.layers.size(), false),
+      attention_(network.layers.size(), 0) {
   for (std::size_t i = 0; i < network_.layers.size(); ++i) {
     paths_.push_back(path_of(network_.layers[i]));
     for (const ValueId id : network_.layers[i].outputs) {
       writers_[index(id)] = static_cast<std::int32_t>(i);
     }
   }
+  find_attentions();
   place();
   find_uses();
+}
+
+void Analysis::find_attentions() {
+  AttentionSearch search = find_attention(network_, known_, storage_);
+  attentions_ = std::move(search.found);
+  declined_ = std::move(search.declined);
+  for (std::size_t i = 0; i < attentions_.size(); ++i) {
+    for (const std::size_t layer : attentions_[i].layers) paths_[layer] = Path::kFused;
+    paths_[attentions_[i].layers.back()] = Path::kAttention;
+    attention_[attentions_[i].layers.back()] = i;
+  }
 }
 
 bool Analysis::pictures(const std::vector<ValueId>& ids) const {
@@ -153,12 +168,59 @@ void Analysis::use(ValueId id) {
 void Analysis::want(ValueId id, Extra extra) {
   if (const auto from = origin(id)) {
     extra.origin = *from;
-    extra.part = id;
+    extra.channels = dims(id)[1];
     extras_[from->layer].push_back(extra);
   } else {
     use(id);
   }
 }
+// The picture `id` consists of channels of a convolution's output, in another order or some of them
+// (the values of several heads): the convolution then writes them there, too.
+bool Analysis::want_channels(ValueId id) {
+  constexpr std::int64_t kFewest = 8;  // side by side; a copy moves single channels as well
+  if (!storage_.is_picture(id)) return false;
+  std::vector<std::pair<std::size_t, ValueId>> chain;
+  ValueId from = id;
+  while (writers_[index(from)] >= 0) {
+    const std::size_t writer = index(writers_[index(from)]);
+    if (paths_[writer] != Path::kTensor || !only_moves(network_.layers[writer])) break;
+    chain.emplace_back(writer, from);
+    from = network_.layers[writer].inputs[0];
+  }
+  const auto start = origin(from);
+  if (chain.empty() || !start || start->repeat != 1 || !storage_.is_picture(from)) return false;
+  const Dims& extents = dims(from);
+  MovedView view(extents, channels_last(extents));
+  for (std::size_t i = chain.size(); i-- > 0;) {
+    const Layer& layer = network_.layers[chain[i].first];
+    if (!view.follow(network_, known_, layer, chain[i].second)) return false;
+  }
+  const auto same = [&](std::size_t axis, std::int64_t stride) {
+    return dims(id)[axis] == extents[axis] && (extents[axis] == 1 || view.stride(axis) == stride);
+  };
+  if (!same(2, extents[3] * extents[1]) || !same(3, extents[1])) return false;
+  std::vector<Extra> runs;
+  std::int64_t channel = 0;
+  for (const std::int64_t step : view.steps(1, 2)) {
+    const std::int64_t at = view.offset() + step;
+    if (at >= extents[1]) return false;
+    if (runs.empty() || runs.back().origin.first + runs.back().channels != start->first + at) {
+      runs.push_back({.origin = {start->layer, start->first + at, 1},
+                      .channels = 0,
+                      .whole = id,
+                      .channel = channel});
+    }
+    ++runs.back().channels;
+    ++channel;
+  }
+  for (const Extra& run : runs) {
+    if (run.channels < kFewest) return false;
+  }
+  auto& extras = extras_[start->layer];
+  extras.insert(extras.end(), runs.begin(), runs.end());
+  return true;
+}
+
 bool Analysis::is_map(ValueId id) const {
   return network_.head.spec.channels_last(network_.value(id).name) && storage_.is_picture(id) &&
          known_[index(id)] == nullptr;
@@ -213,8 +275,19 @@ void Analysis::find_layer_uses(std::size_t i) {
       }
       break;
     }
-    case Path::kPointwise:
+    case Path::kFused:
+      break;
+    case Path::kAttention:
+      for (const ValueId id : {attention(i).q, attention(i).k, attention(i).v}) use(id);
+      break;
     case Path::kTensor:
+      if (std::none_of(layer.outputs.begin(), layer.outputs.end(), used)) break;
+      if (layer.outputs.size() == 1 && want_channels(layer.outputs[0])) {
+        written_[i] = true;
+        break;
+      }
+      [[fallthrough]];
+    case Path::kPointwise:
     case Path::kFallback:
       for (const ValueId id : layer.inputs) use(id);
       use(layer.residual);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "nodes/detector/engine/cpu/native/attention.hpp"
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/network.hpp"
 #include "nodes/detector/engine/shapes/shape_inference.hpp"
@@ -23,6 +24,8 @@ enum class Path {
   kUpsample,
   kPointwise,
   kTensor,
+  kAttention,  // all of one, in place of its last layer
+  kFused,      // the others of its layers
   kFallback
 };
 
@@ -39,7 +42,7 @@ struct Origin {
 // A destination of a convolution besides its own output's home.
 struct Extra {
   Origin origin = {};
-  ValueId part = kNoValue;   // what is written: its extents and type
+  std::int64_t channels = 0;
   ValueId whole = kNoValue;  // to channels [channel, ...) of this value's home,
   std::int64_t channel = 0;
   std::int32_t output = -1;  // or to the caller's memory
@@ -56,6 +59,12 @@ class Analysis {
   // By part of a concat: it lies there already.
   const std::vector<bool>& in_place(std::size_t layer) const { return in_place_[layer]; }
   const std::vector<Extra>& extras(std::size_t layer) const { return extras_[layer]; }
+  // The layer moves channels of a convolution that writes them where they go by itself.
+  bool is_written(std::size_t layer) const { return written_[layer]; }
+  // REQUIRES: path(layer) is kAttention.
+  const Attention& attention(std::size_t layer) const { return attentions_[attention_[layer]]; }
+  // "LAYER: reason" for what might have been one.
+  const std::vector<std::string>& declined() const { return declined_; }
   // The convolution that can write `id` by itself.
   std::optional<Origin> origin(ValueId id) const;
   // A network output that leaves as [H, W, C].
@@ -73,6 +82,8 @@ class Analysis {
   void use(ValueId id);
   void want(ValueId id, Extra extra);
   void find_uses();
+  void find_attentions();
+  bool want_channels(ValueId id);
   void find_layer_uses(std::size_t layer);
 
   const Dims& dims(ValueId id) const { return network_.value(id).dims; }
@@ -85,6 +96,10 @@ class Analysis {
   std::vector<bool> used_;
   std::vector<std::vector<bool>> in_place_;
   std::vector<std::vector<Extra>> extras_;
+  std::vector<bool> written_;
+  std::vector<Attention> attentions_;
+  std::vector<std::size_t> attention_;  // by layer
+  std::vector<std::string> declined_;
 };
 
 }  // namespace fovea::engine::cpu::native

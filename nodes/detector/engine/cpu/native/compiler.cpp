@@ -42,6 +42,8 @@ class Compiler {
       if (!emitted) return fail(emitted.error().with_context(network_.layers[i].name));
     }
     for (std::size_t i = 0; i < network_.outputs.size(); ++i) FOVEA_TRY(emit_output(i));
+    program_.declined.insert(program_.declined.end(), analysis_.declined().begin(),
+                             analysis_.declined().end());
     decline_unknown_tactics();
     if (!refused_.empty()) {
       return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(refused_, "; ")));
@@ -139,7 +141,10 @@ class Compiler {
     switch (analysis_.path(i)) {
       case Path::kKnown:
       case Path::kSplit:
+      case Path::kFused:
         return {};
+      case Path::kAttention:
+        return emit_attention(analysis_.attention(i));
       case Path::kImage:
         if (!analysis_.used(layer.outputs[0])) return {};
         return emit_pointwise(layer.name, layer.outputs[0], storage_.image(),
@@ -157,6 +162,11 @@ class Compiler {
       case Path::kPointwise:
         return emit_layer_pointwise(layer);
       case Path::kTensor: {
+        const auto used = [&](ValueId id) { return analysis_.used(id); };
+        if (analysis_.is_written(i) ||
+            std::none_of(layer.outputs.begin(), layer.outputs.end(), used)) {
+          return {};
+        }
         FOVEA_ASSIGN(const bool done, tensors_.emit(layer));
         if (done) return {};
         FOVEA_TRY(settle_inputs(layer));
@@ -246,7 +256,7 @@ class Compiler {
     for (const Extra& extra : analysis_.extras(i)) {
       const Home to = extra.output >= 0 ? output_home(extra.output)
                                         : Storage::part(storage_.home(extra.whole), extra.channel);
-      add(to, extra.origin.first, dims(extra.part)[1], extra.origin.repeat);
+      add(to, extra.origin.first, extra.channels, extra.origin.repeat);
     }
     if (destinations.empty()) return {};  // nobody reads it
     if (options_.on_convolution) {
@@ -344,6 +354,36 @@ class Compiler {
     }
     FOVEA_ASSIGN(auto kernel, kernels::create_pointwise(spec, options_.features));
     add_step(layer.name, std::move(kernel), std::move(sources), {to.location});
+    return {};
+  }
+
+  Result<> emit_attention(const Attention& attention) {
+    for (const ValueId id : {attention.q, attention.k, attention.v}) {
+      FOVEA_TRY(tensors_.settle(id));
+    }
+    const auto picture = [&](ValueId id) -> kernels::AttentionPicture {
+      return {storage_.home(id).surface, dims(id)[2], dims(id)[3], dims(id)[1]};
+    };
+    FOVEA_ASSIGN(auto kernel, kernels::create_attention({.positions = attention.positions,
+                                                         .key_dim = attention.key_dim,
+                                                         .value_dim = attention.value_dim,
+                                                         .scale = attention.scale,
+                                                         .q = picture(attention.q),
+                                                         .k = picture(attention.k),
+                                                         .v = picture(attention.v),
+                                                         .to = picture(attention.to),
+                                                         .pairs = attention.pairs},
+                                                        options_.features));
+    const std::string implementation = fmt::format("{} attention", kernel->implementation());
+    add_step(network_.layers[attention.computing.front()].name, std::move(kernel),
+             {storage_.home(attention.q).location, storage_.home(attention.k).location,
+              storage_.home(attention.v).location},
+             {storage_.home(attention.to).location});
+    Step& step = program_.steps.back();
+    step.implementation = implementation;
+    for (std::size_t i = 1; i < attention.computing.size(); ++i) {
+      step.fused.push_back(network_.layers[attention.computing[i]].name);
+    }
     return {};
   }
 

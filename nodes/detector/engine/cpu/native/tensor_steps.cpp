@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include "nodes/detector/engine/cpu/native/moved_view.hpp"
 #include "nodes/detector/engine/shapes/geometry.hpp"
 
 namespace fovea::engine::cpu::native {
@@ -13,18 +14,6 @@ namespace fovea::engine::cpu::native {
 namespace {
 
 std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
-
-Dims row_major(const Dims& extents) {
-  Dims strides(extents.size(), 1);
-  for (std::size_t i = extents.size(); i-- > 1;) strides[i - 1] = strides[i] * extents[i];
-  return strides;
-}
-
-std::vector<std::int64_t> ints(const KnownValues& known, const Layer& layer, std::size_t input) {
-  if (input >= layer.inputs.size() || layer.inputs[input] == kNoValue) return {};
-  const Constant& constant = *known[index(layer.inputs[input])];
-  return {constant.data<std::int64_t>(), constant.data<std::int64_t>() + constant.size()};
-}
 
 std::optional<kernels::MapOp> map_op(const KnownValues& known, const Layer& layer) {
   using kernels::MapOp;
@@ -126,7 +115,7 @@ bool is_tensor_layer(const NetworkDefinition& network, const KnownValues& known,
     case OpType::kSoftmax:
       return computed(0) && layer.int_attribute("flatten", 0) == 0;
     case OpType::kSlice: {
-      const auto steps = ints(known, layer, 4);
+      const auto steps = known_ints(known, layer, 4);
       return computed(0) && std::all_of(steps.begin(), steps.end(), [](auto s) { return s > 0; });
     }
     case OpType::kConcat:
@@ -363,8 +352,9 @@ Result<> TensorSteps::emit_split(const Layer& layer) {
 Result<> TensorSteps::emit_slice(const Layer& layer) {
   View part = view(layer.inputs[0]);
   FOVEA_ASSIGN(const auto axes,
-               resolve_slice(dims(layer.inputs[0]), ints(known_, layer, 1), ints(known_, layer, 2),
-                             ints(known_, layer, 3), ints(known_, layer, 4)));
+               resolve_slice(dims(layer.inputs[0]), known_ints(known_, layer, 1),
+                             known_ints(known_, layer, 2), known_ints(known_, layer, 3),
+                             known_ints(known_, layer, 4)));
   for (std::size_t i = 0; i < axes.size(); ++i) {
     part.location.offset +=
         axes[i].start * part.tensor.strides[i] * kernels::element_bytes(part.tensor.type);

@@ -22,7 +22,7 @@ class ProgramEngine final : public Engine {
   EngineInspection inspect() const override {
     EngineInspection found;
     for (const Step& step : program_.steps) {
-      found.layers.push_back({step.layer, step.implementation});
+      found.layers.push_back({step.layer, step.implementation, step.fused});
     }
     found.declined = program_.declined;
     found.context_bytes = program_.arena.bytes + scratch_bytes(program_, info_.threads);

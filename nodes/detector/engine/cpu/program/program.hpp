@@ -33,6 +33,7 @@ class OperationFactory {
 
 struct Step {
   std::string layer;           // what it computes, for errors and profiles
+  std::vector<std::string> fused;  // LayerReport's
   std::string implementation;  // "avx512/4x5/weights", "onednn jit:avx512_core", "reference"
   std::unique_ptr<const kernels::Kernel> kernel;  // or:
   std::shared_ptr<const OperationFactory> operation;
