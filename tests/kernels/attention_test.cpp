@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/cpu/kernels/attention_rows.hpp"
+#include "tests/kernels/instruction_sets.hpp"
 #include "tests/support/allocation_guard.hpp"
 
 namespace fovea::kernel_test {
@@ -20,13 +21,11 @@ using engine::DataType;
 using engine::cpu::ThreadPool;
 
 std::vector<const AttentionFunctions*> implementations() {
-  std::vector<const AttentionFunctions*> all = {&scalar_attention()};
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) {
-    all.push_back(&avx2_attention());
+  std::vector<const AttentionFunctions*> all;
+  for (const CpuFeatures& features : instruction_sets()) {
+    const AttentionFunctions* best = &best_attention(features);
+    if (std::find(all.begin(), all.end(), best) == all.end()) all.push_back(best);
   }
-#endif
-  if (detect_cpu_features().avx512) all.push_back(&avx512_attention());
   return all;
 }
 
@@ -308,7 +307,8 @@ TEST(Attention, TheBestForTheCpuIsTaken) {
     return kernel ? std::string((*kernel)->implementation()) : kernel.error().message;
   };
   EXPECT_EQ(named({}), "scalar");
-  EXPECT_EQ(named({.avx512 = true}), "avx512");
+  EXPECT_EQ(named({.avx2 = true}), "avx2");
+  EXPECT_EQ(named({.avx2 = true, .avx512 = true}), "avx512");
 }
 
 TEST(Attention, RefusesWhatReachesBeyondItsPicture) {

@@ -45,8 +45,6 @@ inline std::int64_t score_stride(std::int64_t keys, std::int64_t lanes) {
 }
 
 const AttentionFunctions& scalar_attention();
-const AttentionFunctions& avx2_attention();    // REQUIRES: the CPU has it, and FMA
-const AttentionFunctions& avx512_attention();  // REQUIRES: the CPU has it
 const AttentionFunctions& best_attention(const CpuFeatures& features);
 
 // create_attention() by these functions.

@@ -98,6 +98,8 @@ struct Avx2 {
 
 }  // namespace
 
+const AttentionFunctions& avx2_attention();
+
 const AttentionFunctions& avx2_attention() {
   static constexpr AttentionFunctions kFunctions = attention_functions<Avx2>();
   return kFunctions;

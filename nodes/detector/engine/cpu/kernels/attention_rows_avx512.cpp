@@ -92,6 +92,8 @@ struct Avx512 {
 
 }  // namespace
 
+const AttentionFunctions& avx512_attention();
+
 const AttentionFunctions& avx512_attention() {
   static constexpr AttentionFunctions kFunctions = attention_functions<Avx512>();
   return kFunctions;

@@ -51,11 +51,4 @@ const AttentionFunctions& scalar_attention() {
   return kFunctions;
 }
 
-const AttentionFunctions& best_attention(const CpuFeatures& features) {
-#if defined(__x86_64__)
-  if (features.avx512) return avx512_attention();
-#endif
-  return scalar_attention();
-}
-
 }  // namespace fovea::engine::kernels

@@ -2,6 +2,7 @@
 // chosen here, too.
 #include <algorithm>
 
+#include "nodes/detector/engine/cpu/kernels/attention_rows.hpp"
 #include "nodes/detector/engine/cpu/kernels/depthwise.hpp"
 #include "nodes/detector/engine/cpu/kernels/rows.hpp"
 #include "nodes/detector/engine/cpu/kernels/tensor_rows.hpp"
@@ -22,6 +23,8 @@ const TileSet& avx2_f32_tiles();
 const TileSet& avx2_u8_tiles();
 const RowFunctions& avx512_rows(bool vbmi);
 const RowFunctions& avx2_rows();
+const AttentionFunctions& avx512_attention();
+const AttentionFunctions& avx2_attention();
 const TensorRowFunctions& avx512_tensor_rows();
 const TensorRowFunctions& avx2_tensor_rows();
 WinogradFunctions avx512_winograd(DataType source);
@@ -51,6 +54,11 @@ std::span<const TileImplementation> tile_implementations() { return kTiles; }
 const RowFunctions& best_rows(const CpuFeatures& features) {
   if (features.avx512) return avx512_rows(features.avx512_vbmi);
   return features.avx2 ? avx2_rows() : scalar_rows();
+}
+
+const AttentionFunctions& best_attention(const CpuFeatures& features) {
+  if (features.avx512) return avx512_attention();
+  return features.avx2 ? avx2_attention() : scalar_attention();
 }
 
 const TensorRowFunctions& best_tensor_rows(const CpuFeatures& features) {
@@ -85,6 +93,9 @@ DepthwiseImplementation best_depthwise(DataType compute, const CpuFeatures& feat
 
 std::span<const TileImplementation> tile_implementations() { return {}; }
 const RowFunctions& best_rows(const CpuFeatures& /*features*/) { return scalar_rows(); }
+const AttentionFunctions& best_attention(const CpuFeatures& /*features*/) {
+  return scalar_attention();
+}
 const TensorRowFunctions& best_tensor_rows(const CpuFeatures& /*features*/) {
   return scalar_tensor_rows();
 }
