@@ -10,6 +10,7 @@
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <tuple>
 
 #include <CLI/CLI.hpp>
 #include <fmt/chrono.h>
@@ -156,14 +157,20 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
   FOVEA_ASSIGN(fs::path file, save(f32, "f32"));
   line.entries.push_back({kOwnF32, kOwnScope, kOwn, file, 0.001});
 
-  if (engine::kernels::cpu_features().avx512_fp16) {
-    engine::Plan f16 = f32;
-    f16.precision = engine::Precision::kFp16;
-    FOVEA_TRY(engine::use_half_precision(f16.network));
-    FOVEA_ASSIGN(file, save(f16, "f16"));
-    line.entries.push_back({"own f16", kOwnScope, kOwn, file, 0.01});
-  } else {
-    line.notices.push_back("own f16: this CPU, or FOVEA_ISA, has no f16 arithmetic (AVX512-FP16)");
+  const engine::kernels::CpuFeatures& features = engine::kernels::cpu_features();
+  for (const auto& [precision, name, has, needs] :
+       {std::tuple(engine::Precision::kFp16, "f16", features.avx512_fp16, "AVX512-FP16"),
+        std::tuple(engine::Precision::kBf16, "bf16", features.amx_bf16, "AMX-BF16")}) {
+    const std::string own = fmt::format("own {}", name);
+    if (!has) {
+      line.notices.push_back(fmt::format("{}: this CPU, or FOVEA_ISA, has no {}", own, needs));
+      continue;
+    }
+    engine::Plan half = f32;
+    half.precision = precision;
+    FOVEA_TRY(engine::use_half_precision(half.network, precision));
+    FOVEA_ASSIGN(file, save(half, name));
+    line.entries.push_back({own, kOwnScope, kOwn, file, 0.02});
   }
 
   if (engine::kernels::best_tiles(engine::DataType::kUint8, engine::kernels::cpu_features()) !=
