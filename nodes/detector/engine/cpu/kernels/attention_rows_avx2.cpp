@@ -57,10 +57,10 @@ struct Avx2 {
   static Register keep_first(Register a, std::int64_t count, Register rest) {
     return _mm256_blendv_ps(rest, a, _mm256_castsi256_ps(first(count)));
   }
-  // 2^x to 2.1e-7 relative, 2^-126 below that. Adding 1.5 * 2^23 rounds to the nearest integer and
+  // 2^x to 2.1e-7 relative, 2^-100 below that. Adding 1.5 * 2^23 rounds to the nearest integer and
   // leaves it in the lowest bits, from where it goes into the exponent. NaN stays NaN.
   static Register exp2(Register x) {
-    x = max(set(-126), x);
+    x = max(set(-100), x);
     const Register shifted = add(x, set(12582912));
     const Register part = sub(x, sub(shifted, set(12582912)));
     Register y = fma(set(1.327647199e-03F), part, set(9.675541334e-03F));

@@ -47,11 +47,11 @@ struct Avx512 {
   static Register keep_first(Register a, std::int64_t count, Register rest) {
     return _mm512_mask_mov_ps(rest, first(count), a);
   }
-  // 2^x to 1.5e-7 relative, 2^-126 below that: smaller numbers would make every product with them
-  // take some hundred cycles. A polynomial for the part behind the point, the rest is the exponent.
-  // NaN stays NaN.
+  // 2^x to 1.5e-7 relative, 2^-100 below that: products of smaller numbers with values, and sums of
+  // them, would leave f32's normal range, where each takes some hundred cycles. A polynomial for the
+  // part behind the point, the rest is the exponent. NaN stays NaN.
   static Register exp2(Register x) {
-    x = max(set(-126), x);
+    x = max(set(-100), x);
     const Register part = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
     Register y = fma(set(1.877576675e-03F), part, set(8.989340091e-03F));
     y = fma(y, part, set(5.582631805e-02F));
