@@ -23,6 +23,7 @@
 #include "bench/engine/contestant_process.hpp"
 #include "bench/engine/report.hpp"
 #include "bench/engine/rival_model.hpp"
+#include "launch/bench/scratch_folder.hpp"
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/instruction_set.hpp"
 #include "nodes/base/terminal.hpp"
@@ -42,7 +43,7 @@ struct Options {
   std::vector<fs::path> models;
   std::vector<std::string> instruction_sets;
   fs::path calibration;
-  fs::path keep;
+  fs::path keep;  // plans, copies of the model and the report
   std::vector<int> threads = {1, 2};
   std::int32_t tuning_level = engine::kDefaultTuningLevel;
   bool limited = false;  // to less than what the machine has
@@ -51,9 +52,9 @@ struct Options {
   std::size_t runs = 5;
   bool busy = false;
   bool json = false;
-  fs::path report_file;  // JSON, too
 };
 
+constexpr const char* kReportFile = "report.json";
 constexpr const char* kOnednn = "oneDNN f32";
 constexpr const char* kOnnxRuntime = "ONNX Runtime f32";
 constexpr const char* kOpenvinoF32 = "OpenVINO f32";
@@ -345,28 +346,11 @@ Result<> pin(const std::vector<int>& cpus) {
   return {};
 }
 
-// Plans and copies of the model, gone with the bench unless they are to be kept.
-struct Folder {
-  fs::path path;
-  bool kept = false;
-
-  ~Folder() {
-    std::error_code ignored;
-    if (!kept) fs::remove_all(path, ignored);
-  }
-};
-
 Result<> run(const Options& options) {
   FOVEA_TRY(pin(options.cpus));
   cpu_set_t set;
   CPU_ZERO(&set);
   ::sched_getaffinity(0, sizeof set, &set);
-  Folder folder{options.keep, !options.keep.empty()};
-  if (!folder.kept) {
-    std::string name = (fs::temp_directory_path() / "fovea-bench-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) return fail_errno(ErrorCode::kInternal, name);
-    folder.path = name;
-  }
   Report report;
   report.date = fmt::format(
       "{:%F %H:%M} UTC",
@@ -378,15 +362,14 @@ Result<> run(const Options& options) {
   report.rounds = options.rounds;
   report.runs = options.runs;
   for (const int threads : options.threads) {
-    const fs::path models = folder.path / fmt::format("{}_threads", threads);
+    const fs::path models = options.keep / fmt::format("{}_threads", threads);
     fs::create_directories(models);
     FOVEA_ASSIGN(const Line line, line_up(options, models, threads));
     report.notices = line.notices;
     FOVEA_TRY(measure(options, line, threads, report));
   }
   print_out("{}", options.json ? to_json(report) : to_table(report));
-  if (options.report_file.empty()) return {};
-  return write_file(options.report_file.string(), to_json(report));
+  return write_file((options.keep / kReportFile).string(), to_json(report));
 }
 
 // As OpenVINO's and oneDNN's ONEDNN_MAX_CPU_ISA calls it.
@@ -414,14 +397,14 @@ const char* onednn_name(InstructionSet set) {
 // Each model with each instruction set in a process of its own, which reads the limit once.
 Result<> run_all(const Options& options) {
   std::vector<std::string> reports;
-  std::string name = (fs::temp_directory_path() / "fovea-bench-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) return fail_errno(ErrorCode::kInternal, name);
-  const Folder folder{name};
+  const ScratchFolder scratch;
+  if (scratch.path().empty()) return fail_errno(ErrorCode::kInternal, "a temporary folder");
   for (const fs::path& model : options.models) {
     for (const std::string& isa : options.instruction_sets) {
       Options one = options;
       one.model = model;
-      one.report_file = folder.path / "report.json";
+      one.keep = (options.keep.empty() ? scratch.path() : options.keep) / model.stem() / isa;
+      fs::create_directories(one.keep);
       const pid_t child = ::fork();
       if (child == 0) {
         if (const auto set = parse_instruction_set(isa); set) {
@@ -438,7 +421,7 @@ Result<> run_all(const Options& options) {
         return fail(ErrorCode::kInternal, fmt::format("{}{}{} ended early", model.string(),
                                                       isa.empty() ? "" : " with ", isa));
       }
-      FOVEA_ASSIGN(reports.emplace_back(), read_text_file(one.report_file.string()));
+      FOVEA_ASSIGN(reports.emplace_back(), read_text_file(one.keep / kReportFile));
     }
   }
   if (!options.json) print_out("\n{}", to_summary(reports));
@@ -486,7 +469,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--busy", options.busy,
                "Also with one busy process on the CPUs, where the threads fill them");
-  app.add_option("--keep", options.keep, "Keep the plans and models in this folder");
+  app.add_option("--keep", options.keep, "Keep plans, models and reports in this folder");
   app.add_flag("--json", options.json, "JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   if (options.models.empty()) options.models = {options.model};

@@ -9,17 +9,19 @@
 #include "nodes/detector/engine/cpu/kernels/attention_rows.hpp"
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 
+// The vectors first.
+// clang-format off
+#include "nodes/detector/engine/cpu/kernels/avx2_vectors.hpp"
 #include "nodes/detector/engine/cpu/kernels/attention_rows_template.hpp"
+// clang-format on
 
 namespace fovea::engine::kernels {
 namespace {
 
 struct Avx2 {
-  using Register = __m256;
   static constexpr const char* kName = "avx2";
-  static constexpr int kLanes = 8;
   // 12 sums of 16 registers.
   static constexpr int kScoreRows = 6;
   static constexpr int kScoreVectors = 2;
@@ -27,53 +29,23 @@ struct Avx2 {
   static constexpr int kMixVectors = 2;
   static constexpr int kBlockRows = 24;
 
-  static Register load(const float* from) { return _mm256_loadu_ps(from); }
-  static void store(float* to, Register a) { _mm256_storeu_ps(to, a); }
-  static Register set(float x) { return _mm256_set1_ps(x); }
-  static Register fma(Register a, Register b, Register c) { return _mm256_fmadd_ps(a, b, c); }
-  static Register mul(Register a, Register b) { return _mm256_mul_ps(a, b); }
-  static Register add(Register a, Register b) { return _mm256_add_ps(a, b); }
-  static Register sub(Register a, Register b) { return _mm256_sub_ps(a, b); }
-  static Register max(Register a, Register b) { return _mm256_max_ps(a, b); }
-  static float highest(Register a) {
-    __m128 x = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
-  }
-  static float sum(Register a) {
-    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-  }
-  static __m256i first(std::int64_t count) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(std::min<std::int64_t>(count, 8))),
-                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  }
-  // The first `count` floats, then zeros; of registers, then `rest`.
-  static Register load_first(const float* from, std::int64_t count) {
-    if (count >= kLanes) return load(from);
-    return count <= 0 ? set(0) : _mm256_maskload_ps(from, first(count));
-  }
-  static Register keep_first(Register a, std::int64_t count, Register rest) {
-    return _mm256_blendv_ps(rest, a, _mm256_castsi256_ps(first(count)));
-  }
   // 2^x to 2.1e-7 relative, 2^-100 below that. Adding 1.5 * 2^23 rounds to the nearest integer and
   // leaves it in the lowest bits, from where it goes into the exponent. NaN stays NaN.
-  static Register exp2(Register x) {
-    x = max(set(-100), x);
-    const Register shifted = add(x, set(12582912));
-    const Register part = sub(x, sub(shifted, set(12582912)));
-    Register y = fma(set(1.327647199e-03F), part, set(9.675541334e-03F));
-    y = fma(y, part, set(5.550713273e-02F));
-    y = fma(y, part, set(2.402211972e-01F));
-    y = fma(y, part, set(6.931469671e-01F));
-    y = fma(y, part, set(1.000000072e+00F));
+  static Floats exp2(Floats x) {
+    x = larger(set(-100), x);
+    const Floats shifted = x + set(12582912);
+    const Floats part = x - (shifted - set(12582912));
+    Floats y = multiply_add(set(1.327647199e-03F), part, set(9.675541334e-03F));
+    y = multiply_add(y, part, set(5.550713273e-02F));
+    y = multiply_add(y, part, set(2.402211972e-01F));
+    y = multiply_add(y, part, set(6.931469671e-01F));
+    y = multiply_add(y, part, set(1.000000072e+00F));
     const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), exponent));
   }
   // Pairs, fours, then halves of registers change places.
-  static void transpose(Register (&rows)[kLanes]) {
-    Register t[kLanes];
+  static void transpose(Floats (&rows)[kLanes]) {
+    Floats t[kLanes];
 #pragma GCC unroll 4
     for (int i = 0; i < kLanes; i += 2) {
       t[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);

@@ -9,17 +9,19 @@
 #include "nodes/detector/engine/cpu/kernels/attention_rows.hpp"
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
 
+// The vectors first.
+// clang-format off
+#include "nodes/detector/engine/cpu/kernels/avx512_vectors.hpp"
 #include "nodes/detector/engine/cpu/kernels/attention_rows_template.hpp"
+// clang-format on
 
 namespace fovea::engine::kernels {
 namespace {
 
 struct Avx512 {
-  using Register = __m512;
   static constexpr const char* kName = "avx512";
-  static constexpr int kLanes = 16;
   // 24 sums of 32 registers for scores, 16 for values.
   static constexpr int kScoreRows = 8;
   static constexpr int kScoreVectors = 3;
@@ -27,43 +29,23 @@ struct Avx512 {
   static constexpr int kMixVectors = 2;
   static constexpr int kBlockRows = 8;
 
-  static Register load(const float* from) { return _mm512_loadu_ps(from); }
-  static void store(float* to, Register a) { _mm512_storeu_ps(to, a); }
-  static Register set(float x) { return _mm512_set1_ps(x); }
-  static Register fma(Register a, Register b, Register c) { return _mm512_fmadd_ps(a, b, c); }
-  static Register mul(Register a, Register b) { return _mm512_mul_ps(a, b); }
-  static Register add(Register a, Register b) { return _mm512_add_ps(a, b); }
-  static Register sub(Register a, Register b) { return _mm512_sub_ps(a, b); }
-  static Register max(Register a, Register b) { return _mm512_max_ps(a, b); }
-  static float highest(Register a) { return _mm512_reduce_max_ps(a); }
-  static float sum(Register a) { return _mm512_reduce_add_ps(a); }
-  static __mmask16 first(std::int64_t count) {
-    return static_cast<__mmask16>(count >= kLanes ? 0xffff : (1U << count) - 1);
-  }
-  // The first `count` > 0 floats, then zeros; of registers, then `rest`.
-  static Register load_first(const float* from, std::int64_t count) {
-    return count <= 0 ? set(0) : _mm512_maskz_loadu_ps(first(count), from);
-  }
-  static Register keep_first(Register a, std::int64_t count, Register rest) {
-    return _mm512_mask_mov_ps(rest, first(count), a);
-  }
   // 2^x to 1.5e-7 relative, 2^-100 below that: products of smaller numbers with values, and sums of
   // them, would leave f32's normal range, where each takes some hundred cycles. A polynomial for the
   // part behind the point, the rest is the exponent. NaN stays NaN.
-  static Register exp2(Register x) {
-    x = max(set(-100), x);
-    const Register part = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
-    Register y = fma(set(1.877576675e-03F), part, set(8.989340091e-03F));
-    y = fma(y, part, set(5.582631805e-02F));
-    y = fma(y, part, set(2.401536170e-01F));
-    y = fma(y, part, set(6.931530732e-01F));
-    y = fma(y, part, set(9.999999251e-01F));
+  static Floats exp2(Floats x) {
+    x = larger(set(-100), x);
+    const Floats part = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
+    Floats y = multiply_add(set(1.877576675e-03F), part, set(8.989340091e-03F));
+    y = multiply_add(y, part, set(5.582631805e-02F));
+    y = multiply_add(y, part, set(2.401536170e-01F));
+    y = multiply_add(y, part, set(6.931530732e-01F));
+    y = multiply_add(y, part, set(9.999999251e-01F));
     return _mm512_scalef_ps(y, x);
   }
-  static __m512d pairs(Register a) { return _mm512_castps_pd(a); }
+  static __m512d pairs(Floats a) { return _mm512_castps_pd(a); }
   // Pairs, fours, then quarters of registers change places.
-  static void transpose(Register (&rows)[kLanes]) {
-    Register t[kLanes];
+  static void transpose(Floats (&rows)[kLanes]) {
+    Floats t[kLanes];
 #pragma GCC unroll 8
     for (int i = 0; i < kLanes; i += 2) {
       t[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
@@ -78,10 +60,10 @@ struct Avx512 {
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const Register a = _mm512_shuffle_f32x4(rows[i], rows[4 + i], 0x88);
-      const Register b = _mm512_shuffle_f32x4(rows[8 + i], rows[12 + i], 0x88);
-      const Register c = _mm512_shuffle_f32x4(rows[i], rows[4 + i], 0xdd);
-      const Register d = _mm512_shuffle_f32x4(rows[8 + i], rows[12 + i], 0xdd);
+      const Floats a = _mm512_shuffle_f32x4(rows[i], rows[4 + i], 0x88);
+      const Floats b = _mm512_shuffle_f32x4(rows[8 + i], rows[12 + i], 0x88);
+      const Floats c = _mm512_shuffle_f32x4(rows[i], rows[4 + i], 0xdd);
+      const Floats d = _mm512_shuffle_f32x4(rows[8 + i], rows[12 + i], 0xdd);
       t[i] = _mm512_shuffle_f32x4(a, b, 0x88);
       t[8 + i] = _mm512_shuffle_f32x4(a, b, 0xdd);
       t[4 + i] = _mm512_shuffle_f32x4(c, d, 0x88);

@@ -1,9 +1,8 @@
 // 3x3 convolution by Winograd's minimal filtering: of f32 or f16 pixels with f32 sums, of u8 pixels
-// in integers, exactly. A task is a
-// block of neighbouring tiles: their pixels are transformed, every element of the transform is a
-// matrix product by the register tiles of convolution_tiled, and the results are transformed back,
-// a strip at a time, and finished like those of any convolution. A block of few channels stays in
-// the L2 cache.
+// in integers, exactly. A task is a block of neighbouring tiles: their pixels are transformed, every
+// element of the transform is a matrix product by the register tiles of convolution_tiled, and the
+// results are transformed back, a strip at a time, and finished like those of any convolution. A
+// block of few channels stays in the L2 cache.
 #include <algorithm>
 #include <array>
 #include <cstring>
