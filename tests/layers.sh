@@ -30,7 +30,8 @@ rules=(
   "launch/bench	msgs/|nodes/runtime/|launch/|nodes/camera/frame_source\.hpp|nodes/detector/engine/plan/sha256\.hpp"
 )
 # Any other folder of nodes/ is a node: msgs, the runtime and its own.
-has_rule() { printf '%s\n' "${rules[@]}" | grep -q "^$1	"; }
+# Not `printf | grep -q`: grep leaves at its first find, and printf may then die of SIGPIPE.
+has_rule() { grep -q "^$1	" <<<"$(printf '%s\n' "${rules[@]}")"; }
 # Calibration and verification must call the live run's own preprocessing and decoding objects.
 exceptions='^nodes/detector/(accuracy|tool)/[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(nms|postprocessor))\.hpp"'
 # Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base.
@@ -114,7 +115,7 @@ if [ "${1:-}" = --self-test ]; then
     grep -q "climb out of $folder:" <<<"$(check "$scratch" || true)" || { echo "not found: $climb"; exit 1; }
   done
   for rule in "${rules[@]}"; do
-    printf '%s\n' "${climbs[@]}" | grep -q "^${rule%%	*} " || { echo "nothing planted for ${rule%%	*}"; exit 1; }
+    grep -q "^${rule%%	*} " <<<"$(printf '%s\n' "${climbs[@]}")" || { echo "nothing planted for ${rule%%	*}"; exit 1; }
   done
   exit 0
 fi
