@@ -45,15 +45,16 @@ class PlayerNode final : public Node {
   }
 
   Result<> on_configure() override {
-    FOVEA_ASSIGN(reader_, mcap::Reader::open(path_));
-    const mcap::Summary& summary = reader_->summary();
+    auto configured = std::make_unique<Configured>();
+    FOVEA_ASSIGN(configured->reader, mcap::Reader::open(path_));
+    const mcap::Summary& summary = configured->reader->summary();
     if (!summary.damage.empty()) log_warning("{}: {}", path_, summary.damage);
     std::vector<std::string> available;
-    for (const mcap::Channel& channel : reader_->channels()) {
+    for (const mcap::Channel& channel : configured->reader->channels()) {
       available.push_back(channel.topic);
       const bool wanted = topics_.empty() ||
                           std::find(topics_.begin(), topics_.end(), channel.topic) != topics_.end();
-      if (wanted) FOVEA_TRY(add_output(channel));
+      if (wanted) FOVEA_TRY(add_output(*configured, channel));
     }
     for (const std::string& topic : topics_) {
       if (std::find(available.begin(), available.end(), topic) == available.end()) {
@@ -61,10 +62,11 @@ class PlayerNode final : public Node {
                                                              path_, fmt::join(available, ", ")));
       }
     }
-    if (outputs_.empty()) {
+    if (configured->outputs.empty()) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: none of its topics can be published", path_));
     }
+    configured_ = std::move(configured);
     return {};
   }
 
@@ -75,14 +77,13 @@ class PlayerNode final : public Node {
 
   Result<> on_deactivate() override {
     playing_.request_stop();
-    for (auto& output : outputs_) output->interrupt();
+    for (auto& output : configured_->outputs) output->interrupt();
     playing_.join();
     return {};
   }
 
   Result<> on_cleanup() override {
-    outputs_.clear();
-    reader_.reset();
+    configured_.reset();
     return {};
   }
 
@@ -102,6 +103,13 @@ class PlayerNode final : public Node {
     std::uint64_t published = 0;
     std::uint64_t dropped = 0;  // no slot was free
     std::uint64_t unreadable = 0;
+  };
+
+  // The playing thread's while it runs.
+  struct Configured {
+    std::unique_ptr<mcap::Reader> reader;
+    std::vector<std::unique_ptr<Output>> outputs;
+    std::uint64_t skipped = 0;  // messages that could not be read
   };
 
   template <class M>
@@ -193,15 +201,15 @@ class PlayerNode final : public Node {
     }
   }
 
-  Result<> add_output(const mcap::Channel& channel) {
-    const mcap::Schema* schema = reader_->find_schema(channel.schema_id);
+  Result<> add_output(Configured& to, const mcap::Channel& channel) const {
+    const mcap::Schema* schema = to.reader->find_schema(channel.schema_id);
     const std::string name = schema != nullptr ? schema->name : "";
     const QoS qos{.reliability = reliability_};
     const bool compressed = name == bag::kCompressedImageSchemaName;
     if (compressed || name == bag::kImageSchemaName) {
       auto output = std::make_unique<ImageOutput>(channel.id, channel.topic);
       output->compressed = compressed;
-      return open(std::move(output), qos);
+      return open(to, std::move(output), qos);
     }
     return bag::with_type_of(channel.topic, [&]<class M>(std::type_identity<M>) -> Result<> {
       if (name != msgs::ros2_name<M>() || schema->data != msgs::ros2_schema<M>()) {
@@ -211,17 +219,17 @@ class PlayerNode final : public Node {
       }
       QoS own = qos;
       if (std::is_same_v<M, msgs::ModelInfo>) own.durability = Durability::kTransientLocal;
-      return open(std::make_unique<TypedOutput<M>>(channel.id, channel.topic), own);
+      return open(to, std::make_unique<TypedOutput<M>>(channel.id, channel.topic), own);
     });
   }
 
   template <class SomeOutput>
-  Result<> open(std::unique_ptr<SomeOutput> output, const QoS& qos) {
+  Result<> open(Configured& to, std::unique_ptr<SomeOutput> output, const QoS& qos) const {
     using Pub = typename decltype(output->publisher)::value_type;
     FOVEA_ASSIGN(auto publisher, Pub::create(domain(), output->topic, qos,
                                              {.slot_count = static_cast<std::uint32_t>(slots_)}));
     output->publisher.emplace(std::move(publisher));
-    outputs_.push_back(std::move(output));
+    to.outputs.push_back(std::move(output));
     return {};
   }
 
@@ -230,32 +238,34 @@ class PlayerNode final : public Node {
     do {
       play_once(stop);
     } while (loop_ && !stop.stop_requested());
-    for (auto& output : outputs_) {
+    for (auto& output : configured_->outputs) {
       if (!stop.stop_requested()) output->flush();
       log_info("{}: {} published{}{}", output->topic, output->published,
                output->dropped > 0 ? fmt::format(", {} without a free slot", output->dropped) : "",
                output->unreadable > 0 ? fmt::format(", {} unreadable", output->unreadable) : "");
     }
-    if (skipped_ > 0) log_error("{} messages could not be read and were skipped", skipped_);
-    if (!stop.stop_requested()) request_shutdown(skipped_ > 0 ? 1 : 0);
+    const std::uint64_t skipped = configured_->skipped;
+    if (skipped > 0) log_error("{} messages could not be read and were skipped", skipped);
+    if (!stop.stop_requested()) request_shutdown(skipped > 0 ? 1 : 0);
   }
 
   void play_once(const std::stop_token& stop) {
+    auto& [reader, outputs, skipped] = *configured_;
     std::vector<std::string> names;
-    for (const auto& output : outputs_) names.push_back(output->topic);
+    for (const auto& output : outputs) names.push_back(output->topic);
     const std::int64_t first =
-        later(reader_->summary().start_time, static_cast<double>(start_offset_.count()));
-    reader_->seek(first, names);
+        later(reader->summary().start_time, static_cast<double>(start_offset_.count()));
+    reader->seek(first, names);
     const std::int64_t began = monotonic_ns();
     while (!stop.stop_requested()) {
-      auto message = reader_->next();
+      auto message = reader->next();
       if (!message) {
         log_error("{}", message.error().message);
         set_status(msgs::DiagnosticLevel::kWarn, message.error().message);
         continue;
       }
       if (!*message) {
-        skipped_ += reader_->skipped();
+        skipped += reader->skipped();
         return;
       }
       std::int64_t due = monotonic_ns();
@@ -265,11 +275,11 @@ class PlayerNode final : public Node {
         sleep_until(due, stop);
         if (stop.stop_requested()) return;
       }
-      for (auto& output : outputs_) {
+      for (auto& output : outputs) {
         if (output->channel != (*message)->channel->id) continue;
         if (!output->publish(**message, due)) {
           ++output->unreadable;
-          ++skipped_;
+          ++skipped;
         }
       }
     }
@@ -295,7 +305,7 @@ class PlayerNode final : public Node {
   void wait_for_subscribers(const std::stop_token& stop) {
     const std::int64_t give_up = monotonic_ns() + subscriber_timeout_.count();
     const auto all_joined = [this] {
-      return std::all_of(outputs_.begin(), outputs_.end(),
+      return std::all_of(configured_->outputs.begin(), configured_->outputs.end(),
                          [](auto& output) { return output->subscription_count() > 0; });
     };
     while (!stop.stop_requested() && !all_joined() && monotonic_ns() < give_up) {
@@ -312,9 +322,7 @@ class PlayerNode final : public Node {
   std::int64_t slots_ = 4;
   Reliability reliability_ = Reliability::kBestEffort;
 
-  std::unique_ptr<mcap::Reader> reader_;
-  std::vector<std::unique_ptr<Output>> outputs_;  // used by the playing thread
-  std::uint64_t skipped_ = 0;                     // messages that could not be read; likewise
+  std::unique_ptr<Configured> configured_;
   std::jthread playing_;
 };
 

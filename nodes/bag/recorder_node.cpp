@@ -78,10 +78,11 @@ class RecorderNode final : public Node {
   }
 
   Result<> on_configure() override {
+    auto configured = std::make_unique<Configured>();
     std::vector<bag::RecordedTopic> recorded;
     for (const std::string& topic : topics_) {
-      FOVEA_TRY(add_topic(topic));
-      recorded.push_back(taps_.back()->describe());
+      FOVEA_TRY(add_topic(configured->taps, topic));
+      recorded.push_back(configured->taps.back()->describe());
     }
     bag::RecordingOptions options;
     options.path = path_of_this_run();
@@ -93,11 +94,13 @@ class RecorderNode final : public Node {
     options.queue_bytes = static_cast<std::size_t>(queue_mb_ * 1e6);
     options.ring_ns = ring_.count();
     options.after_trigger_ns = after_trigger_.count();
-    options.on_outcome = [this](std::size_t topic, bag::Outcome outcome, std::uint64_t count) {
-      settle(taps_[topic]->ledger, outcome, count);
+    options.on_outcome = [&taps = configured->taps](std::size_t topic, bag::Outcome outcome,
+                                                    std::uint64_t count) {
+      settle(taps[topic]->ledger, outcome, count);
     };
     options.on_error = [this] { executor().post([this] { watch(); }); };
-    FOVEA_ASSIGN(recording_, bag::Recording::create(options, std::move(recorded)));
+    FOVEA_ASSIGN(configured->recording, bag::Recording::create(options, std::move(recorded)));
+    configured_ = std::move(configured);
     return {};
   }
 
@@ -114,24 +117,25 @@ class RecorderNode final : public Node {
   }
 
   Result<> on_activate() override {
-    for (auto& tap : taps_) tap->start(*this);
+    for (auto& tap : configured_->taps) tap->start(*this);
     executor().add_fd(trigger_.get(), [this] { on_trigger(); });
     executor().add_timer(std::chrono::seconds(1), [this] { watch(); });
     return {};
   }
 
   Result<> on_deactivate() override {
-    for (auto& tap : taps_) tap->drain(*this);  // what already arrived is still recorded
+    for (auto& tap : configured_->taps) tap->drain(*this);  // what already arrived is still recorded
     return {};
   }
 
   Result<> on_cleanup() override {
     std::map<std::string, std::string> summary;
-    for (const auto& tap : taps_) summary[tap->topic + ".dropped"] = std::to_string(tap->dropped());
-    const Result<> closed = recording_->close(summary);
+    for (const auto& tap : configured_->taps) {
+      summary[tap->topic + ".dropped"] = std::to_string(tap->dropped());
+    }
+    const Result<> closed = configured_->recording->close(summary);
     report();
-    taps_.clear();
-    recording_.reset();
+    configured_.reset();
     return closed;
   }
 
@@ -196,14 +200,23 @@ class RecorderNode final : public Node {
     std::optional<Subscription<M>> subscription;
   };
 
-  Result<> add_topic(const std::string& topic) {
+  using Taps = std::vector<std::unique_ptr<Tap>>;
+
+  struct Configured {
+    Taps taps;
+    std::unique_ptr<bag::Recording> recording;  // its threads use the taps' ledgers
+    std::uint64_t reported_drops = 0;
+    bool ended = false;  // by an error, which was told
+  };
+
+  Result<> add_topic(Taps& taps, const std::string& topic) {
     return bag::with_type_of(topic, [&]<class M>(std::type_identity<M>) -> Result<> {
-      auto tap = std::make_unique<TypedTap<M>>(topic, taps_.size(), metrics());
+      auto tap = std::make_unique<TypedTap<M>>(topic, taps.size(), metrics());
       QoS qos{.depth = static_cast<std::uint32_t>(depth_), .reliability = reliability_};
       if (!HasPayload<M>) qos.depth = 64;  // they are small, and hold nothing
       FOVEA_ASSIGN(auto subscription, Subscription<M>::create(domain(), topic, qos, &tap->ledger));
       tap->subscription.emplace(std::move(subscription));
-      taps_.push_back(std::move(tap));
+      taps.push_back(std::move(tap));
       return {};
     });
   }
@@ -218,7 +231,7 @@ class RecorderNode final : public Node {
     item.sequence = static_cast<std::uint32_t>(received.message.header.seq);
     item.log_time = realtime_ns();
     item.publish_time = received.message.header.stamp_realtime;
-    item.data = recording_->buffer();
+    item.data = configured_->recording->buffer();
     if constexpr (std::is_same_v<M, msgs::Image>) {
       const auto pixels = received.buffer.data();
       item.data.assign(pixels.begin(), pixels.end());
@@ -231,7 +244,7 @@ class RecorderNode final : public Node {
       msgs::to_cdr(received.message, received.buffer.data(), item.data);
     }
     received.buffer = {};  // the publisher may have its slot back
-    switch (recording_->push(std::move(item))) {
+    switch (configured_->recording->push(std::move(item))) {
       case bag::Push::kTaken:
         break;
       case bag::Push::kFull:
@@ -258,7 +271,7 @@ class RecorderNode final : public Node {
         const auto seconds = [](std::chrono::duration<double> value) { return value.count(); };
         log_info("triggered: writing the last {} s and the next {} s", seconds(ring_),
                  seconds(after_trigger_));
-        recording_->trigger();
+        configured_->recording->trigger();
       } else {
         log_warning("triggered, but no ring is kept: everything is written anyway");
       }
@@ -266,9 +279,9 @@ class RecorderNode final : public Node {
   }
 
   void watch() {
-    if (ended_ || !recording_) return;
-    if (const auto error = recording_->error()) {
-      ended_ = true;
+    if (!configured_ || configured_->ended) return;
+    if (const auto error = configured_->recording->error()) {
+      configured_->ended = true;
       const std::string text = "recording ended: " + error->message;
       log_error("{}", text);
       set_status(msgs::DiagnosticLevel::kError, text);
@@ -276,18 +289,19 @@ class RecorderNode final : public Node {
       return;
     }
     std::uint64_t dropped = 0;
-    for (const auto& tap : taps_) dropped += tap->dropped();
-    if (dropped > reported_drops_) {
-      reported_drops_ = dropped;
+    for (const auto& tap : configured_->taps) dropped += tap->dropped();
+    if (dropped > configured_->reported_drops) {
+      configured_->reported_drops = dropped;
       set_status(msgs::DiagnosticLevel::kWarn, fmt::format("{} messages dropped so far", dropped));
       log_warning("{} messages dropped so far", dropped);
     }
   }
 
   void report() const {
-    const auto counts = recording_->counts();
+    const bag::Recording& recording = *configured_->recording;
+    const auto counts = recording.counts();
     std::uint64_t written = 0;
-    for (const auto& tap : taps_) {
+    for (const auto& tap : configured_->taps) {
       const bag::RecordingCounts& c = counts[tap->index];
       written += c.written;
       std::string line =
@@ -301,9 +315,9 @@ class RecorderNode final : public Node {
       if (c.forgotten > 0) line += fmt::format(", {} left the ring", c.forgotten);
       log_info("{}", line);
     }
-    const auto files = recording_->files();
+    const auto files = recording.files();
     log_info("{} messages, {:.1f} MB in {}", written,
-             static_cast<double>(recording_->bytes()) / 1e6,
+             static_cast<double>(recording.bytes()) / 1e6,
              files.empty()       ? "no file: nothing triggered"
              : files.size() == 1 ? files.front()
                                  : fmt::format("{} files", files.size()));
@@ -323,10 +337,7 @@ class RecorderNode final : public Node {
   Reliability reliability_ = Reliability::kBestEffort;
 
   FileHandle trigger_;  // readable when SIGUSR1 came
-  std::vector<std::unique_ptr<Tap>> taps_;
-  std::unique_ptr<bag::Recording> recording_;
-  std::uint64_t reported_drops_ = 0;
-  bool ended_ = false;  // by an error, which was told
+  std::unique_ptr<Configured> configured_;
 };
 
 }  // namespace

@@ -84,20 +84,16 @@ class CameraNode final : public Node {
     options.fps = fps_;
     options.seed = static_cast<std::uint64_t>(seed_);
     options.max_pixels = static_cast<std::uint64_t>(max_pixels_);
-    FOVEA_ASSIGN(source_, frames::make_frame_source(uri_, options));
-    ledger_.emplace(metrics(), name());
+    auto configured = std::make_unique<Configured>(metrics(), name());
+    FOVEA_ASSIGN(configured->source, frames::make_frame_source(uri_, options));
     FOVEA_ASSIGN(auto images, Publisher<msgs::Image>::create(
                                   domain(), name() + "/image", {.reliability = reliability_},
-                                  {.slot_count = static_cast<std::uint32_t>(slots_)}, &*ledger_));
-    images_.emplace(std::move(images));
-    bytes_written_ = &metrics().counter("bytes_written", name());
-    bytes_copied_ = &metrics().counter("bytes_copied", name());
-    source_state_ = &metrics().counter("source_state", name());
-    *source_state_ =
+                                  {.slot_count = static_cast<std::uint32_t>(slots_)},
+                                  &configured->ledger));
+    configured->images.emplace(std::move(images));
+    configured->source_state =
         static_cast<std::uint64_t>(SourceState::kReconnecting);  // not its predecessor's
-    reconnects_ = &metrics().counter("source_reconnects", name());
-    stalls_ = &metrics().counter("source_stalls", name());
-    skipped_ = &metrics().counter("deadlines_skipped", name());
+    configured_ = std::move(configured);
     return {};
   }
 
@@ -108,77 +104,103 @@ class CameraNode final : public Node {
 
   Result<> on_deactivate() override {
     capture_.request_stop();
-    images_->interrupt();
+    configured_->images->interrupt();
     capture_.join();
     return {};
   }
 
   Result<> on_cleanup() override {
-    source_.reset();
-    images_.reset();
-    ledger_.reset();
+    configured_.reset();
     return {};
   }
 
  private:
+  // The capture thread's while it runs.
+  struct Configured {
+    Configured(MetricsPage& page, const std::string& camera)
+        : ledger(page, camera),
+          bytes_written(page.counter("bytes_written", camera)),
+          bytes_copied(page.counter("bytes_copied", camera)),
+          source_state(page.counter("source_state", camera)),
+          reconnects(page.counter("source_reconnects", camera)),
+          stalls(page.counter("source_stalls", camera)),
+          skipped(page.counter("deadlines_skipped", camera)) {}
+
+    std::unique_ptr<frames::FrameSource> source;
+    StageLedger ledger;
+    std::optional<Publisher<msgs::Image>> images;
+    Counter& bytes_written;
+    Counter& bytes_copied;
+    Counter& source_state;
+    Counter& reconnects;
+    Counter& stalls;
+    Counter& skipped;
+    std::uint64_t bad_frames = 0;
+    std::set<std::string> bad_items;  // parts that a warning named; an empty one is the source
+  };
+
   void capture(const std::stop_token& stop) {
     frames::SupervisorOptions options;
     options.no_frame_timeout = no_frame_timeout_;
     options.reconnect_after = reconnect_after_;
     options.max_attempts = static_cast<std::uint32_t>(max_attempts_);
     options.seed = std::hash<std::string>{}(name());
+    frames::FrameSource& source = *configured_->source;
     frames::SourceSupervisor supervisor(
-        *source_, options, [this](const frames::SourceEvent& event) { report(event); });
-    wait_for_subscription(*images_, subscriber_timeout_, [&] { return stop.stop_requested(); });
+        source, options, [this](const frames::SourceEvent& event) { report(event); });
+    wait_for_subscription(*configured_->images, subscriber_timeout_,
+                          [&] { return stop.stop_requested(); });
     while (!stop.stop_requested() && !supervisor.finished()) {
       const frames::Grab grab = supervisor.grab(milliseconds(500), stop);
       if (grab.status == GrabStatus::kFrame) {
         publish(grab.frame);
       } else if (grab.status == GrabStatus::kBadFrame) {
-        ledger_->capture();
+        configured_->ledger.capture();
         count_bad(grab.frame.index, grab.detail);
       }
-      for (std::string text = source_->take_warning(); !text.empty();
-           text = source_->take_warning()) {
+      for (std::string text = source.take_warning(); !text.empty(); text = source.take_warning()) {
         log_warning("{}", text);
       }
-      *bytes_copied_ = source_->counters().bytes_copied;
-      *reconnects_ = supervisor.counters().reconnects;
-      *stalls_ = supervisor.counters().stalls;
-      *skipped_ = source_->counters().deadlines_skipped;
+      configured_->bytes_copied = source.counters().bytes_copied;
+      configured_->reconnects = supervisor.counters().reconnects;
+      configured_->stalls = supervisor.counters().stalls;
+      configured_->skipped = source.counters().deadlines_skipped;
     }
-    if (bad_frames_ > 1) {
-      log_warning("{}: {} of {} frames could not be read", source_->name(), bad_frames_,
-                  bad_frames_ + source_->counters().frames);
+    if (const std::uint64_t bad = configured_->bad_frames; bad > 1) {
+      log_warning("{}: {} of {} frames could not be read", source.name(), bad,
+                  bad + source.counters().frames);
     }
   }
 
   // A camera with a bad cable must not fill the log: the first bad frame is told, and the sum at
   // the end; of a folder and a recording the first of each part that is bad.
   void count_bad(std::uint64_t index, std::string_view reason) {
-    ledger_->drop(DropReason::kError);
-    ++bad_frames_;
-    if (bad_items_.size() == kMostBadItems) return;
-    if (!bad_items_.insert(std::string(source_->item())).second) return;
-    log_warning("{}: frame {}: {}", source_->name(), index, reason);
-    if (bad_items_.size() == kMostBadItems) {
-      log_warning("{}: further parts that cannot be read are counted only", source_->name());
+    const frames::FrameSource& source = *configured_->source;
+    std::set<std::string>& told = configured_->bad_items;
+    configured_->ledger.drop(DropReason::kError);
+    ++configured_->bad_frames;
+    if (told.size() == kMostBadItems) return;
+    if (!told.insert(std::string(source.item())).second) return;
+    log_warning("{}: frame {}: {}", source.name(), index, reason);
+    if (told.size() == kMostBadItems) {
+      log_warning("{}: further parts that cannot be read are counted only", source.name());
     }
   }
 
   void publish(const frames::FrameInfo& frame) {
     msgs::Image image;
-    image.header.seq = ledger_->capture();
+    image.header.seq = configured_->ledger.capture();
     const std::size_t bytes = frames::frame_bytes(frame);
-    auto slot = images_->loan(bytes);
+    auto slot = configured_->images->loan(bytes);
     if (!slot) return;  // the publisher has counted it
     const std::size_t step = std::size_t{3} * frame.width;
-    if (auto written = source_->retrieve({slot->data().data(), frame.width, frame.height, step});
+    frames::FrameSource& source = *configured_->source;
+    if (auto written = source.retrieve({slot->data().data(), frame.width, frame.height, step});
         !written) {
       count_bad(frame.index, written.error().message);
       return;
     }
-    *bytes_written_ += bytes;
+    configured_->bytes_written += bytes;
     image.header.stamp_monotonic = frame.stamp_monotonic;
     image.header.stamp_realtime = frame.stamp_realtime;
     image.header.frame_id = std::string_view(name());
@@ -187,32 +209,33 @@ class CameraNode final : public Node {
     image.height = frame.height;
     image.width = frame.width;
     image.step = static_cast<std::uint32_t>(step);
-    image.encoding = source_->info().encoding;
-    images_->publish(image, std::move(*slot), bytes);
+    image.encoding = source.info().encoding;
+    configured_->images->publish(image, std::move(*slot), bytes);
   }
 
   void report(const frames::SourceEvent& event) {
-    *source_state_ = static_cast<std::uint64_t>(event.to);
+    const frames::FrameSource& source = *configured_->source;
+    configured_->source_state = static_cast<std::uint64_t>(event.to);
     switch (event.to) {
       case SourceState::kConnected:
-        log_info("{} connected: {}x{}", source_->name(), source_->info().width,
-                 source_->info().height);
-        if (!source_->info().warning.empty()) {
-          log_warning("{}: {}", source_->name(), source_->info().warning);
+        log_info("{} connected: {}x{}", source.name(), source.info().width,
+                 source.info().height);
+        if (!source.info().warning.empty()) {
+          log_warning("{}: {}", source.name(), source.info().warning);
         }
         set_status(msgs::DiagnosticLevel::kOk, "");
         break;
       case SourceState::kEnded:
-        log_info("{} ended", source_->name());
+        log_info("{} ended", source.name());
         set_status(msgs::DiagnosticLevel::kOk, "ended");
         break;
       case SourceState::kFailed:
-        log_error("{}: {}; gave up after {} attempts", source_->name(), event.reason,
+        log_error("{}: {}; gave up after {} attempts", source.name(), event.reason,
                   event.attempt);
         set_status(msgs::DiagnosticLevel::kError, event.reason);
         break;
       case SourceState::kStalled:
-        log_warning("{} stalled: {}", source_->name(), event.reason);
+        log_warning("{} stalled: {}", source.name(), event.reason);
         set_status(msgs::DiagnosticLevel::kWarn, "stalled: " + event.reason);
         break;
       case SourceState::kReconnecting:
@@ -240,17 +263,7 @@ class CameraNode final : public Node {
   frames::Nanoseconds subscriber_timeout_ = std::chrono::seconds(5);
   Reliability reliability_ = Reliability::kBestEffort;
 
-  std::unique_ptr<frames::FrameSource> source_;
-  std::optional<StageLedger> ledger_;
-  std::optional<Publisher<msgs::Image>> images_;  // used by the capture thread
-  Counter* bytes_written_ = nullptr;
-  Counter* bytes_copied_ = nullptr;
-  Counter* source_state_ = nullptr;
-  Counter* reconnects_ = nullptr;
-  Counter* stalls_ = nullptr;
-  Counter* skipped_ = nullptr;
-  std::uint64_t bad_frames_ = 0;
-  std::set<std::string> bad_items_;  // parts that a warning named; an empty one is the source
+  std::unique_ptr<Configured> configured_;
   std::jthread capture_;
 };
 

@@ -57,33 +57,33 @@ class DetectorNode final : public Node {
   }
 
   Result<> on_configure() override {
-    auto acquired = std::make_unique<Acquired>();
-    FOVEA_TRY(load(*acquired));
+    auto configured = std::make_unique<Configured>();
+    FOVEA_TRY(load(*configured));
     FOVEA_ASSIGN(auto info,
                  Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
                                                     {.durability = Durability::kTransientLocal}));
-    acquired->model_info.emplace(std::move(info));
+    configured->model_info.emplace(std::move(info));
     const StageOptions options{.reliability = reliability_,
                                .slots = static_cast<std::uint32_t>(slots_)};
     for (const std::string& camera : cameras_) {
       FOVEA_ASSIGN(auto stream, Stream::create(domain(), metrics(), camera, kSpec, options));
-      acquired->streams.push_back(std::move(stream));
+      configured->streams.push_back(std::move(stream));
     }
-    acquired_ = std::move(acquired);
+    configured_ = std::move(configured);
     return {};
   }
 
   Result<> on_activate() override {
-    batcher_.emplace(acquired_->streams.size(),
-                     BatchPolicy{.max_batch = max_batch_, .max_delay = max_delay_});
-    for (std::size_t i = 0; i < acquired_->streams.size(); ++i) {
+    batcher_.emplace(configured_->streams.size(),
+                     BatchPolicy{.max_batch = configured_->max_batch, .max_delay = max_delay_});
+    for (std::size_t i = 0; i < configured_->streams.size(); ++i) {
       registrations_.push_back(
-          spin(*acquired_->streams[i]->input(),
+          spin(*configured_->streams[i]->input(),
                [this, i](Received<msgs::Tensor>&& tensor) { queue(i, std::move(tensor)); }));
     }
-    acquired_->model_info->publish(acquired_->model_description);
-    registrations_.push_back(executor().add_socket(acquired_->model_info->socket(), [this] {
-      acquired_->model_info->subscription_count();  // serves late subscribers
+    configured_->model_info->publish(configured_->model_description);
+    registrations_.push_back(executor().add_socket(configured_->model_info->socket(), [this] {
+      configured_->model_info->subscription_count();  // serves late subscribers
     }));
     inference_ = std::thread([this] { infer(); });
     return {};
@@ -92,10 +92,10 @@ class DetectorNode final : public Node {
   Result<> on_deactivate() override {
     for (Executor::Id id : registrations_) executor().remove(id);
     registrations_.clear();
-    for (std::size_t i = 0; i < acquired_->streams.size();
+    for (std::size_t i = 0; i < configured_->streams.size();
          ++i) {  // what already arrived still leaves
-      acquired_->streams[i]->input()->drain();
-      while (auto tensor = acquired_->streams[i]->input()->take()) queue(i, std::move(*tensor));
+      configured_->streams[i]->input()->drain();
+      while (auto tensor = configured_->streams[i]->input()->take()) queue(i, std::move(*tensor));
     }
     batcher_->close();
     inference_.join();
@@ -104,7 +104,7 @@ class DetectorNode final : public Node {
   }
 
   Result<> on_cleanup() override {
-    acquired_.reset();
+    configured_.reset();
     return {};
   }
 
@@ -112,8 +112,9 @@ class DetectorNode final : public Node {
   using Stream = StageStream<msgs::Tensor, msgs::TensorArray>;
   using Frame = Received<msgs::Tensor>;
 
-  // What on_configure() acquires and on_cleanup() gives back, as one.
-  struct Acquired {
+  struct Configured {
+    std::size_t max_batch = 1;  // of the engine
+    std::string engine_label;   // "cpu/fp32"; set before the inference thread runs, then its own
     std::vector<std::unique_ptr<Stream>> streams;
     std::optional<Publisher<msgs::ModelInfo>> model_info;
     msgs::ModelInfo model_description;
@@ -122,6 +123,14 @@ class DetectorNode final : public Node {
     Histogram* engine_us = nullptr;
     std::vector<Counter*> batches;  // by size - 1
     std::unique_ptr<EngineServer> server;
+  };
+
+  // What the node's status is made of.
+  struct Status {
+    msgs::DiagnosticLevel level = msgs::DiagnosticLevel::kOk;  // the engine's, as the next two
+    std::string engine;
+    std::string warning;
+    std::string refusal;  // empty if every stream is served
   };
 
   // A row of the engine's options each.
@@ -140,12 +149,10 @@ class DetectorNode final : public Node {
   }
 
   // The engine, and what every frame's message has in common.
-  Result<> load(Acquired& acquired) {
+  Result<> load(Configured& configured) {
     {
       const std::lock_guard lock(status_mutex_);
-      refusal_.clear();
-      engine_warning_.clear();
-      engine_label_.clear();
+      status_ = {};
     }
     if (engine_.quantizes() && engine_.calibration.empty()) {
       return fail(
@@ -155,11 +162,11 @@ class DetectorNode final : public Node {
                       engine_.precision));
     }
     FOVEA_ASSIGN(const PlanRequest plan, plan_request(engine_, Spelling::kParameters));
-    max_batch_ = static_cast<std::size_t>(plan.config.max_batch);
+    configured.max_batch = static_cast<std::size_t>(plan.config.max_batch);
     ServeRequest request{.engine = engine_};
     request.mode = build_;
     FOVEA_ASSIGN(
-        acquired.server,
+        configured.server,
         EngineServer::start(
             std::move(request),
             {.progress = [this](const BuildProgress& progress) { show_progress(progress); },
@@ -169,7 +176,10 @@ class DetectorNode final : public Node {
                    log_warning("{}", text);
                    set_engine_status(msgs::DiagnosticLevel::kWarn, text);
                  },
-             .serving = [this](const ServedEngine& served) { show_engine(served); },
+             .serving =
+                 [this, label = &configured.engine_label](const ServedEngine& served) {
+                   show_engine(served, *label);
+                 },
              .keep_going =
                  [this] {
                    beat();
@@ -179,13 +189,13 @@ class DetectorNode final : public Node {
                FOVEA_TRY(describe(info));
                return {};
              }}));
-    acquired.engine_us = &metrics().histogram("engine_us");
-    for (std::size_t size = 1; size <= max_batch_; ++size) {
-      acquired.batches.push_back(&metrics().counter("batches", "", std::to_string(size)));
+    configured.engine_us = &metrics().histogram("engine_us");
+    for (std::size_t size = 1; size <= configured.max_batch; ++size) {
+      configured.batches.push_back(&metrics().counter("batches", "", std::to_string(size)));
     }
-    const engine::EngineInfo& info = acquired.server->info();
-    FOVEA_ASSIGN(acquired.model_description, describe(info));
-    acquired.heads_message.model_id = acquired.model_description.model_id;
+    const engine::EngineInfo& info = configured.server->info();
+    FOVEA_ASSIGN(configured.model_description, describe(info));
+    configured.heads_message.model_id = configured.model_description.model_id;
     for (const std::string& warning : info.head.warnings)
       log_warning("{}: {}", engine_.model, warning);
     if (!info.head.warnings.empty()) {
@@ -197,10 +207,10 @@ class DetectorNode final : public Node {
       view.dtype = msgs::DataType::kFloat32;
       view.rank = static_cast<std::uint32_t>(output.dims.size());
       std::copy(output.dims.begin(), output.dims.end(), view.dims.begin());
-      view.offset = acquired.slot_bytes;
+      view.offset = configured.slot_bytes;
       view.bytes = output.bytes;
-      acquired.slot_bytes += aligned(output.bytes);
-      acquired.heads_message.tensors.push_back(view);
+      configured.slot_bytes += aligned(output.bytes);
+      configured.heads_message.tensors.push_back(view);
     }
     return {};
   }
@@ -232,23 +242,24 @@ class DetectorNode final : public Node {
     log_info("{}", text);
   }
 
-  // At the start, then from the inference thread, between two batches.
-  void show_engine(const ServedEngine& served) {
+  // At the start, then from the inference thread, between two batches. `shown` is the label of the
+  // engine before, which this one's replaces.
+  void show_engine(const ServedEngine& served, std::string& shown) {
     const std::string label =
         fmt::format("{}/{}", served.info.provider, to_string(served.info.precision));
     {
       const std::lock_guard lock(status_mutex_);
-      engine_warning_ = served.warning;
+      status_.warning = served.warning;
     }
     set_served_status("");
-    if (!engine_label_.empty()) {
+    if (!shown.empty()) {
       ++metrics().counter("engine_swaps");
       log_info("the {} engine, built in {:.1f} s, has taken over from {}", label, served.seconds,
-               engine_label_);
-      metrics().counter("engine_info", "", engine_label_) = 0;
+               shown);
+      metrics().counter("engine_info", "", shown) = 0;
     }
     metrics().counter("engine_info", "", label) = 1;
-    engine_label_ = label;
+    shown = label;
     ++metrics().counter(served.cached ? "plan_hit" : "plan_built");
     metrics().counter("plan_build_ms") = static_cast<std::uint64_t>(served.seconds * 1e3);
   }
@@ -258,7 +269,7 @@ class DetectorNode final : public Node {
     std::string warning;
     {
       const std::lock_guard lock(status_mutex_);
-      warning = engine_warning_;
+      warning = status_.warning;
     }
     if (warning.empty()) return set_engine_status(msgs::DiagnosticLevel::kOk, text);
     if (!text.empty()) text += "; ";
@@ -268,27 +279,27 @@ class DetectorNode final : public Node {
   // Any thread.
   void set_engine_status(msgs::DiagnosticLevel level, std::string_view text) {
     const std::lock_guard lock(status_mutex_);
-    engine_level_ = level;
-    engine_status_ = text;
-    if (refusal_.empty()) set_status(level, text);
+    status_.level = level;
+    status_.engine = text;
+    if (status_.refusal.empty()) set_status(level, text);
   }
 
   // The executor's thread. Covers the engine's status while any stream's tensors are refused.
   void show_refusals() {
-    const auto refused = std::find_if(acquired_->streams.begin(), acquired_->streams.end(),
+    const auto refused = std::find_if(configured_->streams.begin(), configured_->streams.end(),
                                       [](const auto& s) { return s->faults().any(); });
     const std::lock_guard lock(status_mutex_);
-    if (refused == acquired_->streams.end()) {
-      refusal_.clear();
-      set_status(engine_level_, engine_status_);
+    if (refused == configured_->streams.end()) {
+      status_.refusal.clear();
+      set_status(status_.level, status_.engine);
     } else {
-      refusal_ = (*refused)->faults().status();
-      set_status(msgs::DiagnosticLevel::kError, refusal_);
+      status_.refusal = (*refused)->faults().status();
+      set_status(msgs::DiagnosticLevel::kError, status_.refusal);
     }
   }
 
   void queue(std::size_t index, Frame&& frame) {
-    Stream& stream = *acquired_->streams[index];
+    Stream& stream = *configured_->streams[index];
     const std::uint64_t seq = frame.message.header.seq;
     if (const auto problem = mismatch(frame); !problem.empty()) {
       stream.ledger().drop(DropReason::kError);
@@ -306,7 +317,7 @@ class DetectorNode final : public Node {
 
   // Why the engine cannot take this tensor; empty if it can.
   std::string mismatch(const Frame& frame) const {
-    const engine::TensorSpec& input = acquired_->server->info().input;
+    const engine::TensorSpec& input = configured_->server->info().input;
     const msgs::Tensor& tensor = frame.message;
     if (tensor.dtype != msgs::DataType::kUint8) {
       return fmt::format("dtype is {}; it must be uint8", msgs::enum_name(tensor.dtype));
@@ -332,7 +343,7 @@ class DetectorNode final : public Node {
     std::vector<Batcher<Frame>::Entry> batch;
     std::vector<WritableBuffer> slots;
     std::vector<engine::BatchItem> items;
-    const engine::EngineInfo& info = acquired_->server->info();
+    const engine::EngineInfo& info = configured_->server->info();
     const std::size_t outputs = info.outputs.size();
     std::vector<MemoryView> views(batcher_->max_batch() * outputs);
     batch.reserve(batcher_->max_batch());
@@ -342,13 +353,13 @@ class DetectorNode final : public Node {
       slots.clear();
       items.clear();
       std::erase_if(batch, [&](Batcher<Frame>::Entry& entry) {
-        Stream& stream = *acquired_->streams[entry.camera];
+        Stream& stream = *configured_->streams[entry.camera];
         stream.await_reader();
-        auto slot = stream.loan(acquired_->slot_bytes);
+        auto slot = stream.loan(configured_->slot_bytes);
         if (!slot) return true;  // the publisher has counted it
         MemoryView* first = views.data() + items.size() * outputs;
         for (std::size_t i = 0; i < outputs; ++i) {
-          const msgs::TensorView& tensor = acquired_->heads_message.tensors[i];
+          const msgs::TensorView& tensor = configured_->heads_message.tensors[i];
           first[i] = {slot->data().data() + tensor.offset, info.outputs[i].bytes};
         }
         const std::span<const std::byte> input = entry.frame.buffer.data();
@@ -358,7 +369,7 @@ class DetectorNode final : public Node {
       });
       if (batch.empty()) continue;
       const std::int64_t started = monotonic_ns();
-      const Result<> executed = acquired_->server->execute(items);
+      const Result<> executed = configured_->server->execute(items);
       const std::int64_t finished = monotonic_ns();
       if (!executed) {
         const std::string text = "inference fails: " + executed.error().message;
@@ -366,15 +377,15 @@ class DetectorNode final : public Node {
           set_engine_status(msgs::DiagnosticLevel::kError, text);
         }
         for (auto& entry : batch)
-          acquired_->streams[entry.camera]->ledger().drop(DropReason::kError);
+          configured_->streams[entry.camera]->ledger().drop(DropReason::kError);
         batch.clear();
         continue;
       }
       if (faults.clear(batch.front().frame.message.header.seq)) set_served_status("");
-      acquired_->engine_us->record(static_cast<std::uint64_t>((finished - started) / 1000));
-      ++*acquired_->batches[items.size() - 1];
+      configured_->engine_us->record(static_cast<std::uint64_t>((finished - started) / 1000));
+      ++*configured_->batches[items.size() - 1];
       for (std::size_t i = 0; i < batch.size(); ++i) {
-        publish(*acquired_->streams[batch[i].camera], batch[i].frame, std::move(slots[i]), started,
+        publish(*configured_->streams[batch[i].camera], batch[i].frame, std::move(slots[i]), started,
                 finished);
       }
       batch.clear();  // gives the tensors' slots back
@@ -383,9 +394,9 @@ class DetectorNode final : public Node {
 
   void publish(Stream& stream, Frame& frame, WritableBuffer&& slot, std::int64_t started,
                std::int64_t inferred) {
-    acquired_->heads_message.header = frame.message.header;
-    acquired_->heads_message.letterbox = frame.message.letterbox;
-    stream.publish(acquired_->heads_message, std::move(slot), acquired_->slot_bytes, started,
+    configured_->heads_message.header = frame.message.header;
+    configured_->heads_message.letterbox = frame.message.letterbox;
+    stream.publish(configured_->heads_message, std::move(slot), configured_->slot_bytes, started,
                    inferred);
   }
 
@@ -396,16 +407,11 @@ class DetectorNode final : public Node {
   std::int64_t slots_ = 4;
   Reliability reliability_ = Reliability::kBestEffort;
 
-  // What the server's events touch is declared before its owner, `acquired_`, and so outlives it.
-  std::string engine_label_;  // "cpu/fp32"; set before the inference thread runs, then its own
+  // What the server's events touch is declared before its owner, `configured_`, and so outlives it.
   std::mutex status_mutex_;
-  msgs::DiagnosticLevel engine_level_ = msgs::DiagnosticLevel::kOk;  // guarded by status_mutex_
-  std::string engine_status_;                                        // guarded by status_mutex_
-  std::string engine_warning_;                                       // guarded by status_mutex_
-  std::string refusal_;  // guarded by status_mutex_; empty if every stream is served
+  Status status_;  // guarded by status_mutex_
 
-  std::size_t max_batch_ = 1;           // of the engine
-  std::unique_ptr<Acquired> acquired_;  // null unless configured
+  std::unique_ptr<Configured> configured_;
   std::optional<Batcher<Frame>> batcher_;
   std::vector<Executor::Id> registrations_;
   std::thread inference_;

@@ -119,34 +119,47 @@ class MetricsNode final : public Node {
   }
 
   Result<> on_configure() override {
-    FOVEA_ASSIGN(server_, exporter::HttpServer::start(static_cast<std::uint16_t>(port_),
-                                                      [this] { return text(); }));
-    log_info("serving http://127.0.0.1:{}/metrics", server_->port());
+    auto configured = std::make_unique<Configured>();
+    FOVEA_ASSIGN(configured->server,
+                 exporter::HttpServer::start(
+                     static_cast<std::uint16_t>(port_),
+                     [this, page = &configured->page] { return text(*page); }));
+    log_info("serving http://127.0.0.1:{}/metrics", configured->server->port());
+    configured_ = std::move(configured);
     return {};
   }
 
   Result<> on_cleanup() override {
-    server_.reset();
+    configured_.reset();
     return {};
   }
 
  private:
+  // The text of a moment.
+  struct Page {
+    std::int64_t made_ns = 0;
+    std::shared_ptr<const std::string> text;
+  };
+
+  struct Configured {
+    Page page;                                    // the server's thread's
+    std::unique_ptr<exporter::HttpServer> server;
+  };
+
   // The server's thread.
-  std::shared_ptr<const std::string> text() {
+  std::shared_ptr<const std::string> text(Page& last) const {
     const std::int64_t now = monotonic_ns();
-    if (text_ && now - made_ns_ < kFreshNs) return text_;
+    if (last.text && now - last.made_ns < kFreshNs) return last.text;
     Exposition exposition;
     for (const std::string& name : domain().list_nodes()) {
       if (const auto page = MetricsReader::open(domain(), name)) add_node(exposition, **page);
     }
-    made_ns_ = now;
-    return text_ = std::make_shared<const std::string>(exposition.text());
+    last = {now, std::make_shared<const std::string>(exposition.text())};
+    return last.text;
   }
 
   std::int64_t port_ = 9464;
-  std::int64_t made_ns_ = 0;
-  std::shared_ptr<const std::string> text_;
-  std::unique_ptr<exporter::HttpServer> server_;  // its thread uses the above
+  std::unique_ptr<Configured> configured_;
 };
 
 }  // namespace

@@ -90,53 +90,61 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
   }
 
   Result<> configure() override {
-    options_ = {};
-    options_.score_threshold = static_cast<float>(score_threshold_);
-    options_.iou_threshold = static_cast<float>(iou_threshold_);
-    options_.class_agnostic = class_agnostic_;
-    options_.max_detections = static_cast<std::size_t>(max_detections_);
-    options_.max_candidates = static_cast<std::size_t>(max_candidates_);
+    auto configured = std::make_unique<Configured>();
+    PostprocessOptions& options = configured->options;
+    options.score_threshold = static_cast<float>(score_threshold_);
+    options.iou_threshold = static_cast<float>(iou_threshold_);
+    options.class_agnostic = class_agnostic_;
+    options.max_detections = static_cast<std::size_t>(max_detections_);
+    options.max_candidates = static_cast<std::size_t>(max_candidates_);
     for (const auto& [label, threshold] : class_thresholds_) {
-      options_.class_thresholds[label] = static_cast<float>(threshold);
+      options.class_thresholds[label] = static_cast<float>(threshold);
     }
     FOVEA_ASSIGN(auto info, Subscription<msgs::ModelInfo>::create(
                                 domain(), detector_ + "/model_info",
                                 {.durability = Durability::kTransientLocal}));
-    model_info_.emplace(std::move(info));
+    configured->model_info.emplace(std::move(info));
+    configured_ = std::move(configured);
     return {};
   }
 
   Result<std::unique_ptr<Stage>> make_stage(const std::string& camera) override {
-    return std::make_unique<CountingStage>(model_, metrics(), camera);
+    return std::make_unique<CountingStage>(configured_->model, metrics(), camera);
   }
 
   Result<> activate() override {
-    if (!model_.postprocessor) {
+    if (!configured_->model.postprocessor) {
       set_status(msgs::DiagnosticLevel::kWarn, fmt::format("waiting for {}/model_info", detector_));
     }
-    registration_ =
-        spin(*model_info_, [this](Received<msgs::ModelInfo>&& info) { set_model(info.message); });
+    configured_->registration =
+        spin(*configured_->model_info,
+             [this](Received<msgs::ModelInfo>&& info) { set_model(info.message); });
     return {};
   }
 
-  void deactivate() override { executor().remove(std::exchange(registration_, 0)); }
+  void deactivate() override { executor().remove(std::exchange(configured_->registration, 0)); }
 
-  void cleanup() override {
-    model_info_.reset();
-    model_.postprocessor.reset();
-  }
+  void cleanup() override { configured_.reset(); }
 
  private:
+  struct Configured {
+    PostprocessOptions options;
+    std::optional<Subscription<msgs::ModelInfo>> model_info;
+    Model model;
+    Executor::Id registration = 0;
+  };
+
   void set_model(const msgs::ModelInfo& info) {
-    auto made = Postprocessor::create(info, options_);
+    auto made = Postprocessor::create(info, configured_->options);
     if (!made) {
       log_error("{}/model_info refused: {}", detector_, made.error().message);
       set_status(msgs::DiagnosticLevel::kError, made.error().message);
       return;
     }
-    model_.postprocessor.emplace(std::move(*made));
-    model_.class_names.assign(info.class_names.begin(), info.class_names.end());
-    ++model_.number;
+    Model& model = configured_->model;
+    model.postprocessor.emplace(std::move(*made));
+    model.class_names.assign(info.class_names.begin(), info.class_names.end());
+    ++model.number;
     set_status(msgs::DiagnosticLevel::kOk, "");
   }
 
@@ -148,10 +156,7 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
   std::int64_t max_detections_ = 100;
   std::int64_t max_candidates_ = 1000;
 
-  PostprocessOptions options_;
-  Executor::Id registration_ = 0;
-  std::optional<Subscription<msgs::ModelInfo>> model_info_;
-  Model model_;
+  std::unique_ptr<Configured> configured_;
 };
 
 }  // namespace

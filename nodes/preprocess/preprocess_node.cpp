@@ -37,30 +37,32 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
           ErrorCode::kInvalidArgument,
           fmt::format("width is {} and height is {}; give both or neither", width_, height_));
     }
+    auto configured = std::make_unique<Configured>();
     if (width_ == 0) {
       FOVEA_ASSIGN(auto info, Subscription<msgs::ModelInfo>::create(
                                   domain(), detector_ + "/model_info",
                                   {.durability = Durability::kTransientLocal}));
-      model_info_.emplace(std::move(info));
+      configured->model_info.emplace(std::move(info));
     }
+    configured_ = std::move(configured);
     return {};
   }
 
   Result<std::unique_ptr<Stage>> make_stage(const std::string& /*camera*/) override {
-    return std::make_unique<LetterboxStage>(letterbox_);
+    return std::make_unique<LetterboxStage>(configured_->letterbox);
   }
 
   Result<> activate() override {
-    if (!model_info_) {
+    if (!configured_->model_info) {
       return set_network_size(static_cast<std::uint32_t>(width_),
                               static_cast<std::uint32_t>(height_));
     }
-    if (letterbox_) {  // of the last time: the detector does not say it again
+    if (configured_->letterbox) {  // of the last time: the detector does not say it again
       FOVEA_TRY(stages().set_ready());
     } else {
       set_status(msgs::DiagnosticLevel::kWarn, fmt::format("waiting for {}/model_info", detector_));
     }
-    registration_ = spin(*model_info_, [this](Received<msgs::ModelInfo>&& info) {
+    configured_->registration = spin(*configured_->model_info, [this](Received<msgs::ModelInfo>&& info) {
       if (auto sized = set_network_size(info.message.network_width, info.message.network_height);
           !sized) {
         log_error("{}/model_info: {}", detector_, sized.error().message);
@@ -70,19 +72,22 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
     return {};
   }
 
-  void deactivate() override { executor().remove(std::exchange(registration_, 0)); }
+  void deactivate() override { executor().remove(std::exchange(configured_->registration, 0)); }
 
-  void cleanup() override {
-    model_info_.reset();
-    letterbox_.reset();
-  }
+  void cleanup() override { configured_.reset(); }
 
  private:
+  struct Configured {
+    std::optional<Subscription<msgs::ModelInfo>> model_info;  // unless parameters give the size
+    std::optional<Letterbox> letterbox;                       // once the size is known
+    Executor::Id registration = 0;
+  };
+
   Result<> set_network_size(std::uint32_t width, std::uint32_t height) {
     FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = width,
                                                     .network_height = height,
                                                     .pad = static_cast<std::uint8_t>(pad_)}));
-    letterbox_.emplace(std::move(letterbox));
+    configured_->letterbox.emplace(std::move(letterbox));
     FOVEA_TRY(stages().set_ready());
     log_info("network input {}x{}", width, height);
     set_status(msgs::DiagnosticLevel::kOk, "");
@@ -94,9 +99,7 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
   std::int64_t height_ = 0;
   std::int64_t pad_ = 114;
 
-  Executor::Id registration_ = 0;
-  std::optional<Subscription<msgs::ModelInfo>> model_info_;
-  std::optional<Letterbox> letterbox_;
+  std::unique_ptr<Configured> configured_;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Recordings as their users make them: real processes, one command each.
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -14,6 +15,7 @@
 #include "nodes/bag/mcap.hpp"
 #include "nodes/runtime/figures/ledger.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
+#include "nodes/runtime/process/control.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 
@@ -22,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using std::chrono_literals::operator""s;
 using test::Child;
 using test::eventually;
 using ::testing::HasSubstr;
@@ -321,6 +324,30 @@ TEST_F(Bag, RecordsIntoANewFileOnly) {
   auto reading = start("fovea", {"bag", "info", path("fifo")});
   EXPECT_EQ(reading->wait(), 1);
   EXPECT_THAT(reading->err(), HasSubstr("is a FIFO"));
+}
+
+TEST_F(Bag, ARecorderThatCouldNotBeConfiguredIsConfiguredAnewAsAWhole) {
+  std::ofstream(path("run.mcap")) << "precious";
+  auto recorder = start("fovea-recorder", {"--no-autostart", "--topics", "cam0/image,cam1/image",
+                                           "--path", path("run.mcap")});
+  const auto change = [&](const std::string& transition) {
+    const auto reply =
+        control_request(*domain_, "recorder",
+                        R"({"op": "change_state", "transition": ")" + transition + "\"}", 60s);
+    return reply ? *reply : reply.error().message;
+  };
+  EXPECT_THAT(change("configure"), HasSubstr("File exists"));
+  fs::remove(path("run.mcap"));
+  EXPECT_EQ(change("configure"), R"({"ok":true,"state":"inactive"})");
+  EXPECT_EQ(change("activate"), R"({"ok":true,"state":"active"})");
+  recorder->send(SIGINT);
+  EXPECT_EQ(recorder->wait(), 0) << recorder->err();
+  const std::string log = recorder->err();
+  const std::string line = "cam0/image: 0 received, ";
+  const std::size_t first = log.find(line);
+  ASSERT_NE(first, std::string::npos) << log;
+  EXPECT_EQ(log.find(line, first + 1), std::string::npos) << log;
+  EXPECT_EQ(info("run.mcap")["metadata"]["fovea"].size(), 2u);
 }
 
 TEST_F(Bag, AFullDiskEndsTheRecordingAndNothingElse) {

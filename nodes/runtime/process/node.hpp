@@ -38,8 +38,9 @@ class Node {
   // whose last work must not be cut short asks for more than 2.
   virtual int stop_signals_to_abort() const { return 2; }
 
-  // Acquire everything: files, pools, sockets. An error leaves the node unconfigured and ends an
-  // autostarted process with a non-zero exit.
+  // Acquire everything: files, pools, sockets; into one struct that the node keeps when nothing can
+  // fail any more, since on_cleanup() does not follow an error. An error leaves the node unconfigured
+  // and ends an autostarted process with a non-zero exit.
   virtual Result<> on_configure() = 0;
   virtual Result<> on_activate() { return {}; }
   // Stop producing and let what is in process leave.

@@ -50,7 +50,7 @@ class StageNode : public Node {
     stages_ = std::move(stages);
     for (const std::string& camera : cameras_) {
       if (auto added = add_camera(camera); !added) {
-        stages_.reset();
+        FOVEA_TRY(on_cleanup());
         return added;
       }
     }
@@ -80,12 +80,14 @@ class StageNode : public Node {
 
   // Between `cameras` and those of every stage.
   virtual void declare_stage_parameters(ParameterSet& /*parameters*/) {}
-  // Checks parameters, acquires what the stages share; comes before the first make_stage().
+  // Checks parameters, acquires what the stages share, as a whole or not at all; comes before the
+  // first make_stage().
   virtual Result<> configure() { return {}; }
   virtual Result<std::unique_ptr<Stage>> make_stage(const std::string& camera) = 0;
   // Whoever reads when ready (StageSpec) calls stages().set_ready() from here on, once it is.
   virtual Result<> activate() { return {}; }
   virtual void deactivate() {}
+  // Releases what configure() acquired; the stages are gone.
   virtual void cleanup() {}
 
   // While configured. The executor's thread.
