@@ -59,7 +59,9 @@ function(fovea_executable name)
 endfunction()
 
 # fovea_test(NAME LABEL unit|system|crash SOURCES a.cpp ... LIBS lib ...): one GoogleTest executable;
-# every TEST in it becomes a ctest of its own. Sanitized builds have only the unit tests.
+# every TEST in it becomes a ctest of its own. Target unit_tests builds what `ctest -L unit` runs, and
+# sanitized builds have no other tests.
+add_custom_target(unit_tests)
 function(fovea_test name)
   cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SOURCES;LIBS;ENVIRONMENT" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -79,6 +81,9 @@ function(fovea_test name)
   if(FOVEA_SANITIZE AND NOT ARG_LABEL STREQUAL unit)
     set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
     return()
+  endif()
+  if(ARG_LABEL STREQUAL unit)
+    add_dependencies(unit_tests ${name})
   endif()
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
     PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})

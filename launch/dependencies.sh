@@ -14,7 +14,7 @@ build_packages=(
   libonnx-dev libprotobuf-dev protobuf-compiler libdnnl-dev libhwy-dev libssl-dev
 )
 test_packages=(
-  git python3-venv libgtest-dev libgmock-dev libbenchmark-dev
+  git ccache python3-venv libgtest-dev libgmock-dev libbenchmark-dev
   libgstrtspserver-1.0-dev gstreamer1.0-plugins-base gstreamer1.0-plugins-good
 )
 

@@ -26,6 +26,11 @@ werror=$([ "${CI:-}" = true ] && echo ON || echo OFF)  # the same flags as the q
 step "dependencies"
 launch/dependencies.sh build test
 
+# What was compiled before, in this clone or another, is taken from ccache's store. Precompiled headers need
+# the sloppiness.
+export CMAKE_CXX_COMPILER_LAUNCHER="${CMAKE_CXX_COMPILER_LAUNCHER-ccache}" CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=yes
+export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+
 # An independent reader for one test of recordings; that test skips, with a notice, without it.
 install_mcap_reader() {
   local folder=build/mcap_reader wanted=tests/bag/mcap_reader/requirements.txt
@@ -49,7 +54,7 @@ configure() {
 
 if [ "$asan" = yes ]; then
   configure asan -DFOVEA_BUILD_BENCH=OFF
-  cmake --build build/asan -j "$jobs"
+  cmake --build build/asan -j "$jobs" --target unit_tests
   step "unit tests: asan, ubsan"
   ctest --test-dir build/asan -L unit -j "$jobs" --output-on-failure --no-tests=error
 fi
