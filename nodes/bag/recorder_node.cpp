@@ -124,7 +124,8 @@ class RecorderNode final : public Node {
   }
 
   Result<> on_deactivate() override {
-    for (auto& tap : configured_->taps) tap->drain(*this);  // what already arrived is still recorded
+    for (auto& tap : configured_->taps)
+      tap->drain(*this);  // what already arrived is still recorded
     return {};
   }
 
@@ -316,8 +317,7 @@ class RecorderNode final : public Node {
       log_info("{}", line);
     }
     const auto files = recording.files();
-    log_info("{} messages, {:.1f} MB in {}", written,
-             static_cast<double>(recording.bytes()) / 1e6,
+    log_info("{} messages, {:.1f} MB in {}", written, static_cast<double>(recording.bytes()) / 1e6,
              files.empty()       ? "no file: nothing triggered"
              : files.size() == 1 ? files.front()
                                  : fmt::format("{} files", files.size()));

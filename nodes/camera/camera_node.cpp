@@ -86,10 +86,10 @@ class CameraNode final : public Node {
     options.max_pixels = static_cast<std::uint64_t>(max_pixels_);
     auto configured = std::make_unique<Configured>(metrics(), name());
     FOVEA_ASSIGN(configured->source, frames::make_frame_source(uri_, options));
-    FOVEA_ASSIGN(auto images, Publisher<msgs::Image>::create(
-                                  domain(), name() + "/image", {.reliability = reliability_},
-                                  {.slot_count = static_cast<std::uint32_t>(slots_)},
-                                  &configured->ledger));
+    FOVEA_ASSIGN(auto images,
+                 Publisher<msgs::Image>::create(
+                     domain(), name() + "/image", {.reliability = reliability_},
+                     {.slot_count = static_cast<std::uint32_t>(slots_)}, &configured->ledger));
     configured->images.emplace(std::move(images));
     configured->source_state =
         static_cast<std::uint64_t>(SourceState::kReconnecting);  // not its predecessor's
@@ -218,8 +218,7 @@ class CameraNode final : public Node {
     configured_->source_state = static_cast<std::uint64_t>(event.to);
     switch (event.to) {
       case SourceState::kConnected:
-        log_info("{} connected: {}x{}", source.name(), source.info().width,
-                 source.info().height);
+        log_info("{} connected: {}x{}", source.name(), source.info().width, source.info().height);
         if (!source.info().warning.empty()) {
           log_warning("{}: {}", source.name(), source.info().warning);
         }
@@ -230,8 +229,7 @@ class CameraNode final : public Node {
         set_status(msgs::DiagnosticLevel::kOk, "ended");
         break;
       case SourceState::kFailed:
-        log_error("{}: {}; gave up after {} attempts", source.name(), event.reason,
-                  event.attempt);
+        log_error("{}: {}; gave up after {} attempts", source.name(), event.reason, event.attempt);
         set_status(msgs::DiagnosticLevel::kError, event.reason);
         break;
       case SourceState::kStalled:

@@ -176,10 +176,8 @@ class DetectorNode final : public Node {
                    log_warning("{}", text);
                    set_engine_status(msgs::DiagnosticLevel::kWarn, text);
                  },
-             .serving =
-                 [this, label = &configured.engine_label](const ServedEngine& served) {
-                   show_engine(served, *label);
-                 },
+             .serving = [this, label = &configured.engine_label](
+                            const ServedEngine& served) { show_engine(served, *label); },
              .keep_going =
                  [this] {
                    beat();
@@ -385,8 +383,8 @@ class DetectorNode final : public Node {
       configured_->engine_us->record(static_cast<std::uint64_t>((finished - started) / 1000));
       ++*configured_->batches[items.size() - 1];
       for (std::size_t i = 0; i < batch.size(); ++i) {
-        publish(*configured_->streams[batch[i].camera], batch[i].frame, std::move(slots[i]), started,
-                finished);
+        publish(*configured_->streams[batch[i].camera], batch[i].frame, std::move(slots[i]),
+                started, finished);
       }
       batch.clear();  // gives the tensors' slots back
     }

@@ -120,10 +120,9 @@ class MetricsNode final : public Node {
 
   Result<> on_configure() override {
     auto configured = std::make_unique<Configured>();
-    FOVEA_ASSIGN(configured->server,
-                 exporter::HttpServer::start(
-                     static_cast<std::uint16_t>(port_),
-                     [this, page = &configured->page] { return text(*page); }));
+    FOVEA_ASSIGN(configured->server, exporter::HttpServer::start(
+                                         static_cast<std::uint16_t>(port_),
+                                         [this, page = &configured->page] { return text(*page); }));
     log_info("serving http://127.0.0.1:{}/metrics", configured->server->port());
     configured_ = std::move(configured);
     return {};
@@ -142,7 +141,7 @@ class MetricsNode final : public Node {
   };
 
   struct Configured {
-    Page page;                                    // the server's thread's
+    Page page;  // the server's thread's
     std::unique_ptr<exporter::HttpServer> server;
   };
 

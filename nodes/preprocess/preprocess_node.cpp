@@ -62,13 +62,15 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
     } else {
       set_status(msgs::DiagnosticLevel::kWarn, fmt::format("waiting for {}/model_info", detector_));
     }
-    configured_->registration = spin(*configured_->model_info, [this](Received<msgs::ModelInfo>&& info) {
-      if (auto sized = set_network_size(info.message.network_width, info.message.network_height);
-          !sized) {
-        log_error("{}/model_info: {}", detector_, sized.error().message);
-        set_status(msgs::DiagnosticLevel::kError, sized.error().message);
-      }
-    });
+    configured_->registration =
+        spin(*configured_->model_info, [this](Received<msgs::ModelInfo>&& info) {
+          if (auto sized =
+                  set_network_size(info.message.network_width, info.message.network_height);
+              !sized) {
+            log_error("{}/model_info: {}", detector_, sized.error().message);
+            set_status(msgs::DiagnosticLevel::kError, sized.error().message);
+          }
+        });
     return {};
   }
 
