@@ -70,7 +70,8 @@ struct Provider {
   std::int32_t default_batch = 1;
 };
 
-// Best first, "reference" last.
+// Best first, "reference" last: the rows of provider_list.hpp. A program may define it itself, with
+// other rows.
 std::span<const Provider> providers();
 // Errors: kInvalidArgument for a name that is not in the list; the message has the list.
 Result<const Provider*> find_provider(std::string_view name);
