@@ -1,10 +1,12 @@
-// Test code: the engine itself never writes ONNX.
+// The parts are those of the engine (onnx/protos.hpp); here is what only tests write: every encoding
+// and element type, sound or not.
 #include "tests/engine/onnx_writer.hpp"
 
-#include <cstring>
 #include <fstream>
 
 #include <onnx/onnx_pb.h>
+
+#include "nodes/detector/engine/onnx/protos.hpp"
 
 namespace fovea::engine::test {
 
@@ -53,9 +55,7 @@ std::string raw_bytes(const OnnxTensor& tensor) {
 }
 
 void fill(const OnnxTensor& tensor, onnx::TensorProto& proto) {
-  proto.set_name(tensor.name);
-  proto.set_data_type(static_cast<int>(tensor.type));
-  for (const std::int64_t extent : tensor.dims) proto.add_dims(extent);
+  set_tensor_header(proto, tensor.name, static_cast<int>(tensor.type), tensor.dims);
   if (tensor.encoding == Encoding::kExternal) {
     proto.set_data_location(onnx::TensorProto::EXTERNAL);
     for (const auto& [key, value] : tensor.external) {
@@ -98,19 +98,7 @@ OnnxWriter::~OnnxWriter() = default;
 OnnxWriter::OnnxWriter(OnnxWriter&&) noexcept = default;
 
 OnnxWriter& OnnxWriter::input(const std::string& name, const Dims& dims, OnnxType type) {
-  auto* value = model_->proto.mutable_graph()->add_input();
-  value->set_name(name);
-  auto* tensor = value->mutable_type()->mutable_tensor_type();
-  tensor->set_elem_type(static_cast<int>(type));
-  tensor->mutable_shape();
-  for (const std::int64_t extent : dims) {
-    auto* dim = tensor->mutable_shape()->add_dim();
-    if (extent == -1) {
-      dim->set_dim_param("batch");
-    } else {
-      dim->set_dim_value(extent);
-    }
-  }
+  set_tensor_type(*model_->proto.mutable_graph()->add_input(), name, static_cast<int>(type), dims);
   return *this;
 }
 
@@ -137,32 +125,8 @@ OnnxWriter& OnnxWriter::node(const std::string& op, const std::vector<std::strin
                              const std::vector<std::string>& outputs,
                              const std::map<std::string, Attribute>& attributes,
                              const std::string& name) {
-  auto* node = model_->proto.mutable_graph()->add_node();
-  node->set_op_type(op);
-  node->set_name(name);
-  for (const std::string& input : inputs) node->add_input(input);
-  for (const std::string& output : outputs) node->add_output(output);
-  for (const auto& [key, value] : attributes) {
-    auto* attribute = node->add_attribute();
-    attribute->set_name(key);
-    if (const auto* i = std::get_if<std::int64_t>(&value)) {
-      attribute->set_type(onnx::AttributeProto::INT);
-      attribute->set_i(*i);
-    } else if (const auto* f = std::get_if<float>(&value)) {
-      attribute->set_type(onnx::AttributeProto::FLOAT);
-      attribute->set_f(*f);
-    } else if (const auto* s = std::get_if<std::string>(&value)) {
-      attribute->set_type(onnx::AttributeProto::STRING);
-      attribute->set_s(*s);
-    } else if (const auto* list = std::get_if<std::vector<std::int64_t>>(&value)) {
-      attribute->set_type(onnx::AttributeProto::INTS);
-      for (const std::int64_t element : *list) attribute->add_ints(element);
-    } else {
-      attribute->set_type(onnx::AttributeProto::FLOATS);
-      for (const float element : std::get<std::vector<float>>(value))
-        attribute->add_floats(element);
-    }
-  }
+  onnx::NodeProto& made = add_node(*model_->proto.mutable_graph(), op, inputs, outputs, name);
+  for (const auto& [key, value] : attributes) set_attribute(made, key, value);
   return *this;
 }
 
@@ -192,12 +156,7 @@ OnnxWriter& OnnxWriter::metadata(const std::string& key, const std::string& valu
   return *this;
 }
 
-std::vector<std::byte> OnnxWriter::bytes() const {
-  const std::string text = model_->proto.SerializeAsString();
-  std::vector<std::byte> bytes(text.size());
-  std::memcpy(bytes.data(), text.data(), text.size());
-  return bytes;
-}
+std::vector<std::byte> OnnxWriter::bytes() const { return serialise(model_->proto).value(); }
 
 void OnnxWriter::save(const std::filesystem::path& file) const {
   std::ofstream(file, std::ios::binary) << model_->proto.SerializeAsString();

@@ -12,6 +12,7 @@
 #include "nodes/detector/engine/onnx/external.hpp"
 #include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/onnx/model_file.hpp"
+#include "nodes/detector/engine/onnx/protos.hpp"
 #include "nodes/detector/engine/onnx/writer.hpp"
 
 namespace fovea::engine {
@@ -157,16 +158,11 @@ class Adapter {
     FOVEA_ASSIGN(adapted_.width, side(shape.dim(3), options_.width, 1, "width"));
 
     const std::string original = input->name();
-    onnx::ValueInfoProto picture;
-    auto& picture_type = *picture.mutable_type()->mutable_tensor_type();
-    picture_type.set_elem_type(TensorProto::UINT8);
-    for (const std::int64_t extent :
-         {std::int64_t{1}, adapted_.height, adapted_.width, std::int64_t{3}}) {
-      picture_type.mutable_shape()->add_dim()->set_dim_value(extent);
-    }
     rename_if_taken(kWrittenInput);
     taken_.insert(kWrittenInput);
-    picture.set_name(kWrittenInput);
+    onnx::ValueInfoProto picture;
+    set_tensor_type(picture, kWrittenInput, TensorProto::UINT8,
+                    {1, adapted_.height, adapted_.width, 3});
     const std::string target = original == kWrittenInput ? renamed_.at(original) : original;
     *input = picture;
     prepend(target, type);
@@ -175,46 +171,29 @@ class Adapter {
 
   // Planes of 0..1, as the live run's pictures are; uint8 models take 0..255.
   void prepend(const std::string& target, int type) {
-    std::vector<onnx::NodeProto> first;
-    const auto add = [&](const char* op, const std::vector<std::string>& inputs,
-                         const std::string& output) -> onnx::NodeProto& {
-      onnx::NodeProto& node = first.emplace_back();
-      node.set_op_type(op);
-      for (const std::string& input : inputs) node.add_input(input);
-      node.add_output(output);
-      return node;
-    };
+    const int before = graph_.node_size();
     const bool integers = type == TensorProto::UINT8;
     const std::string planes = integers ? target : unused("fovea.planes");
-    auto& perm = *add("Transpose", {kWrittenInput}, planes).add_attribute();
-    perm.set_name("perm");
-    perm.set_type(onnx::AttributeProto::INTS);
-    for (const int axis : {0, 3, 1, 2}) perm.add_ints(axis);
+    set_attribute(add_node(graph_, "Transpose", {kWrittenInput}, {planes}), "perm",
+                  std::vector<std::int64_t>{0, 3, 1, 2});
     if (!integers) {
       const std::string wide = unused("fovea.wide");
       const std::string scaled = type == TensorProto::FLOAT ? target : unused("fovea.scaled");
       const std::string factor = unused("fovea.factor");
-      cast(add("Cast", {planes}, wide), TensorProto::FLOAT);
+      cast(planes, wide, TensorProto::FLOAT);
       TensorProto& scale = *graph_.add_initializer();
-      scale.set_name(factor);
-      scale.set_data_type(TensorProto::FLOAT);
+      set_tensor_header(scale, factor, TensorProto::FLOAT, {});
       scale.add_float_data(1.0F / 255.0F);
-      add("Mul", {wide, factor}, scaled);
-      if (scaled != target) cast(add("Cast", {scaled}, target), type);
+      add_node(graph_, "Mul", {wide, factor}, {scaled});
+      if (scaled != target) cast(scaled, target, type);
     }
     // In front of the others: an ONNX graph is in topological order.
-    for (onnx::NodeProto& node : first) *graph_.add_node() = std::move(node);
     auto& nodes = *graph_.mutable_node();
-    std::rotate(nodes.pointer_begin(),
-                nodes.pointer_end() - static_cast<std::ptrdiff_t>(first.size()),
-                nodes.pointer_end());
+    std::rotate(nodes.pointer_begin(), nodes.pointer_begin() + before, nodes.pointer_end());
   }
 
-  static void cast(onnx::NodeProto& node, int type) {
-    auto& to = *node.add_attribute();
-    to.set_name("to");
-    to.set_type(onnx::AttributeProto::INT);
-    to.set_i(type);
+  void cast(const std::string& from, const std::string& to, int type) {
+    set_attribute(add_node(graph_, "Cast", {from}, {to}), "to", std::int64_t{type});
   }
 
   Result<> adapt_outputs() {
@@ -228,15 +207,16 @@ class Adapter {
       const std::string name = written_output(static_cast<std::size_t>(i));
       rename_if_taken(name);
       const auto moved = renamed_.find(original);
-      onnx::NodeProto& node = *graph_.add_node();
+      const std::string& source = moved != renamed_.end() ? moved->second : original;
       const int type = output.type().tensor_type().elem_type();
       // A file need not say the type of its outputs.
       const bool casts =
           type == TensorProto::UNDEFINED || (is_float(type) && type != TensorProto::FLOAT);
-      node.set_op_type(casts ? "Cast" : "Identity");
-      if (casts) cast(node, TensorProto::FLOAT);
-      node.add_input(moved != renamed_.end() ? moved->second : original);
-      node.add_output(name);
+      if (casts) {
+        cast(source, name, TensorProto::FLOAT);
+      } else {
+        add_node(graph_, "Identity", {source}, {name});
+      }
       onnx::ValueInfoProto made;
       made.set_name(name);
       made.mutable_type()->mutable_tensor_type()->set_elem_type(casts ? int{TensorProto::FLOAT}

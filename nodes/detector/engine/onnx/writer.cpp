@@ -1,5 +1,6 @@
 #include "nodes/detector/engine/onnx/writer.hpp"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -7,13 +8,12 @@
 #include <onnx/onnx_pb.h>
 
 #include "nodes/detector/engine/onnx/element_type.hpp"
+#include "nodes/detector/engine/onnx/protos.hpp"
 #include "nodes/detector/engine/provider.hpp"
 
 namespace fovea::engine {
 
 namespace {
-
-constexpr std::size_t kMostBytes = (std::size_t{1} << 31) - 1;
 
 static_assert(onnx_type(DataType::kFloat32) == onnx::TensorProto::FLOAT);
 static_assert(onnx_type(DataType::kFloat16) == onnx::TensorProto::FLOAT16);
@@ -40,29 +40,11 @@ class Writer {
       FOVEA_TRY(add(layer));
     }
     for (std::size_t i = 0; i < network_.outputs.size(); ++i) add_output(i);
-    if (model_.ByteSizeLong() > kMostBytes) {
-      return fail(ErrorCode::kExhausted,
-                  fmt::format("as ONNX the network takes {} bytes; at most {} fit into a model",
-                              model_.ByteSizeLong(), kMostBytes));
-    }
-    std::vector<std::byte> bytes(model_.ByteSizeLong());
-    if (!model_.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()))) {
-      return fail(ErrorCode::kInternal, "the network cannot be written as ONNX");
-    }
-    return bytes;
+    return serialise(model_);
   }
 
  private:
   using Names = std::vector<std::string>;
-
-  static void set_shape(onnx::ValueInfoProto& info, const std::string& name, DataType dtype,
-                        const Dims& dims) {
-    info.set_name(name);
-    onnx::TypeProto::Tensor& tensor = *info.mutable_type()->mutable_tensor_type();
-    tensor.set_elem_type(onnx_type(dtype));
-    onnx::TensorShapeProto& shape = *tensor.mutable_shape();
-    for (const std::int64_t extent : dims) shape.add_dim()->set_dim_value(extent);
-  }
 
   // Values are named by number: names in a network need not be unique.
   static std::string name_of(ValueId id) { return fmt::format("v{}", id); }
@@ -71,17 +53,15 @@ class Writer {
 
   void name_input() {
     const ValueId id = network_.inputs[0];
-    set_shape(*graph_.add_input(), kWrittenInput, value(id).dtype, value(id).dims);
+    set_tensor_type(*graph_.add_input(), kWrittenInput, onnx_type(value(id).dtype), value(id).dims);
     node("Identity", {kWrittenInput}, name_of(id));
   }
 
   std::string constant(const Constant& constant) {
     std::string name = fresh();
     onnx::TensorProto& tensor = *graph_.add_initializer();
-    tensor.set_name(name);
-    tensor.set_data_type(onnx_type(constant.dtype));
-    for (const std::int64_t extent : constant.dims) tensor.add_dims(extent);
-    tensor.set_raw_data(constant.bytes.data(), constant.bytes.size());
+    set_tensor_header(tensor, name, onnx_type(constant.dtype), constant.dims);
+    set_raw_data(tensor, {constant.bytes.data(), constant.bytes.size()});
     return name;
   }
   std::string scalar(float number) { return constant(Constant::floats({}, {number})); }
@@ -100,12 +80,9 @@ class Writer {
   }
 
   onnx::NodeProto& node(const std::string& op, const Names& inputs, const std::string& output) {
-    onnx::NodeProto& made = *graph_.add_node();
-    made.set_op_type(op);
-    if (layer_ != nullptr) made.set_name(fmt::format("{}#{}", layer_->name, graph_.node_size()));
-    for (const std::string& input : inputs) made.add_input(input);
-    made.add_output(output);
-    return made;
+    std::string name;
+    if (layer_ != nullptr) name = fmt::format("{}#{}", layer_->name, graph_.node_size() + 1);
+    return add_node(graph_, op, inputs, {output}, name);
   }
   std::string step(const std::string& op, const Names& inputs) {
     std::string output = fresh();
@@ -113,41 +90,9 @@ class Writer {
     return output;
   }
 
-  static onnx::AttributeProto& attribute(onnx::NodeProto& to, const std::string& name) {
-    onnx::AttributeProto& made = *to.add_attribute();
-    made.set_name(name);
-    return made;
-  }
-  static void set(onnx::NodeProto& to, const std::string& name, std::int64_t number) {
-    onnx::AttributeProto& made = attribute(to, name);
-    made.set_type(onnx::AttributeProto::INT);
-    made.set_i(number);
-  }
-  static void set(onnx::NodeProto& to, const std::string& name, float number) {
-    onnx::AttributeProto& made = attribute(to, name);
-    made.set_type(onnx::AttributeProto::FLOAT);
-    made.set_f(number);
-  }
-  static void set(onnx::NodeProto& to, const std::string& name, const std::string& text) {
-    onnx::AttributeProto& made = attribute(to, name);
-    made.set_type(onnx::AttributeProto::STRING);
-    made.set_s(text);
-  }
-  static void set(onnx::NodeProto& to, const std::string& name,
-                  const std::vector<std::int64_t>& numbers) {
-    onnx::AttributeProto& made = attribute(to, name);
-    made.set_type(onnx::AttributeProto::INTS);
-    for (const std::int64_t number : numbers) made.add_ints(number);
-  }
-  static void set(onnx::NodeProto& to, const std::string& name, const std::vector<float>& numbers) {
-    onnx::AttributeProto& made = attribute(to, name);
-    made.set_type(onnx::AttributeProto::FLOATS);
-    for (const float number : numbers) made.add_floats(number);
-  }
-
   std::string cast(const std::string& from, DataType to) {
     std::string output = fresh();
-    set(node("Cast", {from}, output), "to", std::int64_t{onnx_type(to)});
+    set_attribute(node("Cast", {from}, output), "to", std::int64_t{onnx_type(to)});
     return output;
   }
   std::string reshape(const std::string& from, const Dims& dims) {
@@ -177,7 +122,7 @@ class Writer {
         return step("Relu", {x});
       case Activation::kLeakyRelu: {
         std::string output = fresh();
-        set(node("LeakyRelu", {x}, output), "alpha", layer.activation_alpha);
+        set_attribute(node("LeakyRelu", {x}, output), "alpha", layer.activation_alpha);
         return output;
       }
       case Activation::kSigmoid:
@@ -197,8 +142,8 @@ class Writer {
         return {};
       }
       case OpType::kImageInput:
-        set(node("Transpose", {cast(read(layer.inputs[0]), DataType::kFloat32)}, output), "perm",
-            std::vector<std::int64_t>{0, 3, 1, 2});
+        set_attribute(node("Transpose", {cast(read(layer.inputs[0]), DataType::kFloat32)}, output),
+                      "perm", std::vector<std::int64_t>{0, 3, 1, 2});
         return {};
       case OpType::kConstantOfShape:  // here its fill value is an input
         node("Expand", {reshape(read(layer.inputs[1]), {}), read(layer.inputs[0])}, output);
@@ -231,11 +176,9 @@ class Writer {
     for (std::size_t i = 1; i < layer.outputs.size(); ++i) {
       made.add_output(name_of(layer.outputs[i]));
     }
-    for (const auto& [name, content] : layer.attributes) {
-      std::visit([&](const auto& exact) { set(made, name, exact); }, content);
-    }
+    for (const auto& [name, content] : layer.attributes) set_attribute(made, name, content);
     if (layer.op == OpType::kSplit && inputs.size() < 2) {
-      set(made, "num_outputs", static_cast<std::int64_t>(layer.outputs.size()));
+      set_attribute(made, "num_outputs", static_cast<std::int64_t>(layer.outputs.size()));
     }
     return made;
   }
@@ -300,7 +243,7 @@ class Writer {
     const std::string flat = reshape(read(layer.inputs[0]), {volume(Dims(dims.begin(), middle)),
                                                              volume(Dims(middle, dims.end()))});
     std::string soft = fresh();
-    set(node("Softmax", {flat}, soft), "axis", std::int64_t{1});
+    set_attribute(node("Softmax", {flat}, soft), "axis", std::int64_t{1});
     node("Reshape", {soft, constant(Constant::ints(dims))}, output);
     return {};
   }
@@ -329,12 +272,13 @@ class Writer {
     layer_ = nullptr;
     Dims dims = from.dims;
     if (network_.head.spec.channels_last(from.name) && dims.size() == 4) {
-      set(node("Transpose", {read(id)}, name), "perm", std::vector<std::int64_t>{0, 2, 3, 1});
+      set_attribute(node("Transpose", {read(id)}, name), "perm",
+                    std::vector<std::int64_t>{0, 2, 3, 1});
       dims = {dims[0], dims[2], dims[3], dims[1]};
     } else {
       node("Identity", {read(id)}, name);
     }
-    set_shape(*graph_.add_output(), name, from.dtype, dims);
+    set_tensor_type(*graph_.add_output(), name, onnx_type(from.dtype), dims);
   }
 
   const NetworkDefinition& network_;
