@@ -5,11 +5,9 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nodes/base/cores.hpp"
 #include "nodes/base/file_io.hpp"
 
 namespace fovea {
@@ -121,20 +119,6 @@ TEST_F(TrustedFolder, TrustedFilesReplaceALinkAndNobodyElseMayWriteToThem) {
   EXPECT_EQ(mode_of(folder_ / "plan"), 0644U);
   EXPECT_FALSE(write_trusted_file("/dev/null", std::as_bytes(std::span(text))));
   EXPECT_TRUE(fs::is_character_file("/dev/null"));
-}
-
-TEST(UsableCores, FollowTheAffinityMask) {
-  cpu_set_t before;
-  ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
-  EXPECT_EQ(usable_cores(), CPU_COUNT(&before));
-  int first = 0;
-  while (!CPU_ISSET(static_cast<std::size_t>(first), &before)) ++first;
-  cpu_set_t one;
-  CPU_ZERO(&one);
-  CPU_SET(static_cast<std::size_t>(first), &one);
-  ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
-  EXPECT_EQ(usable_cores(), 1);
-  ASSERT_EQ(::sched_setaffinity(0, sizeof before, &before), 0);
 }
 
 }  // namespace

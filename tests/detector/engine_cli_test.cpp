@@ -222,6 +222,13 @@ TEST_F(EngineCli, SavedEngineNeedsNoModel) {
   EXPECT_EQ(result["iterations"], 3);
   EXPECT_GT(result["latency_ms"]["p50"], 0.0);
   EXPECT_GE(result["latency_ms"]["p99"], result["latency_ms"]["p50"]);
+  EXPECT_EQ(result["threads"], 1);
+  const Outcome other =
+      run({"bench", "--load-engine", path("m.plan"), "--threads", "2", "--warmup", "0",
+           "--duration", "0", "--iterations", "1"});
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_THAT(other.err, HasSubstr("was made for 1 threads; 2 run it"));
+  EXPECT_THAT(other.out, HasSubstr("fp32, 2 threads"));
 }
 
 TEST_F(EngineCli, BenchSweepsBatchSizes) {

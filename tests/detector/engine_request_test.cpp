@@ -110,7 +110,14 @@ TEST(EngineRequest, PlanIsFilledInWithWhatTheRequestLeavesOpen) {
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_EQ(plan->config.max_batch, 1);
   EXPECT_EQ(plan->config.threads, usable_cores());
+  EXPECT_EQ(plan->config.tuning.thread_counts, thread_counts());
   EXPECT_FALSE(plan->config.tuning.cache.empty());
+  EngineRequest named = valid();
+  named.threads = 3;
+  const auto fixed = plan_request(named, Spelling::kFlags);
+  ASSERT_TRUE(fixed) << fixed.error().message;
+  EXPECT_EQ(fixed->config.threads, 3);
+  EXPECT_TRUE(fixed->config.tuning.thread_counts.empty());
 }
 
 }  // namespace

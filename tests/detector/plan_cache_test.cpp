@@ -38,6 +38,11 @@ TEST_F(PlanCacheTest, EveryInputOfTheKeyCausesARebuildThatNamesIt) {
       {"provider was cpu, is reference", [](PlanRequest& r) { r.config.provider = "reference"; }},
       {"max_batch was 1, is 8", [](PlanRequest& r) { r.config.max_batch = 8; }},
       {"threads was 2, is 3", [](PlanRequest& r) { r.config.threads = 3; }},
+      {"is the fastest of 2, 4",
+       [](PlanRequest& r) {
+         r.config.tuning.level = 1;
+         r.config.tuning.thread_counts = {2, 4};
+       }},
       {"keep_output0 was false, is true", [](PlanRequest& r) { r.config.keep_output0 = true; }},
       {"input_size was 0x0, is 320x0", [](PlanRequest& r) { r.config.input_width = 320; }},
       {"is 0x320", [](PlanRequest& r) { r.config.input_height = 320; }},

@@ -19,6 +19,7 @@
 #include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/plan/timing_cache.hpp"
 #include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/thread_choice.hpp"
 #include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"
 
@@ -415,6 +416,59 @@ TEST_F(Tuner, KernelsThatComputeWronglyAreNamedAndNeverChosen) {
     EXPECT_THAT(kept->begin()->second.layers, testing::IsEmpty());
     fs::remove(cache());
   }
+}
+
+TEST_F(Tuner, ThreadCountIsMeasuredOnceAndKept) {
+  const auto with_counts = [&](Plan& plan, std::vector<std::int32_t> counts) {
+    TuningReport report;
+    const TuningConfig config{.level = 1,
+                              .thread_counts = std::move(counts),
+                              .cache = cache(),
+                              .report = [&](const TuningReport& r) { report = r; }};
+    const auto tuned = tune_plan(plan, config);
+    EXPECT_TRUE(tuned) << tuned.error().message;
+    return report;
+  };
+  Plan plan = small_plan();
+  EXPECT_THAT(with_counts(plan, {2}).threads, testing::IsEmpty());
+  EXPECT_EQ(plan.threads, 2);
+
+  const TuningReport measured = with_counts(plan, {1, 2, 3});
+  ASSERT_EQ(measured.threads.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(measured.threads[i].threads, static_cast<std::int32_t>(i) + 1);
+    EXPECT_GT(measured.threads[i].ms, 0);
+  }
+  EXPECT_EQ(plan.threads, fewest_that_help(measured.threads));
+  EXPECT_EQ(load(plan)->info().threads, plan.threads);
+
+  const std::string before = text();
+  Plan again = small_plan();
+  const TuningReport read = with_counts(again, {1, 2, 3});
+  EXPECT_EQ(again.threads, plan.threads);
+  EXPECT_EQ(text(), before);
+  ASSERT_EQ(read.threads.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(read.threads[i].ms, measured.threads[i].ms, 1e-3 * measured.threads[i].ms);
+  }
+  EXPECT_EQ(with_counts(again, {1, 2}).threads.size(), 2U);  // another machine's cores: measured anew
+}
+
+TEST_F(Tuner, StoppedWhileThreadCountsAreMeasuredIsSaid) {
+  Plan plan = small_plan();
+  const TuningConfig config{
+      .level = 1, .thread_counts = {1, 2}, .keep_going = [] { return false; }};
+  const auto tuned = tune_plan(plan, config);
+  ASSERT_FALSE(tuned);
+  EXPECT_EQ(tuned.error().code, ErrorCode::kUnavailable);
+}
+
+TEST(ThreadChoice, TakesTheFewestOfTheFastest) {
+  const auto choice = [](std::vector<TimedThreads> times) { return fewest_that_help(times); };
+  EXPECT_EQ(choice({{4, 10}, {8, 5}, {16, 4.9}}), 8);
+  EXPECT_EQ(choice({{4, 10}, {8, 5}, {16, 4}}), 16);
+  EXPECT_EQ(choice({{4, 3}, {8, 5}}), 4);
+  EXPECT_EQ(choice({}), 0);
 }
 
 TEST(Signature, NamesLayoutAndShapeButNotNumbers) {

@@ -55,7 +55,8 @@ std::vector<EngineOption> make_options() {
       {.name = "threads",
        .flag = "--threads",
        .member = &R::threads,
-       .description = "Threads of the CPU provider; 0 = one per core that this process may use",
+       .description = "Threads of the CPU provider; 0 = one per core that this process may use, or as few as "
+                      "tuning finds to be as fast",
        .least = 0,
        .most = engine::kMaxThreads},
       {.name = "input_size",
@@ -244,7 +245,10 @@ Result<PlanRequest> plan_request(const EngineRequest& request, Spelling spelling
   config.max_batch = static_cast<std::int32_t>(request.max_batch);
   if (config.max_batch == 0) config.max_batch = provider->default_batch;
   config.threads = static_cast<std::int32_t>(request.threads);
-  if (config.threads == 0) config.threads = usable_cores();
+  if (config.threads == 0) {
+    config.threads = usable_cores();
+    if (provider->tune != nullptr) config.tuning.thread_counts = thread_counts();
+  }
   config.keep_output0 = request.keep_output0;
   config.head = request.head;
   config.tuning.level = static_cast<std::int32_t>(request.tuning_level);

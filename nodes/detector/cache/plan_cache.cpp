@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -146,6 +147,17 @@ constexpr std::string_view kElsewhere =
 
 }  // namespace
 
+namespace {
+
+// "2", or "the fastest of 4, 8, 16".
+std::string threads_of(const engine::BuilderConfig& config) {
+  const std::vector<std::int32_t>& counts = config.tuning.thread_counts;
+  if (config.tuning.level == 0 || counts.size() < 2) return std::to_string(config.threads);
+  return fmt::format("the fastest of {}", fmt::join(counts, ", "));
+}
+
+}  // namespace
+
 Result<KeyInputs> key_inputs(const PlanRequest& request) {
   FOVEA_ASSIGN(std::string model_hash, engine::hash_model(request.model));
   const engine::BuilderConfig& config = request.config;
@@ -160,7 +172,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"quantization", config.calibration ? engine::to_string(config.quantization) : "none"},
       {"accuracy", request.accuracy.empty() ? "none" : request.accuracy},
       {"max_batch", std::to_string(config.max_batch)},
-      {"threads", std::to_string(config.threads)},
+      {"threads", threads_of(config)},
       {"keep_output0", config.keep_output0 ? "true" : "false"},
       {"head", config.head},
       {"adopt_quantization", config.adopt_quantization ? "true" : "false"},

@@ -17,6 +17,7 @@
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/profile_engine.hpp"
 #include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine/thread_choice.hpp"
 
 namespace fovea::engine {
 
@@ -298,10 +299,12 @@ Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progr
   }
   plan.tactics.clear();
   if (config.level == 0) return {};
-  FOVEA_ASSIGN(Checked checked, check(plan));
   TuningReport report;
   const auto start = std::chrono::steady_clock::now();
+  FOVEA_ASSIGN(Checked checked, check(plan));
   if (checked.provider->tune != nullptr) {
+    FOVEA_TRY(choose_threads(plan, config, report));
+    checked.info.threads = plan.threads;
     FOVEA_ASSIGN(plan.tactics,
                  checked.provider->tune(checked.network, checked.info, config, progress, report));
   } else {

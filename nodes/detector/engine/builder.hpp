@@ -53,7 +53,8 @@ Result<EngineInfo> preview_engine(const std::filesystem::path& model, const Buil
 // Whether tune_plan() would measure anything: not at level 0, nor for a provider without tactics.
 bool can_be_tuned(const BuilderConfig& config);
 
-// Replaces plan.tactics by what suits this machine; a timing cache makes that quick and repeatable.
+// Replaces plan.tactics by what suits this machine, and plan.threads if config.thread_counts leaves a
+// choice; a timing cache makes that quick and repeatable.
 // Level 0 leaves the plan without. What cannot be tuned is said in the report, not an error.
 // Errors: load_engine()'s.
 Result<> tune_plan(Plan& plan, const TuningConfig& config, const Progress& progress = {});

@@ -21,6 +21,12 @@ using LayerTactics = std::map<std::string, std::string>;
 // Called with the stage that begins and the part of the work that is done, 0..1.
 using Progress = std::function<void(std::string_view stage, double done)>;
 
+// Of one picture: the median.
+struct TimedThreads {
+  std::int32_t threads = 0;
+  double ms = 0;
+};
+
 struct TuningReport {
   std::size_t layers = 0;   // that have a choice of tactics
   std::size_t changed = 0;  // that take another than the first guess
@@ -29,6 +35,7 @@ struct TuningReport {
   double untuned_ms = 0;    // of one picture, medians of alternating runs; 0 = not measured
   double tuned_ms = 0;
   double seconds = 0;
+  std::vector<TimedThreads> threads;  // of each of TuningConfig::thread_counts, if it has several
   std::vector<std::string> rejected;  // "LAYER: TACTIC: reason" of tactics that computed wrongly
   std::string note;                   // why there is nothing tuned, or less than there might be
   std::string warning;                // what is wrong with the timing cache; it harms nothing
@@ -41,6 +48,9 @@ struct TuningConfig {
   // 0: every layer takes its first guess. 1: the fastest of the 12 tactics guessed best, each timed
   // alone. 2: the fastest few of them again inside the network. 3: as 2, of all tactics.
   std::int32_t level = 0;
+  // The fastest of these is taken for the plan's threads, least first; fewer than two: it keeps its
+  // own.
+  std::vector<std::int32_t> thread_counts = {};
   double max_seconds = 60;  // then what was not measured keeps the first guess
   // Timing cache file, read and added to about once a second, so that a build that dies is
   // continued by the next one; empty = none.

@@ -33,11 +33,10 @@ bool takes_long(const EngineRequest& request, const PlanRequest& plan) {
   return calibrates(request) || engine::can_be_tuned(plan.config);
 }
 
-// What this process decided holds for the other one, too.
+// What this process decided holds for the other one, too; how many threads help is found out there.
 std::vector<std::string> build_command(EngineRequest request, const PlanRequest& plan,
                                        const PlanCache& cache) {
   request.max_batch = plan.config.max_batch;
-  request.threads = plan.config.threads;
   request.cache_dir = cache.folder().string();
   request.no_cache = !cache.is_used();
   return {builder_executable().string(),

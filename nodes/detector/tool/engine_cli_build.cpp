@@ -30,10 +30,14 @@ std::string dumped(const Json& json) {
 // Null if nothing was tuned just now.
 Json to_json(const std::optional<engine::TuningReport>& tuned) {
   if (!tuned) return nullptr;
+  Json threads = Json::array();
+  for (const engine::TimedThreads& time : tuned->threads) {
+    threads.push_back({{"threads", time.threads}, {"ms", time.ms}});
+  }
   return {
       {"layers", tuned->layers},   {"changed", tuned->changed},       {"known", tuned->known},
       {"cached", tuned->cached},   {"untuned_ms", tuned->untuned_ms}, {"tuned_ms", tuned->tuned_ms},
-      {"seconds", tuned->seconds}, {"rejected", tuned->rejected},     {"note", tuned->note},
+      {"seconds", tuned->seconds}, {"threads", threads}, {"rejected", tuned->rejected},     {"note", tuned->note},
       {"warning", tuned->warning}};
 }
 

@@ -13,6 +13,7 @@
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/trusted_folder.hpp"
 #include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/engine/thread_choice.hpp"
 #include "nodes/detector/tool/engine_cli.hpp"
 
 namespace fovea::engine_cli {
@@ -94,6 +95,12 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
   const auto start = std::chrono::steady_clock::now();
   if (!load_engine.empty()) {
     FOVEA_ASSIGN(source.plan, engine::read_plan(load_engine));
+    const auto threads = static_cast<std::int32_t>(request.threads);
+    if (threads != 0 && threads != source.plan.threads) {
+      note(fmt::format("{} was made for {} threads; {} run it, with its tactics", load_engine,
+                       source.plan.threads, threads));
+      source.plan.threads = threads;
+    }
   } else {
     if (request.model.empty()) {
       return fail(ErrorCode::kInvalidArgument, "--onnx or --load-engine is required");
@@ -201,6 +208,14 @@ void print(const engine::TuningReport& report) {
   for (const std::string& rejected : report.rejected) note("warning: tuning rejects " + rejected);
   if (!report.warning.empty()) note("warning: " + report.warning);
   if (!report.note.empty()) note("tuning: " + report.note);
+  if (report.threads.size() > 1) {
+    std::string times;
+    for (const engine::TimedThreads& time : report.threads) {
+      times += fmt::format("{}{}: {:.2f} ms", times.empty() ? "" : ", ", time.threads, time.ms);
+    }
+    note(fmt::format("{} threads, the fewest that help ({})",
+                     engine::fewest_that_help(report.threads), times));
+  }
   if (report.layers == 0) return;
   std::string text = fmt::format("tuned in {:.2f} s: {} of {} layers leave their first guess",
                                  report.seconds, report.changed, report.layers);

@@ -9,6 +9,7 @@
 #include <sched.h>
 
 #include "nodes/base/check.hpp"
+#include "nodes/base/cores.hpp"
 
 namespace fovea::engine::cpu {
 namespace {
@@ -70,7 +71,8 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
                                                    std::to_string(CPU_SETSIZE - 1));
     }
   }
-  const cpu_set_t cpus = set_of(options.cpus);
+  const cpu_set_t cpus =
+      set_of(options.cpus.empty() ? cpus_for(options.threads, usable_cpus()) : options.cpus);
   std::unique_ptr<ThreadPool> pool(new ThreadPool(options.spin, cpus));
   pool->workers_.reserve(static_cast<std::size_t>(options.threads - 1));
   for (int worker = 1; worker < options.threads; ++worker) {
@@ -81,7 +83,9 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
                                              std::to_string(options.threads) +
                                              " could not be started: " + error.what());
     }
-    if (!options.cpus.empty()) FOVEA_TRY(restrict_to(pool->workers_.back(), cpus));
+    // Those not asked for by name may be gone by now, and are a matter of speed only.
+    const Result<> restricted = restrict_to(pool->workers_.back(), cpus);
+    if (!restricted && !options.cpus.empty()) return fail(restricted.error());
   }
   return pool;
 }
@@ -95,18 +99,10 @@ void ThreadPool::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::parallel_for(std::int64_t tasks, Task task, Partition partition) {
+void ThreadPool::parallel_for(std::int64_t tasks, Task task) {
   FOVEA_CHECK(tasks >= 0 && tasks <= std::numeric_limits<std::uint32_t>::max());
-  const std::int64_t team = threads();
-  if (team == 1 || tasks <= 1) {
+  if (threads() == 1 || tasks <= 1) {
     for (std::int64_t i = 0; i < tasks; ++i) task(i, 0);
-    return;
-  }
-  if (partition == Partition::kStatic && tasks > team) {
-    parallel_for(team, [&](std::int64_t part, int worker) {
-      for (std::int64_t i = part * tasks / team; i < (part + 1) * tasks / team; ++i)
-        task(i, worker);
-    });
     return;
   }
   keep_workers_off_this_cpu();

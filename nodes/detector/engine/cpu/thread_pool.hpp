@@ -48,16 +48,12 @@ class FunctionRef<R(Args...)> {
 
 struct ThreadPoolOptions {
   int threads = 1;  // the caller's included, 1..256; 1 starts none
-  // Where workers may run; empty = wherever the process may. The caller's thread is left alone.
+  // Where workers may run; empty = on the fast CPUs that the process may use if they are enough, else
+  // on all. The caller's thread is left alone.
   std::vector<int> cpus{};
   // How long an idle worker, or a caller that waits for the last tasks, burns its core before it
   // parks.
   std::chrono::microseconds spin{50};
-};
-
-enum class Partition {
-  kDynamic,  // every task is claimed on its own
-  kStatic,   // every thread claims one contiguous run of tasks
 };
 
 class ThreadPool {
@@ -77,7 +73,7 @@ class ThreadPool {
   // Runs task(0..tasks - 1) and returns when all have finished; what they wrote is visible to the
   // caller. Allocates nothing. REQUIRES: one caller at a time; not from inside a task; the task
   // does not throw; 0 <= tasks < 2^32.
-  void parallel_for(std::int64_t tasks, Task task, Partition partition = Partition::kDynamic);
+  void parallel_for(std::int64_t tasks, Task task);
 
  private:
   ThreadPool(std::chrono::microseconds spin, const cpu_set_t& cpus) : spin_(spin), cpus_(cpus) {}
