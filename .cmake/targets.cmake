@@ -6,6 +6,8 @@ target_compile_options(fovea_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion
   # g++ 12 reports overlapping copies inside std::string concatenation that cannot happen.
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  # Elsewhere compilers fuse products and sums by default, and results would differ from x86-64's.
+  $<$<NOT:$<BOOL:${FOVEA_X86}>>:-ffp-contract=off>
   $<$<BOOL:${FOVEA_WERROR}>:-Werror>)
 
 add_library(fovea_options INTERFACE)

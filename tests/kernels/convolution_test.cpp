@@ -422,6 +422,7 @@ TEST(ConvolutionTacticTest, Int8KernelsOfAllInstructionSetsShareWeights) {
   }
 }
 
+#if defined(__x86_64__)
 TEST(ConvolutionTacticTest, RefusalsNameTheReason) {
   const Variant variant{.compute = kU8, .to = kU8, .table = true, .source = kU8};
   ConvolutionProblem plain({16, 4, 6, 16, 3, 1, 1, true}, variant, 1);
@@ -464,6 +465,7 @@ TEST(ConvolutionTacticTest, RefusalsNameTheReason) {
   EXPECT_EQ(amx_declines({3, 40, 40, 16, 3, 2, 1, true}, true),
             "amx: runs of 9 bytes have no divisor of 12 to 64 bytes in steps of 4");
 }
+#endif
 
 TEST(ConvolutionTacticTest, ImpossibleSpecsAreRefusedWithTheValue) {
   const Variant variant{.compute = kU8, .to = kU8, .table = true, .source = kU8};

@@ -1,6 +1,4 @@
 // The inner loops of attention with AVX2 and FMA, 8 floats at a time.
-#if defined(__x86_64__)
-
 #include <algorithm>
 #include <cstdint>
 
@@ -80,5 +78,3 @@ const AttentionFunctions& avx2_attention() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // The inner loops of attention with AVX-512, 16 floats at a time.
-#if defined(__x86_64__)
-
 #include <algorithm>
 #include <cstdint>
 
@@ -86,5 +84,3 @@ const AttentionFunctions& avx512_attention() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // Depthwise tiles with AVX2.
-#if defined(__x86_64__)
-
 #include <cstddef>
 #include <cstdint>
 
@@ -40,5 +38,3 @@ DepthwiseFunction avx2_depthwise(DataType compute) {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // Depthwise tiles with AVX-512, bytes with VNNI.
-#if defined(__x86_64__)
-
 #include <cstddef>
 #include <cstdint>
 
@@ -42,5 +40,3 @@ DepthwiseFunction avx512_depthwise(DataType compute) {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

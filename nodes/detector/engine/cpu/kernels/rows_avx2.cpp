@@ -1,6 +1,4 @@
 // The row functions with AVX2.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <utility>
 
@@ -98,5 +96,3 @@ const RowFunctions& avx2_rows() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,8 +1,6 @@
 // The row functions with AVX-512. Only the functions of this file are compiled for it (the pragma
 // below follows all standard headers), so nothing that other files share can leak an instruction
 // that a CPU lacks.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <utility>
 
@@ -91,5 +89,3 @@ const RowFunctions& avx512_rows(bool vbmi) {
 }
 
 }  // namespace fovea::engine::kernels
-
-#endif

@@ -1,6 +1,4 @@
 // The inner loops of the tensor operators with AVX-512.
-#if defined(__x86_64__)
-
 #include <algorithm>
 #include <cstdint>
 
@@ -25,5 +23,3 @@ const TensorRowFunctions& avx512_tensor_rows() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // u8 x s8 on AMX tiles, with 32-bit sums.
-#if defined(__x86_64__)
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -134,5 +132,3 @@ AmxTiles::~AmxTiles() { asm volatile("tilerelease"); }
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

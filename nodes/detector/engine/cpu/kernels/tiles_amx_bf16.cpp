@@ -1,6 +1,4 @@
 // bf16 x bf16 on AMX tiles, with f32 sums.
-#if defined(__x86_64__)
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -90,5 +88,3 @@ AmxFunction amx_bf16(int blocks, AmxResult result, Activation activation) {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // f32 tiles of AVX2, two registers to a block.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -41,5 +39,3 @@ const TileSet& avx2_f32_tiles() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,7 +1,5 @@
 // u8 x s8 tiles of AVX2 with 32-bit sums, two registers to a block, exact for all weights: see
 // pair_sums.hpp.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -52,5 +50,3 @@ const TileSet& avx2_u8_tiles() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

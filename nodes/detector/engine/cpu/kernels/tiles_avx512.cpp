@@ -1,6 +1,4 @@
 // f32 tiles, and f16 storage with f32 arithmetic for CPUs without half precision arithmetic.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -57,5 +55,3 @@ const TileSet& avx512_f16_tiles() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,7 +1,5 @@
 // f16 tiles with f16 arithmetic (AVX512-FP16): twice the f32 rate. Each lane pair sums even and odd
 // channels.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -51,5 +49,3 @@ const TileSet& avx512_fp16_f16_tiles() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // u8 x s8 tiles with 32-bit sums (VNNI).
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -43,5 +41,3 @@ const TileSet& avx512_vnni_u8_tiles() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // u8 x s8 tiles of AVX-VNNI with 32-bit sums, two registers to a block.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -43,5 +41,3 @@ const TileSet& avx_vnni_u8_tiles() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

@@ -1,6 +1,4 @@
 // Winograd's transforms with AVX2.
-#if defined(__x86_64__)
-
 #include <cstdint>
 
 #include <immintrin.h>
@@ -20,5 +18,3 @@ WinogradFunctions avx2_winograd(DataType source) { return functions_of(source); 
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif

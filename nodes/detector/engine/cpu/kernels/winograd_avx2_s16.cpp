@@ -1,6 +1,4 @@
 // Winograd's transforms of u8 pixels in integers, and the products between them, with AVX2.
-#if defined(__x86_64__)
-
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -186,5 +184,3 @@ const TileSet& avx2_s16_tiles() {
 }  // namespace fovea::engine::kernels
 
 #pragma GCC pop_options
-
-#endif
