@@ -79,7 +79,8 @@ std::string float_isa() {
 class Tuner : public testing::Test {
  protected:
   void SetUp() override {
-    if (!kernels::cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
+    if (kernels::best_tiles(DataType::kFloat32, kernels::cpu_features()) == nullptr)
+      GTEST_SKIP() << "needs vectors";
     std::string name = testing::TempDir() + "fovea-tuner-XXXXXX";
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;

@@ -29,6 +29,7 @@ Result<cpu::Program> compile_onednn(const NetworkDefinition& lowered, std::int64
 Result<std::shared_ptr<const Engine>> load_onednn_engine(NetworkDefinition lowered, EngineInfo info,
                                                          const LayerTactics& /*tactics*/,
                                                          const SharedBytes& /*artifact*/) {
+  FOVEA_TRY(onednn_available());
   FOVEA_ASSIGN(const std::int64_t block, cpu::onednn::select_instruction_set());
   try {
     FOVEA_ASSIGN(cpu::Program program, compile_onednn(lowered, block, info));
@@ -63,6 +64,12 @@ Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const Eng
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::kExhausted, "not enough memory for tuning");
   }
+}
+
+Result<> onednn_available() {
+  if (cpu::onednn::is_built()) return {};
+  return fail(ErrorCode::kUnsupported,
+              "this build has no oneDNN; provider cpu runs without it, on Fovea's own kernels");
 }
 
 std::string cpu_identity() {

@@ -1,5 +1,6 @@
 // Provider "cpu": our own kernels (cpu/native) where the CPU has AVX2 and they cover the
 // network, else f32 through oneDNN and a few loops of our own, which is also provider "onednn".
+// A build without oneDNN runs everything on our own kernels.
 // Either runs one item of a batch after the other: batching brings CPUs nothing, and with one item
 // every binding is the caller's memory and Concat is free.
 //
@@ -34,6 +35,9 @@ Result<LayerTactics> tune_cpu_engine(const NetworkDefinition& lowered, const Eng
                                      const TuningConfig& config, const Progress& progress,
                                      TuningReport& report);
 
+// Errors: kUnsupported in a build without oneDNN.
+Result<> onednn_available();
+
 // "oneDNN 2.6.3 avx512_core, kernels avx512 avx512_vnni".
 std::string cpu_identity();
 
@@ -44,7 +48,9 @@ inline constexpr Provider kCpuProvider = {.name = "cpu",
                                           .load = load_cpu_engine,
                                           .mixes_precisions = true,
                                           .tune = tune_cpu_engine};
-inline constexpr Provider kOnednnProvider = {
-    .name = "onednn", .identity = cpu_identity, .load = load_onednn_engine};
+inline constexpr Provider kOnednnProvider = {.name = "onednn",
+                                             .available = onednn_available,
+                                             .identity = cpu_identity,
+                                             .load = load_onednn_engine};
 
 }  // namespace fovea::engine

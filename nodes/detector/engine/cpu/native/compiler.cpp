@@ -265,7 +265,8 @@ class Compiler {
     FOVEA_ASSIGN(auto kernel, create_convolution(layer, spec));
     if (kernel->implementation() == "scalar") {
       const auto reasons = kernels::enumerate_tactics(spec, options_.features).declined;
-      slow(layer, fmt::format("{}", fmt::join(reasons, ", ")), spec.groups == 1 || !quantised());
+      slow(layer, fmt::format("{}", fmt::join(reasons, ", ")),
+           !options_.alone && (spec.groups == 1 || !quantised()));
     }
     add_step(layer.name, std::move(kernel), std::move(sources), std::move(destinations));
     return {};

@@ -8,6 +8,7 @@
 
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/cpu/onednn/primitives.hpp"
 #include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/network.hpp"
 #include "nodes/detector/engine/tuning.hpp"
@@ -28,13 +29,15 @@ struct CompileOptions {
   // A convolution that is not listed, or has no such tactic here, takes its kernel's first guess;
   // the latter is declined.
   LayerTactics tactics = {};
+  // Nothing else is there to run what has no fast kernel: the readable ones do, however slow.
+  bool alone = !onednn::is_built();
   // For the tuner. An error ends compiling.
   std::function<Result<>(const ConvolutionSite&)> on_convolution = {};
 };
 
 // REQUIRES: network.validate(), check_quantization(), shapes inferred for one item.
-// Errors: kUnsupported, naming the convolutions that only the readable kernel could run; a
-// quantised network accepts grouped ones, as 8 bits elsewhere pay for them.
+// Errors: kUnsupported, naming the convolutions that only the readable kernel could run, unless it
+// is alone; a quantised network accepts grouped ones, as 8 bits elsewhere pay for them.
 Result<Program> compile(NetworkDefinition network, const CompileOptions& options = {});
 
 }  // namespace fovea::engine::cpu::native

@@ -4,13 +4,14 @@
 
 #include <fmt/core.h>
 
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/cpu/program/engine.hpp"
 
 namespace fovea::engine::cpu::native {
 
 Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, EngineInfo info,
                                               const CompileOptions& options) {
-  if (!options.features.avx2) {
+  if (!options.alone && kernels::best_tiles(DataType::kFloat32, options.features) == nullptr) {
     return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX2");
   }
   FOVEA_ASSIGN(Program program, compile(lowered, options));

@@ -6,7 +6,7 @@
 
 namespace fovea::engine::cpu::native {
 
-// Errors: those of compile(); kUnsupported without AVX2.
+// Errors: those of compile(); kUnsupported without AVX2 where there is oneDNN.
 Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, EngineInfo info,
                                               const CompileOptions& options = {});
 

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/cpu/program/context.hpp"
 #include "nodes/detector/engine/plan/sha256.hpp"
 #include "nodes/detector/engine/shapes/shape_inference.hpp"
@@ -164,7 +165,7 @@ class Tuner {
   }
 
   Result<Program> look() {
-    if (!features_.avx2) {
+    if (kernels::best_tiles(DataType::kFloat32, features_) == nullptr) {
       return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX2");
     }
     return compile_with([this](const ConvolutionSite& site) -> Result<> {

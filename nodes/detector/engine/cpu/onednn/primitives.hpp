@@ -1,6 +1,6 @@
 // Convolution and pooling through oneDNN (f32, blocked layout, one item): the only file pair that
 // knows the library. A kernel that oneDNN would run on its reference code (a thousand times slower)
-// is declined.
+// is declined. Builds without the library take primitives_absent.cpp, which declines everything.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,15 @@ struct Primitive {
   std::shared_ptr<const OperationFactory> operation;
 };
 
+// Whether this build has the library.
+bool is_built();
+
 // Picks the instruction set once per process: the best that CPU has, up to what FOVEA_ISA names,
 // which must happen before the first kernel is made. Returns the channel block (16 or 8). Errors:
 // those of kernels::check_isa().
 Result<std::int64_t> select_instruction_set();
 
-// "oneDNN 2.6.3 avx512_core": what cached plans and reports name.
+// "oneDNN 2.6.3 avx512_core", "no oneDNN": what cached plans and reports name.
 std::string library_version();
 
 struct ConvolutionSpec {
