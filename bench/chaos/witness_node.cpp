@@ -36,8 +36,7 @@ class WitnessNode final : public Node {
       auto stream = std::make_unique<Stream>(metrics(), cameras_[i], i + 1);
       FOVEA_ASSIGN(auto images,
                    Subscription<msgs::Image>::create(domain(), cameras_[i] + "/image",
-                                                     {.depth = static_cast<std::uint32_t>(depth_)},
-                                                     &stream->ledger));
+                                                     {.depth = depth_}, &stream->ledger));
       stream->images.emplace(std::move(images));
       streams_.push_back(std::move(stream));
     }
@@ -96,7 +95,7 @@ class WitnessNode final : public Node {
   void take(Stream& stream, Received<msgs::Image>& image) {
     judge(stream, image);
     stream.held.push_back(std::move(image));
-    while (stream.held.size() > static_cast<std::size_t>(hold_)) let_go(stream);
+    while (stream.held.size() > hold_) let_go(stream);
   }
 
   void let_go(Stream& stream) {
@@ -116,8 +115,8 @@ class WitnessNode final : public Node {
     if (stream.scene && stream.width == image.width && stream.height == image.height) return true;
     stream.width = image.width;
     stream.height = image.height;
-    stream.scene = std::make_unique<frames::SyntheticScene>(
-        stream.seed, static_cast<std::uint32_t>(objects_), image.width, image.height);
+    stream.scene =
+        std::make_unique<frames::SyntheticScene>(stream.seed, objects_, image.width, image.height);
     stream.expected.resize(std::size_t{3} * image.width * image.height);
     return true;
   }
@@ -144,9 +143,9 @@ class WitnessNode final : public Node {
   }
 
   std::vector<std::string> cameras_;
-  std::int64_t objects_ = 5;
-  std::int64_t hold_ = 2;
-  std::int64_t depth_ = 2;
+  std::uint32_t objects_ = 5;
+  std::size_t hold_ = 2;
+  std::uint32_t depth_ = 2;
   std::vector<std::unique_ptr<Stream>> streams_;
   std::vector<Executor::Id> registrations_;
 };

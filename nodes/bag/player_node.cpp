@@ -226,8 +226,7 @@ class PlayerNode final : public Node {
   template <class SomeOutput>
   Result<> open(Configured& to, std::unique_ptr<SomeOutput> output, const QoS& qos) const {
     using Pub = typename decltype(output->publisher)::value_type;
-    FOVEA_ASSIGN(auto publisher, Pub::create(domain(), output->topic, qos,
-                                             {.slot_count = static_cast<std::uint32_t>(slots_)}));
+    FOVEA_ASSIGN(auto publisher, Pub::create(domain(), output->topic, qos, {.slot_count = slots_}));
     output->publisher.emplace(std::move(publisher));
     to.outputs.push_back(std::move(output));
     return {};
@@ -319,7 +318,7 @@ class PlayerNode final : public Node {
   bool loop_ = false;
   std::chrono::nanoseconds start_offset_{0};
   std::chrono::nanoseconds subscriber_timeout_ = std::chrono::seconds(2);
-  std::int64_t slots_ = 4;
+  std::uint32_t slots_ = 4;
   Reliability reliability_ = Reliability::kBestEffort;
 
   std::unique_ptr<Configured> configured_;

@@ -89,7 +89,7 @@ class RecorderNode final : public Node {
     options.writer.overwrite = overwrite_;
     options.writer.compression = compression_;
     options.image_format = image_format_;
-    options.jpeg_quality = static_cast<int>(jpeg_quality_);
+    options.jpeg_quality = jpeg_quality_;
     options.max_file_bytes = static_cast<std::uint64_t>(max_file_mb_ * 1e6);
     options.queue_bytes = static_cast<std::size_t>(queue_mb_ * 1e6);
     options.ring_ns = ring_.count();
@@ -213,7 +213,7 @@ class RecorderNode final : public Node {
   Result<> add_topic(Taps& taps, const std::string& topic) {
     return bag::with_type_of(topic, [&]<class M>(std::type_identity<M>) -> Result<> {
       auto tap = std::make_unique<TypedTap<M>>(topic, taps.size(), metrics());
-      QoS qos{.depth = static_cast<std::uint32_t>(depth_), .reliability = reliability_};
+      QoS qos{.depth = depth_, .reliability = reliability_};
       if (!HasPayload<M>) qos.depth = 64;  // they are small, and hold nothing
       FOVEA_ASSIGN(auto subscription, Subscription<M>::create(domain(), topic, qos, &tap->ledger));
       tap->subscription.emplace(std::move(subscription));
@@ -327,13 +327,13 @@ class RecorderNode final : public Node {
   std::string path_;
   bool overwrite_ = false;
   bag::ImageFormat image_format_ = bag::ImageFormat::kJpeg;
-  std::int64_t jpeg_quality_ = 95;
+  std::int32_t jpeg_quality_ = 95;
   mcap::Compression compression_ = mcap::Compression::kZstd;
   double max_file_mb_ = 0;
   double queue_mb_ = 256;
   std::chrono::nanoseconds ring_{0};
   std::chrono::nanoseconds after_trigger_ = std::chrono::seconds(5);
-  std::int64_t depth_ = 2;
+  std::uint32_t depth_ = 2;
   Reliability reliability_ = Reliability::kBestEffort;
 
   FileHandle trigger_;  // readable when SIGUSR1 came

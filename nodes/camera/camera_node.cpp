@@ -79,17 +79,16 @@ class CameraNode final : public Node {
     if (phase_ >= 0) options.phase = phase_;
     options.loop = loop_;
     options.start_offset = start_offset_;
-    options.width = static_cast<std::uint32_t>(width_);
-    options.height = static_cast<std::uint32_t>(height_);
+    options.width = width_;
+    options.height = height_;
     options.fps = fps_;
-    options.seed = static_cast<std::uint64_t>(seed_);
-    options.max_pixels = static_cast<std::uint64_t>(max_pixels_);
+    options.seed = seed_;
+    options.max_pixels = max_pixels_;
     auto configured = std::make_unique<Configured>(metrics(), name());
     FOVEA_ASSIGN(configured->source, frames::make_frame_source(uri_, options));
-    FOVEA_ASSIGN(auto images,
-                 Publisher<msgs::Image>::create(
-                     domain(), name() + "/image", {.reliability = reliability_},
-                     {.slot_count = static_cast<std::uint32_t>(slots_)}, &configured->ledger));
+    FOVEA_ASSIGN(auto images, Publisher<msgs::Image>::create(
+                                  domain(), name() + "/image", {.reliability = reliability_},
+                                  {.slot_count = slots_}, &configured->ledger));
     configured->images.emplace(std::move(images));
     configured->source_state =
         static_cast<std::uint64_t>(SourceState::kReconnecting);  // not its predecessor's
@@ -143,7 +142,7 @@ class CameraNode final : public Node {
     frames::SupervisorOptions options;
     options.no_frame_timeout = no_frame_timeout_;
     options.reconnect_after = reconnect_after_;
-    options.max_attempts = static_cast<std::uint32_t>(max_attempts_);
+    options.max_attempts = max_attempts_;
     options.seed = std::hash<std::string>{}(name());
     frames::FrameSource& source = *configured_->source;
     frames::SourceSupervisor supervisor(
@@ -249,15 +248,15 @@ class CameraNode final : public Node {
   double phase_ = -1;
   bool loop_ = false;
   double start_offset_ = 0;
-  std::int64_t width_ = 0;
-  std::int64_t height_ = 0;
+  std::uint32_t width_ = 0;
+  std::uint32_t height_ = 0;
   double fps_ = 0;
-  std::int64_t seed_ = 1;
-  std::int64_t max_pixels_ = imaging::kDefaultMaxPixels;
-  std::int64_t slots_ = 4;
+  std::uint64_t seed_ = 1;
+  std::uint64_t max_pixels_ = imaging::kDefaultMaxPixels;
+  std::uint32_t slots_ = 4;
   frames::Nanoseconds no_frame_timeout_ = frames::SupervisorOptions().no_frame_timeout;
   frames::Nanoseconds reconnect_after_ = frames::SupervisorOptions().reconnect_after;
-  std::int64_t max_attempts_ = 0;
+  std::uint32_t max_attempts_ = 0;
   frames::Nanoseconds subscriber_timeout_ = std::chrono::seconds(5);
   Reliability reliability_ = Reliability::kBestEffort;
 

@@ -63,8 +63,7 @@ class DetectorNode final : public Node {
                  Publisher<msgs::ModelInfo>::create(domain(), name() + "/model_info",
                                                     {.durability = Durability::kTransientLocal}));
     configured->model_info.emplace(std::move(info));
-    const StageOptions options{.reliability = reliability_,
-                               .slots = static_cast<std::uint32_t>(slots_)};
+    const StageOptions options{.reliability = reliability_, .slots = slots_};
     for (const std::string& camera : cameras_) {
       FOVEA_ASSIGN(auto stream, Stream::create(domain(), metrics(), camera, kSpec, options));
       configured->streams.push_back(std::move(stream));
@@ -402,7 +401,7 @@ class DetectorNode final : public Node {
   EngineRequest engine_;
   BuildMode build_ = BuildMode::kAuto;
   std::chrono::nanoseconds max_delay_{0};
-  std::int64_t slots_ = 4;
+  std::uint32_t slots_ = 4;
   Reliability reliability_ = Reliability::kBestEffort;
 
   // What the server's events touch is declared before its owner, `configured_`, and so outlives it.

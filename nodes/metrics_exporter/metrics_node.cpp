@@ -120,9 +120,9 @@ class MetricsNode final : public Node {
 
   Result<> on_configure() override {
     auto configured = std::make_unique<Configured>();
-    FOVEA_ASSIGN(configured->server, exporter::HttpServer::start(
-                                         static_cast<std::uint16_t>(port_),
-                                         [this, page = &configured->page] { return text(*page); }));
+    FOVEA_ASSIGN(configured->server,
+                 exporter::HttpServer::start(
+                     port_, [this, page = &configured->page] { return text(*page); }));
     log_info("serving http://127.0.0.1:{}/metrics", configured->server->port());
     configured_ = std::move(configured);
     return {};
@@ -157,7 +157,7 @@ class MetricsNode final : public Node {
     return last.text;
   }
 
-  std::int64_t port_ = 9464;
+  std::uint16_t port_ = 9464;
   std::unique_ptr<Configured> configured_;
 };
 

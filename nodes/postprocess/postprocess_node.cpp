@@ -95,8 +95,8 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
     options.score_threshold = static_cast<float>(score_threshold_);
     options.iou_threshold = static_cast<float>(iou_threshold_);
     options.class_agnostic = class_agnostic_;
-    options.max_detections = static_cast<std::size_t>(max_detections_);
-    options.max_candidates = static_cast<std::size_t>(max_candidates_);
+    options.max_detections = max_detections_;
+    options.max_candidates = max_candidates_;
     for (const auto& [label, threshold] : class_thresholds_) {
       options.class_thresholds[label] = static_cast<float>(threshold);
     }
@@ -153,8 +153,8 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
   double iou_threshold_ = 0.45;
   std::map<std::string, double> class_thresholds_;
   bool class_agnostic_ = false;
-  std::int64_t max_detections_ = 100;
-  std::int64_t max_candidates_ = 1000;
+  std::size_t max_detections_ = 100;
+  std::size_t max_candidates_ = 1000;
 
   std::unique_ptr<Configured> configured_;
 };

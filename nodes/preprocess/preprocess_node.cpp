@@ -54,8 +54,7 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
 
   Result<> activate() override {
     if (!configured_->model_info) {
-      return set_network_size(static_cast<std::uint32_t>(width_),
-                              static_cast<std::uint32_t>(height_));
+      return set_network_size(width_, height_);
     }
     if (configured_->letterbox) {  // of the last time: the detector does not say it again
       FOVEA_TRY(stages().set_ready());
@@ -86,9 +85,9 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
   };
 
   Result<> set_network_size(std::uint32_t width, std::uint32_t height) {
-    FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = width,
-                                                    .network_height = height,
-                                                    .pad = static_cast<std::uint8_t>(pad_)}));
+    FOVEA_ASSIGN(
+        auto letterbox,
+        Letterbox::create({.network_width = width, .network_height = height, .pad = pad_}));
     configured_->letterbox.emplace(std::move(letterbox));
     FOVEA_TRY(stages().set_ready());
     log_info("network input {}x{}", width, height);
@@ -97,9 +96,9 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
   }
 
   std::string detector_ = "detector";
-  std::int64_t width_ = 0;
-  std::int64_t height_ = 0;
-  std::int64_t pad_ = 114;
+  std::uint32_t width_ = 0;
+  std::uint32_t height_ = 0;
+  std::uint8_t pad_ = 114;
 
   std::unique_ptr<Configured> configured_;
 };

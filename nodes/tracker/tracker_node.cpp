@@ -48,15 +48,15 @@ class TrackerNode final : public StageNode<msgs::Detection2DArray, msgs::Track2D
   Result<std::unique_ptr<Stage>> make_stage(const std::string& camera) override {
     return std::make_unique<TrackerStage>(
         TrackerOptions{.iou_threshold = static_cast<float>(iou_threshold_),
-                       .max_missed = static_cast<std::uint32_t>(max_missed_),
-                       .min_hits = static_cast<std::uint32_t>(min_hits_)},
+                       .max_missed = max_missed_,
+                       .min_hits = min_hits_},
         metrics().counter("tracks", camera));
   }
 
  private:
   double iou_threshold_ = 0.3;
-  std::int64_t max_missed_ = 10;
-  std::int64_t min_hits_ = 1;
+  std::uint32_t max_missed_ = 10;
+  std::uint32_t min_hits_ = 1;
 };
 
 }  // namespace

@@ -509,5 +509,73 @@ TEST_F(TypedParameters, WhatIsWrongIsToldAsOfNumbersAndTexts) {
   EXPECT_FALSE(set_.check());
 }
 
+// Each of the type that its user takes.
+class IntegerParameters : public testing::Test {
+ protected:
+  IntegerParameters() {
+    set_.add("pad", &pad_, "Value of a pixel", Range{0, 255});
+    set_.add("port", &port_, "Where it listens", Range{1, 65535});
+    set_.add("offset", &offset_, "What is added", Range{-100, INT32_MAX});
+    set_.add("slots", &slots_, "Shared-memory slots", Range{0, UINT32_MAX});
+    set_.add("seed", &seed_, "Seed of a scene", Range{0, 9e15});
+  }
+  std::string refusal(std::string_view text) {
+    const auto loaded = set_.load_yaml_text(text, "x.yaml");
+    return loaded ? "" : loaded.error().message;
+  }
+
+  std::uint8_t pad_ = 65;
+  std::uint16_t port_ = 9464;
+  std::int32_t offset_ = -1;
+  std::uint32_t slots_ = 4;
+  std::uint64_t seed_ = 1;
+  ParameterSet set_;
+};
+
+TEST_F(IntegerParameters, HoldWhatTheirRangesAllow) {
+  EXPECT_EQ(refusal("pad: 255\nport: 65535\noffset: 2147483647\nslots: 4294967295\n"
+                    "seed: 9000000000000000\n"),
+            "");
+  EXPECT_EQ(pad_, 255);
+  EXPECT_EQ(port_, 65535);
+  EXPECT_EQ(offset_, INT32_MAX);
+  EXPECT_EQ(slots_, UINT32_MAX);
+  EXPECT_EQ(seed_, 9'000'000'000'000'000u);
+  EXPECT_TRUE(set_.check());
+  EXPECT_TRUE(set_.set("offset", "-100", "-p"));
+  EXPECT_EQ(offset_, -100);
+}
+
+TEST_F(IntegerParameters, NeverWrapAround) {
+  EXPECT_EQ(refusal("pad: 256\n"), "x.yaml:1: pad is 256; it must be 0..255");
+  EXPECT_EQ(refusal("port: 65537\n"), "x.yaml:1: port is 65537; it must be 1..65535");
+  EXPECT_EQ(refusal("slots: -1\n"), "x.yaml:1: slots is -1; it must be 0..4294967295");
+  EXPECT_EQ(refusal("slots: 4294967296\n"),
+            "x.yaml:1: slots is 4294967296; it must be 0..4294967295");
+  EXPECT_EQ(refusal("pad: 18446744073709551616\n"),
+            "x.yaml:1: pad is '18446744073709551616'; it must be a whole number, 0..255");
+  port_ = 0;  // a default out of range
+  EXPECT_FALSE(set_.check());
+  EXPECT_EQ(pad_, 65);
+  EXPECT_EQ(slots_, 4u);
+}
+
+TEST_F(IntegerParameters, AreDumpedAsNumbers) {
+  EXPECT_EQ(describe(set_.all()[0]), "Value of a pixel (0..255, default 65)");
+  EXPECT_EQ(set_.to_json(), R"({"pad":65,"port":9464,"offset":-1,"slots":4,"seed":1})");
+  const std::string dump = set_.dump_yaml();
+  ASSERT_EQ(refusal("pad: 7\nseed: 8\n"), "");
+  EXPECT_EQ(refusal(dump), "");
+  EXPECT_EQ(pad_, 65);
+  EXPECT_EQ(seed_, 1u);
+}
+
+TEST_F(IntegerParameters, NeedARangeThatTheirTypeHolds) {
+  ParameterSet set;
+  EXPECT_DEATH(set.add("pad", &pad_, "Value of a pixel", Range{0, 256}), "does not hold");
+  EXPECT_DEATH(set.add("slots", &slots_, "Shared-memory slots", Range{-1, 4}), "does not hold");
+  EXPECT_DEATH(set.add("slots", &slots_, "Shared-memory slots"), "does not hold");
+}
+
 }  // namespace
 }  // namespace fovea

@@ -20,19 +20,16 @@ namespace {
 constexpr const char* kParameterGroup = "Parameters";
 constexpr const char* kCommonGroup = "Options of every node";
 
-const char* type_name(const ParameterTarget& target) {
-  struct Visitor {
-    const char* operator()(bool*) const { return "[true|false]"; }
-    const char* operator()(std::int64_t*) const { return "N"; }
-    const char* operator()(double*) const { return "X"; }
-    const char* operator()(std::string*) const { return "TEXT"; }
-    const char* operator()(std::chrono::nanoseconds*) const { return "X"; }
-    const char* operator()(const Choice&) const { return "TEXT"; }
-    const char* operator()(std::vector<std::string>*) const { return "A,B,.."; }
-    const char* operator()(std::map<std::string, double>*) const { return "KEY=X,.."; }
-  };
-  return std::visit(Visitor{}, target);
-}
+struct TypeName {
+  const char* operator()(bool*) const { return "[true|false]"; }
+  const char* operator()(ParameterInteger auto*) const { return "N"; }
+  const char* operator()(double*) const { return "X"; }
+  const char* operator()(std::string*) const { return "TEXT"; }
+  const char* operator()(std::chrono::nanoseconds*) const { return "X"; }
+  const char* operator()(const Choice&) const { return "TEXT"; }
+  const char* operator()(std::vector<std::string>*) const { return "A,B,.."; }
+  const char* operator()(std::map<std::string, double>*) const { return "KEY=X,.."; }
+};
 
 struct Line {
   std::vector<std::string> params_files;
@@ -119,7 +116,7 @@ std::optional<int> parse_command_line(const Node& node, ParameterSet& parameters
       return true;
     };  // converted by ParameterSet::set()
     CLI::Option* option = app.add_option(option_name(parameter), keep_text, describe(parameter))
-                              ->type_name(type_name(parameter.target))
+                              ->type_name(std::visit(TypeName{}, parameter.target))
                               ->group(kParameterGroup);
     const bool is_flag = std::holds_alternative<bool*>(parameter.target);
     option->expected(is_flag ? 0 : 1, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

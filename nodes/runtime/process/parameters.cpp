@@ -6,10 +6,12 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <set>
 #include <sstream>
+#include <type_traits>
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
@@ -40,6 +42,14 @@ std::string with_range(std::string_view kind, const Range& range) {
 }
 
 bool inside(const Range& range, double value) { return value >= range.min && value <= range.max; }
+
+// Texts are read as int64, so that is what all integers fit into.
+template <ParameterInteger T>
+bool holds(const Range& range) {
+  using Limits = std::numeric_limits<T>;
+  return std::is_same_v<T, std::int64_t> || (range.min >= static_cast<double>(Limits::min()) &&
+                                             range.max <= static_cast<double>(Limits::max()));
+}
 
 constexpr std::size_t kMaxName = 64;
 
@@ -124,7 +134,7 @@ class Converter {
     };
     return std::visit(
         Overloaded{[&](bool*) { return as_value(boolean(text)); },
-                   [&](std::int64_t*) { return as_value(integer(text)); },
+                   [&](ParameterInteger auto*) { return as_value(integer(text)); },
                    [&](double*) { return as_value(number(text)); },
                    [&](std::string*) { return as_value(string(text)); },
                    [&](nanoseconds*) { return as_value(number(text)); },
@@ -147,9 +157,9 @@ class Converter {
 const char* expected_kind(const ParameterTarget& target) {
   return std::visit(
       Overloaded{[](bool*) { return "true or false"; },
-                 [](std::int64_t*) { return "a whole number"; }, [](double*) { return "a number"; },
-                 [](nanoseconds*) { return "a number"; }, [](std::string*) { return "a text"; },
-                 [](const Choice&) { return "a text"; },
+                 [](ParameterInteger auto*) { return "a whole number"; },
+                 [](double*) { return "a number"; }, [](nanoseconds*) { return "a number"; },
+                 [](std::string*) { return "a text"; }, [](const Choice&) { return "a text"; },
                  [](std::vector<std::string>*) { return "a list, such as [a, b]"; },
                  [](std::map<std::string, double>*) { return "a map, such as {person: 0.5}"; }},
       target);
@@ -248,6 +258,9 @@ void assign(const Parameter& parameter, Value value) {
                                                std::get<std::string>(value));
                    choice.set(static_cast<std::size_t>(word - choice.words.begin()));
                  },
+                 [&]<ParameterInteger T>(T* target) {  // in its range, and so in its type's
+                   *target = static_cast<T>(std::get<std::int64_t>(value));
+                 },
                  [&](auto* target) {
                    *target = std::get<std::remove_pointer_t<decltype(target)>>(std::move(value));
                  }},
@@ -312,6 +325,9 @@ Parameter& ParameterSet::add(std::string_view name, ParameterTarget target,
     const double ns = ns_of(unit);
     FOVEA_CHECK(ns > 0 && range.min * ns >= -kMostNs && range.max * ns <= kMostNs);
   }
+  std::visit(
+      Overloaded{[&]<ParameterInteger T>(T*) { FOVEA_CHECK(holds<T>(range)); }, [](const auto&) {}},
+      target);
   if (const auto* choice = std::get_if<Choice>(&target)) parameter.choices = choice->words;
   return parameters_.emplace_back(std::move(parameter));
 }
@@ -401,13 +417,11 @@ Result<> ParameterSet::check() const {
                       parameter.name, option_name(parameter), parameter.name));
     }
     std::optional<double> value;
-    if (auto* const* integer = std::get_if<std::int64_t*>(&parameter.target)) {
-      value = static_cast<double>(**integer);
-    } else if (auto* const* number = std::get_if<double*>(&parameter.target)) {
-      value = **number;
-    } else if (std::holds_alternative<nanoseconds*>(parameter.target)) {
-      value = duration_count(parameter);
-    }
+    std::visit(
+        Overloaded{[&](ParameterInteger auto* integer) { value = static_cast<double>(*integer); },
+                   [&](double* number) { value = *number; },
+                   [&](nanoseconds*) { value = duration_count(parameter); }, [](const auto&) {}},
+        parameter.target);
     if (value && !inside(parameter.range, *value)) {
       return bad_value("parameters", parameter.name, fmt::format("{}", *value),
                        to_string(parameter.range));

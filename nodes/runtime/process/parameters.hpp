@@ -14,6 +14,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -58,10 +59,15 @@ Choice choice(Enum* target, std::vector<std::pair<std::string, Enum>> values) {
   return made;
 }
 
-// What a parameter may point to. A duration is written as a number of the parameter's unit.
+// What a parameter may point to: an integer of the type that its user takes, for one. A duration is
+// written as a number of the parameter's unit.
 using ParameterTarget =
-    std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::string>*,
+    std::variant<bool*, std::uint8_t*, std::uint16_t*, std::int32_t*, std::uint32_t*, std::int64_t*,
+                 std::uint64_t*, double*, std::string*, std::vector<std::string>*,
                  std::map<std::string, double>*, std::chrono::nanoseconds*, Choice>;
+
+template <class T>
+concept ParameterInteger = std::integral<T> && !std::same_as<T, bool>;
 
 struct Parameter {
   std::string name;  // snake_case; `--kebab-case` on the command line
@@ -106,7 +112,8 @@ struct Parameter {
 class ParameterSet {
  public:
   // The variable's present value is the default. The reference stays valid until the next add().
-  // REQUIRES: names are snake_case and unique; a duration has a range and one of its units.
+  // REQUIRES: names are snake_case and unique; a duration has a range and one of its units; an
+  // integer has a range that its type holds, but for int64, which needs none.
   Parameter& add(std::string_view name, ParameterTarget target, std::string_view description,
                  Range range = {}, std::string_view unit = "");
 

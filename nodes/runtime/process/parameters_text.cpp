@@ -39,32 +39,35 @@ std::string yaml_text(std::string_view text) {
   return out + "\"";
 }
 
+struct ValueText {
+  const Parameter& parameter;
+  std::string operator()(const std::chrono::nanoseconds* /*value*/) const {
+    return fmt::format("{}", duration_count(parameter));
+  }
+  std::string operator()(const Choice& choice) const {
+    return yaml_text(choice.words[choice.get()]);
+  }
+  std::string operator()(const bool* value) const { return *value ? "true" : "false"; }
+  std::string operator()(const ParameterInteger auto* value) const {
+    return fmt::format("{}", *value);
+  }
+  std::string operator()(const double* value) const { return fmt::format("{}", *value); }
+  std::string operator()(const std::string* value) const { return yaml_text(*value); }
+  std::string operator()(const std::vector<std::string>* value) const {
+    std::vector<std::string> elements;
+    for (const std::string& element : *value) elements.push_back(yaml_text(element));
+    return fmt::format("[{}]", fmt::join(elements, ", "));
+  }
+  std::string operator()(const std::map<std::string, double>* value) const {
+    std::vector<std::string> pairs;
+    for (const auto& [key, number] : *value)
+      pairs.push_back(fmt::format("{}: {}", yaml_text(key), number));
+    return fmt::format("{{{}}}", fmt::join(pairs, ", "));
+  }
+};
+
 std::string value_text(const Parameter& parameter) {
-  struct Visitor {
-    const Parameter& parameter;
-    std::string operator()(const std::chrono::nanoseconds* /*value*/) const {
-      return fmt::format("{}", duration_count(parameter));
-    }
-    std::string operator()(const Choice& choice) const {
-      return yaml_text(choice.words[choice.get()]);
-    }
-    std::string operator()(const bool* value) const { return *value ? "true" : "false"; }
-    std::string operator()(const std::int64_t* value) const { return fmt::format("{}", *value); }
-    std::string operator()(const double* value) const { return fmt::format("{}", *value); }
-    std::string operator()(const std::string* value) const { return yaml_text(*value); }
-    std::string operator()(const std::vector<std::string>* value) const {
-      std::vector<std::string> elements;
-      for (const std::string& element : *value) elements.push_back(yaml_text(element));
-      return fmt::format("[{}]", fmt::join(elements, ", "));
-    }
-    std::string operator()(const std::map<std::string, double>* value) const {
-      std::vector<std::string> pairs;
-      for (const auto& [key, number] : *value)
-        pairs.push_back(fmt::format("{}: {}", yaml_text(key), number));
-      return fmt::format("{{{}}}", fmt::join(pairs, ", "));
-    }
-  };
-  return std::visit(Visitor{parameter}, parameter.target);
+  return std::visit(ValueText{parameter}, parameter.target);
 }
 
 const auto& told(const auto& value) { return value; }

@@ -45,8 +45,7 @@ class StageNode : public Node {
                   [this](msgs::DiagnosticLevel level, std::string_view text) {
                     Node::set_status(level, text);
                   }},
-        spec_,
-        StageOptions{.reliability = reliability_, .slots = static_cast<std::uint32_t>(slots_)});
+        spec_, StageOptions{.reliability = reliability_, .slots = slots_});
     stages_ = std::move(stages);
     for (const std::string& camera : cameras_) {
       if (auto added = add_camera(camera); !added) {
@@ -106,7 +105,7 @@ class StageNode : public Node {
  private:
   StageSpec spec_;
   std::vector<std::string> cameras_;
-  std::int64_t slots_ = 4;
+  std::uint32_t slots_ = 4;
   Reliability reliability_ = Reliability::kBestEffort;
   std::unique_ptr<StageSet<In, Out>> stages_;  // null unless configured
 };
