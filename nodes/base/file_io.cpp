@@ -1,6 +1,7 @@
 // Plain POSIX calls: streams report neither errno nor fsync.
 #include "nodes/base/file_io.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
@@ -221,7 +222,9 @@ Result<std::vector<std::byte>> read_all(const FileHandle& file, const struct sta
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} has {} bytes; at most {} are read", path.native(), size, limit));
   }
-  std::vector<std::byte> bytes(size);
+  // Files of /proc and /sys have no size, or another than their text.
+  constexpr std::uint64_t kUnknown = 4096;
+  std::vector<std::byte> bytes(size > 0 ? size : std::min(kUnknown, limit));
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
@@ -229,6 +232,12 @@ Result<std::vector<std::byte>> read_all(const FileHandle& file, const struct sta
     if (got < 0) return fail_errno(ErrorCode::kInternal, "read " + path.native());
     if (got == 0) break;  // it shrank meanwhile; the caller's checks see a truncated file
     done += static_cast<std::size_t>(got);
+    if (size > 0 || done < bytes.size()) continue;
+    if (done == limit) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{} has {} bytes or more", path.native(), limit));
+    }
+    bytes.resize(std::min<std::uint64_t>(2 * bytes.size(), limit));
   }
   bytes.resize(done);
   return bytes;

@@ -94,6 +94,19 @@ TEST_F(FileIoTest, AWriterThatIsKilledWhileItWritesLeavesNothingForEver) {
   EXPECT_EQ(text_of(path), "whole");
 }
 
+TEST_F(FileIoTest, FilesThatSayNoSizeAreReadToTheirEnd) {
+  std::ifstream stream("/proc/self/smaps");  // grows beyond one read
+  const std::string all((std::istreambuf_iterator<char>(stream)), {});
+  ASSERT_GT(all.size(), 5000U);
+  const auto text = read_text_file("/proc/self/smaps");
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_GT(text->size(), all.size() / 2);
+  EXPECT_EQ(text->back(), '\n');
+  const auto refused = read_text_file("/proc/self/smaps", 100);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "/proc/self/smaps has 100 bytes or more");
+}
+
 TEST_F(FileIoTest, ADeviceIsWrittenIntoAndNeverReplaced) {
   const fs::path device = folder_ / "null";
   if (mknod(device.c_str(), S_IFCHR | 0666, makedev(1, 3)) != 0)
