@@ -10,12 +10,12 @@
 #include <span>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "nodes/detector/engine/painted_picture.hpp"
 #include "nodes/detector/tool/engine_cli_tensors.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -204,22 +204,22 @@ Command add_bench(CLI::App& app) {
   auto command = std::make_shared<BenchCommand>();
   command->model.declare_with_engine(app);
   command->model.declare_shapes(app);
-  app.add_option("--sweep", command->sweep,
-                 "Batch sizes to measure one after the other, e.g. 1,2,4")
-      ->delimiter(',')
-      ->check(CLI::Range(std::size_t{1}, static_cast<std::size_t>(engine::kMaxBatch)));
-  app.add_option("--warmup", command->warmup_ms, "Milliseconds to run before measuring")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 600000.0));
-  app.add_option("--duration", command->duration_s, "Seconds to measure")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 86400.0));
-  app.add_option("--iterations", command->iterations, "Measure at least this many times")
-      ->capture_default_str()
-      ->check(CLI::Range(std::size_t{1}, std::size_t{100000000}));
-  app.add_option("--percentile", command->percentiles, "Percentiles to report, e.g. 50,99")
-      ->delimiter(',')
-      ->check(CLI::Range(0.0, 100.0));
+  add_option(app, "--sweep", command->sweep,
+             "Batch sizes to measure one after the other, e.g. 1,2,4")
+      .separated_by(',')
+      .range(std::size_t{1}, static_cast<std::size_t>(engine::kMaxBatch));
+  add_option(app, "--warmup", command->warmup_ms, "Milliseconds to run before measuring")
+      .shows_default()
+      .range(0.0, 600000.0);
+  add_option(app, "--duration", command->duration_s, "Seconds to measure")
+      .shows_default()
+      .range(0.0, 86400.0);
+  add_option(app, "--iterations", command->iterations, "Measure at least this many times")
+      .shows_default()
+      .range(std::size_t{1}, std::size_t{100000000});
+  add_option(app, "--percentile", command->percentiles, "Percentiles to report, e.g. 50,99")
+      .separated_by(',')
+      .range(0.0, 100.0);
   command->tensors.declare(app);
   command->json.declare(app);
   return [command] { return command->run(); };

@@ -2,7 +2,6 @@
 #include <csignal>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <sys/prctl.h>
@@ -10,6 +9,7 @@
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/tool/engine_cli.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -230,37 +230,36 @@ struct PruneCommand {
 Command add_build(CLI::App& app) {
   auto command = std::make_shared<BuildCommand>();
   command->model.declare_model(app, /*quantization=*/true);
-  app.add_option("--request", command->request,
-                 "All options of the engine as one JSON object, in place of those above");
+  add_option(app, "--request", command->request,
+             "All options of the engine as one JSON object, in place of those above");
   declare_output("--save-engine", command->save_engine);
-  app.add_option("--save-engine", command->save_engine,
-                 "Write the engine here instead of into the cache");
-  app.add_flag("--cached-only", command->cached_only,
-               "Fail instead of building what is not in the cache");
-  app.add_option("--hand-over", command->hand_over,
-                 "Also write the engine to this open descriptor, whether the cache keeps it or not")
-      ->check(CLI::Range(3, 1 << 20));
-  app.add_flag("--end-with-parent", command->end_with_parent,
-               "Die when the process that started this one does");
+  add_option(app, "--save-engine", command->save_engine,
+             "Write the engine here instead of into the cache");
+  add_flag(app, "--cached-only", command->cached_only,
+           "Fail instead of building what is not in the cache");
+  add_option(app, "--hand-over", command->hand_over,
+             "Also write the engine to this open descriptor, whether the cache keeps it or not")
+      .range(3, 1 << 20);
+  add_flag(app, "--end-with-parent", command->end_with_parent,
+           "Die when the process that started this one does");
   command->json.declare(app);
   return [command] { return command->run(); };
 }
 
 Command add_prune(CLI::App& app) {
   auto command = std::make_shared<PruneCommand>();
-  app.add_option("--cache-dir", command->cache_dir, "Folder to prune");
-  app.add_option("--max-size", command->max_bytes,
-                 "What may stay, the most recently used first: 2GiB, 500MB, 0")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true))
-      ->default_str("2GiB");
-  app.add_flag("--dry-run", command->dry_run, "Say what would go; remove nothing");
+  add_option(app, "--cache-dir", command->cache_dir, "Folder to prune");
+  add_option(app, "--max-size", command->max_bytes,
+             "What may stay, the most recently used first: 2GiB, 500MB, 0")
+      .byte_size("2GiB");
+  add_flag(app, "--dry-run", command->dry_run, "Say what would go; remove nothing");
   command->json.declare(app);
   return [command] { return command->run(); };
 }
 
 Command add_list(CLI::App& app) {
   auto command = std::make_shared<ListCommand>();
-  app.add_option("--cache-dir", command->cache_dir, "Folder to list");
+  add_option(app, "--cache-dir", command->cache_dir, "Folder to list");
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -2,10 +2,10 @@
 #include <filesystem>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <dlfcn.h>
 
 #include "nodes/detector/tool/engine_cli.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -40,10 +40,10 @@ Result<Picture> read_picture(const std::string& path, std::uint64_t max_pixels) 
 }
 
 void declare_max_pixels(CLI::App& app, std::uint64_t& max_pixels) {
-  app.add_option("--max-pixels", max_pixels,
-                 "Pictures with more pixels than this are refused before they are decoded")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
-      ->capture_default_str();
+  add_option(app, "--max-pixels", max_pixels,
+             "Pictures with more pixels than this are refused before they are decoded")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 30)
+      .shows_default();
 }
 
 }  // namespace fovea::engine_cli

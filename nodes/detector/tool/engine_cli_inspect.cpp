@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +14,7 @@
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/tool/engine_cli_layers.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -329,8 +329,8 @@ struct InspectCommand {
 Command add_inspect(CLI::App& app) {
   auto command = std::make_shared<InspectCommand>();
   command->model.declare_with_engine(app);
-  app.add_flag("--layers", command->layers,
-               "Also every layer: how it runs, or of a model which were fused");
+  add_flag(app, "--layers", command->layers,
+           "Also every layer: how it runs, or of a model which were fused");
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -3,13 +3,13 @@
 #include <map>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/detector/tool/engine_cli_layers.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -212,24 +212,23 @@ Command add_profile(CLI::App& app) {
   auto command = std::make_shared<ProfileCommand>();
   command->model.declare_with_engine(app);
   command->model.declare_shapes(app);
-  app.add_option("--duration", command->duration_s, "Seconds to measure")
-      ->capture_default_str()
-      ->check(CLI::Range(0.001, 86400.0));
-  app.add_flag("--by-time", command->by_time, "Slowest first instead of in order of execution");
-  app.add_option("--top", command->top, "Print the first N only; 0 = all")->capture_default_str();
+  add_option(app, "--duration", command->duration_s, "Seconds to measure")
+      .shows_default()
+      .range(0.001, 86400.0);
+  add_flag(app, "--by-time", command->by_time, "Slowest first instead of in order of execution");
+  add_option(app, "--top", command->top, "Print the first N only; 0 = all").shows_default();
   command->json.declare(app);
   return [command] { return command->run(); };
 }
 
 Command add_diff(CLI::App& app) {
   auto command = std::make_shared<DiffCommand>();
-  app.add_option("A", command->first, "Engine file")->required();
-  app.add_option("B", command->second, "Engine file")->required();
-  app.add_option("--profile", command->duration_s,
-                 "Also time every layer of both, for so many seconds each")
-      ->expected(0, 1)
-      ->default_str("1")
-      ->check(CLI::Range(0.001, 86400.0));
+  add_option(app, "A", command->first, "Engine file").required();
+  add_option(app, "B", command->second, "Engine file").required();
+  add_option(app, "--profile", command->duration_s,
+             "Also time every layer of both, for so many seconds each")
+      .or_alone("1")
+      .range(0.001, 86400.0);
   command->json.declare(app);
   return [command] { return command->run(); };
 }

@@ -6,12 +6,12 @@
 #include <filesystem>
 #include <set>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/tool/npy.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -192,12 +192,12 @@ Difference difference(std::span<const float> a, std::span<const float> b) {
 }
 
 void TensorOptions::declare(CLI::App& app) {
-  app.add_option("--load-inputs", inputs,
-                 "What the network sees, one file or several: .npy or .bin with u8 [height, width, "
-                 "3] RGB or f32 [3, height, width] of 0..1, or pictures");
-  app.add_option("--save-outputs", outputs,
-                 "Write every output as FOLDER/<output>.npy, f32 with the inputs as first axis; a "
-                 "network with one output also into FILE.npy");
+  add_option(app, "--load-inputs", inputs,
+             "What the network sees, one file or several: .npy or .bin with u8 [height, width, "
+             "3] RGB or f32 [3, height, width] of 0..1, or pictures");
+  add_option(app, "--save-outputs", outputs,
+             "Write every output as FOLDER/<output>.npy, f32 with the inputs as first axis; a "
+             "network with one output also into FILE.npy");
 }
 
 Result<> TensorOptions::check() const {

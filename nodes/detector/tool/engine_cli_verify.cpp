@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -16,6 +15,7 @@
 #include "nodes/detector/engine/painted_picture.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/tool/engine_cli_tensors.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -186,20 +186,19 @@ Command add_verify(CLI::App& app) {
   auto command = std::make_shared<VerifyCommand>();
   command->model.declare_with_engine(app);
   command->model.declare_shapes(app);
-  app.add_option("--data", command->data,
-                 "Folder with images/, labels/ (YOLO text) and classes.txt");
-  app.add_option(
-      "--against", command->against,
-      fmt::format("Compare every raw output: with another provider's ({}), or with a .npy "
-                  "FILE, or a FOLDER with <output>.npy, as --save-outputs writes them",
-                  fmt::join(engine::provider_names(), ", ")));
-  app.add_flag("--against-reference", command->against_reference,
-               "The same as --against reference");
-  app.add_option("--min-cosine", command->min_cosine,
-                 "Least cosine of each output at which the engine agrees")
-      ->capture_default_str()
-      ->check(CLI::Range(-1.0, 1.0));
-  app.add_option("--image", command->image, "Picture to compare on; default: a synthetic one");
+  add_option(app, "--data", command->data,
+             "Folder with images/, labels/ (YOLO text) and classes.txt");
+  add_option(app, "--against", command->against,
+             fmt::format("Compare every raw output: with another provider's ({}), or with a .npy "
+                         "FILE, or a FOLDER with <output>.npy, as --save-outputs writes them",
+                         fmt::join(engine::provider_names(), ", ")));
+  add_flag(app, "--against-reference", command->against_reference,
+           "The same as --against reference");
+  add_option(app, "--min-cosine", command->min_cosine,
+             "Least cosine of each output at which the engine agrees")
+      .shows_default()
+      .range(-1.0, 1.0);
+  add_option(app, "--image", command->image, "Picture to compare on; default: a synthetic one");
   declare_max_pixels(app, command->max_pixels);
   command->tensors.declare(app);
   command->json.declare(app);
