@@ -55,8 +55,8 @@ std::vector<EngineOption> make_options() {
       {.name = "threads",
        .flag = "--threads",
        .member = &R::threads,
-       .description = "Threads of the CPU provider; 0 = one per core that this process may use, or as few as "
-                      "tuning finds to be as fast",
+       .description = "Threads of the CPU provider; 0 = as many as help, at most one per core that this "
+                      "process may use",
        .least = 0,
        .most = engine::kMaxThreads},
       {.name = "input_size",

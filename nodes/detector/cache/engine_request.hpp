@@ -23,7 +23,7 @@ struct EngineRequest {
   std::string provider = "cpu";
   std::string precision = "fp32";  // of engine::kPrecisionNames, or kBestPrecision
   std::int64_t max_batch = 0;      // 0 = what suits the provider
-  std::int64_t threads = 0;        // 0 = one per core that this process may use
+  std::int64_t threads = 0;        // 0 = as many as help, at most one per core that this process may use
   std::string input_size;          // "640" or "640x480", width first; empty = the model's own
   std::string min_shapes;          // "images:1x3x320x320"; together a profile of sizes
   std::string opt_shapes;
