@@ -390,6 +390,10 @@ const char* onednn_name(InstructionSet set) {
       return "AVX512_CORE_FP16";
     case InstructionSet::kAmx:
       return "AVX512_CORE_AMX";
+    case InstructionSet::kNeon:  // theirs have no limit on ARM
+    case InstructionSet::kNeonDotprod:
+    case InstructionSet::kI8mm:
+      break;
   }
   return "ALL";
 }
