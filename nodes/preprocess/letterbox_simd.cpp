@@ -85,9 +85,10 @@ void resample_row(const std::int16_t* blended, const ColumnTap* taps, std::size_
     const auto samples = hn::LoadU(d16, blended + tap.offset);
     const auto neighbours = hn::TableLookupBytes(samples, hn::BitCast(d16, pairs));
     auto odd = hn::Zero(d32);
+    // From zero: NEON sums the lanes of a pixel up afterwards, and would count a start twice.
     const auto even = hn::ReorderWidenMulAccumulate(
-        d32, neighbours, hn::BitCast(d16, hn::Set(d32, weights)), half, odd);
-    return hn::BitCast(du32, hn::RearrangeToOddPlusEven(even, odd));
+        d32, neighbours, hn::BitCast(d16, hn::Set(d32, weights)), hn::Zero(d32), odd);
+    return hn::BitCast(du32, hn::Add(hn::RearrangeToOddPlusEven(even, odd), half));
   };
 
   // Four pixels make 12 bytes but a store has 16: stop while they still lie inside this row.
