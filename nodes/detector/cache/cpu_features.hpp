@@ -6,7 +6,7 @@
 
 namespace fovea {
 
-// "x86-64 sse4.2 avx2 fma avx512f ...", or the architecture's name alone.
+// "x86_64 sse4.2 avx2 fma avx512f ...", "aarch64 asimd asimddp ...", or the architecture's name alone.
 std::string cpu_features();
 
 }  // namespace fovea

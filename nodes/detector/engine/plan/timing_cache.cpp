@@ -42,6 +42,16 @@ std::string cpu_name() {
   const std::string_view name = text.data();
   const std::size_t first = std::min(name.find_first_not_of(' '), name.size());
   return std::string(name.substr(first, name.find_last_not_of(' ') + 1 - first));
+#elif defined(__aarch64__)
+  // No names, but numbers of maker and model; more than one where big and little cores stand together.
+  std::string models = "ARM";
+  for (int cpu = 0;; ++cpu) {
+    const auto text = read_text_file(
+        fmt::format("/sys/devices/system/cpu/cpu{}/regs/identification/midr_el1", cpu));
+    if (!text) return models;
+    const std::string model = " " + text->substr(0, text->find('\n'));
+    if (models.find(model) == std::string::npos) models += model;
+  }
 #else
   return "unknown CPU";
 #endif
