@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
@@ -148,7 +149,9 @@ std::size_t attention_steps(const Engine& engine) {
 class AttentionSteps : public testing::Test {
  protected:
   void SetUp() override {
-    if (!kernels::cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
+    if (!kernels::best_tiles(DataType::kFloat32, kernels::cpu_features())) {
+      GTEST_SKIP() << "needs vectors";
+    }
   }
 
   // Compares with the reference and returns how many steps are attention.

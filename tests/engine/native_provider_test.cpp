@@ -78,7 +78,9 @@ std::string float_isa() {
 class NativeProvider : public testing::Test {
  protected:
   void SetUp() override {
-    if (!kernels::cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
+    if (!kernels::best_tiles(DataType::kFloat32, kernels::cpu_features())) {
+      GTEST_SKIP() << "needs vectors";
+    }
   }
 
   // On one and on two threads, twice in one context.
@@ -258,7 +260,7 @@ TEST_F(NativeProvider, DeclinesGroupedConvolutionsAndNamesThem) {
   const ValueId x = n.stem(24);
   const NetworkDefinition network =
       shaped(n.finish({n.conv(x, {.in = 24, .out = 24, .kernel = 3, .groups = 3})}));
-  const auto declined = cpu::native::load(network, info_of(network));
+  const auto declined = cpu::native::load(network, info_of(network), {.alone = false});
   ASSERT_FALSE(declined);
   EXPECT_EQ(declined.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(declined.error().message.find("Conv_2"), std::string::npos) << declined.error().message;
@@ -266,9 +268,29 @@ TEST_F(NativeProvider, DeclinesGroupedConvolutionsAndNamesThem) {
   ASSERT_TRUE(engine) << engine.error().message;
   const auto cpu = *engine;
   ASSERT_TRUE(cpu);
-  EXPECT_EQ(count_of(*cpu, "onednn"), 1U);
+  EXPECT_EQ(count_of(*cpu, "onednn"), onednn_available() ? 1U : 0U);
   ASSERT_FALSE(cpu->inspect().declined.empty());
   EXPECT_NE(cpu->inspect().declined[0].find("Conv_2"), std::string::npos) << cpu->inspect().declined[0];
+}
+
+// As in a build without oneDNN, whatever this one has.
+TEST(NativeProviderAlone, RunsGroupedConvolutionsAndCpusWithoutVectors) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId x = n.stem(24);
+  const NetworkDefinition network =
+      shaped(n.finish({n.conv(x, {.in = 24, .out = 24, .kernel = 3, .groups = 3})}));
+  auto reference = load_reference_engine(network, info_of(network));
+  ASSERT_TRUE(reference);
+  const Outputs want = run_engine(**reference, pictures(1))[0];
+  for (const kernels::CpuFeatures& features : {kernels::cpu_features(), kernels::CpuFeatures()}) {
+    const auto engine =
+        cpu::native::load(network, info_of(network), {.features = features, .alone = true});
+    ASSERT_TRUE(engine) << engine.error().message;
+    EXPECT_GE(count_of(**engine, "scalar"), 1U);
+    EXPECT_FALSE((*engine)->inspect().declined.empty());
+    expect_near(run_engine(**engine, pictures(1))[0][0], want[0]);
+  }
+  EXPECT_FALSE(cpu::native::load(network, info_of(network), {.features = {}, .alone = false}));
 }
 
 TEST(TensorSteps, CommonExtentsCutBothShapes) {
