@@ -4,17 +4,20 @@
 #   tests/run.sh              all tests, then the unit tests under ASan+UBSan
 #   tests/run.sh --quick      unit tests of the release build only
 #   tests/run.sh --tsan       also the tests of threaded code under TSan
+#   tests/run.sh --arm64      also unit tests of an ARM64 build under emulation: tests/arm64.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 asan=yes
 tsan=no
+arm64=no
 labels=()
 for option in "$@"; do
   case "$option" in
     --quick) asan=no; labels=(-L unit) ;;
     --tsan) tsan=yes ;;
-    -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --arm64) arm64=yes ;;
+    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/run.sh: unknown option '$option'; see --help" >&2; exit 2 ;;
   esac
 done
@@ -75,3 +78,5 @@ configure release -DFOVEA_BUILD_BENCH=ON
 cmake --build build/release -j "$jobs"
 step "tests: release"
 ctest --test-dir build/release "${labels[@]}" -j "$jobs" --output-on-failure --no-tests=error
+
+[ "$arm64" = no ] || tests/arm64.sh

@@ -307,7 +307,9 @@ TEST(Attention, TheBestForTheCpuIsTaken) {
     return kernel ? std::string((*kernel)->implementation()) : kernel.error().message;
   };
   EXPECT_EQ(named({}), "scalar");
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+  EXPECT_EQ(named({.neon = true}), "neon");
+#elif defined(__x86_64__)
   EXPECT_EQ(named({.avx2 = true}), "avx2");
   EXPECT_EQ(named({.avx2 = true, .avx512 = true}), "avx512");
 #endif

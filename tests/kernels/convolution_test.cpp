@@ -141,7 +141,7 @@ TEST_P(ConvolutionTest, EveryTacticMatchesTheOracle) {
                                                              : all.avx512;
   const bool narrow = variant.compute == DataType::kFloat16    ? false
                       : variant.compute == DataType::kBfloat16 ? all.amx_bf16
-                                                               : all.avx2;
+                                                               : all.avx2 || all.neon;
   if (wide) {
     EXPECT_GT(tactics, 10 * shapes().size());
   } else if (narrow) {
@@ -280,7 +280,6 @@ TEST(ConvolutionInt8Test, TheLargestPixelsAndWeightsStayExact) {
         kernel_table::Convolution{3, 9, 9, 16, 3, 2, 1, false},
         kernel_table::Convolution{16, 9, 9, 16, 3, 1, 1, false, 1, 16}}) {
     ConvolutionProblem problem(shape, variant, 1);
-    for (std::byte& pixel : problem.source().bytes()) pixel = std::byte{255};
     ConvolutionSpec spec = problem.spec();
     std::vector<std::int8_t> weights(spec.s8_weights.size());
     spec.s8_weights = weights;
@@ -289,19 +288,25 @@ TEST(ConvolutionInt8Test, TheLargestPixelsAndWeightsStayExact) {
       for (std::size_t i = 0; i < weights.size(); ++i) {
         weights[i] = static_cast<std::int8_t>(kind(i / area));
       }
-      auto oracle = create_convolution(spec, "scalar", {});
-      ASSERT_TRUE(oracle.has_value());
-      problem.poison_outputs();
-      problem.run(**oracle, *pool);
-      const std::vector<std::byte> expected = problem.outputs()[0].bytes();
-      for (const CpuFeatures& features : instruction_sets()) {
-        for (const std::string& name : enumerate_tactics(spec, features).names) {
-          auto kernel = create_convolution(spec, name, features);
-          ASSERT_TRUE(kernel.has_value()) << name;
-          problem.poison_outputs();
-          problem.run(**kernel, *pool);
-          EXPECT_TRUE(problem.outputs()[0].bytes() == expected)
-              << describe(shape) << ", " << name << ", weights of kind " << &kind - kinds;
+      // ARM's kernels take 128 off every pixel: there the smallest is the largest, too.
+      for (const int pixel : {255, 0}) {
+        std::fill(problem.source().bytes().begin(), problem.source().bytes().end(),
+                  static_cast<std::byte>(pixel));
+        auto oracle = create_convolution(spec, "scalar", {});
+        ASSERT_TRUE(oracle.has_value());
+        problem.poison_outputs();
+        problem.run(**oracle, *pool);
+        const std::vector<std::byte> expected = problem.outputs()[0].bytes();
+        for (const CpuFeatures& features : instruction_sets()) {
+          for (const std::string& name : enumerate_tactics(spec, features).names) {
+            auto kernel = create_convolution(spec, name, features);
+            ASSERT_TRUE(kernel.has_value()) << name;
+            problem.poison_outputs();
+            problem.run(**kernel, *pool);
+            EXPECT_TRUE(problem.outputs()[0].bytes() == expected)
+                << describe(shape) << ", " << name << ", weights of kind " << &kind - kinds
+                << ", pixels of " << pixel;
+          }
         }
       }
     }
@@ -422,7 +427,28 @@ TEST(ConvolutionTacticTest, Int8KernelsOfAllInstructionSetsShareWeights) {
   }
 }
 
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+TEST(ConvolutionTacticTest, RefusalsNameTheReason) {
+  const Variant variant{.compute = kU8, .to = kU8, .table = true, .source = kU8};
+  ConvolutionProblem plain({16, 4, 6, 16, 3, 1, 1, true}, variant, 1);
+  const auto none = enumerate_tactics(plain.spec(), {});
+  ASSERT_EQ(none.names, std::vector<std::string>{"scalar"});
+  ASSERT_EQ(none.declined.size(), 3U);
+  EXPECT_EQ(none.declined[0], "i8mm: needs i8mm, the CPU or FOVEA_ISA has: none");
+  EXPECT_EQ(none.declined[1], "neon_dotprod: needs neon_dotprod, the CPU or FOVEA_ISA has: none");
+
+  constexpr CpuFeatures kA76{.neon = true, .neon_dotprod = true};
+  ConvolutionProblem grouped({16, 4, 6, 16, 3, 1, 1, true, 1, 2}, variant, 1);
+  const auto missing = create_convolution(grouped.spec(), "neon_dotprod/1x6/weights", kA76);
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_EQ(missing.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(missing.error().message.find("neon_dotprod: groups=2"), std::string::npos);
+
+  EXPECT_TRUE(enumerate_tactics(plain.spec(), kA76).names[0].starts_with("neon_dotprod/1x"));
+  const auto plain_neon = enumerate_tactics(plain.spec(), {.neon = true}).names;
+  EXPECT_TRUE(plain_neon[0].starts_with("neon/1x")) << plain_neon[0];
+}
+#elif defined(__x86_64__)
 TEST(ConvolutionTacticTest, RefusalsNameTheReason) {
   const Variant variant{.compute = kU8, .to = kU8, .table = true, .source = kU8};
   ConvolutionProblem plain({16, 4, 6, 16, 3, 1, 1, true}, variant, 1);

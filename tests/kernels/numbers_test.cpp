@@ -110,7 +110,6 @@ TEST(IsaTest, LimitsNameTheHighestAllowedExtension) {
                               .avx512_fp16 = true};
   CpuFeatures tiles = kXeon;
   tiles.amx_int8 = tiles.amx_bf16 = true;
-  EXPECT_EQ(limit_features(tiles, kHighestInstructionSet), tiles);
   EXPECT_EQ(limit_features(tiles, InstructionSet::kAmx), tiles);
   EXPECT_EQ(limit_features(tiles, InstructionSet::kAvx512Fp16), kXeon);
   EXPECT_EQ(limit_features(kXeon, InstructionSet::kAvx512Fp16), kXeon);
@@ -130,6 +129,15 @@ TEST(IsaTest, LimitsNameTheHighestAllowedExtension) {
   EXPECT_EQ(limit_features({}, InstructionSet::kAvx512Fp16), CpuFeatures{})
       << "a limit gives nothing that the CPU lacks";
   EXPECT_EQ(to_string(CpuFeatures{.avx2 = true, .avx512 = true}), "avx2 avx512");
+  constexpr CpuFeatures kNeoverse{.neon = true, .neon_dotprod = true, .i8mm = true};
+  EXPECT_EQ(limit_features(kNeoverse, InstructionSet::kI8mm), kNeoverse);
+  EXPECT_EQ(limit_features(kNeoverse, InstructionSet::kNeonDotprod),
+            (CpuFeatures{.neon = true, .neon_dotprod = true}));
+  EXPECT_EQ(limit_features(kNeoverse, InstructionSet::kNeon), (CpuFeatures{.neon = true}));
+  EXPECT_EQ(limit_features(kNeoverse, InstructionSet::kScalar), CpuFeatures{});
+  EXPECT_EQ(to_string(kNeoverse), "neon neon_dotprod i8mm");
+  const CpuFeatures here = detect_cpu_features();
+  EXPECT_EQ(limit_features(here, kHighestInstructionSet), here);
   EXPECT_EQ(to_string(CpuFeatures{}), "none");
 }
 

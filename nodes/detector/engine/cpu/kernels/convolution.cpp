@@ -179,7 +179,7 @@ std::array<std::uint8_t, 256> activation_table(
   return table;
 }
 
-Folded fold(const ConvolutionSpec& spec) {
+Folded fold(const ConvolutionSpec& spec, std::int32_t pixel_offset) {
   const auto channels = static_cast<std::size_t>(spec.out_channels);
   Folded folded{std::vector<std::int32_t>(channels, 0), std::vector<float>(channels, 1.0F),
                 std::vector<float>(channels, 0.0F)};
@@ -190,7 +190,7 @@ Folded fold(const ConvolutionSpec& spec) {
     std::int32_t sum = 0;
     for (const std::int8_t weight : spec.s8_weights.subspan(c * per_channel, per_channel))
       sum += weight;
-    folded.start[c] = -spec.source.grid.zero_point * sum;
+    folded.start[c] = (pixel_offset - spec.source.grid.zero_point) * sum;
     folded.scale[c] = spec.source.grid.scale * spec.weight_scales[c];
     if (spec.pre_activation) {
       folded.scale[c] /= spec.pre_activation->scale;

@@ -37,10 +37,10 @@ struct SourceView {
   std::int64_t run_bytes() const { return run_elements * element; }
 };
 
-SourceView view_source(const ConvolutionSpec& spec) {
+SourceView view_source(const ConvolutionSpec& spec, const TileSet& tiles) {
   SourceView view;
   view.element = element_bytes(spec.compute);
-  const std::int64_t step_elements = kStepBytes / view.element;
+  const std::int64_t step_elements = tiles.step_bytes / view.element;
   const auto lay_out = [&](std::int64_t channels, std::int64_t pixel_stride) {
     view.channels = channels;
     view.pixel_bytes = pixel_stride * view.element;
@@ -52,7 +52,7 @@ SourceView view_source(const ConvolutionSpec& spec) {
   view.staged =
       spec.source.type != spec.compute || (!spec.physically_padded && windows_leave_picture(spec));
   lay_out(spec.in_channels, view.staged ? spec.in_channels : spec.source.pixel_stride);
-  if (view.run_elements < step_elements) {  // one channel or two: widen the pixels
+  if (view.run_elements < step_elements) {  // a few channels: widen the pixels
     view.staged = true;
     lay_out(step_elements, step_elements);
   }
@@ -80,10 +80,10 @@ class TiledConvolution final : public Kernel {
       : spec_(spec),
         name_(tactic.name()),
         weights_outer_(tactic.weights_outer),
-        view_(view_source(spec)),
+        tiles_(tactic.implementation->tiles()),
+        view_(view_source(spec, tiles_)),
         rows_(best_rows(features)),
         finisher_(spec, rows_),
-        tiles_(tactic.implementation->tiles()),
         height_(spec.out_height),
         width_(spec.out_width) {
     if (is_flat(spec, view_)) width_ *= std::exchange(height_, 1);
@@ -97,7 +97,7 @@ class TiledConvolution final : public Kernel {
       group.width_index =
           group.blocks == tactic.blocks ? tiles_.width_index(tactic.blocks, tactic.width) : 0;
       group.weights = weight_bytes;
-      weight_bytes += steps_per_pixel() * group.blocks * kBlock * kStepBytes;
+      weight_bytes += steps_per_pixel() * group.blocks * kBlock * tiles_.step_bytes;
       widest = std::max<std::int64_t>(widest, tiles_.widths[group.blocks][group.width_index]);
       groups_.push_back(group);
       first += group.blocks;
@@ -191,15 +191,15 @@ class TiledConvolution final : public Kernel {
       return tiles_.repeats ? std::move(halved) : packed_weights(weight_bytes);
     };
     if (spec_.forms != nullptr) {
-      const std::string name =
-          fmt::format("type {} blocks {} taps {} steps {} channels {} run {}{}",
-                      static_cast<int>(spec_.compute), groups_[0].blocks, view_.taps, view_.steps,
-                      view_.channels, view_.run_elements, tiles_.repeats ? " halved" : "");
+      const std::string name = fmt::format(
+          "type {} blocks {} taps {} steps {} of {} channels {} run {}{}",
+          static_cast<int>(spec_.compute), groups_[0].blocks, view_.taps, view_.steps,
+          tiles_.step_bytes, view_.channels, view_.run_elements, tiles_.repeats ? " halved" : "");
       weights_ = spec_.forms->find_or_make(name, make);
     } else {
       weights_ = make();
     }
-    Folded folded = fold(spec_);
+    Folded folded = fold(spec_, tiles_.pixel_offset);
     folded.start.resize(static_cast<std::size_t>(channels));
     folded.scale.resize(static_cast<std::size_t>(channels));
     folded.bias.resize(static_cast<std::size_t>(channels));
@@ -239,7 +239,7 @@ class TiledConvolution final : public Kernel {
   template <class Weight, class Convert>
   void pack_weights(const Weight* weights, std::byte* packed, Convert convert) const {
     using Packed = decltype(convert(*weights));
-    constexpr std::int64_t kElements = kStepBytes / static_cast<std::int64_t>(sizeof(Packed));
+    const std::int64_t elements = tiles_.step_bytes / static_cast<std::int64_t>(sizeof(Packed));
     const std::int64_t kernel = spec_.kernel_height * spec_.kernel_width;
     for (const Group& group : groups_) {
       auto* to = reinterpret_cast<Packed*>(packed + group.weights);
@@ -248,17 +248,17 @@ class TiledConvolution final : public Kernel {
       for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
         for (std::int64_t tap = 0; tap < view_.taps; ++tap) {
           for (std::int64_t step = 0; step < view_.steps;
-               ++step, to += group.blocks * kBlock * kElements) {
-            for (std::int64_t e = 0; e < kElements; ++e) {
+               ++step, to += group.blocks * kBlock * elements) {
+            for (std::int64_t e = 0; e < elements; ++e) {
               // The last step is moved back to end with the run; what it repeats keeps weight zero.
               const std::int64_t place =
-                  std::min(step * kElements, view_.run_elements - kElements) + e;
+                  std::min(step * elements, view_.run_elements - elements) + e;
               const std::int64_t channel = place % view_.channels;
-              if (place < step * kElements || channel >= spec_.in_channels) continue;
+              if (place < step * elements || channel >= spec_.in_channels) continue;
               const Weight* from = weights + first * spec_.in_channels * kernel + channel * kernel +
                                    ky * spec_.kernel_width + tap + place / view_.channels;
               for (std::int64_t lane = 0; lane < lanes; ++lane) {
-                to[lane * kElements + e] = convert(from[lane * spec_.in_channels * kernel]);
+                to[lane * elements + e] = convert(from[lane * spec_.in_channels * kernel]);
               }
             }
           }
@@ -283,7 +283,7 @@ class TiledConvolution final : public Kernel {
     job.pixel_stride = spec_.stride_width * view_.pixel_bytes;
     job.tap_stride = tap_stride();
     job.kernel_row_stride = kernel_row_stride();
-    job.last_step = view_.run_bytes() - kStepBytes;
+    job.last_step = view_.run_bytes() - tiles_.step_bytes;
     job.kernel_rows = static_cast<int>(spec_.kernel_height);
     job.taps = static_cast<int>(view_.taps);
     job.steps = static_cast<int>(view_.steps);
@@ -360,10 +360,10 @@ class TiledConvolution final : public Kernel {
   ConvolutionSpec spec_;  // without its spans
   std::string name_;
   bool weights_outer_;
+  const TileSet& tiles_;
   SourceView view_;
   RowFunctions rows_;
   Finisher finisher_;
-  const TileSet& tiles_;
   std::int64_t height_;  // of the loops: 1 if flat
   std::int64_t width_;
   std::vector<Group> groups_;
@@ -446,7 +446,7 @@ std::vector<TiledTactic> tiled_tactics(const ConvolutionSpec& spec,
     return {};
   }
   const TileSet& tiles = implementation.tiles();
-  const SourceView view = view_source(spec);
+  const SourceView view = view_source(spec, tiles);
   const std::int64_t blocks = round_up(spec.out_channels, kBlock) / kBlock;
   const std::int64_t width =
       is_flat(spec, view) ? spec.out_height * spec.out_width : spec.out_width;

@@ -1,5 +1,10 @@
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include <fmt/format.h>
 
 #include "nodes/detector/engine/cpu/kernels/amx_permission.hpp"
@@ -24,6 +29,12 @@ bool has(const CpuFeatures& features, InstructionSet set) {
       return features.avx512;  // or emulated
     case InstructionSet::kAmx:
       return features.amx_int8 || features.amx_bf16;
+    case InstructionSet::kNeon:
+      return features.neon;
+    case InstructionSet::kNeonDotprod:
+      return features.neon_dotprod;
+    case InstructionSet::kI8mm:
+      return features.i8mm;
   }
   return false;
 }
@@ -46,6 +57,11 @@ CpuFeatures detect_cpu_features() {
   features.amx_bf16 =
       features.avx512 && __builtin_cpu_supports("avx512bf16") != 0 && amx_support().bf16;
   features.amx_int8 = features.avx512_vnni && features.avx512_vbmi && amx_support().int8;
+#elif defined(__aarch64__)
+  const unsigned long capabilities = getauxval(AT_HWCAP);
+  features.neon = (capabilities & HWCAP_ASIMD) != 0;
+  features.neon_dotprod = features.neon && (capabilities & HWCAP_ASIMDDP) != 0;
+  features.i8mm = features.neon_dotprod && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 #endif
   return features;
 }
@@ -61,6 +77,9 @@ CpuFeatures limit_features(CpuFeatures features, InstructionSet highest) {
   keep(features.avx512_fp16, InstructionSet::kAvx512Fp16);
   keep(features.amx_int8, InstructionSet::kAmx);
   keep(features.amx_bf16, InstructionSet::kAmx);
+  keep(features.neon, InstructionSet::kNeon);
+  keep(features.neon_dotprod, InstructionSet::kNeonDotprod);
+  keep(features.i8mm, InstructionSet::kI8mm);
   features.emulated_fp16 = emulate && features.avx512;
   return features;
 }
@@ -84,6 +103,9 @@ std::string to_string(const CpuFeatures& features) {
   append(features.avx512_fp16, "avx512_fp16");
   append(features.amx_int8, "amx_int8");
   append(features.amx_bf16, "amx_bf16");
+  append(features.neon, "neon");
+  append(features.neon_dotprod, "neon_dotprod");
+  append(features.i8mm, "i8mm");
   append(features.emulated_fp16, "emulated_fp16");
   return text.empty() ? "none" : text;
 }

@@ -1,5 +1,5 @@
 // Which instruction set extensions the kernels may use: what the CPU has, limited by FOVEA_ISA.
-// The files named after an instruction set (*_avx2.cpp, *_avx512.cpp, ...) run only behind these
+// The files named after an instruction set (*_avx2.cpp, *_neon.cpp, ...) run only behind these
 // flags; everything else runs on any CPU.
 #pragma once
 
@@ -18,6 +18,9 @@ struct CpuFeatures {
   bool avx512_fp16 = false;  // native half precision arithmetic
   bool amx_int8 = false;     // tiles of bytes, with VNNI and VBMI
   bool amx_bf16 = false;     // tiles of bfloat16, with AVX512-BF16
+  bool neon = false;         // Armv8.0
+  bool neon_dotprod = false;  // 8-bit dot products
+  bool i8mm = false;          // 8-bit matrix products
   // The roundings of half precision with f32 sums, slower than f32: where FOVEA_ISA asks for
   // avx512_fp16 and the CPU has none, so that its accuracy can be measured there.
   bool emulated_fp16 = false;

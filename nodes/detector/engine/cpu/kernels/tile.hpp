@@ -16,7 +16,7 @@
 namespace fovea::engine::kernels {
 
 inline constexpr std::int64_t kBlock = 16;     // output channels
-inline constexpr std::int64_t kStepBytes = 4;  // of a pixel's input channels in one step
+inline constexpr std::int64_t kStepBytes = 4;  // of a pixel's input channels in one step, as a rule
 inline constexpr int kMaxBlocks = 6;
 inline constexpr int kMaxWidths = 8;
 
@@ -40,7 +40,7 @@ struct TileJob {
   int taps = 0;
   int steps = 0;
   const std::byte* weights =
-      nullptr;  // [kernel_rows][taps][steps][blocks][16][4 bytes], 64-byte aligned
+      nullptr;  // [kernel_rows][taps][steps][blocks][16][step], 64-byte aligned
   const RepeatedSteps* repeats = nullptr;  // by register, for tiles that repeat steps
   const std::byte* start = nullptr;  // what the accumulators start from, 16 * blocks of their type
   const float* scale = nullptr;  // result = accumulator * scale + bias (f32 tiles: the accumulator)
@@ -63,6 +63,8 @@ struct TileSet {
   int registers = 1;       // of a block
   int product_blocks = 1;  // of the best tiles for many short products
   bool half_sums = false;  // sums are f16, which could lose a bias that they start from
+  int step_bytes = kStepBytes;
+  int pixel_offset = 0;    // u8: multiplied are pixels less this, for which sums' starts make up
   bool repeats = false;    // TileJob::repeats is needed: products are summed in pairs in 16 bits
   // By blocks: widths, widest first, the last is 1, so that any row can be cut into tiles. None:
   // there are no tiles of so many blocks.
