@@ -1,6 +1,6 @@
 #include "launch/bench/bench_config.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "launch/install_paths.hpp"

@@ -6,7 +6,7 @@
 #include <ctime>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include "launch/bench/scratch_folder.hpp"

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <functional>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace fovea::bench {
 namespace {

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "launch/bench/report.hpp"
 #include "launch/bench/svg_plot.hpp"

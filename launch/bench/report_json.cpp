@@ -1,7 +1,7 @@
 // Report as JSON and back. README.md lists the fields; a test holds the two together.
 #include <cmath>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "launch/bench/report.hpp"

@@ -7,7 +7,7 @@
 #include <iterator>
 #include <sstream>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>

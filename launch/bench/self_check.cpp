@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "launch/install_paths.hpp"
 #include "nodes/base/terminal.hpp"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "launch/language/suggest.hpp"
 #include "nodes/base/text.hpp"

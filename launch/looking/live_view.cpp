@@ -1,6 +1,6 @@
 #include "launch/looking/live_view.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/ioctl.h>
 
 #include "nodes/base/terminal.hpp"

@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <zmq.h>
 
 #include "launch/language/suggest.hpp"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "launch/language/graph_dependencies.hpp"
 #include "nodes/base/text.hpp"

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <deque>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "launch/supervision/child_process.hpp"
 #include "launch/supervision/member.hpp"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <csignal>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "launch/supervision/member.hpp"
 #include "launch/supervision/supervisor.hpp"

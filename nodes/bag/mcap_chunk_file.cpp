@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <string>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>

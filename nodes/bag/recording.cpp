@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/bag/image_record.hpp"
 #include "nodes/base/clock.hpp"

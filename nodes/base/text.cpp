@@ -5,7 +5,7 @@
 #include <cctype>
 #include <cstdint>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace fovea {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/check.hpp"
 #include "nodes/camera/bag_source.hpp"

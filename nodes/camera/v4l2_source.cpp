@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/videodev2.h>
 #include <poll.h>
 #include <sys/eventfd.h>

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <jpeglib.h>
 // After jpeglib.h.
 #include <jerror.h>

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <opencv2/core.hpp>
 #include <opencv2/imgcodecs.hpp>
 

@@ -1,7 +1,7 @@
 // Netpbm's formats: `P1` to `P6`, then numbers with white space and comments between them.
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/imaging/picture_header.hpp"
 

@@ -1,6 +1,6 @@
 #include "nodes/imaging/size_limit.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace fovea::imaging {
 

@@ -1,7 +1,7 @@
 // TIFF 6.0's first directory: of a TIFF picture, and of the Exif block in a JPEG, PNG or WebP.
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/imaging/picture_header.hpp"
 

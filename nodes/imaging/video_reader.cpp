@@ -9,7 +9,7 @@
 #include <mutex>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/text.hpp"
 #include "nodes/imaging/orientation.hpp"

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/clock.hpp"
 #include "nodes/metrics_exporter/exposition.hpp"

@@ -1,7 +1,7 @@
 // The list of decoders, and what holds for every model whatever its head.
 #include <array>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/refusals.hpp"
 #include "nodes/postprocess/anchor_decoder.hpp"

@@ -2,7 +2,7 @@
 // dfl_head().
 #include <array>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/postprocess/anchor_decoder.hpp"
 #include "nodes/postprocess/checks.hpp"

@@ -5,7 +5,7 @@
 #include <system_error>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/detector/engine/plan/sha256.hpp"

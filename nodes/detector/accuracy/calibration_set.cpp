@@ -3,7 +3,7 @@
 #include <set>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/trusted_folder.hpp"

@@ -6,7 +6,7 @@
 #include <system_error>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/accuracy/quantized_build.hpp"
 #include "nodes/detector/engine/provider.hpp"

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/painted_picture.hpp"

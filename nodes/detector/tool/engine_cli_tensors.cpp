@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <set>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/text.hpp"

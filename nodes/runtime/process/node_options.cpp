@@ -6,7 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/text.hpp"

@@ -3,7 +3,7 @@
 #include <climits>
 #include <new>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -3,7 +3,7 @@
 #include <climits>
 #include <system_error>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <onnx/onnx_pb.h>
 
 #include "nodes/base/file_io.hpp"

@@ -4,7 +4,7 @@
 #include <limits>
 #include <unordered_set>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <onnx/onnx_pb.h>
 
 #include "nodes/detector/engine/onnx/external.hpp"

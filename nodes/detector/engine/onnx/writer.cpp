@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <onnx/onnx_pb.h>
 
 #include "nodes/detector/engine/onnx/element_type.hpp"

@@ -3,7 +3,7 @@
 #include <optional>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/onnx/element_type.hpp"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/passes/head_recognisers.hpp"

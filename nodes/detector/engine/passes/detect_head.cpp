@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/head_recognisers.hpp"

@@ -1,5 +1,5 @@
 // The network reads camera pixels as they are: u8, RGB, interleaved.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"

@@ -1,7 +1,7 @@
 // The order of the passes, and what the result must be.
 #include <array>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"

@@ -1,7 +1,7 @@
 // Passes that settle extents: input size, shape arithmetic, batch.
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"

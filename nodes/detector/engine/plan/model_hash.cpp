@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/base/file_io.hpp"
 #include "nodes/base/text.hpp"

@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/network.hpp"
 #include "nodes/detector/engine/shapes/geometry.hpp"

@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/quantization/calibration_ranges.hpp"

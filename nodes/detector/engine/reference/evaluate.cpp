@@ -1,7 +1,7 @@
 // Keeps only the tensors that a later layer still reads.
 #include "nodes/detector/engine/reference/evaluate.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/reference/operators.hpp"
 

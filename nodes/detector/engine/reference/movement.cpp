@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/reference/operators.hpp"
 #include "nodes/detector/engine/reference/strided.hpp"

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/reference/operators.hpp"
 #include "nodes/detector/engine/reference/rounding.hpp"

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/reference/evaluate.hpp"
 #include "nodes/detector/engine/shapes/geometry.hpp"

@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>

@@ -6,7 +6,7 @@
 #include <array>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/cpu/kernels/attention_rows.hpp"
 

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/cpu/kernels/amx_permission.hpp"
 #include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
 #include "nodes/detector/engine/cpu/kernels/half.hpp"

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/cpu/kernels/rows.hpp"
 #include "nodes/detector/engine/cpu/kernels/scalar_math.hpp"

@@ -11,7 +11,7 @@
 #include <span>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/cpu/program/context.hpp"
