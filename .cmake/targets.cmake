@@ -16,6 +16,7 @@ target_link_libraries(fovea_options INTERFACE fovea_warnings)
 # what they test: they compile in half the time.
 add_library(fovea_test_options INTERFACE)
 target_link_libraries(fovea_test_options INTERFACE fovea_warnings)
+target_include_directories(fovea_test_options INTERFACE "${CMAKE_BINARY_DIR}/generated")
 # In precompiled headers g++ 12 takes the standard library's code for ours, and warns of what cannot happen.
 target_compile_options(fovea_test_options INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds;-Wno-stringop-overflow;-Wno-stringop-overread>)
@@ -78,8 +79,6 @@ function(fovea_test name)
   # Where a test's options differ, the compiler reads the headers themselves.
   target_precompile_headers(${name} REUSE_FROM fovea_test_precompiled)
   set_target_properties(${name} PROPERTIES PCH_WARN_INVALID OFF)
-  target_compile_definitions(${name} PRIVATE
-    FOVEA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" FOVEA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   if(FOVEA_SANITIZE AND NOT ARG_LABEL STREQUAL unit)
     set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
     return()

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <stdlib.h>
 
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 
 namespace fovea {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/detector/model_folder.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea {
 namespace {

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
+#include "tests/support/build_paths.hpp"
 
 extern char** environ;
 

@@ -14,6 +14,7 @@
 #include "nodes/detector/engine/cpu/kernels/tile.hpp"
 #include "nodes/detector/engine/plan/plan.hpp"
 #include "nodes/detector/engine/plan/timing_cache.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 
 namespace fovea {

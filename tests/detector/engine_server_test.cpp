@@ -17,6 +17,7 @@
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "tests/support/allocation_guard.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/eventually.hpp"
 
 namespace fovea {

@@ -15,6 +15,7 @@
 #include "msgs/tensor.hpp"
 #include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/engine/onnx_writer.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "tests/engine/onnx_writer.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 
 namespace fovea::test {

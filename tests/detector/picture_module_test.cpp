@@ -15,6 +15,7 @@
 #include "nodes/detector/accuracy/labelled_set.hpp"
 #include "nodes/imaging/size_limit.hpp"
 #include "tests/imaging/pictures.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea {
 namespace {

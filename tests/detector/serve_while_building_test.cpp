@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 
 #include "tests/detector/serve_fixture.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea {
 namespace {

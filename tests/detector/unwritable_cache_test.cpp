@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "tests/detector/serve_fixture.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea {
 namespace {

@@ -13,6 +13,7 @@
 #include "nodes/detector/engine/reference/reference_engine.hpp"
 #include "tests/engine/detect_head_maker.hpp"
 #include "tests/engine/onnx_writer.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::engine::test {
 namespace {

@@ -19,6 +19,7 @@
 #include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"
 #include "tests/support/allocation_guard.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::engine {
 namespace {

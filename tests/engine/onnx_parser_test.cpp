@@ -10,6 +10,7 @@
 #include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/reference/evaluate.hpp"
 #include "tests/engine/onnx_writer.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::engine::test {
 namespace {

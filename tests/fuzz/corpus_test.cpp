@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/fuzz/targets.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::fuzz {
 namespace {

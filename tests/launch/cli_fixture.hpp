@@ -16,6 +16,7 @@
 #include "launch/looking/snapshot.hpp"
 #include "launch/supervision/child_process.hpp"
 #include "tests/launch/isolated_domain.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::launch {
 

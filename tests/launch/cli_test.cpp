@@ -16,6 +16,7 @@
 #include "msgs/detection.hpp"
 #include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/launch/cli_fixture.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::launch {
 namespace {

@@ -17,6 +17,7 @@
 #include "launch/supervision/control_socket.hpp"
 #include "nodes/base/file_handle.hpp"
 #include "tests/launch/cli_fixture.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::launch {
 namespace {

@@ -13,6 +13,7 @@
 
 #include "launch/language/substitution.hpp"
 #include "launch/language/values.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::launch {
 namespace {

@@ -15,6 +15,7 @@
 #include "nodes/runtime/figures/metrics.hpp"
 #include "tests/metrics_exporter/http_client.hpp"
 #include "tests/metrics_exporter/scrape.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

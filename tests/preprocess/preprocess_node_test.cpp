@@ -14,6 +14,7 @@
 #include "nodes/runtime/figures/metrics.hpp"
 #include "nodes/runtime/process/control.hpp"
 #include "nodes/runtime/topics/pubsub.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

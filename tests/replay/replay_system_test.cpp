@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <stdlib.h>
 
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

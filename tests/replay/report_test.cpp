@@ -13,6 +13,7 @@
 #include "launch/bench/svg_plot.hpp"
 #include "launch/bench/sweep.hpp"
 #include "tests/replay/made_report.hpp"
+#include "tests/support/build_paths.hpp"
 
 namespace fovea::bench {
 namespace {

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "nodes/base/file_handle.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/test_domain.hpp"
 

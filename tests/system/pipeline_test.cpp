@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "nodes/runtime/figures/metrics.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 

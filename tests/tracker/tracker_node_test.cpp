@@ -18,6 +18,7 @@
 #include "nodes/runtime/figures/ledger.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
 #include "nodes/runtime/topics/pubsub.hpp"
+#include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
 
