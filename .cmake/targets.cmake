@@ -70,7 +70,7 @@ function(fovea_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
-  if(FOVEA_SANITIZE)
+  if(FOVEA_SANITIZE OR CMAKE_CROSSCOMPILING)  # slower by an emulator
     math(EXPR ARG_TIMEOUT "3 * ${ARG_TIMEOUT}")
   endif()
   add_executable(${name} ${ARG_SOURCES})
