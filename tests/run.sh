@@ -74,9 +74,9 @@ if [ "$tsan" = yes ]; then
   done
 fi
 
+[ "$arm64" = no ] || tests/arm64.sh
+
 configure release -DFOVEA_BUILD_BENCH=ON
 cmake --build build/release -j "$jobs"
 step "tests: release"
 ctest --test-dir build/release "${labels[@]}" -j "$jobs" --output-on-failure --no-tests=error
-
-[ "$arm64" = no ] || tests/arm64.sh
