@@ -183,7 +183,7 @@ Result<Line> line_up(const Options& options, const fs::path& folder, int threads
     FOVEA_ASSIGN(file, save(int8, "int8"));
     line.entries.push_back({kOwnInt8, kOwnScope, kOwn, file, cut_off ? 0.2 : 0});
   } else {
-    line.notices.push_back("own int8: this CPU, or FOVEA_ISA, has no AVX2");
+    line.notices.push_back("own int8: this CPU, or FOVEA_ISA, has neither AVX2 nor NEON");
   }
 
   engine::Plan onednn = f32;

@@ -300,7 +300,7 @@ bool has_int8() {
 class NativeInt8 : public testing::Test {
  protected:
   void SetUp() override {
-    if (!has_int8()) GTEST_SKIP() << "needs AVX2";
+    if (!has_int8()) GTEST_SKIP() << "needs AVX2 or NEON";
   }
 };
 
@@ -430,7 +430,7 @@ TEST_F(NativeInt8, Bfloat16PlanSaysWhereItRunsInF32) {
   const auto info = describe_engine(plan.network, "cpu", {.precision = Precision::kBf16});
   ASSERT_TRUE(info) << info.error().message;
   kernels::CpuFeatures features = kernels::detect_cpu_features();
-  if (!features.avx2) GTEST_SKIP() << "needs AVX2";
+  if (!cpu::native::check_vectors(features)) GTEST_SKIP() << "needs AVX2 or NEON";
   features.amx_bf16 = false;
   const auto without = cpu::native::load(plan.network, *info, {.features = features});
   ASSERT_TRUE(without) << without.error().message;
@@ -498,7 +498,7 @@ TEST_F(NativeInt8, OddOperatorsFallBackToTheReference) {
   for (std::size_t k = 0; k < want.size(); ++k) EXPECT_GT(cosine(got[k], want[k]), 0.999) << k;
 }
 
-// Where the CPU has no AVX2 the same plan must run in f32 and say so.
+// Where the CPU has no vectors the same plan must run in f32 and say so.
 TEST(CpuProviderInt8, LoadsOnEveryCpu) {
   const NetworkDefinition network = quantised(random_detector(2));
   auto reference = load_reference_engine(network, info_of(network));

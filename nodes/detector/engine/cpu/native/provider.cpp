@@ -9,11 +9,16 @@
 
 namespace fovea::engine::cpu::native {
 
+Result<> check_vectors(const kernels::CpuFeatures& features) {
+  if (kernels::best_tiles(DataType::kFloat32, features) != nullptr) return {};
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("own kernels need avx2 or neon, the CPU or FOVEA_ISA has: {}",
+                          kernels::to_string(features)));
+}
+
 Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, EngineInfo info,
                                               const CompileOptions& options) {
-  if (!options.alone && kernels::best_tiles(DataType::kFloat32, options.features) == nullptr) {
-    return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX2");
-  }
+  if (!options.alone) FOVEA_TRY(check_vectors(options.features));
   FOVEA_ASSIGN(Program program, compile(lowered, options));
   if (info.precision == Precision::kFp16 && !options.features.avx512_fp16 &&
       !options.features.emulated_fp16) {

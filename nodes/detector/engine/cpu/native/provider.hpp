@@ -6,7 +6,10 @@
 
 namespace fovea::engine::cpu::native {
 
-// Errors: those of compile(); kUnsupported without AVX2 where there is oneDNN.
+// Errors: kUnsupported for a CPU, or a FOVEA_ISA, whose vectors no kernel is written for.
+Result<> check_vectors(const kernels::CpuFeatures& features);
+
+// Errors: those of compile(), and of check_vectors() where there is oneDNN.
 Result<std::shared_ptr<const Engine>> load(const NetworkDefinition& lowered, EngineInfo info,
                                               const CompileOptions& options = {});
 

@@ -13,7 +13,7 @@
 
 #include <fmt/core.h>
 
-#include "nodes/detector/engine/cpu/kernels/tile.hpp"
+#include "nodes/detector/engine/cpu/native/provider.hpp"
 #include "nodes/detector/engine/cpu/program/context.hpp"
 #include "nodes/detector/engine/plan/sha256.hpp"
 #include "nodes/detector/engine/shapes/shape_inference.hpp"
@@ -165,9 +165,7 @@ class Tuner {
   }
 
   Result<Program> look() {
-    if (kernels::best_tiles(DataType::kFloat32, features_) == nullptr) {
-      return fail(ErrorCode::kUnsupported, "the CPU or FOVEA_ISA has no AVX2");
-    }
+    FOVEA_TRY(check_vectors(features_));
     return compile_with([this](const ConvolutionSite& site) -> Result<> {
       Site seen{site.step, site.layer, signature_of(site.spec), {}, 0, macs_of(site.spec)};
       seen.tactics = kernels::enumerate_tactics(site.spec, features_).names;
