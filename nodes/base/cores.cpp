@@ -198,7 +198,7 @@ std::vector<std::int32_t> thread_counts(const std::vector<Cpu>& cpus,
   for (const std::size_t count : {cpus.size(), fast, cores.size(), fast_cores.size()}) {
     counts.insert(limited(count, quota));
   }
-  for (std::int32_t count = *counts.begin(); count >= kMany; count /= 2) counts.insert(count / 2);
+  for (std::int32_t count = *counts.rbegin(); count >= kMany; count /= 2) counts.insert(count / 2);
   return {counts.begin(), counts.end()};
 }
 

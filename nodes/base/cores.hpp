@@ -25,7 +25,7 @@ std::vector<Cpu> usable_cpus(const std::filesystem::path& root = "/");
 // systemd CPUQuota=); nothing if there is no limit. Of both versions of control groups.
 std::optional<double> cpu_quota(const std::filesystem::path& root = "/");
 
-// One per usable CPU, but not more than the quota lets run at a time. At least 1.
+// One per usable CPU, but not more than the quota, rounded up. At least 1.
 std::int32_t usable_cores();
 
 // Thread counts up to usable_cores() of which one may be the fastest, least first: one per fast CPU,

@@ -153,6 +153,13 @@ TEST(ThreadCounts, OfManyCoresAreHalvedDownToFew) {
   EXPECT_THAT(thread_counts(many, {}), ElementsAre(4, 8, 16, 32, 64));
 }
 
+TEST(ThreadCounts, OfManyKindsOfCoresAreHalvedFromAll) {
+  std::vector<Cpu> phone = {cpu(0, 0, 1)};
+  for (int i = 1; i < 4; ++i) phone.push_back(cpu(i, i, 0.76));
+  for (int i = 4; i < 8; ++i) phone.push_back(cpu(i, i, 0.3));
+  EXPECT_THAT(thread_counts(phone, {}), ElementsAre(1, 4, 8));
+}
+
 TEST(ThreadCounts, FewThreadsGoToTheFastCpus) {
   const std::vector<Cpu> cpus = {cpu(0, 0, 0.4), cpu(1, 1, 0.4), cpu(2, 2, 1), cpu(3, 3, 0.95)};
   EXPECT_THAT(cpus_for(1, cpus), ElementsAre(2, 3));

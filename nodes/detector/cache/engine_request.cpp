@@ -246,8 +246,10 @@ Result<PlanRequest> plan_request(const EngineRequest& request, Spelling spelling
   if (config.max_batch == 0) config.max_batch = provider->default_batch;
   config.threads = static_cast<std::int32_t>(request.threads);
   if (config.threads == 0) {
-    config.threads = usable_cores();
+    config.threads = std::min(usable_cores(), engine::kMaxThreads);
     if (provider->tune != nullptr) config.tuning.thread_counts = thread_counts();
+    std::erase_if(config.tuning.thread_counts,
+                  [](std::int32_t count) { return count > engine::kMaxThreads; });
   }
   config.keep_output0 = request.keep_output0;
   config.head = request.head;

@@ -145,10 +145,6 @@ Result<engine::Plan> read_plan_file(const fs::path& file) {
 constexpr std::string_view kElsewhere =
     "FOVEA_CACHE_DIR, the parameter cache_dir and --cache-dir name another folder";
 
-}  // namespace
-
-namespace {
-
 // "2", or "the fastest of 4, 8, 16".
 std::string threads_of(const engine::BuilderConfig& config) {
   const std::vector<std::int32_t>& counts = config.tuning.thread_counts;

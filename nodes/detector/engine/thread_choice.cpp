@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
+#include <sys/resource.h>
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/painted_picture.hpp"
+#include "nodes/detector/engine/plan/sha256.hpp"
 #include "nodes/detector/engine/plan/timing_cache.hpp"
 #include "nodes/detector/engine/provider.hpp"
 
@@ -23,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kNextToLeast = 1.03;
 constexpr std::size_t kRounds = 7;
 // Large networks need no rounds to tell thread counts apart.
-constexpr double kLongEnough = 2;  // seconds
+constexpr double kLongEnough = 1;  // seconds of a pair
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -59,24 +61,28 @@ struct Contender {
   }
 };
 
+Result<> check_going(const TuningConfig& config) {
+  if (!config.keep_going || config.keep_going()) return {};
+  return fail(ErrorCode::kUnavailable, "tuning was stopped while it measured thread counts");
+}
+
+// In pairs, the fastest so far against the next: two engines of a large network take enough memory.
 Result<std::vector<TimedThreads>> measured(const Plan& plan, const TuningConfig& config) {
-  std::vector<Contender> contenders;
-  for (const std::int32_t threads : config.thread_counts) {
-    FOVEA_ASSIGN(Contender contender, Contender::make(plan, threads));
-    contenders.push_back(std::move(contender));
-  }
-  const auto start = Clock::now();
-  for (std::size_t round = 0; round < kRounds; ++round) {
-    for (Contender& contender : contenders) {
-      if (config.keep_going && !config.keep_going()) {
-        return fail(ErrorCode::kUnavailable, "tuning was stopped while it measured thread counts");
-      }
-      FOVEA_TRY(contender.run());
-    }
-    if (seconds_since(start) > std::min(kLongEnough, config.max_seconds)) break;
-  }
   std::vector<TimedThreads> times;
-  for (Contender& contender : contenders) times.push_back({contender.threads, contender.median()});
+  std::optional<Contender> fastest;
+  for (const std::int32_t threads : config.thread_counts) {
+    FOVEA_TRY(check_going(config));
+    FOVEA_ASSIGN(Contender next, Contender::make(plan, threads));
+    const auto start = Clock::now();
+    for (std::size_t round = 0; round < kRounds; ++round) {
+      FOVEA_TRY(check_going(config));
+      if (fastest) FOVEA_TRY(fastest->run());
+      FOVEA_TRY(next.run());
+      if (seconds_since(start) > std::min(kLongEnough, config.max_seconds)) break;
+    }
+    times.push_back({threads, next.median()});
+    if (!fastest || next.median() < fastest->median()) fastest.emplace(std::move(next));
+  }
   return times;
 }
 
@@ -120,11 +126,14 @@ std::int32_t fewest_that_help(std::span<const TimedThreads> times) {
 
 Result<> choose_threads(Plan& plan, const TuningConfig& config, TuningReport& report) {
   if (config.thread_counts.size() < 2) return {};
+  // What gives way to others, as a builder beside a detector does, cannot tell what threads would bring.
+  if (::getpriority(PRIO_PROCESS, 0) > 0) return {};
   FOVEA_ASSIGN(const Provider* provider, find_provider(plan.provider));
   const std::string environment =
       timing_environment(provider->identity(), config.thread_counts.back());
-  const std::string key = fmt::format("threads of {} {} {}", plan.model_hash,
-                                      to_string(plan.precision), plan.network.layers.size());
+  Sha256 hash;  // of all that may change the time
+  hash.add(serialize(plan));
+  const std::string key = "threads of " + hash.finish();
   const auto read = config.cache.empty() ? Result<TimingCache>() : read_timing_cache(config.cache);
   if (!read && read.error().code != ErrorCode::kNotFound) {
     report.warning = "timing cache ignored: " + read.error().message;

@@ -17,8 +17,8 @@ namespace fovea::engine {
 std::int32_t fewest_that_help(std::span<const TimedThreads> times);
 
 // Sets plan.threads to what helps most of config.thread_counts, from the timing cache or by running
-// an engine of each count in turns; says so in report.threads. A plan without such counts stays as
-// it is. Errors: load_engine()'s, kUnavailable if config.keep_going() ends it.
+// engines of two counts in turns; says so in report.threads. A plan without such counts stays as it is,
+// and so does every plan in a process of less than normal priority. Errors: load_engine()'s, kUnavailable if config.keep_going() ends it.
 Result<> choose_threads(Plan& plan, const TuningConfig& config, TuningReport& report);
 
 }  // namespace fovea::engine

@@ -72,7 +72,8 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolOptions& 
     }
   }
   const cpu_set_t cpus =
-      set_of(options.cpus.empty() ? cpus_for(options.threads, usable_cpus()) : options.cpus);
+      set_of(options.cpus.empty() && options.threads > 1 ? cpus_for(options.threads, usable_cpus())
+                                                         : options.cpus);
   std::unique_ptr<ThreadPool> pool(new ThreadPool(options.spin, cpus));
   pool->workers_.reserve(static_cast<std::size_t>(options.threads - 1));
   for (int worker = 1; worker < options.threads; ++worker) {
