@@ -224,7 +224,7 @@ Result<std::vector<std::byte>> read_all(const FileHandle& file, const struct sta
   }
   // Files of /proc and /sys have no size, or another than their text.
   constexpr std::uint64_t kUnknown = 4096;
-  std::vector<std::byte> bytes(size > 0 ? size : std::min(kUnknown, limit));
+  std::vector<std::byte> bytes(size > 0 ? size : std::min(kUnknown, limit + 1));
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
@@ -233,11 +233,11 @@ Result<std::vector<std::byte>> read_all(const FileHandle& file, const struct sta
     if (got == 0) break;  // it shrank meanwhile; the caller's checks see a truncated file
     done += static_cast<std::size_t>(got);
     if (size > 0 || done < bytes.size()) continue;
-    if (done == limit) {
+    if (done > limit) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{} has {} bytes or more", path.native(), limit));
+                  fmt::format("{} has more than {} bytes", path.native(), limit));
     }
-    bytes.resize(std::min<std::uint64_t>(2 * bytes.size(), limit));
+    bytes.resize(std::min<std::uint64_t>(2 * bytes.size(), limit + 1));
   }
   bytes.resize(done);
   return bytes;

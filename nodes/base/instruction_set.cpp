@@ -66,7 +66,7 @@ Result<> check_requested_instruction_set() {
   if (find_name(requested())) {
     return fail(
         ErrorCode::kInvalidArgument,
-        fmt::format("FOVEA_ISA is {}, which is of another architecture; this machine has: {}",
+        fmt::format("FOVEA_ISA is {}, which is of another architecture; valid here: {}",
                     requested(), instruction_set_names()));
   }
   return fail(

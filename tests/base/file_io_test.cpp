@@ -104,7 +104,7 @@ TEST_F(FileIoTest, FilesThatSayNoSizeAreReadToTheirEnd) {
   EXPECT_EQ(text->back(), '\n');
   const auto refused = read_text_file("/proc/self/smaps", 100);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().message, "/proc/self/smaps has 100 bytes or more");
+  EXPECT_EQ(refused.error().message, "/proc/self/smaps has more than 100 bytes");
 }
 
 TEST_F(FileIoTest, ADeviceIsWrittenIntoAndNeverReplaced) {

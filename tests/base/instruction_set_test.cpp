@@ -51,7 +51,7 @@ TEST(InstructionSetTest, NamesOfAnotherArchitectureAreNone) {
   };
   EXPECT_EXIT(refuse(other), testing::ExitedWithCode(1),
               "^FOVEA_ISA is " + other +
-                  ", which is of another architecture; this machine has: " + kNames + "$");
+                  ", which is of another architecture; valid here: " + kNames + "$");
   EXPECT_EXIT(refuse("avx9000"), testing::ExitedWithCode(1),
               std::string("^FOVEA_ISA is avx9000; it must be ") + kNames + "$");
   EXPECT_EXIT(refuse("scalar"), testing::ExitedWithCode(0), "^taken$");
