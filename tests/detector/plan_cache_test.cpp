@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <latch>
+#include <string>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -127,6 +129,30 @@ TEST_F(PlanCacheTest, ThreadsThatStartTogetherBuildOnce) {
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(served, 8);
   EXPECT_EQ(builds(), 1U);
+}
+
+TEST_F(PlanCacheTest, WaitingForAnotherBuildIsToldAndCanBeEnded) {
+  std::latch building(1);
+  std::latch go_on(1);
+  const PlanCache slow(cache_folder(), [&](auto&&...) -> Result<engine::Plan> {
+    building.count_down();
+    go_on.wait();
+    return fail(ErrorCode::kUnsupported, "layer x");
+  });
+  std::thread other([&] { EXPECT_FALSE(slow.get_or_build(request_)); });
+  building.wait();
+  PlanRequest waiting = request_;
+  int asked = 0;
+  std::string stage;
+  waiting.config.tuning.keep_going = [&] { return ++asked < 3; };
+  const auto ended = cache().get_or_build(
+      waiting, [&](std::string_view now, double /*done*/) { stage = now; });
+  go_on.count_down();
+  other.join();
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(stage, "wait for another build");
+  EXPECT_EQ(builds(), 0U);
 }
 
 TEST_F(PlanCacheTest, ProcessesThatStartTogetherBuildOnce) {

@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <optional>
 #include <set>
 #include <system_error>
+#include <thread>
 #include <tuple>
 
 #include <fcntl.h>
@@ -38,9 +40,24 @@ using Json = nlohmann::ordered_json;
 // to the open file, so threads of one process exclude each other too.
 class KeyLock {
  public:
-  static Result<KeyLock> acquire(const fs::path& file) { return take(file, LOCK_EX); }
+  // While another one holds it, asks `wait` ten times a second. Errors: kUnavailable once that says no.
+  static Result<KeyLock> acquire(const fs::path& file, const std::function<bool()>& wait) {
+    FOVEA_ASSIGN(KeyLock lock, open(file));
+    while (!lock.take()) {
+      if (errno != EWOULDBLOCK && errno != EINTR) {
+        return fail_errno(ErrorCode::kInternal, "lock " + file.string());
+      }
+      if (!wait()) return fail(ErrorCode::kUnavailable, "interrupted");
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    return lock;
+  }
   // Errors: kInternal at once if another one holds it.
-  static Result<KeyLock> try_acquire(const fs::path& file) { return take(file, LOCK_EX | LOCK_NB); }
+  static Result<KeyLock> try_acquire(const fs::path& file) {
+    FOVEA_ASSIGN(KeyLock lock, open(file));
+    if (!lock.take()) return fail_errno(ErrorCode::kInternal, "lock " + file.string());
+    return lock;
+  }
   KeyLock(KeyLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   KeyLock& operator=(KeyLock&&) = delete;
   ~KeyLock() {
@@ -49,7 +66,8 @@ class KeyLock {
 
  private:
   explicit KeyLock(int fd) : fd_(fd) {}
-  static Result<KeyLock> take(const fs::path& file, int how) {
+  bool take() const { return ::flock(fd_, LOCK_EX | LOCK_NB) == 0; }
+  static Result<KeyLock> open(const fs::path& file) {
     KeyLock lock(::open(file.c_str(),
                         O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600));
     struct stat status {};
@@ -59,9 +77,6 @@ class KeyLock {
       return fail(ErrorCode::kInternal,  // who owns it might hold it for ever
                   fmt::format("{} belongs to user {}; it must be a file of user {} or root",
                               file.string(), status.st_uid, ::geteuid()));
-    }
-    while (::flock(lock.fd_, how) != 0) {
-      if (errno != EINTR) return fail_errno(ErrorCode::kInternal, "lock " + file.string());
     }
     return lock;
   }
@@ -361,6 +376,7 @@ Result<CachedPlan> PlanCache::get_or_build(const PlanRequest& request,
   CachedPlan result;
   result.key = plan_key(inputs);
 
+  const auto keep_going = [&going = request.config.tuning.keep_going] { return !going || going(); };
   const auto look_up = [&] {
     auto plan = find(result.key, inputs);
     if (plan) {
@@ -382,8 +398,12 @@ Result<CachedPlan> PlanCache::get_or_build(const PlanRequest& request,
   const auto lock = [&]() -> Result<KeyLock> {
     if (!is_used_) return fail(ErrorCode::kUnavailable, "");
     FOVEA_TRY(make_folders(folder_));
-    return KeyLock::acquire(path(result.key, ".lock"));
+    return KeyLock::acquire(path(result.key, ".lock"), [&] {
+      if (progress) progress("wait for another build", 0);
+      return keep_going();
+    });
   }();
+  if (!keep_going()) return fail(ErrorCode::kUnavailable, "interrupted");
   if (lock && look_up()) return result;  // another process was faster
 
   FOVEA_ASSIGN(result.plan, builder_(request.model, request.config, progress));
