@@ -46,10 +46,13 @@ std::string describe(const engine::Layer& layer) {
   return text;
 }
 
-std::string precision_of(const engine::NetworkDefinition& network, std::size_t index) {
+// As executed: layers of the plan's precision run in the engine's, which may be another one here.
+std::string precision_of(const engine::NetworkDefinition& network, std::size_t index,
+                         const engine::Plan& plan, const engine::EngineInfo& info) {
   const auto& layers = network.quantization.layers;
-  return std::string(
-      to_string(layers.empty() ? engine::Precision::kFp32 : layers[index].precision));
+  const engine::Precision planned =
+      layers.empty() ? engine::Precision::kFp32 : layers[index].precision;
+  return std::string(to_string(planned == plan.precision ? info.precision : planned));
 }
 
 Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table) {
@@ -110,6 +113,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
   for (std::size_t i = 0; i < network.layers.size(); ++i) by_name[network.layers[i].name] = i;
 
   LayerTable table;
+  table.precision = to_string(engine->info().precision);
   for (const engine::LayerReport& report : inspection.layers) {
     LayerRow row;
     row.layer = report.layer;
@@ -117,7 +121,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
     if (const auto found = by_name.find(report.layer); found != by_name.end()) {
       const engine::Layer& layer = network.layers[found->second];
       row.op = describe(layer);
-      row.precision = precision_of(network, found->second);
+      row.precision = precision_of(network, found->second, plan, engine->info());
       row.fused = layer.fused;
       row.gflop = work_of(network, layer);
     }

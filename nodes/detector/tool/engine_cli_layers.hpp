@@ -27,6 +27,7 @@ struct LayerRow {
 
 struct LayerTable {
   std::vector<LayerRow> rows;  // in order of execution; layers that became addresses are absent
+  std::string precision;               // as executed, of the layers that the plan has in its own
   std::vector<std::string> declined;  // what runs on a slower path than it might, and why
   std::size_t context_bytes = 0;
   double ms = 0;  // of all rows; 0 until measured

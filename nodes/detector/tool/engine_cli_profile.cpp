@@ -68,7 +68,7 @@ struct ProfileCommand {
                             table.rows.size(), fmt::join(slow.layers, ", ")));
     }
     FOVEA_TRY(json.write(dumped({{"provider", source.plan.provider},
-                                 {"precision", to_string(source.plan.precision)},
+                                 {"precision", table.precision},
                                  {"threads", source.plan.threads},
                                  {"ms", table.ms},
                                  {"gflop", gflop},
