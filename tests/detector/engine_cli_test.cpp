@@ -230,6 +230,32 @@ TEST_F(EngineCli, SavedEngineNeedsNoModel) {
   ASSERT_EQ(other.code, 0) << other.err;
   EXPECT_THAT(other.err, HasSubstr("was made for 1 threads; 2 run it"));
   EXPECT_THAT(other.out, HasSubstr("fp32, 2 threads"));
+  for (const char* threads : {"-1", "257", "4294967298"}) {
+    const Outcome refused = run({"bench", "--load-engine", path("m.plan"), "--threads", threads});
+    EXPECT_EQ(refused.code, 2) << refused.out;
+    EXPECT_THAT(refused.err, HasSubstr(std::string("--threads is ") + threads + "; it must be 0..256"));
+  }
+}
+
+TEST_F(EngineCli, ProfileShowsThePrecisionThatRuns) {
+  if (!engine::kernels::detect_cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
+  ASSERT_EQ(run({"build", "--onnx", model_, "--threads", "1", "--precision", "bf16",
+                 "--save-engine", path("m.plan")})
+                .code,
+            0);
+  ::setenv("FOVEA_ISA", "avx2", 1);  // which has no bf16 arithmetic
+  const Outcome profile =
+      run({"profile", "--load-engine", path("m.plan"), "--duration", "0.001", "--json"});
+  const Outcome inspect = run({"inspect", "--load-engine", path("m.plan"), "--layers", "--json"});
+  ::unsetenv("FOVEA_ISA");
+  ASSERT_EQ(profile.code, 0) << profile.err;
+  const auto result = nlohmann::json::parse(profile.out);
+  EXPECT_EQ(result["precision"], "fp32");
+  for (const auto& layer : result["layers"]) EXPECT_EQ(layer["precision"], "fp32") << layer;
+  ASSERT_EQ(inspect.code, 0) << inspect.err;
+  for (const auto& layer : nlohmann::json::parse(inspect.out)["execution"]) {
+    EXPECT_EQ(layer["precision"], "fp32") << layer;
+  }
 }
 
 TEST_F(EngineCli, BenchSweepsBatchSizes) {

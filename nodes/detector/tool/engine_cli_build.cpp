@@ -60,8 +60,8 @@ struct BuildCommand {
     FOVEA_TRY(check_writable(save_engine));
     ModelOptions wanted = model;
     // What quantises builds an fp32 engine and a table first, which the next such build finds there.
-    if (!wanted.request.quantizes()) wanted.request.no_cache = true;
-    FOVEA_ASSIGN(const CachedPlan built, wanted.build(json, /*cached_only=*/false));
+    if (!wanted.request.quantizes() && !cached_only) wanted.request.no_cache = true;
+    FOVEA_ASSIGN(const CachedPlan built, wanted.build(json, cached_only));
     if (interrupted) return kExitInterrupted;
     const engine::Plan& plan = built.plan;
     warn_of_head(plan.network);

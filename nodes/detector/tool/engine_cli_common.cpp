@@ -94,6 +94,9 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
   Source source;
   const auto start = std::chrono::steady_clock::now();
   if (!load_engine.empty()) {
+    EngineRequest options = request;
+    options.model = load_engine;
+    FOVEA_TRY(validate(options, Spelling::kFlags));
     FOVEA_ASSIGN(source.plan, engine::read_plan(load_engine));
     const auto threads = static_cast<std::int32_t>(request.threads);
     if (threads != 0 && threads != source.plan.threads) {
