@@ -15,6 +15,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cpu/native/provider.hpp"
@@ -229,6 +230,10 @@ TEST_F(Tuner, TimingCacheThatCannotBeReadOrWrittenOnlyCostsTime) {
   Plan plan = small_plan();
   fs::create_directory(cache());  // in its place
   EXPECT_THAT(tune(plan, 1).warning, HasSubstr("not written"));
+  EXPECT_EQ(plan.tactics.size(), 6U);
+  fs::remove(cache());
+  ASSERT_EQ(::mkfifo(cache().c_str(), 0600), 0);
+  EXPECT_THAT(tune(plan, 1).warning, HasSubstr("not written: " + cache().string() + ": not a"));
   EXPECT_EQ(plan.tactics.size(), 6U);
   fs::remove_all(folder_);
   std::ofstream(folder_) << "a file where the folder was";

@@ -180,6 +180,10 @@ Result<TimingCache> read_timing_cache(const std::filesystem::path& file) {
 
 Result<> merge_into_file(const TimingCache& cache, const std::filesystem::path& file,
                          const TimingLimits& limits) {
+  std::error_code error;
+  if (std::filesystem::is_fifo(file, error)) {  // it would be waited for a reader, each time anew
+    return fail(ErrorCode::kInvalidArgument, file.string() + ": not a regular file");
+  }
   Json entries = read_contents(file).value_or(Contents()).entries;
   for (const auto& [environment, added] : cache) {
     Json table = entries.value(environment, Json{{"layers", Json::object()},  //
