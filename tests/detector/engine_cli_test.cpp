@@ -253,9 +253,8 @@ TEST_F(EngineCli, ProfileShowsThePrecisionThatRuns) {
   EXPECT_EQ(result["precision"], "fp32");
   for (const auto& layer : result["layers"]) EXPECT_EQ(layer["precision"], "fp32") << layer;
   ASSERT_EQ(inspect.code, 0) << inspect.err;
-  for (const auto& layer : nlohmann::json::parse(inspect.out)["execution"]) {
-    EXPECT_EQ(layer["precision"], "fp32") << layer;
-  }
+  const auto inspected = nlohmann::json::parse(inspect.out);
+  for (const auto& layer : inspected["execution"]) EXPECT_EQ(layer["precision"], "fp32") << layer;
 }
 
 TEST_F(EngineCli, BenchSweepsBatchSizes) {
