@@ -34,6 +34,7 @@ struct ByteMath {
 // Side by side, in one store; writing a pixel twice does no harm.
 struct CodeSink {
   static constexpr bool kSkips = false;
+  static constexpr bool kFetches = false;
   explicit CodeSink(const AmxJob& /*job*/) {}
   template <int kBlocks>
   inline __attribute__((always_inline)) void put(__m512 a, __m512 b, __m512 c, __m512 d,
@@ -46,6 +47,7 @@ struct CodeSink {
 class TableSink {
  public:
   static constexpr bool kSkips = true;
+  static constexpr bool kFetches = false;
   explicit TableSink(const AmxJob& job)
       : table_(job.table),
         zero_point_(_mm512_set1_epi8(static_cast<char>(job.residual_zero_point))),

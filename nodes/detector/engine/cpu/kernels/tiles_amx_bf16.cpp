@@ -31,10 +31,23 @@ struct HalfMath {
   }
 };
 
+// x / (1 + e^-x) to 1.5e-4 relative, a tenth of what rounding to bf16 takes: half the instructions
+// of activate(). The cubic is the one that is nearest to 2^z on [0, 1), relatively.
+inline __attribute__((always_inline)) __m512 silu(__m512 x) {
+  const __m512 power = _mm512_mul_ps(x, _mm512_set1_ps(-1.44269502F));
+  const __m512 z = _mm512_reduce_ps(power, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 y = _mm512_fmadd_ps(_mm512_set1_ps(0.07802403F), z, _mm512_set1_ps(0.22606707F));
+  y = _mm512_fmadd_ps(y, z, _mm512_set1_ps(0.695834F));
+  y = _mm512_fmadd_ps(y, z, _mm512_set1_ps(0.99992514F));
+  y = _mm512_add_ps(_mm512_scalef_ps(y, power), _mm512_set1_ps(1));  // by 2^floor(power)
+  return _mm512_mul_ps(x, _mm512_rcp14_ps(y));
+}
+
 template <Activation kActivation>
 class HalfSink {
  public:
   static constexpr bool kSkips = true;
+  static constexpr bool kFetches = false;
   explicit HalfSink(const AmxJob& job) : adds_(job.residual != nullptr) {}
   template <int kBlocks>
   inline __attribute__((always_inline)) void put(__m512 a, __m512 b, __m512 c, __m512 d,
@@ -54,7 +67,7 @@ class HalfSink {
  private:
   inline __attribute__((always_inline)) __m512 finish(__m512 value, const std::byte* residual,
                                                       int at) const {
-    value = activate<kActivation>(value, _mm512_setzero_ps());
+    if constexpr (kActivation == Activation::kSilu) value = silu(value);
     if (!adds_) return value;
     const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(residual + at));
     return _mm512_add_ps(value,
