@@ -195,6 +195,8 @@ const Variant kVariants[] = {
      .source_gap = true},
     {.compute = kBf16, .to = kF32, .activation = Activation::kNone, .source = kBf16},
     {.compute = kBf16, .to = kF32, .activation = Activation::kLeakyRelu, .source = kBf16},
+    {.compute = kBf16, .to = kBf16, .source = kBf16, .physically_padded = false},
+    {.compute = kBf16, .to = kBf16, .source = kU8, .physically_padded = false},
     {.compute = kU8, .to = kU8, .table = true, .source = kU8},
     {.compute = kU8,
      .to = kU8,
@@ -485,11 +487,12 @@ TEST(ConvolutionTacticTest, RefusalsNameTheReason) {
     return declined.empty() ? std::string() : declined[0];
   };
   EXPECT_EQ(amx_declines({32, 20, 20, 16, 3, 1, 1, true}, true), "");
-  EXPECT_EQ(amx_declines({32, 20, 20, 16, 3, 1, 1, true}, false), "amx: the source has no border");
+  EXPECT_EQ(amx_declines({32, 20, 20, 16, 3, 1, 1, true}, false), "");
   EXPECT_EQ(amx_declines({32, 12, 12, 16, 3, 2, 1, true}, true),
             "amx: rows of 6 pixels leave tiles of 16 empty");
-  EXPECT_EQ(amx_declines({3, 40, 40, 16, 3, 2, 1, true}, true),
-            "amx: runs of 9 bytes have no divisor of 12 to 64 bytes in steps of 4");
+  EXPECT_EQ(amx_declines({3, 40, 40, 16, 3, 2, 1, true}, true), "");
+  EXPECT_EQ(amx_declines({68, 20, 20, 16, 1, 1, 0, true}, true),
+            "amx: runs of 68 bytes have no divisor of 12 to 64 bytes in steps of 4");
 }
 #endif
 

@@ -10,7 +10,7 @@
 //   kFloat16  f16 weights and activations; f16 sums (AVX512-FP16, tactics avx512_fp16/...) or f32
 //             sums (any AVX-512 CPU, tactics avx512/...).
 //   kBfloat16 bf16 weights and activations, f32 sums (AMX-BF16, tactics amx/...; else f32
-//             arithmetic of widened pixels).
+//             arithmetic of widened pixels). A u8 source is not rounded: bf16 holds its codes.
 //   kUint8    u8 activations, s8 weights with one scale per output channel, exact 32-bit sums. Two
 //             epilogues: with `pre_activation`, the sum is rounded to an s8 code and a table of 256
 //             entries per destination does activation and requantisation; without, activation and

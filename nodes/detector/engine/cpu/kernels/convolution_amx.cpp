@@ -17,6 +17,7 @@
 #include "nodes/detector/engine/cpu/kernels/amx_permission.hpp"
 #include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
 #include "nodes/detector/engine/cpu/kernels/half.hpp"
+#include "nodes/detector/engine/cpu/kernels/source_rows.hpp"
 #include "nodes/detector/engine/cpu/kernels/tile_amx.hpp"
 
 namespace fovea::engine::kernels {
@@ -34,9 +35,11 @@ constexpr std::int64_t kMinChunkBytes = 12;
 
 // How the tiles see the source. One tap is a run of bytes: with dense pixels the whole kernel row.
 struct View {
+  bool staged = false;       // rows are first copied into scratch
   std::int64_t element = 0;  // bytes
+  std::int64_t pixel = 0;    // bytes from a pixel to the next
   std::int64_t taps = 0;
-  std::int64_t run = 0;    // contiguous bytes of a tap
+  std::int64_t run = 0;    // contiguous bytes of a tap; staged: rounded up to whole steps
   std::int64_t chunk = 0;  // bytes of a run in one product
   std::int64_t pitch = 0;  // pixels from a row to the next, 0 if runs cannot cross
 
@@ -76,18 +79,35 @@ std::int64_t choose_chunk(std::int64_t run, std::int64_t pixel_stride, std::int6
 View view_of(const ConvolutionSpec& spec) {
   View view;
   view.element = element_bytes(spec.compute);
-  const bool merged = spec.source.pixel_stride == spec.in_channels && spec.dilation_width == 1;
-  view.taps = merged ? 1 : spec.kernel_width;
-  view.run = spec.in_channels * (merged ? spec.kernel_width : 1) * view.element;
+  const auto lay_out = [&](std::int64_t pixel_stride) {
+    const bool merged = pixel_stride == spec.in_channels && spec.dilation_width == 1;
+    view.pixel = pixel_stride * view.element;
+    view.taps = merged ? 1 : spec.kernel_width;
+    view.run = spec.in_channels * (merged ? spec.kernel_width : 1) * view.element;
+  };
+  lay_out(spec.source.pixel_stride);
+  view.staged = SourceRows::needed(spec) || view.run % kStepBytes != 0;
+  if (view.staged) {
+    lay_out(spec.in_channels);
+    view.run = round_up(view.run, kStepBytes);
+  }
   const std::int64_t blocks = spec.out_channels > kBlock ? kAmxBlocks : 1;
-  view.chunk =
-      choose_chunk(view.run, spec.stride_width * spec.source.pixel_stride * view.element, blocks);
-  const std::int64_t pitch = spec.source.row_stride / spec.source.pixel_stride;
-  if (spec.stride_height == 1 && spec.stride_width == 1 &&
+  view.chunk = choose_chunk(view.run, spec.stride_width * view.pixel, blocks);
+  if (!view.staged && spec.stride_height == 1 && spec.stride_width == 1 &&
       spec.source.row_stride % spec.source.pixel_stride == 0) {
-    view.pitch = pitch;
+    view.pitch = spec.source.row_stride / spec.source.pixel_stride;
   }
   return view;
+}
+
+// bf16 holds codes exactly, but not what they mean: sums of codes are scaled.
+bool is_scaled(const ConvolutionSpec& spec) {
+  return spec.compute == DataType::kBfloat16 && spec.source.type == DataType::kUint8;
+}
+Grid staged_grid(const ConvolutionSpec& spec) {
+  Grid grid = spec.source.grid;
+  if (is_scaled(spec)) grid.scale = 1;
+  return grid;
 }
 
 // All pixels from the first to the last, those between the rows included.
@@ -102,6 +122,7 @@ class AmxConvolution final : public Kernel {
         name_(tactic.name()),
         weights_outer_(tactic.weights_outer),
         view_(view_of(spec)),
+        source_rows_(spec, spec.in_channels, staged_grid(spec), best_rows(features)),
         finisher_(spec, best_rows(features)) {
     const std::int64_t blocks = round_up(spec.out_channels, kBlock) / kBlock;
     std::int64_t weight_bytes = 0;
@@ -123,6 +144,12 @@ class AmxConvolution final : public Kernel {
     row_units_ = (row + unit_pixels_ - 1) / unit_pixels_;
     rows_ = view_.pitch > 0 ? 1 : spec.out_height;
     row_pixels_ = row;
+    if (view_.staged) {
+      // What is too short for a tile takes pixels before it along.
+      const std::int64_t columns =
+          source_rows_.columns(std::min(std::max(unit_pixels_, kAmxPixels), row));
+      staged_row_bytes_ = round_up(columns * view_.pixel + kStepBytes, kAmxRowBytes);
+    }
     pack(weight_bytes, blocks * kBlock);
     spec_.weights = {};
     spec_.s8_weights = {};
@@ -134,7 +161,7 @@ class AmxConvolution final : public Kernel {
   std::string_view implementation() const override { return name_; }
 
   std::size_t scratch_bytes(int threads) const override {
-    return static_cast<std::size_t>(threads * kStripBytes);
+    return static_cast<std::size_t>(threads * worker_bytes());
   }
 
   void run(const Arguments& arguments, cpu::ThreadPool& pool) const override {
@@ -147,7 +174,7 @@ class AmxConvolution final : public Kernel {
     }
     pool.parallel_for(tasks, [&](std::int64_t task, int worker) {
       const AmxTiles tiles(view_.chunk);
-      std::byte* strip = arguments.scratch + worker * kStripBytes;
+      std::byte* strip = arguments.scratch + worker * worker_bytes();
       const std::int64_t end = (task + 1) * units / tasks;
       for (std::int64_t unit = task * units / tasks; unit < end;) {
         unit += run_units(arguments, unit, end - unit, strip);
@@ -156,6 +183,10 @@ class AmxConvolution final : public Kernel {
   }
 
  private:
+  std::int64_t worker_bytes() const {
+    return kStripBytes + spec_.kernel_height * staged_row_bytes_;
+  }
+
   struct Group {
     std::int64_t channel = 0;
     int blocks = 0;
@@ -178,6 +209,10 @@ class AmxConvolution final : public Kernel {
     folded.start.resize(static_cast<std::size_t>(channels));
     folded.scale.resize(static_cast<std::size_t>(channels));
     folded.bias.resize(static_cast<std::size_t>(channels));
+    if (is_scaled(spec_)) {
+      for (float& bias : folded.bias) bias /= spec_.source.grid.scale;
+      folded.scale.assign(folded.scale.size(), spec_.source.grid.scale);
+    }
     start_ = zeroed(channels * kAmxPixels * 4);
     const auto* start = spec_.compute == DataType::kUint8
                             ? reinterpret_cast<const std::byte*>(folded.start.data())
@@ -210,6 +245,8 @@ class AmxConvolution final : public Kernel {
     const std::int64_t kernel = spec_.kernel_height * spec_.kernel_width;
     const std::int64_t filter = spec_.in_channels * kernel;
     const std::int64_t run = view_.run / view_.element;
+    const std::int64_t tap_elements =
+        spec_.in_channels * (view_.taps == 1 ? spec_.kernel_width : 1);
     for (const Group& group : groups_) {
       auto* to = reinterpret_cast<Packed*>(packed + group.weights);
       const std::int64_t wide = group.blocks * kBlock;
@@ -217,7 +254,7 @@ class AmxConvolution final : public Kernel {
       const Weight* filters = weights + group.channel * filter;
       for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
         for (std::int64_t tap = 0; tap < view_.taps; ++tap) {
-          for (std::int64_t place = 0; place < run; ++place) {
+          for (std::int64_t place = 0; place < tap_elements; ++place) {
             const std::int64_t kx = tap + place / spec_.in_channels;
             const std::int64_t channel = place % spec_.in_channels;
             const Weight* from = filters + channel * kernel + ky * spec_.kernel_width + kx;
@@ -254,9 +291,11 @@ class AmxConvolution final : public Kernel {
                  std::int64_t begin, std::int64_t end, std::byte* strip) const {
     const std::int64_t channels = group.blocks * kBlock;
     AmxJob job;
-    job.pixel_stride = view_.element * spec_.stride_width * spec_.source.pixel_stride;
-    job.kernel_row_stride = view_.element * spec_.dilation_height * spec_.source.row_stride;
-    job.tap_stride = view_.element * spec_.dilation_width * spec_.source.pixel_stride;
+    job.pixel_stride = spec_.stride_width * view_.pixel;
+    job.kernel_row_stride = view_.staged
+                                ? staged_row_bytes_
+                                : view_.element * spec_.dilation_height * spec_.source.row_stride;
+    job.tap_stride = spec_.dilation_width * view_.pixel;
     job.kernel_rows = static_cast<int>(spec_.kernel_height);
     job.taps = static_cast<int>(view_.taps);
     job.chunks = static_cast<int>(view_.chunks());
@@ -284,9 +323,10 @@ class AmxConvolution final : public Kernel {
       job.residual_zero_point = sole->zero_point;
     }
     const std::int64_t most = stripped ? kStripBytes / job.to_stride : end - begin;
-    const AmxFunction function = spec_.compute == DataType::kUint8
-                                     ? amx_u8(group.blocks, result)
-                                     : amx_bf16(group.blocks, result, spec_.activation);
+    const AmxFunction function =
+        spec_.compute == DataType::kUint8
+            ? amx_u8(group.blocks, result)
+            : amx_bf16(group.blocks, result, spec_.activation, is_scaled(spec_));
 
     for (std::int64_t next = begin; next < end;) {
       const std::int64_t stop = std::min(next + most, end);
@@ -294,11 +334,12 @@ class AmxConvolution final : public Kernel {
       const std::int64_t from = std::max(std::min(next, stop - kAmxPixels), std::int64_t{0});
       const std::int64_t y = row + from / pitch;
       const std::int64_t x = from % pitch;
-      job.source =
-          static_cast<const std::byte*>(arguments.sources[0]) +
-          view_.element * ((y * spec_.stride_height - spec_.pad_top) * spec_.source.row_stride +
-                           (x * spec_.stride_width - spec_.pad_left) * spec_.source.pixel_stride);
       job.pixels = stop - from;
+      job.source = view_.staged
+                       ? stage(arguments.sources[0], y, x, job.pixels, strip + kStripBytes)
+                       : static_cast<const std::byte*>(arguments.sources[0]) +
+                             view_.element * (source_row(y) * spec_.source.row_stride +
+                                              source_column(x) * spec_.source.pixel_stride);
       if (stripped) {
         job.columns = kOneRow;
         job.pitch = kOneRow;
@@ -318,6 +359,25 @@ class AmxConvolution final : public Kernel {
       }
       next = stop;
     }
+  }
+
+  std::int64_t source_row(std::int64_t y) const { return y * spec_.stride_height - spec_.pad_top; }
+  std::int64_t source_column(std::int64_t x) const {
+    return x * spec_.stride_width - spec_.pad_left;
+  }
+
+  // Copies what `pixels` output pixels from (y, x) on reach.
+  const std::byte* stage(const void* source, std::int64_t y, std::int64_t x, std::int64_t pixels,
+                         std::byte* to) const {
+    const std::int64_t columns = source_rows_.columns(pixels);
+    for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
+      std::byte* row = to + ky * staged_row_bytes_;
+      source_rows_.copy(source, source_row(y) + ky * spec_.dilation_height, source_column(x),
+                        columns, row);
+      // The last run's end has weights of zero, but zero times what was there may be no number.
+      std::memset(row + columns * view_.pixel, 0, kStepBytes);
+    }
+    return to;
   }
 
   // Whether the tiles' own epilogue makes what `target` wants.
@@ -353,12 +413,14 @@ class AmxConvolution final : public Kernel {
   std::string name_;
   bool weights_outer_;
   View view_;
+  SourceRows source_rows_;
   Finisher finisher_;
   std::vector<Group> groups_;
   std::int64_t rows_ = 0;  // of the loops: 1 across rows
   std::int64_t row_pixels_ = 0;
   std::int64_t row_units_ = 0;
   std::int64_t unit_pixels_ = 0;
+  std::int64_t staged_row_bytes_ = 0;
   PackedForms::Bytes weights_;
   AlignedBytes start_;
   std::vector<float> scale_;
@@ -373,11 +435,7 @@ std::string refusal(const ConvolutionSpec& spec, const CpuFeatures& features) {
                        bytes ? "amx_int8" : "amx_bf16", to_string(features),
                        refused.empty() ? "" : "; ", refused);
   }
-  if (spec.source.type != spec.compute) {
-    return "its source is of another type";
-  }
   if (spec.groups != 1) return fmt::format("groups={}", spec.groups);
-  if (!spec.physically_padded && windows_leave_picture(spec)) return "the source has no border";
   const View view = view_of(spec);
   if (view.chunk == 0) {
     return fmt::format("runs of {} bytes have no divisor of {} to {} bytes in steps of {}",

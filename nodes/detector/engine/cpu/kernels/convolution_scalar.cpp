@@ -78,8 +78,11 @@ class ScalarConvolution final : public Kernel {
                   [&](std::int64_t element) { return codes[element]; });
       return;
     }
+    const bool exact =
+        spec_.compute == DataType::kBfloat16 && spec_.source.type == DataType::kUint8;
+    const DataType pixels = exact ? DataType::kFloat32 : spec_.compute;
     gather_taps(y, x, 0.0F, reinterpret_cast<float*>(window), [&](std::int64_t element) {
-      return rounded_to(spec_.compute, load_element(source, spec_.source.type, grid, element));
+      return rounded_to(pixels, load_element(source, spec_.source.type, grid, element));
     });
   }
 

@@ -14,6 +14,7 @@
 #include "nodes/detector/engine/cpu/kernels/convolution_parts.hpp"
 #include "nodes/detector/engine/cpu/kernels/half.hpp"
 #include "nodes/detector/engine/cpu/kernels/pair_sums.hpp"
+#include "nodes/detector/engine/cpu/kernels/source_rows.hpp"
 
 namespace fovea::engine::kernels {
 namespace {
@@ -49,8 +50,7 @@ SourceView view_source(const ConvolutionSpec& spec, const TileSet& tiles) {
     view.run_elements = merged ? channels * spec.kernel_width : channels;
     view.steps = (view.run_elements + step_elements - 1) / step_elements;
   };
-  view.staged =
-      spec.source.type != spec.compute || (!spec.physically_padded && windows_leave_picture(spec));
+  view.staged = SourceRows::needed(spec);
   lay_out(spec.in_channels, view.staged ? spec.in_channels : spec.source.pixel_stride);
   if (view.run_elements < step_elements) {  // a few channels: widen the pixels
     view.staged = true;
@@ -82,8 +82,8 @@ class TiledConvolution final : public Kernel {
         weights_outer_(tactic.weights_outer),
         tiles_(tactic.implementation->tiles()),
         view_(view_source(spec, tiles_)),
-        rows_(best_rows(features)),
-        finisher_(spec, rows_),
+        source_rows_(spec, view_.channels, spec.source.grid, best_rows(features)),
+        finisher_(spec, best_rows(features)),
         height_(spec.out_height),
         width_(spec.out_width) {
     if (is_flat(spec, view_)) width_ *= std::exchange(height_, 1);
@@ -107,7 +107,7 @@ class TiledConvolution final : public Kernel {
         std::min(std::max(kStripBytes / pixel / widest, std::int64_t{1}) * widest, width_);
     strip_bytes_ = round_up(strip_pixels_ * pixel, static_cast<std::int64_t>(kAlignment));
     strips_ = (width_ + strip_pixels_ - 1) / strip_pixels_;
-    staged_width_ = columns(strip_pixels_);
+    staged_width_ = source_rows_.columns(strip_pixels_);
     pack(weight_bytes, blocks * kBlock);
     spec_.weights = {};
     spec_.s8_weights = {};
@@ -146,10 +146,6 @@ class TiledConvolution final : public Kernel {
   };
 
   std::int64_t steps_per_pixel() const { return spec_.kernel_height * view_.taps * view_.steps; }
-  // Source columns that `pixels` output pixels reach.
-  std::int64_t columns(std::int64_t pixels) const {
-    return (pixels - 1) * spec_.stride_width + (spec_.kernel_width - 1) * spec_.dilation_width + 1;
-  }
   std::int64_t staged_row_bytes() const { return staged_width_ * view_.channels * view_.element; }
   std::int64_t tap_stride() const { return spec_.dilation_width * view_.pixel_bytes; }
   std::int64_t kernel_row_stride() const {
@@ -296,10 +292,10 @@ class TiledConvolution final : public Kernel {
     if (view_.staged) {
       std::byte* staged = scratch + strip_bytes_;
       for (std::int64_t ky = 0; ky < spec_.kernel_height; ++ky) {
-        stage_row(arguments.sources[0],
-                  y * spec_.stride_height - spec_.pad_top + ky * spec_.dilation_height,
-                  x * spec_.stride_width - spec_.pad_left, columns(pixels),
-                  staged + ky * staged_row_bytes());
+        source_rows_.copy(arguments.sources[0],
+                          y * spec_.stride_height - spec_.pad_top + ky * spec_.dilation_height,
+                          x * spec_.stride_width - spec_.pad_left, source_rows_.columns(pixels),
+                          staged + ky * staged_row_bytes());
       }
       job.source = staged;
     } else {
@@ -320,49 +316,12 @@ class TiledConvolution final : public Kernel {
     }
   }
 
-  // `count` pixels from `column` on, as dense pixels of the compute type; zero outside the picture.
-  void stage_row(const void* source, std::int64_t row, std::int64_t column, std::int64_t count,
-                 std::byte* to) const {
-    const std::int64_t pixel = view_.channels * view_.element;
-    std::int64_t first = column;
-    std::int64_t end = column + count;
-    if (!spec_.physically_padded) {
-      first = std::clamp(first, std::int64_t{0}, spec_.in_width);
-      end = std::clamp(end, first, spec_.in_width);
-      if (row < 0 || row >= spec_.in_height) end = first;
-    }
-    const bool whole =
-        first == column && end == column + count && view_.channels == spec_.in_channels;
-    if (!whole) {
-      const int zero = spec_.compute == DataType::kUint8 ? spec_.source.grid.zero_point : 0;
-      std::memset(to, zero, static_cast<std::size_t>(count * pixel));
-    }
-    if (first == end) return;
-    const std::int64_t element = row * spec_.source.row_stride + first * spec_.source.pixel_stride;
-    const std::byte* from =
-        static_cast<const std::byte*>(source) + element * element_bytes(spec_.source.type);
-    to += (first - column) * pixel;
-    if (spec_.source.type == spec_.compute && spec_.source.pixel_stride == view_.channels) {
-      std::memcpy(to, from, static_cast<std::size_t>((end - first) * pixel));
-      return;
-    }
-    PointwiseJob job;
-    job.from = {from, spec_.source.pixel_stride, spec_.source.type, spec_.source.grid};
-    job.to = to;
-    job.to_stride = view_.channels;
-    job.to_type = spec_.compute;
-    job.to_grid = spec_.source.grid;
-    job.pixels = end - first;
-    job.channels = spec_.in_channels;
-    rows_.pointwise(job);
-  }
-
   ConvolutionSpec spec_;  // without its spans
   std::string name_;
   bool weights_outer_;
   const TileSet& tiles_;
   SourceView view_;
-  RowFunctions rows_;
+  SourceRows source_rows_;
   Finisher finisher_;
   std::int64_t height_;  // of the loops: 1 if flat
   std::int64_t width_;

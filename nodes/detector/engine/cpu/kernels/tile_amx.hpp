@@ -32,7 +32,7 @@ struct AmxJob {
   // [kernel_rows][taps][chunks][chunk_bytes / 4][blocks][16][4 bytes], 64-byte aligned
   const std::byte* weights = nullptr;
   const std::byte* start = nullptr;  // what the sums start from: 16 equal rows of 16 * blocks
-  const float* scale = nullptr;      // u8: result = sum * scale + bias
+  const float* scale = nullptr;      // u8: result = sum * scale + bias; scaled bf16: sum * scale
   const float* bias = nullptr;
   std::int64_t pixels = 0;   // at least 16
   std::int64_t skipped = 0;  // so many of the first are not stored: another job's
@@ -65,9 +65,9 @@ enum class AmxResult {
 // or 2; the function runs within an AmxTiles of its job's chunk_bytes.
 AmxFunction amx_u8(int blocks, AmxResult result);
 
-// bf16 pixels and weights, f32 sums that start from the bias. REQUIRES: the same with AMX-BF16 and
+// bf16 pixels and weights, f32 sums that start from the bias (`scaled`: over the scale). REQUIRES: the same with AMX-BF16 and
 // AVX512-BF16; `result` is kFloats or kHalves; `activation`, for kHalves, is kNone or kSilu.
-AmxFunction amx_bf16(int blocks, AmxResult result, Activation activation);
+AmxFunction amx_bf16(int blocks, AmxResult result, Activation activation, bool scaled);
 
 // The calling thread's tiles, from here to the end of the scope. Beyond it they would be saved with
 // every switch to another thread.

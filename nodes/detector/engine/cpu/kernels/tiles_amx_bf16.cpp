@@ -31,6 +31,13 @@ struct HalfMath {
   }
 };
 
+struct ScaledHalfMath : HalfMath {
+  static inline __attribute__((always_inline)) __m512 result(const std::int32_t* sums, __m512 scale,
+                                                             __m512 /*bias*/) {
+    return _mm512_mul_ps(_mm512_load_ps(sums), scale);
+  }
+};
+
 // x / (1 + e^-x) to 1.5e-4 relative, a tenth of what rounding to bf16 takes: half the instructions
 // of activate(). The cubic is the one that is nearest to 2^z on [0, 1), relatively.
 inline __attribute__((always_inline)) __m512 silu(__m512 x) {
@@ -84,18 +91,24 @@ class HalfSink {
   bool adds_;
 };
 
-}  // namespace
-
-AmxFunction amx_bf16(int blocks, AmxResult result, Activation activation) {
+template <class Math>
+AmxFunction function(int blocks, AmxResult result, Activation activation) {
   if (result == AmxResult::kFloats) {
-    return blocks == 2 ? amx_tiles<HalfMath, FloatSink, 2> : amx_tiles<HalfMath, FloatSink, 1>;
+    return blocks == 2 ? amx_tiles<Math, FloatSink, 2> : amx_tiles<Math, FloatSink, 1>;
   }
   if (activation == Activation::kSilu) {
-    return blocks == 2 ? amx_tiles<HalfMath, HalfSink<Activation::kSilu>, 2>
-                       : amx_tiles<HalfMath, HalfSink<Activation::kSilu>, 1>;
+    return blocks == 2 ? amx_tiles<Math, HalfSink<Activation::kSilu>, 2>
+                       : amx_tiles<Math, HalfSink<Activation::kSilu>, 1>;
   }
-  return blocks == 2 ? amx_tiles<HalfMath, HalfSink<Activation::kNone>, 2>
-                     : amx_tiles<HalfMath, HalfSink<Activation::kNone>, 1>;
+  return blocks == 2 ? amx_tiles<Math, HalfSink<Activation::kNone>, 2>
+                     : amx_tiles<Math, HalfSink<Activation::kNone>, 1>;
+}
+
+}  // namespace
+
+AmxFunction amx_bf16(int blocks, AmxResult result, Activation activation, bool scaled) {
+  if (scaled) return function<ScaledHalfMath>(blocks, result, activation);
+  return function<HalfMath>(blocks, result, activation);
 }
 
 }  // namespace fovea::engine::kernels

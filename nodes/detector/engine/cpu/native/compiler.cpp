@@ -64,9 +64,7 @@ class Compiler {
     const Precision precision = quantization(layer).precision;
     if (precision == Precision::kInt8) return DataType::kUint8;
     if (precision == Precision::kFp16 && half()) return DataType::kFloat16;
-    // The caller's picture is u8, and its three channels fill no tile: f32 arithmetic.
     const bool tiles = precision == Precision::kBf16 && options_.features.amx_bf16 &&
-                       !storage_.is_image(network_.layers[layer].inputs[0]) &&
                        network_.layers[layer].int_attribute("group", 1) == 1;
     return tiles ? DataType::kBfloat16 : DataType::kFloat32;
   }
