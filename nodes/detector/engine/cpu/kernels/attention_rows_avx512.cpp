@@ -27,19 +27,6 @@ struct Avx512 {
   static constexpr int kMixVectors = 2;
   static constexpr int kBlockRows = 8;
 
-  // 2^x to 1.5e-7 relative, 2^-100 below that: products of smaller numbers with values, and sums of
-  // them, would leave f32's normal range, where each takes some hundred cycles. A polynomial for the
-  // part behind the point, the rest is the exponent. NaN stays NaN.
-  static Floats exp2(Floats x) {
-    x = larger(set(-100), x);
-    const Floats part = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
-    Floats y = multiply_add(set(1.877576675e-03F), part, set(8.989340091e-03F));
-    y = multiply_add(y, part, set(5.582631805e-02F));
-    y = multiply_add(y, part, set(2.401536170e-01F));
-    y = multiply_add(y, part, set(6.931530732e-01F));
-    y = multiply_add(y, part, set(9.999999251e-01F));
-    return _mm512_scalef_ps(y, x);
-  }
   static __m512d pairs(Floats a) { return _mm512_castps_pd(a); }
   // Pairs, fours, then quarters of registers change places.
   static void transpose(Floats (&rows)[kLanes]) {

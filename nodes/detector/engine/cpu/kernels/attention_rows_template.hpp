@@ -11,7 +11,7 @@
 namespace fovea::engine::kernels {
 namespace {
 
-// V: tile sizes; exp2, transpose. The arrays live in registers only if every loop over them is
+// V: tile sizes; transpose. The arrays live in registers only if every loop over them is
 // unrolled, and tiles only get all registers for themselves in functions of their own.
 
 template <class V, int kRows, int kVectors>
@@ -154,8 +154,8 @@ void soften(float* scores, std::int64_t stride, std::int64_t rows, std::int64_t 
     std::int64_t v = 0;
     for (; v + 2 <= vectors; v += 2) {
       float* at = row + v * kLanes;
-      const Floats a = V::exp2(load_floats(at) - top);
-      const Floats b = V::exp2(load_floats(at + kLanes) - top);
+      const Floats a = exponential2(load_floats(at) - top);
+      const Floats b = exponential2(load_floats(at + kLanes) - top);
       store_floats(at, a);
       store_floats(at + kLanes, b);
       even = even + a;
@@ -163,7 +163,7 @@ void soften(float* scores, std::int64_t stride, std::int64_t rows, std::int64_t 
     }
     if (v < vectors) {
       float* at = row + v * kLanes;
-      const Floats a = V::exp2(load_floats(at) - top);
+      const Floats a = exponential2(load_floats(at) - top);
       store_floats(at, a);
       even = even + a;
     }

@@ -118,6 +118,20 @@ inline Floats scale_by_power(Floats y, Floats power) {
   const Integers half = _mm256_srai_epi32(whole, 1);
   return y * power_of_two(half) * power_of_two(subtract(whole, half));
 }
+// 2^x to 2.1e-7 relative, 2^-100 below that. Adding 1.5 * 2^23 rounds to the nearest integer and
+// leaves it in the lowest bits, from where it goes into the exponent. NaN stays NaN.
+inline Floats exponential2(Floats x) {
+  x = larger(set(-100), x);
+  const Floats shifted = x + set(12582912);
+  const Floats part = x - (shifted - set(12582912));
+  Floats y = multiply_add(set(1.327647199e-03F), part, set(9.675541334e-03F));
+  y = multiply_add(y, part, set(5.550713273e-02F));
+  y = multiply_add(y, part, set(2.402211972e-01F));
+  y = multiply_add(y, part, set(6.931469671e-01F));
+  y = multiply_add(y, part, set(1.000000072e+00F));
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), exponent));
+}
 // 1 / x. The estimate of 12 bits would take two Newton steps.
 inline Floats reciprocal(Floats x) { return set(1) / x; }
 inline Floats scale_negative(Floats x, Floats factor) {

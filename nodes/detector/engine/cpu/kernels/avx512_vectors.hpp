@@ -70,6 +70,19 @@ inline Floats nearest(Floats x) {
 }
 // y * 2^power for a whole power.
 inline Floats scale_by_power(Floats y, Floats power) { return _mm512_scalef_ps(y, power); }
+// 2^x to 1.5e-7 relative, 2^-100 below that: products of smaller numbers with values, and sums of
+// them, would leave f32's normal range, where each takes some hundred cycles. A polynomial for the
+// part behind the point, the rest is the exponent. NaN stays NaN.
+inline Floats exponential2(Floats x) {
+  x = larger(set(-100), x);
+  const Floats part = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
+  Floats y = multiply_add(set(1.877576675e-03F), part, set(8.989340091e-03F));
+  y = multiply_add(y, part, set(5.582631805e-02F));
+  y = multiply_add(y, part, set(2.401536170e-01F));
+  y = multiply_add(y, part, set(6.931530732e-01F));
+  y = multiply_add(y, part, set(9.999999251e-01F));
+  return _mm512_scalef_ps(y, x);
+}
 // 1 / x. A division would cost as much as an exponential; one Newton step is as accurate.
 inline Floats reciprocal(Floats x) {
   const Floats inverse = _mm512_rcp14_ps(x);

@@ -125,6 +125,20 @@ inline Floats scale_by_power(Floats y, Floats power) {
   const Integers half = vshrq_n_s32(whole, 1);
   return y * power_of_two(half) * power_of_two(subtract(whole, half));
 }
+// 2^x to 2.1e-7 relative, 2^-100 below that. Adding 1.5 * 2^23 rounds to the nearest integer and
+// leaves it in the lowest bits, from where it goes into the exponent. NaN stays NaN.
+inline Floats exponential2(Floats x) {
+  x = larger(set(-100), x);
+  const Floats shifted = x + set(12582912);
+  const Floats part = x - (shifted - set(12582912));
+  Floats y = multiply_add(set(1.327647199e-03F), part, set(9.675541334e-03F));
+  y = multiply_add(y, part, set(5.550713273e-02F));
+  y = multiply_add(y, part, set(2.402211972e-01F));
+  y = multiply_add(y, part, set(6.931469671e-01F));
+  y = multiply_add(y, part, set(1.000000072e+00F));
+  const Integers exponent = vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23);
+  return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(y), exponent));
+}
 // 1 / x. Two Newton steps from an estimate of 8 bits; divisions are not pipelined.
 inline Floats reciprocal(Floats x) {
   Floats inverse = vrecpeq_f32(x);

@@ -51,7 +51,8 @@ inline void store(void* data, std::int64_t index, Lanes lanes, const VectorGrid&
 }
 
 template <DataType kFrom, DataType kTo, Activation kActivation>
-void pointwise_loop(const PointwiseJob& job) {
+void pointwise_loop(const PointwiseJob& given) {
+  const PointwiseJob job = given;  // a copy, which no store can change
   const VectorGrid from_grid(job.from.grid);
   const VectorGrid to_grid(job.to_grid);
   const VectorGrid residual_grid(job.residual.grid);
