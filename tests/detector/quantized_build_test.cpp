@@ -333,16 +333,19 @@ TEST_F(QuantizedBuild, BestMeasuresHalfPrecisionTooAndKeepsTimesOutOfItsReport) 
   wanted.guard.min_agreement = 0;
   const auto best = build_quantized(wanted, imagine);
   ASSERT_TRUE(best) << best.error().message;
-  ASSERT_TRUE(best->report.fp16);
-  EXPECT_TRUE(within_budget(best->report, *best->report.fp16));
-  for (const char* part : {"fp32 ", "fp16 ", "int8 "}) {
+  ASSERT_EQ(best->report.halves.size(), 2U);
+  for (const auto& [precision, measured] : best->report.halves) {
+    EXPECT_TRUE(within_budget(best->report, measured)) << to_string(precision);
+  }
+  for (const char* part : {"fp32 ", "fp16 ", "bf16 ", "int8 "}) {
     EXPECT_NE(best->reason.find(part), std::string::npos) << best->reason;
   }
   EXPECT_EQ(best->reason.rfind("best: " + std::string(to_string(best->plan.precision)) + ";", 0),
             0U)
       << best->reason;
   const auto report = nlohmann::json::parse(best->plan.accuracy_report);
-  EXPECT_EQ(report["fp16"]["agreement"], best->report.fp16->agreement);
+  EXPECT_EQ(report["fp16"]["agreement"], best->report.halves[0].second.agreement);
+  EXPECT_EQ(report["bf16"]["agreement"], best->report.halves[1].second.agreement);
   EXPECT_EQ(best->plan.accuracy_report.find(" ms"), std::string::npos);
   EXPECT_EQ(report["accepted"].is_null(), best->plan.precision != engine::Precision::kInt8);
   EXPECT_TRUE(engine::load_engine(best->plan));

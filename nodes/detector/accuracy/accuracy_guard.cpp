@@ -241,7 +241,9 @@ std::vector<std::string> summary(const GuardReport& report) {
   std::vector<std::string> lines = {fmt::format("accuracy on {} {} pictures:", report.pictures,
                                                 report.labelled ? "labelled" : "unlabelled"),
                                     line("fp32", report.fp32)};
-  if (report.fp16) lines.push_back(line("fp16", *report.fp16));
+  for (const auto& [precision, measured] : report.halves) {
+    lines.push_back(line(to_string(precision), measured));
+  }
   for (const GuardTrial& trial : report.trials) {
     if (trial.extent != Extent::kAll) continue;
     if (report.trials.size() > 1) {
@@ -286,7 +288,9 @@ std::string to_json(const GuardReport& report) {
   } else {
     json["min_agreement"] = report.options.min_agreement;
   }
-  if (report.fp16) json["fp16"] = described(*report.fp16, report.labelled);
+  for (const auto& [precision, measured] : report.halves) {
+    json[std::string(to_string(precision))] = described(measured, report.labelled);
+  }
   if (!report.unmeasurable.empty()) json["unmeasurable"] = report.unmeasurable;
   json["accepted"] = report.accepted ? Json(*report.accepted) : Json(nullptr);
   json["trials"] = std::move(trials);

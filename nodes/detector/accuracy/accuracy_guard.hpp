@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nodes/detector/engine/builder.hpp"
@@ -54,7 +55,8 @@ struct GuardReport {
   bool labelled = false;
   std::size_t pictures = 0;
   Measurement fp32;
-  std::optional<Measurement> fp16;  // for `best`, where the CPU has half precision arithmetic
+  // For `best`: fp16 and bf16, where the CPU has the arithmetic.
+  std::vector<std::pair<engine::Precision, Measurement>> halves;
   GuardOptions options;
   std::vector<GuardTrial> trials;       // in order
   std::optional<std::size_t> accepted;  // index into trials

@@ -1,6 +1,7 @@
 #include "nodes/detector/accuracy/quantized_build.hpp"
 
-#include <optional>
+#include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -81,19 +82,24 @@ class Choice {
   std::string left_out_;
 };
 
-// In half precision; nullopt where the CPU would run that as fp32 anyway.
-Result<std::optional<engine::Plan>> half_precision(const engine::Plan& fp32) {
-  engine::Plan plan = fp32;
-  plan.precision = Precision::kFp16;
-  if (!engine::use_half_precision(plan.network, plan.precision)) return std::nullopt;
-  const auto engine = engine::load_engine(plan);
-  if (!engine || (*engine)->info().precision != Precision::kFp16) return std::nullopt;
-  return plan;
+constexpr std::array kHalves = {Precision::kFp16, Precision::kBf16};
+
+// In those half precisions that this CPU does not run as fp32 anyway.
+std::vector<engine::Plan> half_precisions(const engine::Plan& fp32) {
+  std::vector<engine::Plan> plans;
+  for (const Precision precision : kHalves) {
+    engine::Plan plan = fp32;
+    plan.precision = precision;
+    if (!engine::use_half_precision(plan.network, precision)) continue;
+    const auto engine = engine::load_engine(plan);
+    if (engine && (*engine)->info().precision == precision) plans.push_back(std::move(plan));
+  }
+  return plans;
 }
 
-// fp32, fp16 if there is one, and int8 by the guard's search.
+// fp32, the half precisions, and int8 by the guard's search.
 Result<GuardReport> measured(const QuantizedBuildRequest& request, GuardReport report,
-                             const std::optional<engine::Plan>& half, bool int8,
+                             const std::vector<engine::Plan>& halves, bool int8,
                              const PictureReader& reader, const engine::Progress& progress) {
   GuardProgress bar(progress);
   FOVEA_ASSIGN(auto fp32, engine::load_engine(request.fp32));
@@ -118,9 +124,10 @@ Result<GuardReport> measured(const QuantizedBuildRequest& request, GuardReport r
     FOVEA_ASSIGN(auto engine, engine::load_engine(plan));
     return meter.measure(std::move(engine), extent, [&](double done) { bar.candidate(done); });
   };
-  if (half) {
-    bar.begin("accuracy: fp16");
-    FOVEA_ASSIGN(report.fp16, measure(*half, Extent::kAll));
+  for (const engine::Plan& half : halves) {
+    bar.begin(fmt::format("accuracy: {}", to_string(half.precision)));
+    FOVEA_ASSIGN(const Measurement result, measure(half, Extent::kAll));
+    report.halves.emplace_back(half.precision, result);
   }
   if (int8) {
     FOVEA_ASSIGN(const auto layers, engine::quantizable_layers(request.fp32.network));
@@ -137,18 +144,24 @@ Result<GuardReport> measured(const QuantizedBuildRequest& request, GuardReport r
   return report;
 }
 
-// The answer to `best`. `half` is the fp16 plan where this CPU runs it as such, `int8_reason` says
+// The answer to `best`. `halves` are the plans that were measured beside int8, `int8_reason` says
 // why int8 was not even tried.
 Result<QuantizedBuild> fastest(const QuantizedBuildRequest& request, GuardReport report,
-                               std::optional<engine::Plan> half, const std::string& int8_reason) {
+                               const std::vector<engine::Plan>& halves,
+                               const std::string& int8_reason) {
   Choice choice;
   choice.add(Precision::kFp32, report.fp32.seconds);
-  if (!half) {
-    choice.leave_out(Precision::kFp16, "this CPU has no arithmetic for it");
-  } else if (report.fp16 && within_budget(report, *report.fp16)) {
-    choice.add(Precision::kFp16, report.fp16->seconds);
-  } else {
-    choice.leave_out(Precision::kFp16, "beyond the budget");
+  for (const Precision precision : kHalves) {
+    const auto found =
+        std::find_if(report.halves.begin(), report.halves.end(),
+                     [&](const auto& measured) { return measured.first == precision; });
+    if (found == report.halves.end()) {
+      choice.leave_out(precision, "this CPU has no arithmetic for it");
+    } else if (within_budget(report, found->second)) {
+      choice.add(precision, found->second.seconds);
+    } else {
+      choice.leave_out(precision, "beyond the budget");
+    }
   }
   if (report.accepted) {
     choice.add(Precision::kInt8, report.trials[*report.accepted].measured.seconds);
@@ -160,7 +173,9 @@ Result<QuantizedBuild> fastest(const QuantizedBuildRequest& request, GuardReport
     FOVEA_ASSIGN(built.plan,
                  candidate(request, built.report.trials[*built.report.accepted].choice));
   } else {
-    if (choice.fastest() == Precision::kFp16) built.plan = std::move(*half);
+    for (const engine::Plan& half : halves) {
+      if (half.precision == choice.fastest()) built.plan = half;
+    }
     const std::string why = built.report.accepted
                                 ? built.report.verdict + ", but it is not the fastest here"
                             : int8_reason.empty() ? built.report.verdict
@@ -228,18 +243,16 @@ Result<QuantizedBuild> build_quantized(const QuantizedBuildRequest& request,
     QuantizedBuild built = finished(std::move(plan), std::move(report));
     if (request.best) {
       built.reason =
-          "best: int8, taken unmeasured: no pictures to measure with; fp16 and fp32 were not timed";
+          "best: int8, taken unmeasured: no pictures to measure with; nothing else was timed";
     }
     return built;
   }
-  std::optional<engine::Plan> half;
-  if (request.best) {
-    FOVEA_ASSIGN(half, half_precision(request.fp32));
-  }
+  std::vector<engine::Plan> halves;
+  if (request.best) halves = half_precisions(request.fp32);
   FOVEA_ASSIGN(report,
-               measured(request, std::move(report), half, reason.empty(), reader, progress));
+               measured(request, std::move(report), halves, reason.empty(), reader, progress));
   if (!report.unmeasurable.empty()) return unmeasured(request, std::move(report), std::move(plan));
-  if (request.best) return fastest(request, std::move(report), std::move(half), reason);
+  if (request.best) return fastest(request, std::move(report), halves, reason);
   if (!report.accepted) {
     return fail(ErrorCode::kUnsupported,
                 report.verdict +

@@ -20,8 +20,8 @@ struct QuantizedBuildRequest {
   // measured.
   std::optional<SampleSet> samples;
   GuardOptions guard;
-  // The fastest of int8, fp16 (where the CPU has its arithmetic) and fp32 that is within budget;
-  // whatever keeps int8 back is then part of the report instead of an error.
+  // The fastest of int8, fp16 and bf16 (where the CPU has their arithmetic) and fp32 that is within
+  // budget; whatever keeps int8 back is then part of the report instead of an error.
   bool best = false;
 };
 
