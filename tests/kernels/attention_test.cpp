@@ -147,7 +147,17 @@ class Problem {
 
   // Largest error over the largest result.
   double error_of(const AttentionFunctions& functions, int threads) {
-    auto kernel = create_attention(spec_, functions);
+    return error_of(create_attention(spec_, functions), threads);
+  }
+  // The same with products of bf16 numbers, where the CPU has tiles for them.
+  double error_of_bf16(const CpuFeatures& features, int threads) {
+    AttentionSpec spec = spec_;
+    spec.bf16 = true;
+    return error_of(create_attention(spec, features), threads);
+  }
+
+ private:
+  double error_of(Result<std::unique_ptr<const Kernel>> kernel, int threads) {
     auto pool = ThreadPool::create({.threads = threads});
     EXPECT_TRUE(kernel && pool);
     if (!kernel || !pool) return HUGE_VAL;
@@ -159,7 +169,8 @@ class Problem {
     const void* sources[] = {picture(0).data(), picture(1).data(), picture(2).data()};
     void* destinations[] = {to_->data()};
     {
-      const testing::ScopedTrace trace(__FILE__, __LINE__, functions.name);
+      const testing::ScopedTrace trace(__FILE__, __LINE__,
+                                       std::string((*kernel)->implementation()));
       const test::AllocationGuard guard;
       (*kernel)->run({sources, destinations, static_cast<std::byte*>(scratch)}, **pool);
       EXPECT_EQ(guard.count(), 0U);
@@ -176,8 +187,6 @@ class Problem {
     EXPECT_GT(largest, 0.01);
     return error / largest;
   }
-
- private:
   Picture& picture(std::size_t index) { return pictures_[shape_.apart ? index : 0]; }
   float& q(const AttentionPair& pair, std::int64_t i, std::int64_t c) {
     return picture(0).at(pair.q.pixel + i, pair.q.channel + c);
@@ -300,6 +309,30 @@ TEST(Attention, TakesPicturesAreasHeadsAndChannelsOfAnyNumber) {
   }
 }
 
+// Rounding to 8 bits moves scores of std 6 by some hundredths, and results with them; a key left out
+// would move them ten times as far.
+TEST(Attention, Bf16MatchesTheDefinitionWithinItsRounding) {
+  const CpuFeatures& all = instruction_sets().back();
+  if (!all.amx_bf16) GTEST_SKIP() << "this CPU has only: " << to_string(all);
+  const Shape shapes[] = {
+      {.positions = 400},
+      {.areas = 4, .heads = 2, .positions = 100, .value_dim = 32, .width = 40},
+      {.areas = 1, .heads = 4, .positions = 100, .value_dim = 32, .apart = true},
+      {.heads = 1, .positions = 63, .key_dim = 64, .value_dim = 80, .width = 9},
+      {.heads = 3, .positions = 49, .key_dim = 96, .value_dim = 24, .width = 7},
+      {.heads = 3, .positions = 60, .key_dim = 20, .value_dim = 24, .width = 12}};
+  for (const Shape& shape : shapes) {
+    for (const Scores scores :
+         {Scores::kNormal, Scores::kWide, Scores::kEqual, Scores::kOneHuge, Scores::kLow}) {
+      Problem problem(shape, scores, 7);
+      for (const int threads : {1, 3}) {
+        EXPECT_LT(problem.error_of_bf16(all, threads), scores == Scores::kWide ? 2e-2 : 5e-3)
+            << describe(shape) << ", " << to_string(scores) << ", " << threads << " threads";
+      }
+    }
+  }
+}
+
 TEST(Attention, TheBestForTheCpuIsTaken) {
   const Problem problem({.positions = 20}, Scores::kNormal, 1);
   const auto named = [&](const CpuFeatures& features) {
@@ -312,6 +345,18 @@ TEST(Attention, TheBestForTheCpuIsTaken) {
 #elif defined(__x86_64__)
   EXPECT_EQ(named({.avx2 = true}), "avx2");
   EXPECT_EQ(named({.avx2 = true, .avx512 = true}), "avx512");
+  EXPECT_EQ(named({.avx2 = true, .avx512 = true, .amx_bf16 = true}), "avx512");
+  const auto halves = [&](const Shape& shape, const CpuFeatures& features) {
+    AttentionSpec spec = Problem(shape, Scores::kNormal, 1).spec();
+    spec.bf16 = true;
+    auto kernel = create_attention(spec, features);
+    return kernel ? std::string((*kernel)->implementation()) : kernel.error().message;
+  };
+  const CpuFeatures tiles{.avx2 = true, .avx512 = true, .amx_bf16 = true};
+  EXPECT_EQ(halves({.positions = 40}, tiles), "amx_bf16");
+  EXPECT_EQ(halves({.positions = 40}, {.avx2 = true, .avx512 = true}), "avx512");
+  EXPECT_EQ(halves({.positions = 40, .key_dim = 20}, tiles), "avx512");
+  EXPECT_EQ(halves({.positions = 20}, tiles), "avx512");
 #endif
 }
 

@@ -1,7 +1,7 @@
 // Attention in one step: to = v . softmax(scale * k . q), for q, k and v that lie in pictures as
 // convolutions left them, and a result that the next convolution reads as a picture. Neither scores
 // nor probabilities reach memory beyond a core's caches, and nothing is transposed or copied
-// between the pictures and the sums. Implementations: avx512, avx2, scalar.
+// between the pictures and the sums. Implementations: amx_bf16, avx512, avx2, neon, scalar.
 #pragma once
 
 #include <cstdint>
@@ -39,12 +39,14 @@ struct AttentionPair {
 
 // For every pair, position i and value channel d:
 //   to[i][d] = sum over j of softmax_j(scale * sum over c of q[i][c] * k[j][c]) * v[j][d]
-// computed in f32. Addresses: sources = {q, k, v}, which may be one picture; destinations = {to}.
+// computed in f32, with `bf16` from products of bf16 numbers where the CPU has tiles for them.
+// Addresses: sources = {q, k, v}, which may be one picture; destinations = {to}.
 struct AttentionSpec {
   std::int64_t positions = 0;
   std::int64_t key_dim = 0;
   std::int64_t value_dim = 0;
   float scale = 1;
+  bool bf16 = false;
   AttentionPicture q{};
   AttentionPicture k{};
   AttentionPicture v{};

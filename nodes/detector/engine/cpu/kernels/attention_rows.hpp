@@ -46,6 +46,9 @@ inline std::int64_t score_stride(std::int64_t keys, std::int64_t lanes) {
 
 const AttentionFunctions& scalar_attention();
 const AttentionFunctions& best_attention(const CpuFeatures& features);
+// With products of bf16 numbers, or null. They take whole keys of at most 256 channels, a multiple of
+// 32, and all values at once, at least 32.
+const AttentionFunctions* bf16_attention(const CpuFeatures& features);
 
 // create_attention() by these functions.
 Result<std::unique_ptr<const Kernel>> create_attention(const AttentionSpec& spec,

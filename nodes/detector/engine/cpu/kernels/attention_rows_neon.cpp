@@ -23,16 +23,6 @@ struct Neon {
   static constexpr int kMixRows = 6;
   static constexpr int kMixVectors = 4;
   static constexpr int kBlockRows = 24;
-
-  // Pairs, then halves of registers change places.
-  static void transpose(Floats (&rows)[kLanes]) {
-    const float32x4x2_t a = vtrnq_f32(rows[0], rows[1]);
-    const float32x4x2_t b = vtrnq_f32(rows[2], rows[3]);
-    for (int i = 0; i < 2; ++i) {
-      rows[i] = vcombine_f32(vget_low_f32(a.val[i]), vget_low_f32(b.val[i]));
-      rows[2 + i] = vcombine_f32(vget_high_f32(a.val[i]), vget_high_f32(b.val[i]));
-    }
-  }
 };
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace fovea::engine::kernels {
 namespace {
 
-// V: tile sizes; transpose. The arrays live in registers only if every loop over them is
+// V: tile sizes. The arrays live in registers only if every loop over them is
 // unrolled, and tiles only get all registers for themselves in functions of their own.
 
 template <class V, int kRows, int kVectors>
@@ -213,7 +213,7 @@ void pack_keys(const float* from, std::int64_t stride, std::int64_t keys, std::i
         const float* key = from + (v * kLanes + i) * stride + d;
         square[i] = i < rows ? load_head(key, key_dim - d) * factor : set(0);
       }
-      V::transpose(square);
+      transpose(square);
       for (std::int64_t i = 0; i < kLanes && d + i < key_dim; ++i) {
         store_floats(column + (d + i) * width * kLanes, square[i]);
       }

@@ -42,6 +42,8 @@ const AttentionFunctions& best_attention(const CpuFeatures& features) {
   return features.neon ? neon_attention() : scalar_attention();
 }
 
+const AttentionFunctions* bf16_attention(const CpuFeatures& /*features*/) { return nullptr; }
+
 const TensorRowFunctions& best_tensor_rows(const CpuFeatures& features) {
   return features.neon ? neon_tensor_rows() : scalar_tensor_rows();
 }

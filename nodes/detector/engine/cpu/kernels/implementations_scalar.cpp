@@ -13,6 +13,8 @@ const RowFunctions& best_rows(const CpuFeatures& /*features*/) { return scalar_r
 const AttentionFunctions& best_attention(const CpuFeatures& /*features*/) {
   return scalar_attention();
 }
+const AttentionFunctions* bf16_attention(const CpuFeatures& /*features*/) { return nullptr; }
+
 const TensorRowFunctions& best_tensor_rows(const CpuFeatures& /*features*/) {
   return scalar_tensor_rows();
 }

@@ -19,6 +19,7 @@ const TileSet& avx2_f32_tiles();
 const TileSet& avx2_u8_tiles();
 const RowFunctions& avx512_rows(bool vbmi);
 const RowFunctions& avx2_rows();
+const AttentionFunctions& amx_attention();
 const AttentionFunctions& avx512_attention();
 const AttentionFunctions& avx2_attention();
 const TensorRowFunctions& avx512_tensor_rows();
@@ -55,6 +56,10 @@ const RowFunctions& best_rows(const CpuFeatures& features) {
 const AttentionFunctions& best_attention(const CpuFeatures& features) {
   if (features.avx512) return avx512_attention();
   return features.avx2 ? avx2_attention() : scalar_attention();
+}
+
+const AttentionFunctions* bf16_attention(const CpuFeatures& features) {
+  return features.amx_bf16 ? &amx_attention() : nullptr;
 }
 
 const TensorRowFunctions& best_tensor_rows(const CpuFeatures& features) {

@@ -60,6 +60,14 @@ class Compiler {
     return quantised() ? network_.quantization.layers[layer] : LayerQuantization{};
   }
   bool half() const { return options_.features.avx512_fp16 || options_.features.emulated_fp16; }
+  // A network of bf16 convolutions takes products of bf16 numbers everywhere.
+  bool bf16() const {
+    const auto& layers = network_.quantization.layers;
+    return options_.features.amx_bf16 &&
+           std::any_of(layers.begin(), layers.end(), [](const LayerQuantization& layer) {
+             return layer.precision == Precision::kBf16;
+           });
+  }
   DataType compute_type(std::size_t layer) const {
     const Precision precision = quantization(layer).precision;
     if (precision == Precision::kInt8) return DataType::kUint8;
@@ -367,6 +375,7 @@ class Compiler {
                                                          .key_dim = attention.key_dim,
                                                          .value_dim = attention.value_dim,
                                                          .scale = attention.scale,
+                                                         .bf16 = bf16(),
                                                          .q = picture(attention.q),
                                                          .k = picture(attention.k),
                                                          .v = picture(attention.v),
