@@ -68,11 +68,14 @@ class EngineCli : public ::testing::Test {
   }
 
   pid_t start(std::vector<std::string> arguments) const {
-    // Tuning is what some of the tests are about; the others do without.
+    // Tuning is what some of the tests are about; the others do without, or have an engine.
+    const auto has = [&](const std::string& word) {
+      return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
+    };
     const std::set<std::string> builders = {"build", "inspect", "bench", "profile", "verify"};
     const std::string level = "--builder-optimization-level";
-    if (!arguments.empty() && builders.contains(arguments[0]) &&
-        std::find(arguments.begin(), arguments.end(), level) == arguments.end()) {
+    if (!arguments.empty() && builders.contains(arguments[0]) && !has(level) &&
+        !has("--load-engine") && !has("--request")) {
       arguments.insert(arguments.end(), {level, "0"});
     }
     arguments.insert(arguments.begin(), FOVEA_BIN_DIR "/fovea-engine");

@@ -11,6 +11,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "nodes/detector/accuracy/detection_pipeline.hpp"
@@ -81,12 +83,22 @@ struct ModelOptions {
   Result<Source> plan() const;
   // What build_or_load() gives, its events printed.
   Result<CachedPlan> build(const JsonOption& json, bool cached_only) const;
+  // Errors: kInvalidArgument with the first option of engine_options() that was given, but for
+  // `allowed`: "--batch means nothing beside " and `other`, which names what takes its place and the
+  // cure.
+  Result<> check_none_given(std::string_view other, std::string_view allowed = {}) const;
 
  private:
+  std::vector<std::pair<std::string, const CLI::Option*>> declared_;  // of engine_options()
   // Before anything long: that what tuning will have measured can be written where it was told to.
   Result<> check_timing_cache() const;
   CLI::Option* declare(CLI::App& app, bool quantization);
 };
+
+// In place of options of building, which mean nothing to an engine that is built.
+inline constexpr std::string_view kBesideLoadedEngine =
+    "--load-engine, whose engine is built already: leave it out, or build an engine with it "
+    "(`fovea engine build`)";
 
 // Prints to stdout unless JSON goes there.
 void say(const JsonOption& json, const std::string& line);

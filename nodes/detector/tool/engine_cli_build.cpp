@@ -143,6 +143,8 @@ struct BuildCommand {
 
   Result<int> build() {
     if (!request.empty()) {
+      FOVEA_TRY(model.check_none_given(
+          "--request, whose JSON has all options of the engine: write it there"));
       FOVEA_ASSIGN(model.request, engine_request_from_json(request));
     } else {
       FOVEA_TRY(check_unused());  // a node keeps its `calibration` whatever its precision is

@@ -55,13 +55,16 @@ CLI::Option* ModelOptions::declare(CLI::App& app, bool quantization) {
         },
         row.member);
     if (row.name == "model") model = option;
+    declared_.emplace_back(row.flag.substr(0, row.flag.find(',')), option);
   }
   return model;
 }
 
 void ModelOptions::declare_with_engine(CLI::App& app) {
   CLI::Option* model = declare(app, /*quantization=*/false);
-  app.add_option("--load-engine", load_engine, "Engine file written by build --save-engine")
+  app.add_option("--load-engine", load_engine,
+                 "Engine file written by build --save-engine; options of building do not go with "
+                 "it, but --threads does where it runs")
       ->excludes(model);
 }
 
@@ -94,6 +97,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
   Source source;
   const auto start = std::chrono::steady_clock::now();
   if (!load_engine.empty()) {
+    FOVEA_TRY(check_none_given(kBesideLoadedEngine, "--threads"));
     EngineRequest options = request;
     options.model = load_engine;
     FOVEA_TRY(validate(options, Spelling::kFlags));
@@ -121,6 +125,15 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
   source.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   warn_of_head(source.plan.network);
   return source;
+}
+
+Result<> ModelOptions::check_none_given(std::string_view other, std::string_view allowed) const {
+  for (const auto& [name, option] : declared_) {
+    if (option->count() == 0 || name == allowed) continue;
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} means nothing beside {}", name, other));
+  }
+  return {};
 }
 
 Result<> ModelOptions::check_timing_cache() const {

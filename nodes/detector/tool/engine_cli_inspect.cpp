@@ -300,6 +300,7 @@ struct InspectCommand {
   }
 
   Result<int> inspect_plan() const {
+    FOVEA_TRY(model.check_none_given(kBesideLoadedEngine));
     FOVEA_ASSIGN(const auto bytes, read_file(model.load_engine));
     const auto in_file = [&](const Error& error) {
       return fail(error.with_context(model.load_engine));
