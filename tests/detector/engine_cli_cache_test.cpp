@@ -123,24 +123,6 @@ TEST_F(EngineCliCache, CacheThatKeepsNothingFailsTheBuildUnlessTheEngineGoesElse
   }
 }
 
-// The detector asks with --cached-only at every start.
-TEST_F(EngineCliCache, PrecisionThatTheCpuLacksIsSaidWhenTheEngineIsBuiltAndNotLoadedForAgain) {
-  std::vector<std::string> half = {"build", "--onnx",      model_, "--threads",
-                                   "1",     "--precision", "fp16", "--builder-optimization-level",
-                                   "0",     "--json"};
-  ::setenv("FOVEA_ISA", "avx2", 1);
-  const auto built = start(half);
-  EXPECT_EQ(built->wait(), 0) << built->err();
-  half.emplace_back("--cached-only");
-  const auto cached = start(half);
-  EXPECT_EQ(cached->wait(), 0) << cached->err();
-  ::unsetenv("FOVEA_ISA");
-  EXPECT_EQ(json::parse(built->out())["hit"], false);
-  EXPECT_THAT(built->err(), ::testing::HasSubstr("has no fp16 arithmetic"));
-  EXPECT_EQ(json::parse(cached->out())["hit"], true);
-  EXPECT_THAT(cached->err(), ::testing::Not(::testing::HasSubstr("arithmetic")));
-}
-
 TEST_F(EngineCliCache, PruneKeepsTheLatestWithinTheSize) {
   for (int batch = 1; batch <= 3; ++batch) ASSERT_EQ(build(batch)->wait(), 0);
   const auto entries = run({"list", "--json"})["engines"];

@@ -1,5 +1,6 @@
 // Engines that were built before, out of a file or the cache, as the user of `fovea engine` meets
-// them: options that could change nothing any more are refused.
+// them: options that could change nothing any more are refused,
+// and a precision that this CPU lacks is said.
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 
@@ -53,6 +55,12 @@ class EngineCliLoaded : public ::testing::Test {
   }
   Words of_plan(const char* subcommand) const { return {subcommand, "--load-engine", plan()}; }
 
+  static int count(const std::string& text, const std::string& part) {
+    int found = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+    return found;
+  }
+
   fs::path folder_;
 };
 
@@ -88,6 +96,37 @@ TEST_F(EngineCliLoaded, OptionsOfBuildingAreRefusedBesideABuiltEngine) {
     // Threads are what runs an engine, too; inspect runs none of its caller's.
     run(command, {"--threads", "1"}, subcommand == std::string("inspect") ? kUsage : 0);
   }
+}
+
+// However the engine came about: just built, out of the cache, or out of a file.
+TEST_F(EngineCliLoaded, PrecisionThatTheCpuLacksIsSaidOnceByWhateverRunsTheEngine) {
+  if (!engine::kernels::detect_cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
+  ::setenv("FOVEA_ISA", "avx2", 1);  // which has neither
+  for (const char* precision : {"bf16", "fp16"}) {
+    const std::string warning = std::string("warning: this CPU (or FOVEA_ISA) has no ") +
+                                precision + " arithmetic; here the engine runs in fp32\n";
+    const auto expect_warning = [&](const Words& command, const Words& more) {
+      const std::string said = run(command, more)->err();
+      EXPECT_EQ(count(said, warning), 1) << command[0] << ": " << said;
+    };
+    const Words quick = {"--duration", "0.001"};
+    expect_warning(of_model("bench", precision), quick);  // builds it
+    for (const char* more : {"--json", "--cached-only"}) {
+      expect_warning(of_model("build", precision), {more});
+    }
+    expect_warning(of_model("build", precision), {"--save-engine", plan()});
+    expect_warning(of_model("bench", precision), {"--duration", "0", "--sweep", "1,2"});
+    for (const auto& command :
+         {of_model("profile", precision), of_plan("profile"), of_plan("bench")})
+      expect_warning(command, quick);
+    for (const auto& command : {of_model("verify", precision), of_plan("verify")})
+      expect_warning(command, {"--save-outputs", folder_ / "outputs"});
+    expect_warning(of_plan("inspect"), {"--layers"});
+    expect_warning({"diff", plan(), plan()}, {});
+  }
+  run(of_model("build"));
+  EXPECT_EQ(count(run(of_model("bench"), {"--duration", "0.001"})->err(), "arithmetic"), 0);
+  ::unsetenv("FOVEA_ISA");
 }
 
 TEST_F(EngineCliLoaded, OptionsAreRefusedBesideARequestThatHasThemAll) {

@@ -107,6 +107,8 @@ void declare_output(std::string name, const std::string& target);
 Result<> check_outputs();
 // On stderr: what the user should know of what the outputs were taken for.
 void warn_of_head(const engine::NetworkDefinition& network);
+// The same, where an engine does not run in the precision that its plan says. Once per precision.
+void warn_of_another_precision(engine::Precision planned, engine::Precision runs);
 // "fovea-engine: error: ..." and the exit code for it.
 int report(const Error& error);
 

@@ -88,6 +88,7 @@ struct BenchCommand {
     const auto load_start = Clock::now();
     FOVEA_ASSIGN(const ModelOptions::Shape shape, wanted.shape(source.plan));
     FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan, shape.size));
+    warn_of_another_precision(source.plan.precision, engine->info().precision);
     FOVEA_ASSIGN(const auto context, engine->create_execution_context());
     const double load_ms = milliseconds(Clock::now() - load_start);
     const engine::EngineInfo& info = engine->info();

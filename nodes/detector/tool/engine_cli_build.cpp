@@ -65,7 +65,7 @@ struct BuildCommand {
     if (interrupted) return kExitInterrupted;
     const engine::Plan& plan = built.plan;
     warn_of_head(plan.network);
-    FOVEA_TRY(warn_of_another_precision(plan));
+    FOVEA_TRY(warn_if_precision_is_lacking(plan));
     FOVEA_TRY(engine::save_plan(plan, save_engine));
     say(json, fmt::format("{}: {} layers, {} {}, up to {} pictures, {} threads", save_engine,
                           plan.network.layers.size(), plan.provider, to_string(plan.precision),
@@ -83,7 +83,10 @@ struct BuildCommand {
     FOVEA_ASSIGN(const CachedPlan cached, model.build(json, cached_only));
     if (interrupted) return kExitInterrupted;
     warn_of_head(cached.plan.network);
-    if (!cached.hit) FOVEA_TRY(warn_of_another_precision(cached.plan));
+    // What is found needs no second look if it is fp32; who is handed it loads it anyway.
+    if (!cached.hit || (cached.plan.precision != engine::Precision::kFp32 && hand_over < 0)) {
+      FOVEA_TRY(warn_if_precision_is_lacking(cached.plan));
+    }
     const std::string where =
         (plan_cache(model.request).folder() / (cached.key + ".plan")).string();
     if (const Json accuracy = accuracy_of(cached.plan); cached.hit && accuracy.is_object()) {
@@ -116,14 +119,10 @@ struct BuildCommand {
   }
 
   // An engine whose precision this CPU lacks runs, but not as its user expects. Loads the engine,
-  // which packs all weights: once, when it is built.
-  Result<> warn_of_another_precision(const engine::Plan& plan) const {
+  // which packs all weights.
+  static Result<> warn_if_precision_is_lacking(const engine::Plan& plan) {
     FOVEA_ASSIGN(const auto engine, engine::load_engine(plan));
-    if (engine->info().precision != plan.precision) {
-      note(fmt::format(
-          "warning: this CPU (or FOVEA_ISA) has no {} arithmetic; here the engine runs in {}",
-          to_string(plan.precision), to_string(engine->info().precision)));
-    }
+    warn_of_another_precision(plan.precision, engine->info().precision);
     return {};
   }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <set>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -208,6 +209,14 @@ void warn_of_head(const engine::NetworkDefinition& network) {
       network.head.basis != engine::HeadBasis::kStated) {
     note("warning: no detector can serve this engine: " + network.head.note);
   }
+}
+
+void warn_of_another_precision(engine::Precision planned, engine::Precision runs) {
+  static std::set<engine::Precision> told;
+  if (runs == planned || !told.insert(planned).second) return;
+  note(fmt::format(
+      "warning: this CPU (or FOVEA_ISA) has no {} arithmetic; here the engine runs in {}",
+      to_string(planned), to_string(runs)));
 }
 
 int report(const Error& error) {

@@ -103,6 +103,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
   const engine::Dims& opt = plan.network.profile.opt;
   if (size.empty() && !opt.empty()) size = {opt[2], opt[3], 3};
   FOVEA_ASSIGN(const auto engine, engine::load_engine(plan, size));
+  warn_of_another_precision(plan.precision, engine->info().precision);
   engine::EngineInspection inspection = engine->inspect();
   engine::NetworkDefinition network = plan.network;
   if (!size.empty()) {

@@ -44,6 +44,7 @@ struct VerifyCommand {
     FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
     FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
     FOVEA_ASSIGN(auto engine, engine::load_engine(source.plan, shape.size));
+    warn_of_another_precision(source.plan.precision, engine->info().precision);
     if (const auto& names = engine->info().class_names; !names.empty() && names != set.classes) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: {} classes that are not the model's {}", set.classes_file,
@@ -122,6 +123,7 @@ struct VerifyCommand {
     FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
     FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
     FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan, shape.size));
+    warn_of_another_precision(source.plan.precision, engine->info().precision);
     FOVEA_ASSIGN(const auto inputs, images(engine->info()));
     FOVEA_ASSIGN(const auto actual, run_images(*engine, inputs));
     FOVEA_TRY(tensors.save(actual));
