@@ -23,6 +23,7 @@
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "tests/support/build_paths.hpp"
+#include "tests/support/child.hpp"
 
 extern char** environ;
 
@@ -227,16 +228,16 @@ TEST_F(EngineCli, SavedEngineNeedsNoModel) {
   EXPECT_GT(result["latency_ms"]["p50"], 0.0);
   EXPECT_GE(result["latency_ms"]["p99"], result["latency_ms"]["p50"]);
   EXPECT_EQ(result["threads"], 1);
-  const Outcome other =
-      run({"bench", "--load-engine", path("m.plan"), "--threads", "2", "--warmup", "0",
-           "--duration", "0", "--iterations", "1"});
+  const Outcome other = run({"bench", "--load-engine", path("m.plan"), "--threads", "2", "--warmup",
+                             "0", "--duration", "0", "--iterations", "1"});
   ASSERT_EQ(other.code, 0) << other.err;
   EXPECT_THAT(other.err, HasSubstr("was made for 1 threads; 2 run it"));
   EXPECT_THAT(other.out, HasSubstr("fp32, 2 threads"));
   for (const char* threads : {"-1", "257", "4294967298"}) {
     const Outcome refused = run({"bench", "--load-engine", path("m.plan"), "--threads", threads});
     EXPECT_EQ(refused.code, 2) << refused.out;
-    EXPECT_THAT(refused.err, HasSubstr(std::string("--threads is ") + threads + "; it must be 0..256"));
+    EXPECT_THAT(refused.err,
+                HasSubstr(std::string("--threads is ") + threads + "; it must be 0..256"));
   }
 }
 
@@ -258,6 +259,27 @@ TEST_F(EngineCli, ProfileShowsThePrecisionThatRuns) {
   ASSERT_EQ(inspect.code, 0) << inspect.err;
   const auto inspected = nlohmann::json::parse(inspect.out);
   for (const auto& layer : inspected["execution"]) EXPECT_EQ(layer["precision"], "fp32") << layer;
+}
+
+// Attention has no precision of its own in a plan.
+TEST_F(EngineCli, ProfileShowsBf16OfAttention) {
+  const bool tiles = engine::kernels::detect_cpu_features().amx_bf16;
+  test::Child writer(folder_, FOVEA_BIN_DIR "/fovea-write-yolo",
+                     {"yolo11n", path("m.onnx"), "--dynamic"});
+  ASSERT_EQ(writer.wait(), 0) << writer.err();
+  const Outcome profile = run(
+      {"profile", "--onnx", path("m.onnx"), "--input-size", "224", "--threads", "1", "--precision",
+       "bf16", "--builder-optimization-level", "0", "--duration", "0.001", "--json"});
+  ASSERT_EQ(profile.code, 0) << profile.err;
+  const auto result = nlohmann::json::parse(profile.out);
+  int attentions = 0;
+  for (const auto& layer : result["layers"]) {
+    if (layer["kernel"].get<std::string>().find("attention") == std::string::npos) continue;
+    ++attentions;
+    EXPECT_EQ(layer["kernel"] == "amx_bf16 attention", tiles) << layer;
+    EXPECT_EQ(layer["precision"], tiles ? "bf16" : "fp32") << layer;
+  }
+  EXPECT_EQ(attentions, 1);
 }
 
 TEST_F(EngineCli, BenchSweepsBatchSizes) {
@@ -484,8 +506,7 @@ TEST_F(EngineCli, CalibrationPicturesMustBePictures) {
   for (const std::size_t left :
        {jpeg.size() - 2, jpeg.size() - 1, std::size_t{40}, std::size_t{3}}) {
     std::ofstream(folder_ / "calib/9.jpg", std::ios::binary) << jpeg.substr(0, left);
-    EXPECT_THAT(calibrate("calib").err, HasSubstr("9.jpg: is cut off"))
-        << left << " bytes";
+    EXPECT_THAT(calibrate("calib").err, HasSubstr("9.jpg: is cut off")) << left << " bytes";
   }
   EXPECT_FALSE(fs::exists(folder_ / "cache/calibration"));
 }
@@ -493,7 +514,8 @@ TEST_F(EngineCli, CalibrationPicturesMustBePictures) {
 TEST_F(EngineCli, RefusedInt8SaysWhatToDoAndLeavesNoEngine) {
   if (!engine::kernels::detect_cpu_features().avx2) GTEST_SKIP() << "needs AVX2";
   for (int i = 0; i < 8; ++i) {
-    write_bmp(folder_ / "calib" / (std::to_string(i) + ".bmp"), 60U + 8 * static_cast<unsigned>(i), 60);
+    write_bmp(folder_ / "calib" / (std::to_string(i) + ".bmp"), 60U + 8 * static_cast<unsigned>(i),
+              60);
   }
   const Outcome refused =
       run(build_small({"--precision", "int8", "--calib", path("calib"), "--min-agreement", "100",

@@ -47,8 +47,11 @@ std::string describe(const engine::Layer& layer) {
 }
 
 // As executed: layers of the plan's precision run in the engine's, which may be another one here.
+// Attention has none of its own in a plan: its kernel's name says what it multiplies.
 std::string precision_of(const engine::NetworkDefinition& network, std::size_t index,
-                         const engine::Plan& plan, const engine::EngineInfo& info) {
+                         const engine::Plan& plan, const engine::EngineInfo& info,
+                         const std::string& implementation) {
+  if (implementation.starts_with("amx_bf16")) return std::string(to_string(engine::Precision::kBf16));
   const auto& layers = network.quantization.layers;
   const engine::Precision planned =
       layers.empty() ? engine::Precision::kFp32 : layers[index].precision;
@@ -122,7 +125,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
     if (const auto found = by_name.find(report.layer); found != by_name.end()) {
       const engine::Layer& layer = network.layers[found->second];
       row.op = describe(layer);
-      row.precision = precision_of(network, found->second, plan, engine->info());
+      row.precision = precision_of(network, found->second, plan, engine->info(), report.implementation);
       row.fused = layer.fused;
       row.gflop = work_of(network, layer);
     }
