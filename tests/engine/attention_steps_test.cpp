@@ -216,5 +216,18 @@ TEST_F(AttentionSteps, WhatOnlyLooksLikeItRunsAsItStands) {
   }
 }
 
+// Others read it there.
+TEST_F(AttentionSteps, OutputThatIsNoPictureIsWrittenWhereTheCallerWantsIt) {
+  NetworkDefinition network = Network().plain(2, 16, 32, Twist::kProbabilitiesRead);
+  ASSERT_TRUE(infer_shapes(network, 1));
+  const auto info = describe_engine(network, "cpu", {});
+  ASSERT_TRUE(info);
+  const auto engine = cpu::native::load(network, *info);
+  ASSERT_TRUE(engine);
+  for (const LayerReport& report : (*engine)->inspect().layers) {
+    EXPECT_NE(report.implementation, "copy") << report.layer;
+  }
+}
+
 }  // namespace
 }  // namespace fovea::engine

@@ -48,6 +48,7 @@ class Compiler {
     if (!refused_.empty()) {
       return fail(ErrorCode::kUnsupported, fmt::format("{}", fmt::join(refused_, "; ")));
     }
+    write_to_outputs();
     place_buffers(program_, storage_.take_buffers());
     return std::move(program_);
   }
@@ -442,7 +443,40 @@ class Compiler {
     const Home from = storage_.home(id);
     add_step(value.name, make_planar_copy(value, storage_.is_picture(id), from.surface),
              {from.location}, {{Location::Where::kOutput, to, 0}});
+    const bool as_it_is = !storage_.is_picture(id) && value.dtype == DataType::kFloat32;
+    if (as_it_is) output_copies_.push_back(program_.steps.size() - 1);
     return {};
+  }
+
+  // The caller's memory stands for the buffers that would only be copied there.
+  void write_to_outputs() {
+    for (auto at = output_copies_.rbegin(); at != output_copies_.rend(); ++at) {
+      const Location buffer = program_.steps[*at].sources[0];
+      const Location output = program_.steps[*at].destinations[0];
+      if (buffer.where != Location::Where::kArena || !only_kernels_use(buffer)) continue;
+      program_.steps.erase(program_.steps.begin() + static_cast<std::ptrdiff_t>(*at));
+      for (Step& step : program_.steps) {
+        for (auto* locations : {&step.sources, &step.destinations}) {
+          for (Location& location : *locations) {
+            if (same_buffer(location, buffer))
+              location = {output.where, output.index, location.offset};
+          }
+        }
+      }
+    }
+  }
+  static bool same_buffer(const Location& a, const Location& b) {
+    return a.where == b.where && a.index == b.index;
+  }
+  // Operations that are no kernels must know their addresses before there is a caller.
+  bool only_kernels_use(const Location& buffer) const {
+    return std::all_of(program_.steps.begin(), program_.steps.end(), [&](const Step& step) {
+      const auto uses = [&](const std::vector<Location>& locations) {
+        return std::any_of(locations.begin(), locations.end(),
+                           [&](const Location& at) { return same_buffer(at, buffer); });
+      };
+      return step.kernel != nullptr || !(uses(step.sources) || uses(step.destinations));
+    });
   }
 
   const NetworkDefinition& network_;
@@ -453,6 +487,7 @@ class Compiler {
   TensorSteps tensors_;
   std::set<std::pair<ValueId, DataType>> converted_;
   std::vector<std::string> refused_;
+  std::vector<std::size_t> output_copies_;  // steps that copy a buffer to an output as it is
   Program program_;
 };
 

@@ -72,13 +72,16 @@ void ProgramContext::replace(std::size_t step, const kernels::Kernel& kernel) {
 Result<Fence> ProgramContext::enqueue(std::span<const BatchItem> batch) {
   FOVEA_TRY(check_batch(batch, info_));
   for (const BatchItem& item : batch) {
+    const auto output = [&](const Location& location) {
+      const MemoryView& view = item.outputs[static_cast<std::size_t>(location.index)];
+      return static_cast<std::byte*>(view.data) + location.offset;
+    };
     for (const auto& [slot, location] : outside_sources_) {
-      *slot = static_cast<const std::byte*>(item.input.data) + location.offset;
+      *slot = location.where == Location::Where::kOutput
+                  ? output(location)
+                  : static_cast<const std::byte*>(item.input.data) + location.offset;
     }
-    for (const auto& [slot, location] : outside_destinations_) {
-      const MemoryView& output = item.outputs[static_cast<std::size_t>(location.index)];
-      *slot = static_cast<std::byte*>(output.data) + location.offset;
-    }
+    for (const auto& [slot, location] : outside_destinations_) *slot = output(location);
     FOVEA_TRY(times_.empty() ? run_steps() : run_and_time_steps());
   }
   return Fence();
