@@ -1,6 +1,6 @@
 // Depthwise tiles over vectors of any width. One multiply-add per tap and vector; what costs is
-// loading and widening the pixels, so that 3 wide kernels with stride 1 load each pixel once per row
-// instead of three times. Included by the depthwise_*.cpp files inside their target pragma, after the
+// loading and widening the pixels, so that kernels 3 or 7 wide with stride 1 load each pixel once per
+// row instead of so many times. Included by the depthwise_*.cpp files inside their target pragma, after the
 // vectors.
 #pragma once
 
@@ -98,6 +98,8 @@ void depthwise(DepthwiseJob job) {
   for (; job.lanes > 0; job.lanes -= static_cast<int>(kLanes)) {
     if (job.taps == 3 && job.pixel_stride == job.tap_stride) {
       all_pixels<Math, 3>(job);
+    } else if (job.taps == 7 && job.pixel_stride == job.tap_stride) {
+      all_pixels<Math, 7>(job);
     } else {
       all_pixels<Math, 0>(job);
     }
