@@ -1,4 +1,4 @@
-// Provider "cpu": our own kernels (cpu/native) where the CPU has AVX2 and they cover the
+// Provider "cpu": our own kernels (cpu/native) where the CPU has AVX2 or NEON and they cover the
 // network, else f32 through oneDNN and a few loops of our own, which is also provider "onednn".
 // A build without oneDNN runs everything on our own kernels.
 // Either runs one item of a batch after the other: batching brings CPUs nothing, and with one item

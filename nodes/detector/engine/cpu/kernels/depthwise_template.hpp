@@ -1,7 +1,7 @@
 // Depthwise tiles over vectors of any width. One multiply-add per tap and vector; what costs is
-// loading and widening the pixels, so that kernels 3 or 7 wide with stride 1 load each pixel once per
-// row instead of so many times. Included by the depthwise_*.cpp files inside their target pragma, after the
-// vectors.
+// loading and widening the pixels, so that kernels 3 or 7 wide with stride 1 load each pixel once
+// per row instead of so many times. Included by the depthwise_*.cpp files inside their target
+// pragma, after the vectors.
 #pragma once
 
 namespace fovea::engine::kernels {

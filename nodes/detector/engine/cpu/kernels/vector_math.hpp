@@ -1,5 +1,5 @@
-// Functions of vectors, whatever their width. To be included after avx2_vectors.hpp or
-// avx512_vectors.hpp, inside the same target pragma.
+// Functions of vectors, whatever their width. To be included after one of the *_vectors.hpp, inside
+// the same target pragma.
 #pragma once
 
 namespace fovea::engine::kernels {
