@@ -32,7 +32,7 @@ class PlayerNode final : public Node {
   PlayerNode() : Node("player", "Publishes the topics of a recording again") {}
 
   void declare_parameters(ParameterSet& p) override {
-    p.add("path", &path_, "MCAP file").required();
+    p.add("path", &path_, "MCAP file").names_file().required();
     p.add("topics", &topics_, "Topics to publish; none = all that the recording has");
     p.add("rate", &rate_, "Speed, 1 = as recorded; 0 = as fast as possible", Range{0, 1000});
     p.add("loop", &loop_, "Start over at the end");

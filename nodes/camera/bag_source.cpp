@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "nodes/base/file_io.hpp"
+
 namespace fovea::frames {
 namespace {
 
@@ -54,6 +56,13 @@ Result<const mcap::Channel*> BagSource::find_channel() const {
                                                               topic_, fmt::join(available, ", ")));
   }
   return found;
+}
+
+Result<> BagSource::check_files() const {
+  if (const auto readable = check_readable(path_); !readable) {
+    return fail_here(readable.error().code, readable.error().message);
+  }
+  return {};
 }
 
 Result<SourceInfo> BagSource::do_open(const std::stop_token&) {

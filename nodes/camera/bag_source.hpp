@@ -25,6 +25,7 @@ class BagSource final : public FrameSource {
   // `topic` may be empty if the recording has one topic with images.
   BagSource(std::string name, std::string path, std::string topic, const SourceOptions& options);
 
+  Result<> check_files() const override;
   // The damaged chunk that the frame was in, if it was.
   std::string_view item() const override { return item_; }
 

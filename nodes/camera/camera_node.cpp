@@ -39,6 +39,10 @@ class CameraNode final : public Node {
           FOVEA_TRY(frames::make_frame_source(uri, {}));
           return {};
         })
+        .names_what([](std::string_view uri) -> Result<> {
+          FOVEA_ASSIGN(const auto source, frames::make_frame_source(uri, {}));
+          return source->check_files();
+        })
         .required();
     p.add("rate", &rate_, "Frames per second; 0 = the source's own, -1 = as fast as possible",
           Range{-1, 1000}, "Hz");
@@ -68,12 +72,16 @@ class CameraNode final : public Node {
     add_reliability(p, &reliability_);
   }
 
-  Result<> on_configure() override {
+  Result<> check_parameters() const override {
     if (no_frame_timeout_ > reconnect_after_) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("no_frame_timeout is {} s; it must not exceed reconnect_after, {} s",
                               seconds(no_frame_timeout_), seconds(reconnect_after_)));
     }
+    return {};
+  }
+
+  Result<> on_configure() override {
     frames::SourceOptions options;
     options.rate = rate_ < 0 ? frames::kAsFastAsPossible : rate_;
     if (phase_ >= 0) options.phase = phase_;

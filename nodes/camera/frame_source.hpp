@@ -137,6 +137,10 @@ class FrameSource {
   FrameSource(const FrameSource&) = delete;
   FrameSource& operator=(const FrameSource&) = delete;
 
+  // Whether the files of a local source are there and can be read; opens nothing and decodes
+  // nothing. Errors: open()'s.
+  virtual Result<> check_files() const { return {}; }
+
   // Opens, or closes and opens again from the start. Errors: kNotFound, kUnavailable (may work
   // later), kCorrupt, kUnsupported, kInvalidArgument.
   Result<> open(const std::stop_token& stop = {});

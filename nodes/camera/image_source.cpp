@@ -85,6 +85,11 @@ Result<std::vector<std::string>> ImageSource::list_files() const {
   return files;
 }
 
+Result<> ImageSource::check_files() const {
+  FOVEA_TRY(list_files());
+  return {};
+}
+
 Result<SourceInfo> ImageSource::do_open(const std::stop_token&) {
   FOVEA_ASSIGN(files_, list_files());
   SourceInfo info;

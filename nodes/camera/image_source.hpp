@@ -24,6 +24,7 @@ class ImageSource final : public FrameSource {
   // `pattern` is a folder (all files with an image's extension) or a glob.
   ImageSource(std::string name, std::string pattern, const SourceOptions& options);
 
+  Result<> check_files() const override;
   std::string_view item() const override { return item_; }
 
  private:

@@ -1,9 +1,12 @@
 #include "nodes/camera/video_source.hpp"
 
+#include <cerrno>
 #include <cmath>
 #include <filesystem>
+#include <system_error>
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 namespace fovea::frames {
 
@@ -30,7 +33,8 @@ void VideoSource::do_close() {
   ended_ = false;
 }
 
-Result<> VideoSource::check_file() const {
+Result<> VideoSource::check_files() const {
+  if (!is_file()) return {};
   std::error_code error;
   const fs::file_status status = fs::status(location_, error);
   switch (status.type()) {
@@ -47,6 +51,9 @@ Result<> VideoSource::check_file() const {
       return fail_here(ErrorCode::kInvalidArgument,
                        "is a FIFO, socket or device; it must be a file");
   }
+  if (::access(location_.c_str(), R_OK) != 0) {
+    return fail_here(ErrorCode::kUnavailable, std::generic_category().message(errno));
+  }
   if (fs::file_size(location_, error) == 0) return fail_here(ErrorCode::kCorrupt, "is empty");
   return {};
 }
@@ -58,7 +65,7 @@ Result<std::unique_ptr<VideoReader>> VideoSource::open_reader(const std::stop_to
 }
 
 Result<SourceInfo> VideoSource::do_open(const std::stop_token& stop) {
-  if (is_file()) FOVEA_TRY(check_file());
+  FOVEA_TRY(check_files());
   FOVEA_ASSIGN(auto reader, open_reader(stop));
   const imaging::VideoInfo& video = reader->info();
   SourceInfo info;

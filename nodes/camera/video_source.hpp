@@ -23,6 +23,8 @@ class VideoSource final : public FrameSource {
   VideoSource(std::string name, std::string location, const imaging::VideoOptions& video,
               const SourceOptions& options);
 
+  Result<> check_files() const override;
+
  private:
   Result<SourceInfo> do_open(const std::stop_token& stop) override;
   void do_close() override;
@@ -30,7 +32,6 @@ class VideoSource final : public FrameSource {
   Result<std::size_t> convert(const ImageTarget& destination) override;
 
   bool is_file() const { return video_.kind == imaging::VideoKind::kFile; }
-  Result<> check_file() const;
   Result<std::unique_ptr<imaging::VideoReader>> open_reader(const std::stop_token& stop) const;
   // The frame that the reader has, or a bad one.
   Grab frame(GrabStatus status);

@@ -56,6 +56,18 @@ class DetectorNode final : public Node {
     add_reliability(p, &reliability_);
   }
 
+  Result<> check_parameters() const override {
+    if (engine_.quantizes() && engine_.calibration.empty()) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("precision is {}; that needs `calibration`, a folder of pictures from "
+                      "where the detector runs or a table made from them",
+                      engine_.precision));
+    }
+    FOVEA_TRY(plan_request(engine_, Spelling::kParameters));
+    return {};
+  }
+
   Result<> on_configure() override {
     auto configured = std::make_unique<Configured>();
     FOVEA_TRY(load(*configured));
@@ -152,13 +164,6 @@ class DetectorNode final : public Node {
     {
       const std::lock_guard lock(status_mutex_);
       status_ = {};
-    }
-    if (engine_.quantizes() && engine_.calibration.empty()) {
-      return fail(
-          ErrorCode::kInvalidArgument,
-          fmt::format("precision is {}; that needs `calibration`, a folder of pictures from "
-                      "where the detector runs or a table made from them",
-                      engine_.precision));
     }
     FOVEA_ASSIGN(const PlanRequest plan, plan_request(engine_, Spelling::kParameters));
     configured.max_batch = static_cast<std::size_t>(plan.config.max_batch);

@@ -31,12 +31,16 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
     p.add("pad", &pad_, "Value of the border around the image", Range{0, 255});
   }
 
-  Result<> configure() override {
+  Result<> check_parameters() const override {
     if ((width_ == 0) != (height_ == 0)) {
       return fail(
           ErrorCode::kInvalidArgument,
           fmt::format("width is {} and height is {}; give both or neither", width_, height_));
     }
+    return {};
+  }
+
+  Result<> configure() override {
     auto configured = std::make_unique<Configured>();
     if (width_ == 0) {
       FOVEA_ASSIGN(auto info, Subscription<msgs::ModelInfo>::create(

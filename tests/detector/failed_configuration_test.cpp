@@ -112,6 +112,28 @@ TEST_F(FailedConfiguration, MissingFilesAreToldWhenTheParametersAreChecked) {
   }
 }
 
+TEST_F(FailedConfiguration, WhatItCannotBeConfiguredWithIsToldWhenTheParametersAreChecked) {
+  const std::string model = write_model(/*decoded=*/true);
+  for (const auto& [wrong, why] :
+       {std::pair(Arguments{"--precision", "int8"},
+                  "precision is int8; that needs `calibration`, a folder of pictures"),
+        {Arguments{"--precision", "best"}, "precision is best; that needs `calibration`"},
+        {Arguments{"--input-size", "64y"}, "input_size is '64y'"}}) {
+    Arguments arguments = wrong;
+    arguments.insert(arguments.end(), {"--model", model});
+    const auto started = start(arguments);
+    EXPECT_EQ(started->wait(), 2);
+    EXPECT_THAT(started->err(), HasSubstr(why));
+    arguments.emplace_back("--check-params");
+    const auto checked = start(arguments);
+    EXPECT_EQ(checked->wait(), 2);
+    EXPECT_THAT(checked->err(), testing::StartsWith(std::string("error: ") + why));
+  }
+  const auto good = start({"--check-params", "--model", model, "--precision", "int8",
+                           "--calibration", domain_.root().string()});
+  EXPECT_EQ(good->wait(), 0) << good->err();
+}
+
 TEST_F(FailedConfiguration, TheBuilderIsToldHowLargeAPictureMayBe) {
   const std::string model = write_model(/*decoded=*/true);
   const fs::path file = domain_.root() / "told";

@@ -238,6 +238,15 @@ TEST_F(NodeProcess, ChecksItsParametersWithoutStarting) {
   EXPECT_EQ(files_left(), 0u);
 }
 
+TEST_F(NodeProcess, ParametersThatDoNotGoTogetherAreToldTheSameWayWhenCheckedAndWhenStarted) {
+  const std::string why = "label and period_ms do not go together";
+  EXPECT_EQ(run({"--check-params", "--fail-in", "parameters"}), 2);
+  EXPECT_EQ(err, "error: " + why + "\n");
+  EXPECT_EQ(files_left(), 0u);
+  EXPECT_EQ(run({"--domain", "test", "--fail-in", "parameters"}), 2);
+  EXPECT_THAT(err, HasSubstr(why));
+}
+
 TEST_F(NodeProcess, ADumpOfItsParametersTellsNoPassword) {
   EXPECT_EQ(run({"--dump-config", "--label", "rtsp://me:hid,den@cam/1"}), 0) << err;
   EXPECT_THAT(out,

@@ -211,6 +211,21 @@ TEST(Parameters, FilesThatAreNotThereAreToldWithTheirPlace) {
   EXPECT_THAT(error_of(set.check_files()), testing::StartsWith("a.yaml:2: pictures: "));
 }
 
+TEST(Parameters, WhatATextNamesBesideAPathIsLookedForToo) {
+  std::string uri;
+  ParameterSet set;
+  set.add("uri", &uri, "Source").names_what([](std::string_view text) -> Result<> {
+    if (text == "file:///there") return {};
+    return fail(ErrorCode::kNotFound, std::string(text) + ": no such file");
+  });
+  EXPECT_TRUE(set.check_files()) << "none is named";
+  ASSERT_TRUE(set.set("uri", "file:///gone", "robot.launch.yaml:7"))
+      << "only looked for when asked";
+  EXPECT_EQ(error_of(set.check_files()), "robot.launch.yaml:7: uri: file:///gone: no such file");
+  ASSERT_TRUE(set.set("uri", "file:///there", "-p"));
+  EXPECT_TRUE(set.check_files());
+}
+
 TEST(Parameters, GoodFileSetsEveryKind) {
   Settings settings;
   const auto result = settings.set.load_yaml_text(

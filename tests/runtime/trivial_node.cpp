@@ -20,9 +20,14 @@ class TrivialNode : public Node {
     parameters.add("quick", &quick_, "Count twice as fast");
     parameters.add("fail_in", &fail_in_, "Where to fail")
         .one_of({"nowhere", "configure", "configure_throw", "activate", "deactivate",
-                 "deactivate_cut_short", "tick", "tick_throw"});
+                 "deactivate_cut_short", "tick", "tick_throw", "parameters"});
     parameters.add("wait_for", &wait_for_, "File that on_configure() waits for");
     parameters.add("weights", &weights_, "Weights by name", Range{0, 1});
+  }
+
+  Result<> check_parameters() const override {
+    if (fail_in_ != "parameters") return {};
+    return fail(ErrorCode::kInvalidArgument, "label and period_ms do not go together");
   }
 
   Result<> on_configure() override {

@@ -59,9 +59,10 @@ int run_node(std::unique_ptr<Node> node, int argc, char** argv) {
       return write_stdout(config) ? kExitOk : kExitFailure;
     }
     if (options.check_params) {
-      const Result<> there = parameters.check_files();
-      if (!there) print_error("error: {}", one_line(without_secrets(there.error().message)));
-      return there ? kExitOk : kExitUsage;
+      Result<> right = parameters.check_files();
+      if (right) right = node->check_parameters();
+      if (!right) print_error("error: {}", one_line(without_secrets(right.error().message)));
+      return right ? kExitOk : kExitUsage;
     }
     init_logging(options.name, options.log_level);
     return NodeRunner(std::move(node), std::move(parameters), std::move(options)).run();

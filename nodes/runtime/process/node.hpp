@@ -34,6 +34,10 @@ class Node {
 
   virtual void declare_parameters(ParameterSet& parameters) = 0;
 
+  // Values that do not go together, which no parameter shows alone. Opens nothing. Comes before every
+  // on_configure(), and is all that `--check-params` asks a node.
+  virtual Result<> check_parameters() const { return {}; }
+
   // The stop signal, counted from the first, that ends the process without any more closing. A node
   // whose last work must not be cut short asks for more than 2.
   virtual int stop_signals_to_abort() const { return 2; }

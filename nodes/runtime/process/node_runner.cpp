@@ -254,6 +254,7 @@ Result<> NodeRunner::change_state(Transition transition) {
 Result<> NodeRunner::call_hook(Transition transition) {
   switch (transition) {
     case Transition::kConfigure:
+      FOVEA_TRY(node_->check_parameters());
       return node_->on_configure();
     case Transition::kActivate:
       return node_->on_activate();

@@ -308,6 +308,16 @@ YAML::Node node_from_text(const Parameter& parameter, std::string_view text) {
   return node;
 }
 
+// REQUIRES: a value of `parameter`, not empty.
+Result<> check_named(const Parameter& parameter, const std::string& path) {
+  if (parameter.names == Parameter::Names::kNothing) return {};
+  std::error_code error;
+  if (parameter.names == Parameter::Names::kFileOrFolder &&
+      std::filesystem::is_directory(path, error))
+    return {};
+  return check_readable(path);
+}
+
 }  // namespace
 
 Parameter& ParameterSet::add(std::string_view name, ParameterTarget target,
@@ -432,19 +442,14 @@ Result<> ParameterSet::check() const {
 
 Result<> ParameterSet::check_files() const {
   for (const Parameter& parameter : parameters_) {
-    auto* const* path = std::get_if<std::string*>(&parameter.target);
-    if (parameter.names == Parameter::Names::kNothing || path == nullptr || (**path).empty())
-      continue;
-    std::error_code error;
-    const bool folder = parameter.names == Parameter::Names::kFileOrFolder &&
-                        std::filesystem::is_directory(**path, error);
-    if (folder) continue;
-    if (const auto readable = check_readable(**path); !readable) {
-      const auto origin = origins_.find(parameter.name);
-      const std::string where = origin == origins_.end() ? "" : said(origin->second) + ": ";
-      return fail(readable.error().code, fmt::format("{}{}: {}", where, parameter.name,
-                                                     said(readable.error().message, 400)));
-    }
+    auto* const* text = std::get_if<std::string*>(&parameter.target);
+    if (text == nullptr || (**text).empty()) continue;
+    const auto there = parameter.look ? parameter.look(**text) : check_named(parameter, **text);
+    if (there) continue;
+    const auto origin = origins_.find(parameter.name);
+    const std::string where = origin == origins_.end() ? "" : said(origin->second) + ": ";
+    return fail(there.error().code,
+                fmt::format("{}{}: {}", where, parameter.name, said(there.error().message, 400)));
   }
   return {};
 }

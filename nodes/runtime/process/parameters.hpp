@@ -80,6 +80,7 @@ struct Parameter {
   bool is_required = false;
   bool is_distinct = false;  // no two elements of a list are equal
   enum class Names : std::uint8_t { kNothing, kFile, kFileOrFolder } names = Names::kNothing;
+  std::function<Result<>(std::string_view)> look;  // for what a text names
 
   Parameter& required() {
     is_required = true;
@@ -92,6 +93,12 @@ struct Parameter {
   }
   Parameter& names_file_or_folder() {
     names = Names::kFileOrFolder;
+    return *this;
+  }
+  // The same for a text that is more than a path, such as an address: `look_for` says what is not
+  // there.
+  Parameter& names_what(std::function<Result<>(std::string_view)> look_for) {
+    look = std::move(look_for);
     return *this;
   }
   // What else a text has to be, such as an address that can be read; opens nothing.
@@ -127,8 +134,8 @@ class ParameterSet {
   Result<> set(std::string_view name, std::string_view value, std::string_view origin);
   // Required ones are set, everything in range.
   Result<> check() const;
-  // The files and folders that parameters name are there and can be read; opens none. Errors: the
-  // first one's, with where its value was given.
+  // The files and folders that parameters name, and what names_what() looks for, are there and can
+  // be read; opens none. Errors: the first one's, with where its value was given.
   Result<> check_files() const;
 
   // YAML with each description as a comment; load_yaml() of it gives the same values, secrets of

@@ -79,7 +79,7 @@ class StageNode : public Node {
 
   // Between `cameras` and those of every stage.
   virtual void declare_stage_parameters(ParameterSet& /*parameters*/) {}
-  // Checks parameters, acquires what the stages share, as a whole or not at all; comes before the
+  // Acquires what the stages share, as a whole or not at all; comes before the
   // first make_stage().
   virtual Result<> configure() { return {}; }
   virtual Result<std::unique_ptr<Stage>> make_stage(const std::string& camera) = 0;
