@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "nodes/base/instruction_set.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
 #include "nodes/runtime/process/control.hpp"
 #include "nodes/runtime/topics/pubsub.hpp"
@@ -245,6 +246,23 @@ TEST_F(NodeProcess, ParametersThatDoNotGoTogetherAreToldTheSameWayWhenCheckedAnd
   EXPECT_EQ(files_left(), 0u);
   EXPECT_EQ(run({"--domain", "test", "--fail-in", "parameters"}), 2);
   EXPECT_THAT(err, HasSubstr(why));
+}
+
+TEST_F(NodeProcess, AnInstructionSetThatThereIsNotIsRefusedBeforeItStarts) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--check-params"}, {"--domain", "test"}}) {
+    setenv("FOVEA_ISA", "nonsense", 1);
+    const int code = run(arguments);
+    unsetenv("FOVEA_ISA");
+    EXPECT_EQ(code, 2);
+    EXPECT_EQ(err, "error: FOVEA_ISA is nonsense; it must be " + instruction_set_names() + "\n");
+    EXPECT_EQ(files_left(), 0u);
+  }
+  for (const std::string isa : {"", "scalar"}) {
+    setenv("FOVEA_ISA", isa.c_str(), 1);
+    EXPECT_EQ(run({"--check-params"}), 0) << err;
+    unsetenv("FOVEA_ISA");
+  }
 }
 
 TEST_F(NodeProcess, ADumpOfItsParametersTellsNoPassword) {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "nodes/base/instruction_set.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/runtime/log.hpp"
@@ -58,9 +59,11 @@ int run_node(std::unique_ptr<Node> node, int argc, char** argv) {
       const std::string config = parameters.dump_yaml();
       return write_stdout(config) ? kExitOk : kExitFailure;
     }
-    if (options.check_params) {
-      Result<> right = parameters.check_files();
-      if (right) right = node->check_parameters();
+    // Of every node, also of those that have no kernels: it is the environment of a whole pipeline.
+    Result<> right = check_requested_instruction_set();
+    if (right && options.check_params) right = parameters.check_files();
+    if (right && options.check_params) right = node->check_parameters();
+    if (options.check_params || !right) {
       if (!right) print_error("error: {}", one_line(without_secrets(right.error().message)));
       return right ? kExitOk : kExitUsage;
     }
