@@ -80,6 +80,34 @@ TEST_F(EngineCliTuning, SameTimingCacheMakesTheSameFile) {
             true);
 }
 
+// The engine goes elsewhere; what was measured for it is good for the next one.
+TEST_F(EngineCliTuning, ASavedEngineLeavesItsTimesInTheCacheAndNothingElse) {
+  const auto save = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"build", "--onnx", model_, "--threads", "1", "--save-engine",
+                               path("saved.plan"), "--builder-optimization-level", "1", "--json"});
+    return json::parse(run(more)->out())["tuning"];
+  };
+  EXPECT_EQ(save({"--no-cache"})["known"], 0);
+  EXPECT_FALSE(fs::exists(path("cache"))) << "nothing is kept";
+  EXPECT_EQ(save({})["known"], 0) << "and nothing was";
+  EXPECT_TRUE(engine::read_timing_cache(path("cache/timing_cache.json")));
+  for (const auto& file : fs::directory_iterator(path("cache"))) {
+    EXPECT_EQ(file.path().filename(), "timing_cache.json");
+  }
+  const std::string first = text_of(path("saved.plan"));
+  const json second = save({});
+  EXPECT_EQ(second["cached"], true);
+  EXPECT_EQ(second["known"], second["layers"]);
+  EXPECT_EQ(text_of(path("saved.plan")), first);
+  EXPECT_EQ(save({"--no-cache"})["known"], 0);
+  // As builds into the cache use them, too.
+  const json kept = json::parse(run({"build", "--onnx", model_, "--threads", "1",
+                                     "--builder-optimization-level", "1", "--json"})
+                                    ->out());
+  EXPECT_EQ(kept["hit"], false);
+  EXPECT_EQ(kept["tuning"]["cached"], true);
+}
+
 TEST_F(EngineCliTuning, ChosenTacticShowsInDiffInspectAndProfile) {
   build("a.plan", {"--builder-optimization-level", "1"});
   auto cache = engine::read_timing_cache(path("timing.json"));

@@ -32,13 +32,13 @@ struct Shares {
 class Build {
  public:
   Build(const EngineRequest& request, PlanRequest plan, const PictureReader& reader,
-        const EngineBuildEvents& events, bool cached_only)
+        const EngineBuildEvents& events, CacheUse use)
       : request_(request),
         plan_(std::move(plan)),
         reader_(reader),
         events_(events),
-        cached_only_(cached_only),
-        cache_(plan_cache(request)) {
+        use_(use),
+        cache_(used_cache(engine::build_plan)) {
     plan_.config.tuning.keep_going = events.keep_going;
     plan_.config.tuning.report = events.tuned;
     // A table may stand where a folder of pictures may.
@@ -57,6 +57,10 @@ class Build {
   }
 
  private:
+  PlanCache used_cache(PlanCache::Builder builder) const {
+    if (use_ == CacheUse::kTimesOnly) return PlanCache::none(std::move(builder));
+    return plan_cache(request_, std::move(builder));
+  }
   void inform(std::string_view text) const {
     if (events_.information) events_.information(text);
   }
@@ -65,7 +69,7 @@ class Build {
   }
 
   Result<> check_cached(const PlanCache& cache, const PlanRequest& plan) const {
-    if (!cached_only_) return {};
+    if (use_ != CacheUse::kFindOnly) return {};
     FOVEA_ASSIGN(const CacheStatus status, cache.status(plan));
     if (status.cached) return {};
     return fail(ErrorCode::kNotFound, "not in the cache: " + status.reason);
@@ -73,7 +77,8 @@ class Build {
 
   // A set of hundreds of pictures takes minutes: stop between two of them.
   Result<Picture> read(const std::string& path) const {
-    if (cached_only_) return fail(ErrorCode::kNotFound, "not calibrated yet with " + path);
+    if (use_ == CacheUse::kFindOnly)
+      return fail(ErrorCode::kNotFound, "not calibrated yet with " + path);
     if (events_.keep_going && !events_.keep_going()) {
       return fail(ErrorCode::kUnavailable, "interrupted");
     }
@@ -109,9 +114,9 @@ class Build {
           "accuracy is measured on the calibration pictures; --verify FOLDER names others, better "
           "labelled ones");
     }
-    const PlanCache guarded = plan_cache(
-        request_, [&](const std::filesystem::path&, const engine::BuilderConfig&,
-                      const engine::Progress& progress) { return guarded_plan(build, progress); });
+    const PlanCache guarded =
+        used_cache([&](const std::filesystem::path&, const engine::BuilderConfig&,
+                       const engine::Progress& progress) { return guarded_plan(build, progress); });
     FOVEA_TRY(check_cached(guarded, plan_));
     return guarded.get_or_build(plan_, part_of(events_.progress, shares_.guard_from(), 1));
   }
@@ -233,7 +238,7 @@ class Build {
   PlanRequest plan_;
   const PictureReader& reader_;
   const EngineBuildEvents& events_;
-  const bool cached_only_;
+  const CacheUse use_;
   const PlanCache cache_;
   std::string folder_;  // of calibration pictures
   std::string table_;   // made of them
@@ -243,10 +248,9 @@ class Build {
 }  // namespace
 
 Result<CachedPlan> build_or_load(const EngineRequest& request, const PictureReader& reader,
-                                 const EngineBuildEvents& events, Spelling spelling,
-                                 bool cached_only) {
+                                 const EngineBuildEvents& events, Spelling spelling, CacheUse use) {
   FOVEA_ASSIGN(PlanRequest plan, plan_request(request, spelling));
-  return Build(request, std::move(plan), reader, events, cached_only).run();
+  return Build(request, std::move(plan), reader, events, use).run();
 }
 
 engine::Progress part_of(const engine::Progress& whole, double from, double to) {

@@ -2,6 +2,7 @@
 // command line, the builder process and a node's look into the cache share.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -19,13 +20,20 @@ struct EngineBuildEvents {
   std::function<bool()> keep_going;  // false ends it between two steps with kUnavailable
 };
 
-// `reader` reads pictures: calibrating from them and measuring on them are the only uses. With
-// `cached_only`, kNotFound and why, for what would be calibrated or built.
+// What a build may do with the cache that its request names.
+enum class CacheUse : std::uint8_t {
+  kAll,
+  kFindOnly,   // kNotFound and why, for what would be calibrated or built
+  kTimesOnly,  // neither look for an engine nor keep one; what tuning measures is read and added to
+};
+
+// `reader` reads pictures: calibrating from them and measuring on them are the only uses.
 // Errors: validate()'s, the model's, the pictures', and kUnsupported if int8 is refused by the
 // accuracy guard; never the cache's.
 Result<CachedPlan> build_or_load(const EngineRequest& request, const PictureReader& reader,
                                  const EngineBuildEvents& events,
-                                 Spelling spelling = Spelling::kFlags, bool cached_only = false);
+                                 Spelling spelling = Spelling::kFlags,
+                                 CacheUse use = CacheUse::kAll);
 
 // What a step of a longer work reports to, 0..1, as the part [from, to] of the whole, which must
 // outlive it.

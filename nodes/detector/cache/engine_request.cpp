@@ -55,8 +55,9 @@ std::vector<EngineOption> make_options() {
       {.name = "threads",
        .flag = "--threads",
        .member = &R::threads,
-       .description = "Threads of the CPU provider; 0 = as many as help, at most one per core that this "
-                      "process may use",
+       .description =
+           "Threads of the CPU provider; 0 = as many as help, at most one per core that this "
+           "process may use",
        .least = 0,
        .most = engine::kMaxThreads},
       {.name = "input_size",
@@ -173,7 +174,7 @@ std::vector<EngineOption> make_options() {
       {.name = "no_cache",
        .flag = "--no-cache",
        .member = &R::no_cache,
-       .description = "Neither look for built engines nor keep any",
+       .description = "Neither look for built engines and what tuning measured nor keep any",
        .is_parameter = false},
   };
 }

@@ -303,8 +303,8 @@ Result<EngineServer::Serving> EngineServer::load_cached() const {
   const auto no_reader = [](const std::string& path) -> Result<Picture> {
     return fail(ErrorCode::kNotFound, path);
   };
-  FOVEA_ASSIGN(const CachedPlan cached, build_or_load(wanted, no_reader, {}, Spelling::kParameters,
-                                                      /*cached_only=*/true));
+  FOVEA_ASSIGN(const CachedPlan cached,
+               build_or_load(wanted, no_reader, {}, Spelling::kParameters, CacheUse::kFindOnly));
   FOVEA_ASSIGN(Serving serving,
                make_ready(cached.plan, [this](std::string_view stage, double done) {
                  events_.progress({.stage = stage, .done = done});

@@ -82,7 +82,7 @@ struct ModelOptions {
   };
   Result<Source> plan() const;
   // What build_or_load() gives, its events printed.
-  Result<CachedPlan> build(const JsonOption& json, bool cached_only) const;
+  Result<CachedPlan> build(const JsonOption& json, CacheUse use) const;
   // Errors: kInvalidArgument with the first option of engine_options() that was given, but for
   // `allowed`: "--batch means nothing beside " and `other`, which names what takes its place and the
   // cure.

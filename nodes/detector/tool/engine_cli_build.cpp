@@ -58,10 +58,10 @@ struct BuildCommand {
 
   Result<int> to_file() const {
     FOVEA_TRY(check_writable(save_engine));
-    ModelOptions wanted = model;
     // What quantises builds an fp32 engine and a table first, which the next such build finds there.
-    if (!wanted.request.quantizes() && !cached_only) wanted.request.no_cache = true;
-    FOVEA_ASSIGN(const CachedPlan built, wanted.build(json, cached_only));
+    const CacheUse otherwise = model.request.quantizes() ? CacheUse::kAll : CacheUse::kTimesOnly;
+    FOVEA_ASSIGN(const CachedPlan built,
+                 model.build(json, cached_only ? CacheUse::kFindOnly : otherwise));
     if (interrupted) return kExitInterrupted;
     const engine::Plan& plan = built.plan;
     warn_of_head(plan.network);
@@ -80,7 +80,8 @@ struct BuildCommand {
   }
 
   Result<int> to_cache() const {
-    FOVEA_ASSIGN(const CachedPlan cached, model.build(json, cached_only));
+    FOVEA_ASSIGN(const CachedPlan cached,
+                 model.build(json, cached_only ? CacheUse::kFindOnly : CacheUse::kAll));
     if (interrupted) return kExitInterrupted;
     warn_of_head(cached.plan.network);
     // What is found needs no second look if it is fp32; who is handed it loads it anyway.
@@ -235,7 +236,7 @@ Command add_build(CLI::App& app) {
              "All options of the engine as one JSON object, in place of those above");
   declare_output("--save-engine", command->save_engine);
   add_option(app, "--save-engine", command->save_engine,
-             "Write the engine here instead of into the cache");
+             "Write the engine here instead of into the cache, which still has the timing cache");
   add_flag(app, "--cached-only", command->cached_only,
            "Fail instead of building what is not in the cache");
   add_option(app, "--hand-over", command->hand_over,

@@ -120,7 +120,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
                               "--load-engine FILE",
                               request.precision, request.model));
     }
-    FOVEA_ASSIGN(source.cached, build({}, /*cached_only=*/false));
+    FOVEA_ASSIGN(source.cached, build({}, CacheUse::kAll));
     source.plan = source.cached->plan;
   }
   source.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -148,7 +148,7 @@ Result<> ModelOptions::check_timing_cache() const {
   return {};
 }
 
-Result<CachedPlan> ModelOptions::build(const JsonOption& json, bool cached_only) const {
+Result<CachedPlan> ModelOptions::build(const JsonOption& json, CacheUse use) const {
   FOVEA_TRY(check_timing_cache());
   const auto max_pixels = static_cast<std::uint64_t>(request.max_pixels);
   FOVEA_ASSIGN(
@@ -164,7 +164,7 @@ Result<CachedPlan> ModelOptions::build(const JsonOption& json, bool cached_only)
                  print(report);
                },
            .keep_going = [] { return !interrupted; }},
-          Spelling::kFlags, cached_only));
+          Spelling::kFlags, use));
   if (!built.warning.empty()) note("warning: " + built.warning);
   return built;
 }
