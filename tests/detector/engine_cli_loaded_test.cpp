@@ -66,7 +66,8 @@ class EngineCliLoaded : public ::testing::Test {
 
 TEST_F(EngineCliLoaded, OptionsOfBuildingAreRefusedBesideABuiltEngine) {
   run(of_model("build"), {"--save-engine", plan()});
-  const Words meaningless[] = {{"--precision", "fp16"},
+  const Words meaningless[] = {{"--onnx", model()},
+                               {"--precision", "fp16"},
                                {"--precision", "fp32"},  // what it is, but nothing looks at it
                                {"--batch", "4"},
                                {"--input-size", "320"},

@@ -92,7 +92,7 @@ struct ModelOptions {
   std::vector<std::pair<std::string, const CLI::Option*>> declared_;  // of engine_options()
   // Before anything long: that what tuning will have measured can be written where it was told to.
   Result<> check_timing_cache() const;
-  CLI::Option* declare(CLI::App& app, bool quantization);
+  void declare(CLI::App& app, bool quantization);
 };
 
 // In place of options of building, which mean nothing to an engine that is built.

@@ -38,8 +38,7 @@ void end_if_interrupted() {
 
 }  // namespace
 
-CLI::Option* ModelOptions::declare(CLI::App& app, bool quantization) {
-  CLI::Option* model = nullptr;
+void ModelOptions::declare(CLI::App& app, bool quantization) {
   for (const EngineOption& row : engine_options()) {
     if (row.is_quantization && !quantization) continue;
     std::string description = row.description;
@@ -55,18 +54,15 @@ CLI::Option* ModelOptions::declare(CLI::App& app, bool quantization) {
           }
         },
         row.member);
-    if (row.name == "model") model = option;
     declared_.emplace_back(row.flag.substr(0, row.flag.find(',')), option);
   }
-  return model;
 }
 
 void ModelOptions::declare_with_engine(CLI::App& app) {
-  CLI::Option* model = declare(app, /*quantization=*/false);
+  declare(app, /*quantization=*/false);
   app.add_option("--load-engine", load_engine,
                  "Engine file written by build --save-engine; options of building do not go with "
-                 "it, but --threads does where it runs")
-      ->excludes(model);
+                 "it, but --threads does where it runs");
 }
 
 void ModelOptions::declare_model(CLI::App& app, bool quantization) { declare(app, quantization); }
