@@ -312,7 +312,7 @@ TEST(Attention, TakesPicturesAreasHeadsAndChannelsOfAnyNumber) {
 // Rounding to 8 bits moves scores of std 6 by some hundredths, and results with them; a key left out
 // would move them ten times as far.
 TEST(Attention, Bf16MatchesTheDefinitionWithinItsRounding) {
-  const CpuFeatures& all = instruction_sets().back();
+  const CpuFeatures all = instruction_sets().back();
   if (!all.amx_bf16) GTEST_SKIP() << "this CPU has only: " << to_string(all);
   const Shape shapes[] = {
       {.positions = 400},
