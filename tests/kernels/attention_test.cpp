@@ -34,18 +34,20 @@ class Picture {
  public:
   Picture(std::int64_t height, std::int64_t width, std::int64_t channels, std::int64_t border = 0,
           std::int64_t more_channels = 0)
-      : layout_{{DataType::kFloat32, channels + more_channels,
-                 (width + border) * (channels + more_channels), {}},
-                height, width, channels},
+      : layout_{{DataType::kFloat32,
+                 channels + more_channels,
+                 (width + border) * (channels + more_channels),
+                 {}},
+                height,
+                width,
+                channels},
         first_(border * (layout_.surface.row_stride + layout_.surface.pixel_stride)),
         floats_(static_cast<std::size_t>(first_ + (height + border) * layout_.surface.row_stride),
                 std::nanf("")) {}
 
   const AttentionPicture& layout() const { return layout_; }
   float* data() { return floats_.data() + first_; }
-  float& at(std::int64_t pixel, std::int64_t channel) {
-    return data()[place(pixel, channel)];
-  }
+  float& at(std::int64_t pixel, std::int64_t channel) { return data()[place(pixel, channel)]; }
   template <class Visit>
   void for_each(Visit visit) {
     for (std::int64_t pixel = 0; pixel < layout_.height * layout_.width; ++pixel) {
@@ -99,8 +101,7 @@ std::string describe(const Shape& s) {
 // Pictures with q, k and v, and what comes out of them.
 class Problem {
  public:
-  Problem(const Shape& shape, Scores scores, unsigned seed)
-      : shape_(shape), random_(seed) {
+  Problem(const Shape& shape, Scores scores, unsigned seed) : shape_(shape), random_(seed) {
     const std::int64_t height = shape.areas * shape.positions / shape.width;
     const std::int64_t head = 2 * shape.key_dim + shape.value_dim;
     if (shape.apart) {
@@ -229,8 +230,8 @@ class Problem {
   }
 
   void solve() {
-    std::vector<double> rows(static_cast<std::size_t>(spec_.to.height * spec_.to.width *
-                                                      spec_.to.channels));
+    std::vector<double> rows(
+        static_cast<std::size_t>(spec_.to.height * spec_.to.width * spec_.to.channels));
     std::vector<double> shares(static_cast<std::size_t>(shape_.positions));
     for (const AttentionPair& pair : spec_.pairs) {
       for (std::int64_t i = 0; i < shape_.positions; ++i) {
@@ -309,8 +310,13 @@ TEST(Attention, TakesPicturesAreasHeadsAndChannelsOfAnyNumber) {
   }
 }
 
-// Rounding to 8 bits moves scores of std 6 by some hundredths, and results with them; a key left out
-// would move them ten times as far.
+// Rounding to 8 bits moves scores of std 6 by some hundredths, and results with them. Scores near -850
+// become one and the same: of keys whose shares differ by 6 %. A key left out moves results of
+// normal, wide and equal scores at least four times as far as these bounds.
+double bf16_bound(Scores scores) {
+  return scores == Scores::kWide ? 3e-2 : scores == Scores::kLow ? 4e-2 : 1e-2;
+}
+
 TEST(Attention, Bf16MatchesTheDefinitionWithinItsRounding) {
   const CpuFeatures all = instruction_sets().back();
   if (!all.amx_bf16) GTEST_SKIP() << "this CPU has only: " << to_string(all);
@@ -326,7 +332,7 @@ TEST(Attention, Bf16MatchesTheDefinitionWithinItsRounding) {
          {Scores::kNormal, Scores::kWide, Scores::kEqual, Scores::kOneHuge, Scores::kLow}) {
       Problem problem(shape, scores, 7);
       for (const int threads : {1, 3}) {
-        EXPECT_LT(problem.error_of_bf16(all, threads), scores == Scores::kWide ? 2e-2 : 5e-3)
+        EXPECT_LT(problem.error_of_bf16(all, threads), bf16_bound(scores))
             << describe(shape) << ", " << to_string(scores) << ", " << threads << " threads";
       }
     }
