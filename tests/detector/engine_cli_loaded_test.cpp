@@ -1,6 +1,6 @@
 // Engines that were built before, out of a file or the cache, as the user of `fovea engine` meets
-// them: options that could change nothing any more are refused,
-// and a precision that this CPU lacks is said.
+// them: options that could change nothing any more are refused, and the precision that runs is said.
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -8,6 +8,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <stdlib.h>
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
@@ -128,6 +129,25 @@ TEST_F(EngineCliLoaded, PrecisionThatTheCpuLacksIsSaidOnceByWhateverRunsTheEngin
   run(of_model("build"));
   EXPECT_EQ(count(run(of_model("bench"), {"--duration", "0.001"})->err(), "arithmetic"), 0);
   ::unsetenv("FOVEA_ISA");
+}
+
+// Attention has no precision of its own in a plan.
+TEST_F(EngineCliLoaded, ProfileShowsBf16OfAttention) {
+  const bool tiles = engine::kernels::detect_cpu_features().amx_bf16;
+  Child writer(folder_, FOVEA_BIN_DIR "/fovea-write-yolo", {"yolo11n", model(), "--dynamic"});
+  ASSERT_EQ(writer.wait(), 0) << writer.err();
+  Words command = of_model("profile", "bf16");
+  std::replace(command.begin(), command.end(), std::string("64"), std::string("224"));
+  const auto profile = run(command, {"--duration", "0.001", "--json"});
+  int attentions = 0;
+  const auto result = nlohmann::json::parse(profile->out());
+  for (const auto& layer : result["layers"]) {
+    if (layer["kernel"].get<std::string>().find("attention") == std::string::npos) continue;
+    ++attentions;
+    EXPECT_EQ(layer["kernel"] == "amx_bf16 attention", tiles) << layer;
+    EXPECT_EQ(layer["precision"], tiles ? "bf16" : "fp32") << layer;
+  }
+  EXPECT_EQ(attentions, 1);
 }
 
 TEST_F(EngineCliLoaded, OptionsAreRefusedBesideARequestThatHasThemAll) {

@@ -23,7 +23,6 @@
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
 #include "tests/support/build_paths.hpp"
-#include "tests/support/child.hpp"
 
 extern char** environ;
 
@@ -259,27 +258,6 @@ TEST_F(EngineCli, ProfileShowsThePrecisionThatRuns) {
   ASSERT_EQ(inspect.code, 0) << inspect.err;
   const auto inspected = nlohmann::json::parse(inspect.out);
   for (const auto& layer : inspected["execution"]) EXPECT_EQ(layer["precision"], "fp32") << layer;
-}
-
-// Attention has no precision of its own in a plan.
-TEST_F(EngineCli, ProfileShowsBf16OfAttention) {
-  const bool tiles = engine::kernels::detect_cpu_features().amx_bf16;
-  test::Child writer(folder_, FOVEA_BIN_DIR "/fovea-write-yolo",
-                     {"yolo11n", path("m.onnx"), "--dynamic"});
-  ASSERT_EQ(writer.wait(), 0) << writer.err();
-  const Outcome profile = run(
-      {"profile", "--onnx", path("m.onnx"), "--input-size", "224", "--threads", "1", "--precision",
-       "bf16", "--builder-optimization-level", "0", "--duration", "0.001", "--json"});
-  ASSERT_EQ(profile.code, 0) << profile.err;
-  const auto result = nlohmann::json::parse(profile.out);
-  int attentions = 0;
-  for (const auto& layer : result["layers"]) {
-    if (layer["kernel"].get<std::string>().find("attention") == std::string::npos) continue;
-    ++attentions;
-    EXPECT_EQ(layer["kernel"] == "amx_bf16 attention", tiles) << layer;
-    EXPECT_EQ(layer["precision"], tiles ? "bf16" : "fp32") << layer;
-  }
-  EXPECT_EQ(attentions, 1);
 }
 
 TEST_F(EngineCli, BenchSweepsBatchSizes) {

@@ -51,7 +51,8 @@ std::string describe(const engine::Layer& layer) {
 std::string precision_of(const engine::NetworkDefinition& network, std::size_t index,
                          const engine::Plan& plan, const engine::EngineInfo& info,
                          const std::string& implementation) {
-  if (implementation.starts_with("amx_bf16")) return std::string(to_string(engine::Precision::kBf16));
+  if (implementation.starts_with("amx_bf16"))
+    return std::string(to_string(engine::Precision::kBf16));
   const auto& layers = network.quantization.layers;
   const engine::Precision planned =
       layers.empty() ? engine::Precision::kFp32 : layers[index].precision;
@@ -125,7 +126,8 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
     if (const auto found = by_name.find(report.layer); found != by_name.end()) {
       const engine::Layer& layer = network.layers[found->second];
       row.op = describe(layer);
-      row.precision = precision_of(network, found->second, plan, engine->info(), report.implementation);
+      row.precision =
+          precision_of(network, found->second, plan, engine->info(), report.implementation);
       row.fused = layer.fused;
       row.gflop = work_of(network, layer);
     }

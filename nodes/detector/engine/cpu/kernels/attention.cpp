@@ -209,8 +209,8 @@ Result<std::unique_ptr<const Kernel>> create_attention(const AttentionSpec& spec
 Result<std::unique_ptr<const Kernel>> create_attention(const AttentionSpec& spec,
                                                        const CpuFeatures& features) {
   const AttentionFunctions* tiles = spec.bf16 ? bf16_attention(features) : nullptr;
-  const bool fits = spec.key_dim % 32 == 0 && spec.key_dim <= 256 && spec.positions >= 32 &&
-                    is_dense(spec.v);
+  const bool fits = spec.key_dim % kBf16Step == 0 && spec.key_dim <= kBf16MostKeyDim &&
+                    spec.positions >= kBf16Step && is_dense(spec.v);
   return create_attention(spec, tiles != nullptr && fits ? *tiles : best_attention(features));
 }
 

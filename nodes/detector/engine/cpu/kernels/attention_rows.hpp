@@ -46,8 +46,11 @@ inline std::int64_t score_stride(std::int64_t keys, std::int64_t lanes) {
 
 const AttentionFunctions& scalar_attention();
 const AttentionFunctions& best_attention(const CpuFeatures& features);
-// With products of bf16 numbers, or null. They take whole keys of at most 256 channels, a multiple of
-// 32, and all values at once, at least 32.
+// bf16 numbers of a tile's row, which one product sums.
+inline constexpr std::int64_t kBf16Step = 32;
+inline constexpr std::int64_t kBf16MostKeyDim = 256;
+// With products of bf16 numbers, or null. They take keys of whole steps, at most kBf16MostKeyDim, and
+// all values at once, at least a step.
 const AttentionFunctions* bf16_attention(const CpuFeatures& features);
 
 // create_attention() by these functions.

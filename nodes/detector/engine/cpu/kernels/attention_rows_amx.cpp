@@ -25,8 +25,8 @@
 namespace fovea::engine::kernels {
 namespace {
 
-constexpr std::int64_t kRows = 16;         // queries of a block, and rows of a tile
-constexpr std::int64_t kStep = 32;         // bf16 numbers of a tile's row: summed by one product
+constexpr std::int64_t kRows = 16;  // queries of a block, and rows of a tile
+constexpr std::int64_t kStep = kBf16Step;
 constexpr std::int64_t kTileFloats = 256;  // of a packed tile: 16 rows of 64 bytes
 constexpr int kSums = 4;                   // tiles of sums at a time
 
@@ -75,15 +75,8 @@ void multiply_all(const std::byte* from, std::int64_t stride, const float* packe
   }
 }
 
-// 2^x to 1e-4 relative, a tenth of what rounding to bf16 takes; 2^-100 below that.
-inline Floats power_of_score(Floats x) {
-  x = larger(set(-100), x);
-  const Floats part = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  Floats y = multiply_add(set(0.07802403F), part, set(0.22606707F));
-  y = multiply_add(y, part, set(0.695834F));
-  y = multiply_add(y, part, set(0.99992514F));
-  return scale_by_power(y, x);  // by 2^floor(x)
-}
+// As exponential2() bounds them.
+inline Floats power_of_score(Floats x) { return rough_exponential2(larger(set(-100), x)); }
 
 // A row of scores becomes powers in bf16, zeros up to whole steps; returns 1 / their sum. Reads are
 // ahead of writes, which take half the room.
@@ -115,8 +108,7 @@ float soften(float* row, std::int64_t keys) {
 
 void attend(const AttentionBlock& block) {
   const AmxTiles tiles(kAmxRowBytes);
-  constexpr std::int64_t kMostDepth = 8;
-  alignas(64) std::byte queries[kMostDepth * kRows * kAmxRowBytes];
+  alignas(64) std::byte queries[kBf16MostKeyDim / kStep * kRows * kAmxRowBytes];
   const std::int64_t depth = block.key_dim / kStep;
   const std::int64_t row_bytes = depth * kAmxRowBytes;
   for (std::int64_t r = 0; r < kRows; ++r) {
