@@ -264,13 +264,16 @@ TEST(ConvolutionInt8Test, TheLargestPixelsAndWeightsStayExact) {
                         .physically_padded = false};
   std::mt19937 random(1);
   const auto extreme = [](bool negative) { return negative ? -128 : 127; };
-  // By input channel. The last are just too large to be added up in 16 bits.
+  // By input channel: too large to be added up in 16 bits everywhere, nowhere, in one step of eight,
+  // and just so.
   const std::function<int(std::size_t)> kinds[] = {
       [&](std::size_t) { return extreme(false); },
       [&](std::size_t) { return extreme(true); },
       [&](std::size_t channel) { return extreme(channel % 2 == 0); },
       [&](std::size_t channel) { return extreme(channel / 2 % 2 == 0); },
       [&](std::size_t) { return extreme(random() % 2 == 0); },
+      [&](std::size_t channel) { return channel % 32 < 2 ? extreme(false) : 1; },
+      [&](std::size_t channel) { return channel % 32 < 2 ? extreme(true) : -1; },
       [&](std::size_t channel) { return channel % 2 == 0 ? 64 : 65; },
       [&](std::size_t channel) { return channel % 2 == 0 ? -64 : -65; },
   };

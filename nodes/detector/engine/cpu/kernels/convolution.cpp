@@ -179,7 +179,7 @@ std::array<std::uint8_t, 256> activation_table(
   return table;
 }
 
-Folded fold(const ConvolutionSpec& spec, std::int32_t pixel_offset) {
+Folded fold(const ConvolutionSpec& spec, const PixelOffset& offset) {
   const auto channels = static_cast<std::size_t>(spec.out_channels);
   Folded folded{std::vector<std::int32_t>(channels, 0), std::vector<float>(channels, 1.0F),
                 std::vector<float>(channels, 0.0F)};
@@ -187,10 +187,10 @@ Folded fold(const ConvolutionSpec& spec, std::int32_t pixel_offset) {
   if (spec.compute != DataType::kUint8) return folded;
   const std::size_t per_channel = spec.s8_weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
-    std::int32_t sum = 0;
-    for (const std::int8_t weight : spec.s8_weights.subspan(c * per_channel, per_channel))
-      sum += weight;
-    folded.start[c] = (pixel_offset - spec.source.grid.zero_point) * sum;
+    for (const std::int8_t weight : spec.s8_weights.subspan(c * per_channel, per_channel)) {
+      const int subtracted = weight < 0 ? offset.of_negative : offset.of_positive;
+      folded.start[c] += (subtracted - spec.source.grid.zero_point) * weight;
+    }
     folded.scale[c] = spec.source.grid.scale * spec.weight_scales[c];
     if (spec.pre_activation) {
       folded.scale[c] /= spec.pre_activation->scale;

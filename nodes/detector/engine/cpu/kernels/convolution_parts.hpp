@@ -20,11 +20,11 @@ namespace fovea::engine::kernels {
 // epilogue is a table, real pre-activations otherwise.
 struct Folded {
   std::vector<std::int32_t>
-      start;  // kUint8: pixel_offset minus the source's zero point, times the channel's weights
+      start;  // kUint8: the offset minus the source's zero point, times the channel's weights
   std::vector<float> scale;
   std::vector<float> bias;
 };
-Folded fold(const ConvolutionSpec& spec, std::int32_t pixel_offset = 0);
+Folded fold(const ConvolutionSpec& spec, const PixelOffset& offset = {});
 
 // The one destination of some channels. Addresses are those of output pixel (0, 0), first of the
 // channels; strides in bytes.

@@ -80,8 +80,8 @@ class TiledConvolution final : public Kernel {
       : spec_(spec),
         name_(tactic.name()),
         weights_outer_(tactic.weights_outer),
-        tiles_(tactic.implementation->tiles()),
-        view_(view_source(spec, tiles_)),
+        tiles_(&tactic.implementation->tiles()),
+        view_(view_source(spec, *tiles_)),
         source_rows_(spec, view_.channels, spec.source.grid, best_rows(features)),
         finisher_(spec, best_rows(features)),
         height_(spec.out_height),
@@ -95,10 +95,10 @@ class TiledConvolution final : public Kernel {
       group.first_block = first;
       group.blocks = static_cast<int>(std::min<std::int64_t>(tactic.blocks, blocks - first));
       group.width_index =
-          group.blocks == tactic.blocks ? tiles_.width_index(tactic.blocks, tactic.width) : 0;
+          group.blocks == tactic.blocks ? tiles_->width_index(tactic.blocks, tactic.width) : 0;
       group.weights = weight_bytes;
-      weight_bytes += steps_per_pixel() * group.blocks * kBlock * tiles_.step_bytes;
-      widest = std::max<std::int64_t>(widest, tiles_.widths[group.blocks][group.width_index]);
+      weight_bytes += steps_per_pixel() * group.blocks * kBlock * tiles_->step_bytes;
+      widest = std::max<std::int64_t>(widest, tiles_->widths[group.blocks][group.width_index]);
       groups_.push_back(group);
       first += group.blocks;
     }
@@ -177,25 +177,29 @@ class TiledConvolution final : public Kernel {
   // Weights in the order of their use, and everything per output channel padded with zeros to whole
   // blocks.
   void pack(std::int64_t weight_bytes, std::int64_t channels) {
-    AlignedBytes halved;
-    if (tiles_.repeats) {
-      halved = packed_weights(weight_bytes);
-      for (const Group& group : groups_) halve(halved.get() + group.weights, group.blocks);
-      find_repeats();
+    AlignedBytes summed_in_pairs;
+    const char* form = "";
+    if (tiles_->repeats) {
+      summed_in_pairs = packed_weights(weight_bytes);
+      form = " halved";
+      if (!halve(summed_in_pairs.get())) {
+        summed_in_pairs = magnitudes(weight_bytes);
+        form = " magnitudes";
+      }
     }
     const auto make = [&]() -> PackedForms::Bytes {
-      return tiles_.repeats ? std::move(halved) : packed_weights(weight_bytes);
+      return summed_in_pairs ? std::move(summed_in_pairs) : packed_weights(weight_bytes);
     };
     if (spec_.forms != nullptr) {
-      const std::string name = fmt::format(
-          "type {} blocks {} taps {} steps {} of {} channels {} run {}{}",
-          static_cast<int>(spec_.compute), groups_[0].blocks, view_.taps, view_.steps,
-          tiles_.step_bytes, view_.channels, view_.run_elements, tiles_.repeats ? " halved" : "");
+      const std::string name =
+          fmt::format("type {} blocks {} taps {} steps {} of {} channels {} run {}{}",
+                      static_cast<int>(spec_.compute), groups_[0].blocks, view_.taps, view_.steps,
+                      tiles_->step_bytes, view_.channels, view_.run_elements, form);
       weights_ = spec_.forms->find_or_make(name, make);
     } else {
       weights_ = make();
     }
-    Folded folded = fold(spec_, tiles_.pixel_offset);
+    Folded folded = fold(spec_, tiles_->pixel_offset);
     folded.start.resize(static_cast<std::size_t>(channels));
     folded.scale.resize(static_cast<std::size_t>(channels));
     folded.bias.resize(static_cast<std::size_t>(channels));
@@ -203,18 +207,40 @@ class TiledConvolution final : public Kernel {
     if (spec_.compute == DataType::kUint8) {
       std::memcpy(start_.get(), folded.start.data(), static_cast<std::size_t>(channels) * 4);
     } else if (
-        !tiles_.half_sums) {  // f32 sums start from the bias; f16 sums could lose it to rounding
+        !tiles_->half_sums) {  // f32 sums start from the bias; f16 sums could lose it to rounding
       std::memcpy(start_.get(), folded.bias.data(), static_cast<std::size_t>(channels) * 4);
     }
     scale_ = std::move(folded.scale);
     bias_ = std::move(folded.bias);
   }
 
-  void halve(std::byte* packed, int blocks) {
-    for (SecondHalves& half :
-         halve_large_pairs(packed, steps_per_pixel(), blocks * std::int64_t{tiles_.registers})) {
-      halves_.push_back(std::move(half));
+  // False, and nothing is kept, where so many steps would be repeated that other tiles are faster.
+  bool halve(std::byte* packed) {
+    std::size_t repeated = 0;
+    for (const Group& group : groups_) {
+      for (SecondHalves& half : halve_large_pairs(packed + group.weights, steps_per_pixel(),
+                                                  group.blocks * tiles_->registers)) {
+        repeated += half.steps.size();
+        halves_.push_back(std::move(half));
+      }
     }
+    const auto steps = static_cast<std::size_t>(steps_per_pixel()) * halves_.size();
+    if (tiles_->of_magnitudes != nullptr && repeated * 3 > steps) {
+      halves_.clear();
+      return false;
+    }
+    find_repeats();
+    return true;
+  }
+
+  // Goes over to the tiles that take them.
+  AlignedBytes magnitudes(std::int64_t weight_bytes) {
+    const AlignedBytes packed = packed_weights(weight_bytes);
+    AlignedBytes split = zeroed(2 * weight_bytes);
+    split_signs(packed.get(), weight_bytes, split.get());
+    tiles_ = tiles_->of_magnitudes;
+    for (Group& group : groups_) group.weights *= 2;
+    return split;
   }
 
   // From numbers of steps to what tiles want.
@@ -235,7 +261,7 @@ class TiledConvolution final : public Kernel {
   template <class Weight, class Convert>
   void pack_weights(const Weight* weights, std::byte* packed, Convert convert) const {
     using Packed = decltype(convert(*weights));
-    const std::int64_t elements = tiles_.step_bytes / static_cast<std::int64_t>(sizeof(Packed));
+    const std::int64_t elements = tiles_->step_bytes / static_cast<std::int64_t>(sizeof(Packed));
     const std::int64_t kernel = spec_.kernel_height * spec_.kernel_width;
     for (const Group& group : groups_) {
       auto* to = reinterpret_cast<Packed*>(packed + group.weights);
@@ -279,12 +305,12 @@ class TiledConvolution final : public Kernel {
     job.pixel_stride = spec_.stride_width * view_.pixel_bytes;
     job.tap_stride = tap_stride();
     job.kernel_row_stride = kernel_row_stride();
-    job.last_step = view_.run_bytes() - tiles_.step_bytes;
+    job.last_step = view_.run_bytes() - tiles_->step_bytes;
     job.kernel_rows = static_cast<int>(spec_.kernel_height);
     job.taps = static_cast<int>(view_.taps);
     job.steps = static_cast<int>(view_.steps);
     job.weights = weights_.get() + group.weights;
-    if (tiles_.repeats) job.repeats = repeats_.data() + group.first_block * tiles_.registers;
+    if (tiles_->repeats) job.repeats = repeats_.data() + group.first_block * tiles_->registers;
     job.start = start_.get() + channel * 4;
     job.scale = scale_.data() + channel;
     job.bias = bias_.data() + channel;
@@ -309,7 +335,7 @@ class TiledConvolution final : public Kernel {
     job.to = direct == nullptr ? scratch : direct;
     job.to_stride =
         direct == nullptr ? channels * finisher_.strip_element_bytes() : finisher_.direct_stride();
-    run_tiles(tiles_, group.blocks, group.width_index, job, pixels);
+    run_tiles(*tiles_, group.blocks, group.width_index, job, pixels);
     if (direct == nullptr) {
       finisher_.finish(arguments, scratch, channels, y, x, pixels, channel,
                        std::min(channels, spec_.out_channels - channel));
@@ -319,7 +345,7 @@ class TiledConvolution final : public Kernel {
   ConvolutionSpec spec_;  // without its spans
   std::string name_;
   bool weights_outer_;
-  const TileSet& tiles_;
+  const TileSet* tiles_;
   SourceView view_;
   SourceRows source_rows_;
   Finisher finisher_;

@@ -39,4 +39,17 @@ std::vector<SecondHalves> halve_large_pairs(std::byte* packed, std::int64_t step
   return halves;
 }
 
+void split_signs(const std::byte* packed, std::int64_t bytes, std::byte* split) {
+  const auto* weights = reinterpret_cast<const std::int8_t*>(packed);
+  for (std::int64_t at = 0; at < bytes; at += kRegisterBytes) {
+    for (std::int64_t i = 0; i < kRegisterBytes; ++i) {
+      const int weight = weights[i];
+      split[i] = static_cast<std::byte>(weight < 0 ? -weight : weight);
+      split[kRegisterBytes + i] = static_cast<std::byte>(weight < 0 ? 0x7F : 0x80);
+    }
+    weights += kRegisterBytes;
+    split += 2 * kRegisterBytes;
+  }
+}
+
 }  // namespace fovea::engine::kernels

@@ -56,6 +56,13 @@ struct TileJob {
   std::int64_t pixels = 0;             // a multiple of the tile's width
 };
 
+// What u8 pixels lose before they are multiplied with weights that are not negative, and with those
+// that are.
+struct PixelOffset {
+  int of_positive = 0;
+  int of_negative = 0;
+};
+
 using TileFunction = void (*)(const TileJob&);
 
 // The tiles of one instruction set for one type of pixels.
@@ -64,8 +71,11 @@ struct TileSet {
   int product_blocks = 1;  // of the best tiles for many short products
   bool half_sums = false;  // sums are f16, which could lose a bias that they start from
   int step_bytes = kStepBytes;
-  int pixel_offset = 0;    // u8: multiplied are pixels less this, for which sums' starts make up
+  PixelOffset pixel_offset;  // u8: multiplied are pixels less this; sums' starts make up for it
   bool repeats = false;    // TileJob::repeats is needed: products are summed in pairs in 16 bits
+  // With `repeats`, instead of them, for weights of which many steps would be repeated: as many
+  // widths, weights split by split_signs().
+  const TileSet* of_magnitudes = nullptr;
   // By blocks: widths, widest first, the last is 1, so that any row can be cut into tiles. None:
   // there are no tiles of so many blocks.
   std::span<const int> widths[kMaxBlocks + 1] = {};

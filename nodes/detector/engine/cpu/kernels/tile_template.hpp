@@ -31,7 +31,8 @@ constexpr int kQuadWidthsOf1[] = {6, 5, 4, 3, 2, 1};
 constexpr int kQuadWidthsOf2[] = {3, 2, 1};
 
 // Math: Sum, kHasCodes, kPrefetch; load(start), multiply_add(sum, x, w), result(sum, job, channel).
-// Optional: kTemporary, multiply_add() needs a register or two; kRepeats, some steps are repeated.
+// Optional: kTemporary, multiply_add() needs a register or two; kRepeats, some steps are repeated;
+// kWeightRegisters, a register's weights fill so many, and multiply_add() takes where the first is.
 // Or, instead of multiply_add(), where instructions take one lane of a register to multiply with:
 // Quad, quad(x) with four steps of a pixel, single(x) with one, multiply_add_lane<lane>(sum, x, w).
 template <class Math>
@@ -43,6 +44,11 @@ template <class Math>
 constexpr bool has_repeats() {
   if constexpr (requires { Math::kRepeats; }) return Math::kRepeats;
   return false;
+}
+template <class Math>
+constexpr int weight_registers() {
+  if constexpr (requires { Math::kWeightRegisters; }) return Math::kWeightRegisters;
+  return 1;
 }
 template <class Math>
 constexpr bool has_lanes() {
@@ -143,6 +149,7 @@ __attribute__((noinline)) void tile(const TileJob& job) {
   using Sum = typename Math::Sum;
   constexpr int kVectors = kBlocks * static_cast<int>(kBlock / kLanes);  // of a pixel
   constexpr std::int64_t kVectorBytes = kLanes * 4;
+  constexpr std::int64_t kWeightBytes = weight_registers<Math>() * kVectorBytes;  // of a vector
   // Of weights and broadcast pixels, the fewer are held in registers.
   constexpr bool kHoldPixels = kVectorRegisters == 16 && kWidth < kVectors;
   for (std::int64_t pixel = 0; pixel < job.pixels; pixel += kWidth) {
@@ -181,33 +188,37 @@ __attribute__((noinline)) void tile(const TileJob& job) {
               __builtin_memcpy(&channels, x + p * pixel_stride, sizeof channels);
               return set_integer(channels);
             };
+            const auto add = [&](Sum sum, Integers channels, Integers w, int v)
+                __attribute__((always_inline)) {
+              if constexpr (weight_registers<Math>() == 1) {
+                return Math::multiply_add(sum, channels, w);
+              } else {
+                return Math::multiply_add(sum, channels, w, weights + v * kWeightBytes);
+              }
+            };
             if constexpr (kHoldPixels) {
               Integers pixels[kWidth];
 #pragma GCC unroll 20
               for (int p = 0; p < kWidth; ++p) pixels[p] = broadcast(p);
 #pragma GCC unroll 8
               for (int v = 0; v < kVectors; ++v) {
-                const Integers w = load_integers(weights + v * kVectorBytes);
+                const Integers w = load_integers(weights + v * kWeightBytes);
 #pragma GCC unroll 20
-                for (int p = 0; p < kWidth; ++p) {
-                  sums[v][p] = Math::multiply_add(sums[v][p], pixels[p], w);
-                }
+                for (int p = 0; p < kWidth; ++p) sums[v][p] = add(sums[v][p], pixels[p], w, v);
               }
             } else {
               Integers w[kVectors];
 #pragma GCC unroll 8
-              for (int v = 0; v < kVectors; ++v) w[v] = load_integers(weights + v * kVectorBytes);
+              for (int v = 0; v < kVectors; ++v) w[v] = load_integers(weights + v * kWeightBytes);
 #pragma GCC unroll 20
               for (int p = 0; p < kWidth; ++p) {
                 const Integers channels = broadcast(p);
 #pragma GCC unroll 8
-                for (int v = 0; v < kVectors; ++v) {
-                  sums[v][p] = Math::multiply_add(sums[v][p], channels, w[v]);
-                }
+                for (int v = 0; v < kVectors; ++v) sums[v][p] = add(sums[v][p], channels, w[v], v);
               }
             }
             run += kStepBytes;
-            weights += kVectors * kVectorBytes;
+            weights += kVectors * kWeightBytes;
           }
         }
       }

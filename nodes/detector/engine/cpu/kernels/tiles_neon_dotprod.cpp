@@ -50,7 +50,7 @@ const TileSet& neon_dotprod_u8_tiles();
 const TileSet& neon_dotprod_u8_tiles() {
   static const TileSet kSet = [] {
     TileSet set = make_tiles<Dots128>();
-    set.pixel_offset = 128;
+    set.pixel_offset = {128, 128};
     return set;
   }();
   return kSet;

@@ -91,7 +91,7 @@ const TileSet& neon_u8_tiles();
 const TileSet& neon_u8_tiles() {
   static const TileSet kSet = [] {
     TileSet set = make_byte_tiles<Products>();
-    set.pixel_offset = 128;
+    set.pixel_offset = {128, 128};
     return set;
   }();
   return kSet;
