@@ -23,6 +23,7 @@ rules=(
   "nodes/detector/serving	msgs/|nodes/detector/(engine/|accuracy/|cache/|serving/|[a-z_]+\.hpp)"
   "nodes/detector/tool	msgs/|nodes/detector/(engine/|accuracy/|cache/|tool/|[a-z_]+\.hpp)|nodes/imaging/"
   "nodes/detector/engine/plan	nodes/detector/engine/(plan/|[a-z_]+\.hpp)"
+  "nodes/predict	msgs/|nodes/runtime/process/parameters\.hpp|nodes/predict/|nodes/imaging/|nodes/preprocess/(letterbox|preprocess_parameters)|nodes/postprocess/(decode_stage|options|postprocess_parameters)|nodes/detector/(engine/|accuracy/|cache/|tool/picture_reader\.hpp|[a-z_]+\.hpp)"
   "launch	msgs/|nodes/runtime/|launch/"
   "launch/language	nodes/runtime/|launch/(language/|install_paths\.hpp|supervision/child_process\.hpp)"
   "launch/supervision	nodes/runtime/|launch/(language/|supervision/)"
@@ -34,7 +35,8 @@ rules=(
 has_rule() { grep -q "^$1	" <<<"$(printf '%s\n' "${rules[@]}")"; }
 # Calibration and verification must call the live run's own preprocessing and decoding objects.
 exceptions='^nodes/detector/(accuracy|tool)/[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(nms|postprocessor))\.hpp"'
-# Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base.
+# Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base, and *_parameters.* its
+# parameters.
 
 check() {
   local root=$1 bad=0 folder allowed found
@@ -55,7 +57,7 @@ check() {
   done
   found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes --include='*.cpp' --include='*.hpp' |
     grep -vE '^nodes/(runtime|detector)/' |
-    grep -vE '(_node|bag_cli)\.cpp:' || true)
+    grep -vE '(_node|bag_cli)\.cpp:|_parameters\.(hpp|cpp):.*"nodes/runtime/process/parameters\.hpp"' || true)
   report "algorithms that know the runtime:" "$found"
   found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
     msgs nodes launch --include='*.hpp' 2>/dev/null || true)
@@ -105,7 +107,7 @@ if [ "${1:-}" = --self-test ]; then
     "nodes/detector nodes/camera/frame_source.hpp" "nodes/detector/accuracy nodes/detector/cache/plan_cache.hpp"
     "nodes/detector/cache nodes/detector/serving/engine_server.hpp"
     "nodes/detector/serving nodes/detector/tool/npy.hpp" "nodes/detector/tool nodes/detector/serving/batcher.hpp"
-    "nodes/detector/engine/plan nodes/detector/engine/cpu/cpu_engine.hpp" "launch nodes/detector/class_names.hpp"
+    "nodes/detector/engine/plan nodes/detector/engine/cpu/cpu_engine.hpp" "nodes/predict nodes/runtime/topics/pubsub.hpp" "launch nodes/detector/class_names.hpp"
     "launch/language launch/looking/table.hpp" "launch/supervision launch/looking/table.hpp"
     "launch/looking launch/bench/report.hpp" "launch/bench nodes/detector/cache/plan_cache.hpp")
   for climb in "${climbs[@]}"; do

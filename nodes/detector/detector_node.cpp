@@ -20,6 +20,7 @@
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/engine_parameters.hpp"
 #include "nodes/detector/model_description.hpp"
 #include "nodes/detector/serving/batcher.hpp"
 #include "nodes/detector/serving/engine_server.hpp"
@@ -31,8 +32,6 @@
 namespace fovea {
 namespace {
 
-std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // It works in batches of many cameras, so it is no Stage, but each camera's way through it is the
 // same.
 const StageSpec kSpec{.input = "tensor", .output = "heads", .latencies = {{"detector_us"}}};
@@ -43,7 +42,7 @@ class DetectorNode final : public Node {
 
   void declare_parameters(ParameterSet& p) override {
     add_cameras(p, &cameras_);
-    add_engine_parameters(p);
+    add_engine_parameters(p, engine_);
     p.add("build",
           choice(&build_, {{"auto", BuildMode::kAuto},
                            {"wait", BuildMode::kWait},
@@ -56,17 +55,7 @@ class DetectorNode final : public Node {
     add_reliability(p, &reliability_);
   }
 
-  Result<> check_parameters() const override {
-    if (engine_.quantizes() && engine_.calibration.empty()) {
-      return fail(
-          ErrorCode::kInvalidArgument,
-          fmt::format("precision is {}; that needs `calibration`, a folder of pictures from "
-                      "where the detector runs or a table made from them",
-                      engine_.precision));
-    }
-    FOVEA_TRY(plan_request(engine_, Spelling::kParameters));
-    return {};
-  }
+  Result<> check_parameters() const override { return check_engine_parameters(engine_); }
 
   Result<> on_configure() override {
     auto configured = std::make_unique<Configured>();
@@ -129,8 +118,7 @@ class DetectorNode final : public Node {
     std::vector<std::unique_ptr<Stream>> streams;
     std::optional<Publisher<msgs::ModelInfo>> model_info;
     msgs::ModelInfo model_description;
-    std::size_t slot_bytes = 0;
-    msgs::TensorArray heads_message;  // the parts that are the same for every frame
+    HeadsDescription heads;
     Histogram* engine_us = nullptr;
     std::vector<Counter*> batches;  // by size - 1
     std::unique_ptr<EngineServer> server;
@@ -143,21 +131,6 @@ class DetectorNode final : public Node {
     std::string warning;
     std::string refusal;  // empty if every stream is served
   };
-
-  // A row of the engine's options each.
-  void add_engine_parameters(ParameterSet& p) {
-    for (const EngineOption& row : engine_options()) {
-      if (!row.is_parameter) continue;
-      const Range range = row.most > row.least ? Range{row.least, row.most} : Range{};
-      const ParameterTarget target = std::visit(
-          [this](auto member) { return ParameterTarget(&(engine_.*member)); }, row.member);
-      Parameter& parameter = p.add(row.name, target, row.description, range, row.unit);
-      if (!row.choices.empty()) parameter.one_of(row.choices);
-      if (row.names == EngineOption::Names::kFile) parameter.names_file();
-      if (row.names == EngineOption::Names::kFileOrFolder) parameter.names_file_or_folder();
-      if (row.name == "model") parameter.required();
-    }
-  }
 
   // The engine, and what every frame's message has in common.
   Result<> load(Configured& configured) {
@@ -197,22 +170,11 @@ class DetectorNode final : public Node {
     }
     const engine::EngineInfo& info = configured.server->info();
     FOVEA_ASSIGN(configured.model_description, describe(info));
-    configured.heads_message.model_id = configured.model_description.model_id;
+    configured.heads = describe_heads(info, configured.model_description.model_id);
     for (const std::string& warning : info.head.warnings)
       log_warning("{}: {}", engine_.model, warning);
     if (!info.head.warnings.empty()) {
       set_engine_status(msgs::DiagnosticLevel::kWarn, info.head.warnings.front());
-    }
-    for (const engine::TensorSpec& output : info.outputs) {
-      msgs::TensorView view;
-      view.name = std::string_view(output.name);
-      view.dtype = msgs::DataType::kFloat32;
-      view.rank = static_cast<std::uint32_t>(output.dims.size());
-      std::copy(output.dims.begin(), output.dims.end(), view.dims.begin());
-      view.offset = configured.slot_bytes;
-      view.bytes = output.bytes;
-      configured.slot_bytes += aligned(output.bytes);
-      configured.heads_message.tensors.push_back(view);
     }
     return {};
   }
@@ -357,11 +319,11 @@ class DetectorNode final : public Node {
       std::erase_if(batch, [&](Batcher<Frame>::Entry& entry) {
         Stream& stream = *configured_->streams[entry.camera];
         stream.await_reader();
-        auto slot = stream.loan(configured_->slot_bytes);
+        auto slot = stream.loan(configured_->heads.bytes);
         if (!slot) return true;  // the publisher has counted it
         MemoryView* first = views.data() + items.size() * outputs;
         for (std::size_t i = 0; i < outputs; ++i) {
-          const msgs::TensorView& tensor = configured_->heads_message.tensors[i];
+          const msgs::TensorView& tensor = configured_->heads.message.tensors[i];
           first[i] = {slot->data().data() + tensor.offset, info.outputs[i].bytes};
         }
         const std::span<const std::byte> input = entry.frame.buffer.data();
@@ -396,9 +358,9 @@ class DetectorNode final : public Node {
 
   void publish(Stream& stream, Frame& frame, WritableBuffer&& slot, std::int64_t started,
                std::int64_t inferred) {
-    configured_->heads_message.header = frame.message.header;
-    configured_->heads_message.letterbox = frame.message.letterbox;
-    stream.publish(configured_->heads_message, std::move(slot), configured_->slot_bytes, started,
+    configured_->heads.message.header = frame.message.header;
+    configured_->heads.message.letterbox = frame.message.letterbox;
+    stream.publish(configured_->heads.message, std::move(slot), configured_->heads.bytes, started,
                    inferred);
   }
 

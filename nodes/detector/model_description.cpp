@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include <fmt/core.h>
 
-#include "msgs/tensor.hpp"
 #include "nodes/detector/class_names.hpp"
 #include "nodes/detector/engine/plan/sha256.hpp"
 
@@ -17,6 +17,8 @@ namespace {
 bool same_tensor(const engine::TensorSpec& a, const engine::TensorSpec& b) {
   return a.name == b.name && a.dtype == b.dtype && a.dims == b.dims && a.bytes == b.bytes;
 }
+
+std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 
@@ -57,6 +59,23 @@ Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint
     model.class_names.push_back(std::string_view(name));
   }
   return model;
+}
+
+HeadsDescription describe_heads(const engine::EngineInfo& info, std::uint64_t model_id) {
+  HeadsDescription heads;
+  heads.message.model_id = model_id;
+  for (const engine::TensorSpec& output : info.outputs) {
+    msgs::TensorView view;
+    view.name = std::string_view(output.name);
+    view.dtype = msgs::DataType::kFloat32;
+    view.rank = static_cast<std::uint32_t>(output.dims.size());
+    std::copy(output.dims.begin(), output.dims.end(), view.dims.begin());
+    view.offset = heads.bytes;
+    view.bytes = output.bytes;
+    heads.bytes += aligned(output.bytes);
+    heads.message.tensors.push_back(view);
+  }
+  return heads;
 }
 
 }  // namespace fovea

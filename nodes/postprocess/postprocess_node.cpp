@@ -1,6 +1,5 @@
 // Raw head maps in, detections out: `<camera>/heads` -> `<camera>/detections` for every camera. The
 // end of the pipeline, so it also measures each frame's latency from capture to publication.
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 
 #include "msgs/model_info.hpp"
 #include "nodes/postprocess/decode_stage.hpp"
+#include "nodes/postprocess/postprocess_parameters.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/stages/stage_node.hpp"
 
@@ -77,29 +77,12 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
   void declare_stage_parameters(ParameterSet& p) override {
     p.add("detector", &detector_, "Node whose model_info says what its outputs mean")
         .checked_by([](std::string_view name) { return check_name("detector", name); });
-    p.add("score_threshold", &score_threshold_, "Least score of a detection", Range{0, 1});
-    p.add("iou_threshold", &iou_threshold_, "Overlap above which the lower score goes",
-          Range{0, 1});
-    p.add("class_thresholds", &class_thresholds_,
-          "Score thresholds by class name or number, in place of score_threshold", Range{0, 1});
-    p.add("class_agnostic", &class_agnostic_, "Boxes of different classes suppress each other");
-    p.add("max_detections", &max_detections_, "Most detections of one frame",
-          Range{1, msgs::Detection2DArray::kMaxDetections});
-    p.add("max_candidates", &max_candidates_, "Most boxes that enter the suppression",
-          Range{1, PostprocessOptions::kMaxCandidates});
+    parameters_.declare(p);
   }
 
   Result<> configure() override {
     auto configured = std::make_unique<Configured>();
-    PostprocessOptions& options = configured->options;
-    options.score_threshold = static_cast<float>(score_threshold_);
-    options.iou_threshold = static_cast<float>(iou_threshold_);
-    options.class_agnostic = class_agnostic_;
-    options.max_detections = max_detections_;
-    options.max_candidates = max_candidates_;
-    for (const auto& [label, threshold] : class_thresholds_) {
-      options.class_thresholds[label] = static_cast<float>(threshold);
-    }
+    configured->options = parameters_.options();
     FOVEA_ASSIGN(auto info, Subscription<msgs::ModelInfo>::create(
                                 domain(), detector_ + "/model_info",
                                 {.durability = Durability::kTransientLocal}));
@@ -149,12 +132,7 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
   }
 
   std::string detector_ = "detector";
-  double score_threshold_ = 0.25;
-  double iou_threshold_ = 0.45;
-  std::map<std::string, double> class_thresholds_;
-  bool class_agnostic_ = false;
-  std::size_t max_detections_ = 100;
-  std::size_t max_candidates_ = 1000;
+  PostprocessParameters parameters_;
 
   std::unique_ptr<Configured> configured_;
 };

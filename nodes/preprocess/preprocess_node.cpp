@@ -6,6 +6,7 @@
 
 #include "msgs/model_info.hpp"
 #include "nodes/preprocess/letterbox_stage.hpp"
+#include "nodes/preprocess/preprocess_parameters.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/stages/stage_node.hpp"
 
@@ -28,7 +29,7 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
           Range{0, Letterbox::kMaxSide}, "px");
     p.add("height", &height_, "Network input height; 0 = the detector's",
           Range{0, Letterbox::kMaxSide}, "px");
-    p.add("pad", &pad_, "Value of the border around the image", Range{0, 255});
+    parameters_.declare(p);
   }
 
   Result<> check_parameters() const override {
@@ -89,9 +90,9 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
   };
 
   Result<> set_network_size(std::uint32_t width, std::uint32_t height) {
-    FOVEA_ASSIGN(
-        auto letterbox,
-        Letterbox::create({.network_width = width, .network_height = height, .pad = pad_}));
+    FOVEA_ASSIGN(auto letterbox,
+                 Letterbox::create(
+                     {.network_width = width, .network_height = height, .pad = parameters_.pad}));
     configured_->letterbox.emplace(std::move(letterbox));
     FOVEA_TRY(stages().set_ready());
     log_info("network input {}x{}", width, height);
@@ -102,7 +103,7 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
   std::string detector_ = "detector";
   std::uint32_t width_ = 0;
   std::uint32_t height_ = 0;
-  std::uint8_t pad_ = 114;
+  PreprocessParameters parameters_;
 
   std::unique_ptr<Configured> configured_;
 };
