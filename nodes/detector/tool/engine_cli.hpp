@@ -120,20 +120,6 @@ void print(const engine::TuningReport& report);
 // A line per stage on stderr, or a bar with the time left if stderr is a terminal.
 // After SIGINT or SIGTERM its next call ends the process with kExitInterrupted.
 engine::Progress progress_printer();
-// The same for a loop of known length: call with 0..total.
-class Bar {
- public:
-  explicit Bar(std::string label, std::size_t total);
-  void update(std::size_t done);
-  ~Bar();
-
- private:
-  std::string label_;
-  std::size_t total_;
-  bool terminal_;
-  std::size_t last_tenth_ = 0;
-};
-
 // A PictureReader's answer. Pictures of more than `max_pixels` are refused before they are decoded.
 Result<Picture> read_picture(const std::string& path, std::uint64_t max_pixels);
 // --max-pixels.

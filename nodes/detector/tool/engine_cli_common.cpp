@@ -8,9 +8,9 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/progress.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/base/trusted_folder.hpp"
 #include "nodes/detector/engine/profile.hpp"
@@ -23,11 +23,6 @@ namespace {
 
 // Of this process's one command.
 std::vector<std::pair<std::string, const std::string*>> outputs;
-
-// What is printed next takes the place of a progress bar, which is drawn again below.
-void clear_bar() {
-  if (::isatty(STDERR_FILENO) != 0) print_text(STDERR_FILENO, "\r\x1b[K");
-}
 
 // Between two steps nothing is half written, so the process may end there.
 void end_if_interrupted() {
@@ -181,7 +176,7 @@ Result<> JsonOption::write(const std::string& json) const {
 
 void say(const JsonOption& json, const std::string& line) {
   if (json.on_stdout()) return;
-  clear_bar();
+  clear_progress();
   print_out("{}\n", line);  // main() ends with code 1 if stdout did not take it
 }
 
@@ -221,7 +216,7 @@ int report(const Error& error) {
 }
 
 void note(const std::string& text) {
-  clear_bar();
+  clear_progress();
   print_error("{}", text);
 }
 
@@ -251,46 +246,10 @@ void print(const engine::TuningReport& report) {
 }
 
 engine::Progress progress_printer() {
-  const bool terminal = ::isatty(STDERR_FILENO) != 0;
-  return [terminal, last_stage = std::string(), last_tenth = -1,
-          start = std::chrono::steady_clock::now()](std::string_view stage, double done) mutable {
+  return [bar = StageProgress()](std::string_view stage, double done) mutable {
     end_if_interrupted();
-    if (!terminal) {
-      // A line per stage and tenth of it.
-      const int tenth = static_cast<int>(10 * done);
-      if (stage == last_stage && tenth == last_tenth) return;
-      last_stage = stage;
-      last_tenth = tenth;
-      print_error("{:3.0f} % {}", 100 * done, stage);
-      return;
-    }
-    constexpr int kWidth = 30;
-    const int filled = static_cast<int>(done * kWidth);
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-    const std::string eta = done > 0 && done < 1 && spent.count() > 1
-                                ? fmt::format("{:.0f} s left", spent.count() * (1 - done) / done)
-                                : "";
-    print_text(STDERR_FILENO,
-               fmt::format("\r[{:#<{}}{:.<{}}] {:3.0f} % {:<16} {:<12}\x1b[K{}", "", filled, "",
-                           kWidth - filled, 100 * done, stage, eta, done >= 1 ? "\n" : ""));
+    bar.update(stage, done);
   };
-}
-
-Bar::Bar(std::string label, std::size_t total)
-    : label_(std::move(label)), total_(total), terminal_(::isatty(STDERR_FILENO) != 0) {}
-
-void Bar::update(std::size_t done) {
-  const std::size_t tenth = total_ == 0 ? 10 : 10 * done / total_;
-  if (terminal_) {
-    print_text(STDERR_FILENO, fmt::format("\r{} {}/{} ", label_, done, total_));
-  } else if (tenth != last_tenth_) {
-    print_error("{} {}/{}", label_, done, total_);
-  }
-  last_tenth_ = tenth;
-}
-
-Bar::~Bar() {
-  if (terminal_) print_text(STDERR_FILENO, "\n");
 }
 
 }  // namespace fovea::engine_cli

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/base/progress.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/accuracy/accuracy.hpp"
 #include "nodes/detector/accuracy/labelled_set.hpp"
@@ -53,7 +54,7 @@ struct VerifyCommand {
     FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(engine)));
     std::vector<PictureResult> results;
     {
-      Bar bar("pictures", set.pictures.size());
+      CountProgress bar("pictures", set.pictures.size());
       for (const LabelledPicture& labelled : set.pictures) {
         if (interrupted) return kExitInterrupted;
         FOVEA_ASSIGN(const Picture picture, read_picture(labelled.image, max_pixels));
