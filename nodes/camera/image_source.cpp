@@ -19,35 +19,7 @@ namespace {
 
 constexpr double kDefaultFps = 10;  // files have no rate of their own
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 }  // namespace
-
-bool natural_less(std::string_view a, std::string_view b) {
-  std::size_t i = 0;
-  std::size_t j = 0;
-  while (i < a.size() && j < b.size()) {
-    if (!is_digit(a[i]) || !is_digit(b[j])) {
-      if (a[i] != b[j]) return a[i] < b[j];
-      ++i;
-      ++j;
-      continue;
-    }
-    const auto number = [](std::string_view text, std::size_t& at) {
-      while (at < text.size() && text[at] == '0') ++at;
-      const std::size_t start = at;
-      while (at < text.size() && is_digit(text[at])) ++at;
-      return text.substr(start, at - start);
-    };
-    const std::string_view left = number(a, i);
-    const std::string_view right = number(b, j);
-    if (left.size() != right.size()) return left.size() < right.size();
-    if (left != right) return left < right;
-  }
-  const std::size_t rest_a = a.size() - i;
-  const std::size_t rest_b = b.size() - j;
-  return rest_a != rest_b ? rest_a < rest_b : a < b;  // `01` and `1` differ by their text
-}
 
 ImageSource::ImageSource(std::string name, std::string pattern, const SourceOptions& options)
     : FrameSource(std::move(name), options), pattern_(std::move(pattern)) {}

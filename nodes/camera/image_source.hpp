@@ -13,11 +13,11 @@
 
 #include "nodes/camera/frame_source.hpp"
 #include "nodes/imaging/picture.hpp"
+#include "nodes/imaging/picture_name.hpp"
 
 namespace fovea::frames {
 
-// Order of people: `frame2.png` before `frame10.png`.
-bool natural_less(std::string_view a, std::string_view b);
+using imaging::natural_less;
 
 class ImageSource final : public FrameSource {
  public:

@@ -114,4 +114,27 @@ Result<std::vector<std::byte>> read_picture_file(const std::filesystem::path& pa
   return bytes;
 }
 
+Result<> encode_png(const Pixels& pixels, std::vector<std::byte>& png) {
+  const std::size_t row = std::size_t{3} * pixels.width;
+  if (pixels.encoding != msgs::Encoding::kBgr8 || row == 0 || pixels.height == 0 ||
+      pixels.step < row || pixels.step * (pixels.height - 1) + row > pixels.bytes.size()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("picture is {}x{} with a step of {} in {} bytes", pixels.width,
+                            pixels.height, pixels.step, pixels.bytes.size()));
+  }
+  const cv::Mat image(static_cast<int>(pixels.height), static_cast<int>(pixels.width), CV_8UC3,
+                      const_cast<std::byte*>(pixels.bytes.data()), pixels.step);
+  std::vector<unsigned char> file;
+  try {
+    if (!cv::imencode(".png", image, file)) {
+      return fail(ErrorCode::kInternal, "the picture cannot be encoded as PNG");
+    }
+  } catch (const cv::Exception& error) {
+    return fail(ErrorCode::kInternal, fmt::format("no PNG: {}", shown(error.err)));
+  }
+  const auto* first = reinterpret_cast<const std::byte*>(file.data());
+  png.assign(first, first + file.size());
+  return {};
+}
+
 }  // namespace fovea::imaging

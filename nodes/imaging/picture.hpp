@@ -73,5 +73,7 @@ struct Pixels {
   msgs::Encoding encoding = msgs::Encoding::kBgr8;
 };
 Result<> encode_jpeg(const Pixels& pixels, int quality, std::vector<std::byte>& jpeg);
+// The same without loss. bgr8 only. Errors: kInvalidArgument as above; kInternal.
+Result<> encode_png(const Pixels& pixels, std::vector<std::byte>& png);
 
 }  // namespace fovea::imaging
