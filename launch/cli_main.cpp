@@ -35,8 +35,19 @@ int refuse(std::string_view message) {
   return kExitUsage;
 }
 
-// `fovea engine ...`, `fovea bench ...` and `fovea bag ...` are command lines of their own; this process becomes
-// the executable beside it.
+// Command lines of their own: `fovea NAME ...` becomes the executable beside this one.
+struct Tool {
+  const char* name;
+  const char* executable;
+  const char* description;
+};
+constexpr Tool kTools[] = {
+    {"predict", "fovea-predict", "Show what a model finds in pictures (fovea predict --help)"},
+    {"engine", "fovea-engine", "Build, inspect and measure engines (fovea engine --help)"},
+    {"bag", "fovea-bag", "Record, play and look at recordings (fovea bag --help)"},
+    {"bench", "fovea-bench", "Measure the pipeline on recorded video (fovea bench --help)"},
+};
+
 int become(const char* executable, char** argv) {
   const std::string tool = executable_directory() / executable;
   argv[1] = const_cast<char*>(tool.c_str());
@@ -224,9 +235,9 @@ int run(const CLI::App& app, CommandLine& line) {
 
 int main(int argc, char** argv) {
   fovea::prepare_process();
-  if (argc > 1 && std::strcmp(argv[1], "engine") == 0) return become("fovea-engine", argv);
-  if (argc > 1 && std::strcmp(argv[1], "bench") == 0) return become("fovea-bench", argv);
-  if (argc > 1 && std::strcmp(argv[1], "bag") == 0) return become("fovea-bag", argv);
+  for (const Tool& tool : kTools) {
+    if (argc > 1 && std::strcmp(argv[1], tool.name) == 0) return become(tool.executable, argv);
+  }
   const std::vector<std::string> words = fovea::take_arguments(argc, argv);
   std::vector<const char*> argv_of_words;
   for (const std::string& word : words) argv_of_words.push_back(word.c_str());
@@ -238,9 +249,7 @@ int main(int argc, char** argv) {
   add_topic_command(app, line);
   add_node_command(app, line);
   add_param_command(app, line);
-  app.add_subcommand("engine", "Build, inspect and measure engines (fovea engine --help)");
-  app.add_subcommand("bag", "Record, play and look at recordings (fovea bag --help)");
-  app.add_subcommand("bench", "Measure the pipeline on recorded video (fovea bench --help)");
+  for (const Tool& tool : kTools) app.add_subcommand(tool.name, tool.description);
   try {
     app.parse(static_cast<int>(argv_of_words.size()), argv_of_words.data());
   } catch (const CLI::Success& success) {  // --help, --version

@@ -1,0 +1,155 @@
+#include "nodes/predict/predictor.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "nodes/base/instruction_set.hpp"
+#include "nodes/base/text.hpp"
+#include "nodes/detector/engine/builder.hpp"
+
+namespace fovea::predict {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+// Errors: kUnsupported, with what can be decoded.
+Result<msgs::ModelInfo> describe(const EngineRequest& request, const engine::EngineInfo& info) {
+  auto model = describe_model(info, model_id(info));
+  if (model) return model;
+  if (model.error().code != ErrorCode::kUnsupported) {
+    return fail(model.error().with_context(said(request.model)));
+  }
+  return fail(
+      ErrorCode::kUnsupported,
+      fmt::format("{}: {}. `fovea predict` decodes what postprocess decodes: boxes of dense "
+                  "YOLO detect heads; `fovea engine inspect --onnx FILE` shows the outputs",
+                  said(request.model), model.error().message));
+}
+
+// A model that nobody can decode costs nobody a build.
+Result<> check_model(const EngineRequest& request) {
+  FOVEA_ASSIGN(const PlanRequest plan, plan_request(request, Spelling::kParameters));
+  engine::BuilderConfig config = plan.config;
+  if (request.quantizes()) config.precision = engine::Precision::kFp32;
+  FOVEA_ASSIGN(const engine::EngineInfo info, engine::preview_engine(plan.model, config));
+  FOVEA_TRY(describe(request, info));
+  return {};
+}
+
+// "avx512_vnni/4x5/weights" is of avx512_vnni.
+std::string highest_instruction_set(const engine::EngineInspection& inspection) {
+  std::optional<InstructionSet> highest;
+  for (const engine::LayerReport& layer : inspection.layers) {
+    const std::string_view kernel = layer.implementation;
+    const auto set = parse_instruction_set(kernel.substr(0, kernel.find('/')));
+    if (set && (!highest || *set > *highest)) highest = set;
+  }
+  return highest ? std::string(to_string(*highest)) : "";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Predictor>> Predictor::create(const PredictorOptions& options,
+                                                     const PictureReader& reader,
+                                                     const EngineBuildEvents& events,
+                                                     const std::function<void()>& building) {
+  const EngineRequest& request = options.engine;
+  auto cached = build_or_load(request, reader, {}, Spelling::kParameters, CacheUse::kFindOnly);
+  if (!cached) {
+    if (cached.error().code != ErrorCode::kNotFound) return fail(cached.error());
+    FOVEA_TRY(check_model(request));
+    building();
+    cached = build_or_load(request, reader, events, Spelling::kParameters);
+    if (!cached) return fail(cached.error());
+  }
+  auto predictor = std::unique_ptr<Predictor>(new Predictor());
+  if (!cached->warning.empty()) predictor->warnings_.push_back(cached->warning);
+  FOVEA_TRY(predictor->prepare(options, cached->plan));
+  return predictor;
+}
+
+Result<> Predictor::prepare(const PredictorOptions& options, const engine::Plan& plan) {
+  FOVEA_ASSIGN(engine_, engine::load_engine(plan));
+  FOVEA_ASSIGN(context_, engine_->create_execution_context());
+  const engine::EngineInfo& info = engine_->info();
+  instruction_set_ = highest_instruction_set(engine_->inspect());
+  warnings_.insert(warnings_.end(), info.head.warnings.begin(), info.head.warnings.end());
+  if (info.precision != plan.precision) {
+    warnings_.push_back(
+        fmt::format("this CPU (or FOVEA_ISA) has no {} arithmetic; the engine runs in {}",
+                    to_string(plan.precision), to_string(info.precision)));
+  }
+
+  FOVEA_ASSIGN(const msgs::ModelInfo model, describe(options.engine, info));
+  for (const msgs::ClassName& name : model.class_names) class_names_.emplace_back(name.view());
+  FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = model.network_width,
+                                                  .network_height = model.network_height,
+                                                  .pad = options.pad}));
+  letterbox_.emplace(std::move(letterbox));
+  FOVEA_ASSIGN(auto postprocessor, Postprocessor::create(model, options.postprocess));
+  postprocessor_.emplace(std::move(postprocessor));
+  preprocess_.emplace(letterbox_);
+  decode_.emplace(postprocessor_);
+
+  heads_ = describe_heads(info, model.model_id);
+  input_ = allocate_host(info.input.bytes);
+  outputs_ = allocate_host(heads_.bytes);
+  for (const msgs::TensorView& view : heads_.message.tensors) {
+    output_views_.push_back({outputs_.get() + view.offset, view.bytes});
+  }
+  found_ = std::make_unique<msgs::Detection2DArray>();
+
+  // No picture's time has the cost of a first run in it.
+  std::fill_n(input_.get(), info.input.bytes, std::byte{options.pad});
+  const engine::BatchItem item{{input_.get(), info.input.bytes}, output_views_};
+  return context_->execute({&item, 1});
+}
+
+Result<Prediction> Predictor::run(const Picture& picture) {
+  const engine::EngineInfo& info = engine_->info();
+  msgs::Image image;
+  image.width = picture.width;
+  image.height = picture.height;
+  image.step = 3 * picture.width;
+  image.encoding = msgs::Encoding::kBgr8;
+  const auto start = Clock::now();
+  StageOut<msgs::Tensor> tensor{tensor_, {input_.get(), info.input.bytes}, {}};
+  FOVEA_TRY(preprocess_->process({image, picture.bgr}, tensor));
+  const auto preprocessed = Clock::now();
+
+  const engine::BatchItem item{{input_.get(), info.input.bytes}, output_views_};
+  FOVEA_TRY(context_->execute({&item, 1}));
+  const auto inferred = Clock::now();
+
+  heads_.message.letterbox = tensor_.letterbox;
+  StageOut<msgs::Detection2DArray> found{*found_, {}, {}};
+  FOVEA_TRY(decode_->process({heads_.message, {outputs_.get(), heads_.bytes}}, found));
+  const auto decoded = Clock::now();
+
+  Prediction prediction;
+  prediction.width = picture.width;
+  prediction.height = picture.height;
+  prediction.warning = found.warning;
+  prediction.times = {ms_between(start, preprocessed), ms_between(preprocessed, inferred),
+                      ms_between(inferred, decoded)};
+  for (const msgs::Detection2D& detection : found_->detections) {
+    const msgs::BoundingBox2D& box = detection.bbox;
+    prediction.objects.push_back({detection.hypothesis.class_id,
+                                  std::string(detection.class_name.view()),
+                                  detection.hypothesis.score,
+                                  {box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
+                                   box.center_x + box.size_x / 2, box.center_y + box.size_y / 2}});
+  }
+  return prediction;
+}
+
+}  // namespace fovea::predict

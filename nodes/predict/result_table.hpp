@@ -1,0 +1,37 @@
+// Results as a table for people: a row for each object, a picture's name in its first one.
+//
+// Thread safety: const methods from any thread.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nodes/predict/inputs.hpp"
+#include "nodes/predict/prediction.hpp"
+#include "nodes/predict/result_file.hpp"
+
+namespace fovea::predict {
+
+class ResultTable {
+ public:
+  // Columns are as wide as these need, within bounds.
+  ResultTable(std::span<const Input> inputs, std::span<const std::string> class_names);
+
+  std::string head() const;  // each ends with a line feed
+  std::string rows(const Prediction& prediction) const;
+
+ private:
+  std::size_t file_width_;
+  std::size_t class_width_;
+};
+
+// How often each class was found.
+using ClassCounts = std::map<std::string, std::size_t>;
+
+// Two lines: what was found, and how fast by what.
+std::string summary_text(const Summary& summary, const ClassCounts& counts, double seconds);
+
+}  // namespace fovea::predict
