@@ -55,13 +55,15 @@ int report(const Error& error) {
   return error.code == ErrorCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 
+int report_interruption() {
+  note("interrupted; what was not finished is not kept");
+  return kExitInterrupted;
+}
+
 // Nothing is half written while an engine is built, so the process may end there.
 engine::Progress build_progress() {
   return [bar = StageProgress()](std::string_view stage, double done) mutable {
-    if (interrupted) {
-      note("interrupted; what was not finished is not kept");
-      std::_Exit(kExitInterrupted);
-    }
+    if (interrupted) std::_Exit(report_interruption());
     bar.update(stage, done);
   };
 }
@@ -102,27 +104,12 @@ class Run {
     }
   }
 
-  // Errors: what could not be written.
+  // Errors: what could not be written. What was finished until then is written all the same.
   Result<> all() {
     const auto start = std::chrono::steady_clock::now();
     if (!file_.on_stdout()) print_out("{}", table_.head());
-    {
-      CountProgress progress("pictures", inputs_.files.size());
-      for (std::size_t i = 0; i < inputs_.files.size() && goes_on(); ++i) {
-        if (on_terminal_) progress.update(i);
-        FOVEA_TRY(inputs_.files[i].is_video ? video(i) : picture(i));
-      }
-    }
-    const engine::EngineInfo& info = predictor_.info();
-    summary_.provider = info.provider;
-    summary_.precision = to_string(info.precision);
-    summary_.instruction_set = predictor_.instruction_set();
-    summary_.threads = info.threads;
-    summary_.interrupted = interrupted;
-    if (summary_.pictures > 0) {
-      const auto count = static_cast<double>(summary_.pictures);
-      summary_.mean = {sum_.preprocess / count, sum_.inference / count, sum_.postprocess / count};
-    }
+    const Result<> passed = pass();
+    sum_up();
     FOVEA_TRY(file_.finish(summary_));
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -132,12 +119,33 @@ class Run {
     } else {
       print_out("\n{}", text);
     }
-    return {};
+    return passed;
   }
 
   bool all_read() const { return summary_.failures.empty(); }
 
  private:
+  Result<> pass() {
+    CountProgress progress("pictures", inputs_.files.size());
+    for (std::size_t i = 0; i < inputs_.files.size() && goes_on(); ++i) {
+      if (on_terminal_) progress.update(i);
+      FOVEA_TRY(inputs_.files[i].is_video ? video(i) : picture(i));
+    }
+    return {};
+  }
+
+  void sum_up() {
+    const engine::EngineInfo& info = predictor_.info();
+    summary_.provider = info.provider;
+    summary_.precision = to_string(info.precision);
+    summary_.instruction_set = predictor_.instruction_set();
+    summary_.threads = info.threads;
+    summary_.interrupted = interrupted;
+    if (summary_.pictures == 0) return;
+    const auto count = static_cast<double>(summary_.pictures);
+    summary_.mean = {sum_.preprocess / count, sum_.inference / count, sum_.postprocess / count};
+  }
+
   bool goes_on() const { return !interrupted && stdout_takes(); }
 
   void fail_at(const std::string& file, const std::string& error) {
@@ -171,46 +179,35 @@ class Run {
     if (!info.remark.empty()) note(fmt::format("{}: {}", name, info.remark));
     CountProgress progress(name + ": frames", info.frame_count.value_or(0));
     std::size_t remarks = 0;
-    std::uint64_t number = 0;
-    while (goes_on()) {
+    for (std::uint64_t number = 0; goes_on(); ++number) {
       using Outcome = imaging::VideoReader::Outcome;
       const Outcome outcome = (*reader)->next(imaging::VideoReader::Deadline::max(), never);
       if (outcome == Outcome::kEnd || outcome == Outcome::kLost) {
-        const std::string missing = (*reader)->missing_end(number);
-        if (outcome == Outcome::kLost)
-          fail_at(path, fmt::format("{}: {}", name, (*reader)->reason()));
-        if (outcome == Outcome::kEnd && !missing.empty())
-          fail_at(path, fmt::format("{}: {}", name, missing));
+        const std::string reason =
+            outcome == Outcome::kLost ? (*reader)->reason() : (*reader)->missing_end(number);
+        if (!reason.empty()) fail_at(path, fmt::format("{}: {}", name, reason));
         break;
       }
       if (outcome != Outcome::kFrame && ++remarks <= kMostRemarks) {
-        const std::string more = remarks == kMostRemarks ? "; others are not told" : "";
-        const std::string text =
-            fmt::format("{}: frame {}: {}{}", name, number, (*reader)->reason(), more);
-        if (outcome == Outcome::kUndecodable) {
-          fail_at(path, text);
-        } else {
-          note("warning: " + text);
-        }
+        fail_at(path, fmt::format("{}: frame {}: {}{}", name, number, (*reader)->reason(),
+                                  remarks == kMostRemarks ? "; others are not told" : ""));
       }
-      if (outcome == Outcome::kFrame || outcome == Outcome::kDamaged) {
-        Picture frame{(*reader)->width(), (*reader)->height(), {}};
-        const std::size_t step = std::size_t{3} * frame.width;
-        frame.bgr.resize(step * frame.height);
-        const auto converted =
-            (*reader)->convert({frame.bgr.data(), frame.width, frame.height, step});
-        if (!converted) {  // it would be the same with every frame
-          fail_at(path, fmt::format("{}: {}", name, converted.error().message));
-          break;
-        }
-        std::optional<double> seconds;
-        if (const auto time = (*reader)->time()) {
-          seconds = std::chrono::duration<double>(*time).count();
-        }
-        FOVEA_TRY(predict(index, frame, number, seconds));
+      if (outcome == Outcome::kUndecodable) continue;
+      Picture frame{(*reader)->width(), (*reader)->height(), {}};
+      const std::size_t step = std::size_t{3} * frame.width;
+      frame.bgr.resize(step * frame.height);
+      const auto converted =
+          (*reader)->convert({frame.bgr.data(), frame.width, frame.height, step});
+      if (!converted) {  // it would be the same with every frame
+        fail_at(path, fmt::format("{}: {}", name, converted.error().message));
+        break;
       }
-      ++number;
-      if (on_terminal_) progress.update(number);
+      std::optional<double> seconds;
+      if (const auto time = (*reader)->time()) {
+        seconds = std::chrono::duration<double>(*time).count();
+      }
+      FOVEA_TRY(predict(index, frame, number, seconds));
+      if (on_terminal_) progress.update(number + 1);
     }
     return {};
   }
@@ -298,7 +295,7 @@ int run(const std::vector<std::string>& words) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   auto predictor = make_predictor(command->predictor);
-  if (interrupted) return kExitInterrupted;
+  if (interrupted) return report_interruption();
   if (!predictor) return report(predictor.error());
   for (const std::string& warning : (*predictor)->warnings()) note("warning: " + warning);
   Run run(*command, inputs, **predictor, std::move(*saved));

@@ -32,8 +32,8 @@ struct Summary {
   int threads = 0;
   std::size_t pictures = 0;
   std::size_t objects = 0;
-  StageTimes mean;  // of a picture
-  std::vector<Failure> failures;
+  StageTimes mean = {};  // of a picture
+  std::vector<Failure> failures = {};
   bool interrupted = false;
 };
 

@@ -1,0 +1,104 @@
+// Bad input: one clear line, nothing built for it, and the others go on where there are others.
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/predict/program_fixture.hpp"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using test::Outcome;
+using testing::AllOf;
+using testing::HasSubstr;
+
+class PredictRefusals : public test::PredictProgram {
+ protected:
+  void SetUp() override {
+    PredictProgram::SetUp();
+    model_ = fixed_model();
+    picture_ = put("in/a.png", imaging::quarters(64, 64));
+  }
+  // One line that has all of `parts`, before anything is built.
+  void expect_refused(const std::vector<std::string>& words, int code,
+                      const std::vector<std::string>& parts) const {
+    const Outcome outcome = predict(words);
+    EXPECT_EQ(outcome.code, code) << outcome.err;
+    EXPECT_EQ(lines(outcome.err), 1U) << outcome.err;
+    for (const std::string& part : parts) EXPECT_THAT(outcome.err, HasSubstr(part));
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_FALSE(something_was_built());
+  }
+
+  std::string model_, picture_;
+};
+
+TEST_F(PredictRefusals, AMissingModel) {
+  expect_refused({path("absent.onnx"), picture_}, 2, {"absent.onnx", "No such file"});
+}
+
+TEST_F(PredictRefusals, ATextFileAsModel) {
+  put("m.onnx", imaging::file_of("hello\n"));
+  const Outcome outcome = predict({path("m.onnx"), picture_});
+  EXPECT_NE(outcome.code, 0);
+  EXPECT_EQ(lines(outcome.err), 1U) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("m.onnx"));
+}
+
+TEST_F(PredictRefusals, AnUnknownParameter) {
+  expect_refused({model_, picture_, "scor_threshold:=0.5"}, 2,
+                 {"scor_threshold", "did you mean 'score_threshold'?"});
+}
+
+TEST_F(PredictRefusals, AnEmptyFolder) {
+  fs::create_directories(path("empty"));
+  expect_refused({model_, path("empty")}, 1, {"empty", "no pictures there"});
+}
+
+TEST_F(PredictRefusals, JsonThatCannotBeWritten) {
+  expect_refused({model_, picture_, "--json", path("absent/r.json")}, 1, {"--json", "absent"});
+  expect_refused({model_, picture_, "--json", picture_}, 2,
+                 {"--json", "a.png", "one of the files"});
+}
+
+TEST_F(PredictRefusals, CopiesInTheFolderOfThePicturesThemselves) {
+  expect_refused({model_, picture_, "--save", path("in")}, 2,
+                 {"--save", "a.png", "another folder"});
+  expect_refused({model_, picture_, "--save", picture_}, 2, {"--save", "a.png"});
+}
+
+TEST_F(PredictRefusals, AModelOfAnotherTask) {
+  const std::string model =
+      write("seg.onnx", {grid(2 + 32, true), {{1, 32, 16, 16}, std::vector<double>(8192, 0.1)}},
+            {{"task", "segment"}, {"names", "{0: 'cat', 1: 'dog'}"}});
+  expect_refused({model, picture_}, 1, {"seg.onnx", "its task is 'segment'", "boxes of dense"});
+}
+
+TEST_F(PredictRefusals, FilesThatCannotBeReadCostALineEachAndTheOthersGoOn) {
+  put("in/b.jpg", imaging::file_of("I am a text\n"));
+  imaging::File cut = imaging::encode(".jpg", imaging::quarters(200, 100));
+  cut.resize(cut.size() / 2);
+  put("in/c.jpg", cut);
+  put("in/d.png", imaging::File{});
+  put("in/e.png", imaging::quarters(64, 64));
+  put("notes.txt", imaging::file_of("I am one, too\n"));
+  put("clip.mp4", imaging::file_of("no video\n"));
+  const Outcome outcome = predict({model_, path("notes.txt"), path("in"), path("clip.mp4"),
+                                   path("absent.jpg"), "--json", path("r.json")});
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  for (const char* name :
+       {"notes.txt: ", "b.jpg: ", "c.jpg: ", "d.png: ", "clip.mp4: ", "absent.jpg: "}) {
+    EXPECT_THAT(outcome.err, HasSubstr(name));
+  }
+  const json file = results();
+  EXPECT_EQ(file["pictures"].size(), 2U);
+  EXPECT_EQ(file["unreadable"].size(), 6U);
+  EXPECT_THAT(outcome.out, HasSubstr("2 pictures, 4 objects"));
+  EXPECT_THAT(outcome.out, HasSubstr("6 could not be read"));
+}
+
+}  // namespace
+}  // namespace fovea
