@@ -120,7 +120,7 @@ TEST(OnnxRefusal, NamesOfAModelForgeNoLineAndDriveNoTerminal) {
 TEST(OnnxRefusal, EndToEndHeadsNameTheExportOption) {
   OnnxWriter compact;
   compact.input("x", {1, 84, 10}).output("y").ints("k", {3});
-  compact.node("TopK", {"x", "k"}, {"v", "i"}).node("GatherElements", {"x", "i"}, {"y"});
+  compact.node("TopK", {"x", "k"}, {"v", "i"}).node("ScatterElements", {"x", "i", "v"}, {"y"});
   EXPECT_THAT(message_of(compact), AllOf(HasSubstr("end2end=False"), HasSubstr("nms=False")));
 
   OnnxWriter suppressing;

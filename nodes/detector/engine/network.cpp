@@ -84,6 +84,8 @@ std::string_view to_string(OpType op) {
   switch (op) {
     case OpType::kAdd:
       return "Add";
+    case OpType::kArgMax:
+      return "ArgMax";
     case OpType::kAveragePool:
       return "AveragePool";
     case OpType::kBatchNormalization:
@@ -100,12 +102,16 @@ std::string_view to_string(OpType op) {
       return "Conv";
     case OpType::kConvTranspose:
       return "ConvTranspose";
+    case OpType::kCos:
+      return "Cos";
     case OpType::kDequantizeLinear:
       return "DequantizeLinear";
     case OpType::kDiv:
       return "Div";
     case OpType::kEqual:
       return "Equal";
+    case OpType::kErf:
+      return "Erf";
     case OpType::kExp:
       return "Exp";
     case OpType::kExpand:
@@ -116,22 +122,40 @@ std::string_view to_string(OpType op) {
       return "Floor";
     case OpType::kGather:
       return "Gather";
+    case OpType::kGatherElements:
+      return "GatherElements";
+    case OpType::kGelu:
+      return "Gelu";
     case OpType::kGemm:
       return "Gemm";
     case OpType::kGlobalAveragePool:
       return "GlobalAveragePool";
+    case OpType::kGreater:
+      return "Greater";
     case OpType::kHardSigmoid:
       return "HardSigmoid";
     case OpType::kHardSwish:
       return "HardSwish";
     case OpType::kIdentity:
       return "Identity";
+    case OpType::kLayerNormalization:
+      return "LayerNormalization";
     case OpType::kLeakyRelu:
       return "LeakyRelu";
+    case OpType::kLess:
+      return "Less";
+    case OpType::kLog:
+      return "Log";
     case OpType::kMatMul:
       return "MatMul";
+    case OpType::kMax:
+      return "Max";
     case OpType::kMaxPool:
       return "MaxPool";
+    case OpType::kMin:
+      return "Min";
+    case OpType::kMod:
+      return "Mod";
     case OpType::kMul:
       return "Mul";
     case OpType::kNeg:
@@ -144,8 +168,14 @@ std::string_view to_string(OpType op) {
       return "QuantizeLinear";
     case OpType::kRange:
       return "Range";
+    case OpType::kReduceL2:
+      return "ReduceL2";
+    case OpType::kReduceMax:
+      return "ReduceMax";
     case OpType::kReduceMean:
       return "ReduceMean";
+    case OpType::kReduceSum:
+      return "ReduceSum";
     case OpType::kRelu:
       return "Relu";
     case OpType::kReshape:
@@ -156,6 +186,8 @@ std::string_view to_string(OpType op) {
       return "Shape";
     case OpType::kSigmoid:
       return "Sigmoid";
+    case OpType::kSin:
+      return "Sin";
     case OpType::kSlice:
       return "Slice";
     case OpType::kSoftmax:
@@ -170,6 +202,10 @@ std::string_view to_string(OpType op) {
       return "Sub";
     case OpType::kTanh:
       return "Tanh";
+    case OpType::kTile:
+      return "Tile";
+    case OpType::kTopK:
+      return "TopK";
     case OpType::kTranspose:
       return "Transpose";
     case OpType::kUnsqueeze:

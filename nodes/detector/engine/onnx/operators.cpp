@@ -23,8 +23,15 @@ constexpr auto kFloats = AttributeKind::kFloats;
 const std::vector<OperatorRule>& operator_table() {
   static const AttributeRule kAutoPad = {
       "auto_pad", kString, {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"}};
+  static const std::vector<AttributeRule> kReduce = {
+      {"axes", kInts}, {"keepdims", kInt}, {"noop_with_empty_axes", kInt}};
   static const std::vector<OperatorRule> kTable = {
       {OpType::kAdd, 2, 2, 1},
+      {OpType::kArgMax,
+       1,
+       1,
+       1,
+       {{"axis", kInt}, {"keepdims", kInt}, {"select_last_index", kInt, {"0"}}}},
       {OpType::kAveragePool,
        1,
        1,
@@ -66,6 +73,7 @@ const std::vector<OperatorRule>& operator_table() {
         {"output_padding", kInts},
         {"pads", kInts},
         {"strides", kInts}}},
+      {OpType::kCos, 1, 1, 1},
       {OpType::kDequantizeLinear,
        2,
        3,
@@ -73,22 +81,34 @@ const std::vector<OperatorRule>& operator_table() {
        {{"axis", kInt}, {"block_size", kInt, {"0"}}, {"output_dtype", kInt, {"0", "1"}}}},
       {OpType::kDiv, 2, 2, 1},
       {OpType::kEqual, 2, 2, 1},
+      {OpType::kErf, 1, 1, 1},
       {OpType::kExp, 1, 1, 1},
       {OpType::kExpand, 2, 2, 1},
       {OpType::kFlatten, 1, 1, 1, {{"axis", kInt}}},
       {OpType::kFloor, 1, 1, 1},
       {OpType::kGather, 2, 2, 1, {{"axis", kInt}}},
+      {OpType::kGatherElements, 2, 2, 1, {{"axis", kInt}}},
+      {OpType::kGelu, 1, 1, 1, {{"approximate", kString, {"none", "tanh"}}}},
       {OpType::kGemm,
        2,
        3,
        1,
        {{"alpha", kFloat}, {"beta", kFloat}, {"transA", kInt}, {"transB", kInt}}},
       {OpType::kGlobalAveragePool, 1, 1, 1},
+      {OpType::kGreater, 2, 2, 1},
       {OpType::kHardSigmoid, 1, 1, 1, {{"alpha", kFloat}, {"beta", kFloat}}},
       {OpType::kHardSwish, 1, 1, 1},
       {OpType::kIdentity, 1, 1, 1},
+      {OpType::kLayerNormalization,
+       2,
+       3,
+       1,
+       {{"axis", kInt}, {"epsilon", kFloat}, {"stash_type", kInt, {"1"}}}},
       {OpType::kLeakyRelu, 1, 1, 1, {{"alpha", kFloat}}},
+      {OpType::kLess, 2, 2, 1},
+      {OpType::kLog, 1, 1, 1},
       {OpType::kMatMul, 2, 2, 1},
+      {OpType::kMax, 1, kAny, 1},
       {OpType::kMaxPool,
        1,
        1,
@@ -100,6 +120,8 @@ const std::vector<OperatorRule>& operator_table() {
         {"pads", kInts},
         {"storage_order", kInt},
         {"strides", kInts}}},
+      {OpType::kMin, 1, kAny, 1},
+      {OpType::kMod, 2, 2, 1, {{"fmod", kInt, {"0", "1"}}}},
       {OpType::kMul, 2, 2, 1},
       {OpType::kNeg, 1, 1, 1},
       {OpType::kPad, 2, 4, 1, {{"mode", kString, {"constant"}}}},
@@ -114,11 +136,10 @@ const std::vector<OperatorRule>& operator_table() {
         {"precision", kInt, {"0", "1"}},
         {"saturate", kInt}}},
       {OpType::kRange, 3, 3, 1},
-      {OpType::kReduceMean,
-       1,
-       2,
-       1,
-       {{"axes", kInts}, {"keepdims", kInt}, {"noop_with_empty_axes", kInt}}},
+      {OpType::kReduceL2, 1, 2, 1, kReduce},
+      {OpType::kReduceMax, 1, 2, 1, kReduce},
+      {OpType::kReduceMean, 1, 2, 1, kReduce},
+      {OpType::kReduceSum, 1, 2, 1, kReduce},
       {OpType::kRelu, 1, 1, 1},
       {OpType::kReshape, 2, 2, 1, {{"allowzero", kInt}}},
       {OpType::kResize,
@@ -138,6 +159,7 @@ const std::vector<OperatorRule>& operator_table() {
         {"nearest_mode", kString, {"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}}}},
       {OpType::kShape, 1, 1, 1, {{"end", kInt}, {"start", kInt}}},
       {OpType::kSigmoid, 1, 1, 1},
+      {OpType::kSin, 1, 1, 1},
       {OpType::kSlice, 3, 5, 1},
       {OpType::kSoftmax, 1, 1, 1, {{"axis", kInt}}},
       {OpType::kSplit, 1, 2, kAny, {{"axis", kInt}, {"num_outputs", kInt}, {"split", kInts}}},
@@ -145,6 +167,8 @@ const std::vector<OperatorRule>& operator_table() {
       {OpType::kSqueeze, 1, 2, 1, {{"axes", kInts}}},
       {OpType::kSub, 2, 2, 1},
       {OpType::kTanh, 1, 1, 1},
+      {OpType::kTile, 2, 2, 1},
+      {OpType::kTopK, 2, 2, 2, {{"axis", kInt}, {"largest", kInt}, {"sorted", kInt}}},
       {OpType::kTranspose, 1, 1, 1, {{"perm", kInts}}},
       {OpType::kUnsqueeze, 1, 2, 1, {{"axes", kInts}}},
       {OpType::kWhere, 3, 3, 1},
@@ -293,7 +317,10 @@ void modernise(Layer& layer, std::int64_t opset, NetworkDefinition& network) {
       break;
     case OpType::kSqueeze:
     case OpType::kUnsqueeze:
+    case OpType::kReduceL2:
+    case OpType::kReduceMax:
     case OpType::kReduceMean:
+    case OpType::kReduceSum:
       attribute_to_input(layer, "axes", 1, network);
       break;
     case OpType::kSoftmax:

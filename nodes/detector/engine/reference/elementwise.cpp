@@ -32,6 +32,11 @@ Kernel map_floats(const Operands& operands, Function function) {
   return map_elements<float, float>(operands, function);
 }
 
+float gelu(float x) { return x / 2 * (1 + std::erf(x * 0.70710678F)); }
+float gelu_by_tanh(float x) {
+  return x / 2 * (1 + std::tanh(0.79788456F * (x + 0.044715F * x * x * x)));
+}
+
 template <class In, class Out, class Function>
 Kernel combine(const Operands& operands, Function function) {
   const Tensor* a = operands.inputs[0];
@@ -51,6 +56,15 @@ Kernel combine(const Operands& operands, Function function) {
     });
     return {};
   };
+}
+
+// The inputs are both float32 or both int64.
+template <class Predicate>
+Kernel compare(const Operands& operands, Predicate predicate) {
+  const auto as_byte = [=](auto a, auto b) { return static_cast<std::uint8_t>(predicate(a, b)); };
+  return operands.inputs[0]->dtype == DataType::kInt64
+             ? combine<std::int64_t, std::uint8_t>(operands, as_byte)
+             : combine<float, std::uint8_t>(operands, as_byte);
 }
 
 // With the scale and zero point (0 if absent) of each element's extent along "axis".
@@ -106,6 +120,13 @@ std::int64_t to_int(float x) {
   return static_cast<std::int64_t>(x);
 }
 
+// The sign is that of the divisor, or with `as_c` that of the dividend.
+std::int64_t modulo(std::int64_t a, std::int64_t b, bool as_c) {
+  if (b == 0 || b == -1) return 0;
+  const std::int64_t rest = a % b;
+  return !as_c && rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
 template <class In>
 Kernel cast_from(const Operands& operands) {
   switch (operands.outputs[0]->dtype) {
@@ -145,6 +166,27 @@ Kernel clip(const Operands& operands) {
 }
 
 template <class T>
+Kernel extremum(const Operands& operands, bool largest) {
+  Tensor* y = operands.outputs[0];
+  const Axes extents = extents_of(y->dims);
+  return [=, inputs = operands.inputs]() -> Result<> {
+    constexpr std::size_t kInner = kMaxRank - 1;
+    for (const Tensor* x : inputs) {
+      const bool first = x == inputs[0];
+      const std::array<Strided, 2> views = {dense(y->dims), dense(x->dims)};
+      for_each_row(extents, views, [&](const std::array<std::int64_t, 2>& offsets) {
+        for (std::int64_t i = 0; i < extents[kInner]; ++i) {
+          T& out = y->data<T>()[offsets[0] + i];
+          const T value = x->data<T>()[offsets[1] + i * views[1].strides[kInner]];
+          if (first || (largest ? value > out : value < out)) out = value;
+        }
+      });
+    }
+    return {};
+  };
+}
+
+template <class T>
 Kernel where(const Operands& operands) {
   const Tensor* condition = operands.inputs[0];
   const Tensor* a = operands.inputs[1];
@@ -177,10 +219,17 @@ Result<Kernel> prepare_unary(const Operands& operands) {
         operands, [](std::int64_t x) { return wrap(0 - bits(x)); });
   }
   switch (layer.op) {
+    case OpType::kCos:
+      return map_floats(operands, [](float x) { return std::cos(x); });
+    case OpType::kErf:
+      return map_floats(operands, [](float x) { return std::erf(x); });
     case OpType::kExp:
       return map_floats(operands, [](float x) { return std::exp(x); });
     case OpType::kFloor:
       return map_floats(operands, [](float x) { return std::floor(x); });
+    case OpType::kGelu:
+      return map_floats(
+          operands, layer.string_attribute("approximate", "none") == "tanh" ? gelu_by_tanh : gelu);
     case OpType::kHardSigmoid: {
       const float alpha = layer.float_attribute("alpha", 0.2F);
       const float beta = layer.float_attribute("beta", 0.5F);
@@ -192,6 +241,8 @@ Result<Kernel> prepare_unary(const Operands& operands) {
       const float alpha = layer.float_attribute("alpha", 0.01F);
       return map_floats(operands, [=](float x) { return x < 0 ? alpha * x : x; });
     }
+    case OpType::kLog:
+      return map_floats(operands, [](float x) { return std::log(x); });
     case OpType::kNeg:
       return map_floats(operands, [](float x) { return -x; });
     case OpType::kRelu:
@@ -200,6 +251,8 @@ Result<Kernel> prepare_unary(const Operands& operands) {
       return map_floats(operands, sigmoid);
     case OpType::kSilu:
       return map_floats(operands, [](float x) { return x * sigmoid(x); });
+    case OpType::kSin:
+      return map_floats(operands, [](float x) { return std::sin(x); });
     case OpType::kSqrt:
       return map_floats(operands, [](float x) { return std::sqrt(x); });
     case OpType::kTanh:
@@ -233,14 +286,26 @@ Result<Kernel> prepare_binary(const Operands& operands) {
                  ? combine<Int, Int>(operands, power)
                  : combine<float, float>(operands, [](float a, float b) { return std::pow(a, b); });
     case OpType::kEqual:
-      return ints ? combine<Int, std::uint8_t>(
-                        operands, [](Int a, Int b) { return static_cast<std::uint8_t>(a == b); })
-                  : combine<float, std::uint8_t>(operands, [](float a, float b) {
-                      return static_cast<std::uint8_t>(a == b);
-                    });
+      return compare(operands, [](auto a, auto b) { return a == b; });
+    case OpType::kGreater:
+      return compare(operands, [](auto a, auto b) { return a > b; });
+    case OpType::kLess:
+      return compare(operands, [](auto a, auto b) { return a < b; });
+    case OpType::kMod: {
+      const bool as_c = operands.layer->int_attribute("fmod", 0) != 0;
+      return ints ? combine<Int, Int>(operands, [=](Int a, Int b) { return modulo(a, b, as_c); })
+                  : combine<float, float>(operands,
+                                          [](float a, float b) { return std::fmod(a, b); });
+    }
     default:
       return fail(ErrorCode::kInternal, "not a binary operator");
   }
+}
+
+Result<Kernel> prepare_extremum(const Operands& operands) {
+  const bool largest = operands.layer->op == OpType::kMax;
+  return operands.outputs[0]->dtype == DataType::kInt64 ? extremum<std::int64_t>(operands, largest)
+                                                        : extremum<float>(operands, largest);
 }
 
 Result<Kernel> prepare_where(const Operands& operands) {

@@ -124,41 +124,4 @@ Result<Kernel> prepare_softmax(const Operands& operands) {
   });
 }
 
-Result<Kernel> prepare_reduce_mean(const Operands& operands) {
-  const Tensor* x = operands.inputs[0];
-  Tensor* y = operands.outputs[0];
-  const Tensor* axes = operands.input(1);
-  const bool none = axes == nullptr || axes->size() == 0;
-  if (none && operands.layer->int_attribute("noop_with_empty_axes", 0) != 0)
-    return prepare_copy(operands);
-  // The output seen with the reduced axes kept, at stride 0: every input element adds to its place.
-  Dims kept = x->dims;
-  for (std::size_t i = 0; i < x->dims.size(); ++i) {
-    bool reduce = none;
-    for (std::int64_t k = 0; !none && k < axes->size(); ++k) {
-      FOVEA_ASSIGN(const std::size_t axis,
-                   resolve_axis(axes->data<std::int64_t>()[k], x->dims.size()));
-      reduce = reduce || axis == i;
-    }
-    if (reduce) kept[i] = 1;
-  }
-  const std::array<Strided, 2> views = {dense(x->dims), dense(kept)};
-  const Axes extents = extents_of(x->dims);
-  const float count = static_cast<float>(volume(x->dims)) /
-                      static_cast<float>(std::max<std::int64_t>(1, volume(kept)));
-  return Kernel([=]() -> Result<> {
-    constexpr std::size_t kInner = kMaxRank - 1;
-    float* out = y->data<float>();
-    std::fill_n(out, y->size(), 0.0F);
-    for_each_row(extents, views, [&](const std::array<std::int64_t, 2>& offsets) {
-      for (std::int64_t i = 0; i < extents[kInner]; ++i) {
-        out[offsets[1] + i * views[1].strides[kInner]] +=
-            x->data<float>()[offsets[0] + i * views[0].strides[kInner]];
-      }
-    });
-    for (std::int64_t i = 0; i < y->size(); ++i) out[i] /= count;
-    return {};
-  });
-}
-
 }  // namespace fovea::engine::reference

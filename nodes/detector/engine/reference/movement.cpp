@@ -219,6 +219,71 @@ Result<Kernel> prepare_gather(const Operands& operands) {
   });
 }
 
+Result<Kernel> prepare_gather_elements(const Operands& operands) {
+  const Tensor* x = operands.inputs[0];
+  const Tensor* indices = operands.inputs[1];
+  Tensor* y = operands.outputs[0];
+  FOVEA_ASSIGN(const std::size_t axis,
+               resolve_axis(operands.layer->int_attribute("axis", 0), x->dims.size()));
+  const std::array<Strided, 2> views = {dense(y->dims), dense(x->dims)};
+  const Axes extents = extents_of(y->dims);
+  const std::size_t along = kMaxRank - x->dims.size() + axis;
+  const auto bytes = static_cast<std::int64_t>(element_size(y->dtype));
+  return Kernel([=]() -> Result<> {
+    constexpr std::size_t kInner = kMaxRank - 1;
+    const std::int64_t extent = x->dims[axis];
+    std::int64_t stride = 1;  // of x along the axis
+    for (std::size_t i = axis + 1; i < x->dims.size(); ++i) stride *= x->dims[i];
+    std::int64_t wrong = 0;
+    bool inside = true;
+    // Walks x as if its place along the axis were 0.
+    std::array<Strided, 2> walk = views;
+    walk[1].strides[along] = 0;
+    for_each_row(extents, walk, [&](const std::array<std::int64_t, 2>& offsets) {
+      for (std::int64_t i = 0; i < extents[kInner]; ++i) {
+        const std::int64_t index = indices->data<std::int64_t>()[offsets[0] + i];
+        if (index < -extent || index >= extent) {
+          wrong = index;
+          inside = false;
+          continue;
+        }
+        const std::int64_t from = offsets[1] + i * walk[1].strides[kInner] +
+                                  (index < 0 ? index + extent : index) * stride;
+        std::memcpy(y->bytes.data() + (offsets[0] + i) * bytes, x->bytes.data() + from * bytes,
+                    static_cast<std::size_t>(bytes));
+      }
+    });
+    if (!inside) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("index {} lies outside an axis of {}", wrong, extent));
+    }
+    return {};
+  });
+}
+
+Result<Kernel> prepare_tile(const Operands& operands) {
+  const Tensor* x = operands.inputs[0];
+  Tensor* y = operands.outputs[0];
+  const Axes from = extents_of(x->dims);
+  const Axes to = extents_of(y->dims);
+  const auto bytes = static_cast<std::int64_t>(element_size(y->dtype));
+  return Kernel([=]() -> Result<> {
+    for (std::int64_t at = 0; at < y->size(); ++at) {
+      std::int64_t rest = at;
+      std::int64_t source = 0;
+      std::int64_t stride = 1;
+      for (std::size_t axis = kMaxRank; axis-- > 0;) {
+        source += rest % to[axis] % from[axis] * stride;
+        rest /= to[axis];
+        stride *= from[axis];
+      }
+      std::memcpy(y->bytes.data() + at * bytes, x->bytes.data() + source * bytes,
+                  static_cast<std::size_t>(bytes));
+    }
+    return {};
+  });
+}
+
 Result<Kernel> prepare_image_input(const Operands& operands) {
   const Tensor* x = operands.inputs[0];
   Tensor* y = operands.outputs[0];

@@ -10,19 +10,27 @@ Result<Kernel> prepare_operator(const Operands& operands) {
     case OpType::kAdd:
     case OpType::kDiv:
     case OpType::kEqual:
+    case OpType::kGreater:
+    case OpType::kLess:
+    case OpType::kMod:
     case OpType::kMul:
     case OpType::kPow:
     case OpType::kSub:
       return prepare_binary(operands);
+    case OpType::kCos:
+    case OpType::kErf:
     case OpType::kExp:
     case OpType::kFloor:
+    case OpType::kGelu:
     case OpType::kHardSigmoid:
     case OpType::kHardSwish:
     case OpType::kLeakyRelu:
+    case OpType::kLog:
     case OpType::kNeg:
     case OpType::kRelu:
     case OpType::kSigmoid:
     case OpType::kSilu:
+    case OpType::kSin:
     case OpType::kSqrt:
     case OpType::kTanh:
       return prepare_unary(operands);
@@ -32,6 +40,8 @@ Result<Kernel> prepare_operator(const Operands& operands) {
     case OpType::kSqueeze:
     case OpType::kUnsqueeze:
       return prepare_copy(operands);
+    case OpType::kArgMax:
+      return prepare_arg_max(operands);
     case OpType::kAveragePool:
     case OpType::kMaxPool:
       return prepare_pool(operands);
@@ -55,20 +65,30 @@ Result<Kernel> prepare_operator(const Operands& operands) {
       return prepare_broadcast(operands);
     case OpType::kGather:
       return prepare_gather(operands);
+    case OpType::kGatherElements:
+      return prepare_gather_elements(operands);
     case OpType::kGemm:
       return prepare_gemm(operands);
     case OpType::kGlobalAveragePool:
       return prepare_global_pool(operands);
+    case OpType::kLayerNormalization:
+      return prepare_layer_normalization(operands);
     case OpType::kMatMul:
       return prepare_matmul(operands);
+    case OpType::kMax:
+    case OpType::kMin:
+      return prepare_extremum(operands);
     case OpType::kPad:
       return prepare_pad(operands);
     case OpType::kQuantizeLinear:
       return prepare_quantize(operands);
     case OpType::kRange:
       return prepare_range(operands);
+    case OpType::kReduceL2:
+    case OpType::kReduceMax:
     case OpType::kReduceMean:
-      return prepare_reduce_mean(operands);
+    case OpType::kReduceSum:
+      return prepare_reduce(operands);
     case OpType::kResize:
       return prepare_resize(operands);
     case OpType::kShape:
@@ -79,6 +99,10 @@ Result<Kernel> prepare_operator(const Operands& operands) {
       return prepare_softmax(operands);
     case OpType::kSplit:
       return prepare_split(operands);
+    case OpType::kTile:
+      return prepare_tile(operands);
+    case OpType::kTopK:
+      return prepare_top_k(operands);
     case OpType::kTranspose:
       return prepare_transpose(operands);
     case OpType::kWhere:

@@ -32,7 +32,8 @@ Result<Kernel> prepare(const Operands& operands);
 // By family; each file holds the operators named here.
 Result<Kernel> prepare_unary(const Operands& operands);  // elementwise.cpp
 Result<Kernel> prepare_binary(
-    const Operands& operands);  // elementwise.cpp: Add, Sub, Mul, Div, Pow, Equal
+    const Operands& operands);  // elementwise.cpp: Add, Sub, Mul, Div, Mod, Pow and comparisons
+Result<Kernel> prepare_extremum(const Operands& operands);                // elementwise.cpp
 Result<Kernel> prepare_where(const Operands& operands);                   // elementwise.cpp
 Result<Kernel> prepare_cast(const Operands& operands);                    // elementwise.cpp
 Result<Kernel> prepare_clip(const Operands& operands);                    // elementwise.cpp
@@ -47,7 +48,10 @@ Result<Kernel> prepare_resize(const Operands& operands);       // window.cpp
 Result<Kernel> prepare_matmul(const Operands& operands);       // matrix.cpp
 Result<Kernel> prepare_gemm(const Operands& operands);         // matrix.cpp
 Result<Kernel> prepare_softmax(const Operands& operands);      // matrix.cpp
-Result<Kernel> prepare_reduce_mean(const Operands& operands);  // matrix.cpp
+Result<Kernel> prepare_layer_normalization(const Operands& operands);  // reduction.cpp
+Result<Kernel> prepare_reduce(const Operands& operands);               // reduction.cpp
+Result<Kernel> prepare_arg_max(const Operands& operands);              // reduction.cpp
+Result<Kernel> prepare_top_k(const Operands& operands);                // reduction.cpp
 Result<Kernel> prepare_copy(
     const Operands& operands);  // movement.cpp: Reshape and its kin, Identity
 Result<Kernel> prepare_shape(const Operands& operands);              // movement.cpp
@@ -60,6 +64,8 @@ Result<Kernel> prepare_concat(const Operands& operands);             // movement
 Result<Kernel> prepare_split(const Operands& operands);              // movement.cpp
 Result<Kernel> prepare_pad(const Operands& operands);                // movement.cpp
 Result<Kernel> prepare_gather(const Operands& operands);             // movement.cpp
+Result<Kernel> prepare_gather_elements(const Operands& operands);    // movement.cpp
+Result<Kernel> prepare_tile(const Operands& operands);               // movement.cpp
 Result<Kernel> prepare_image_input(const Operands& operands);        // movement.cpp
 
 // In place over `size` floats.

@@ -48,7 +48,24 @@ Result<Infos> infer_binary(const Layer& layer, const Inputs& in) {
                                to_string(in[0].dtype), to_string(in[1].dtype)));
   }
   FOVEA_ASSIGN(Dims dims, broadcast_dims(in[0].dims, in[1].dims));
-  return one(layer.op == OpType::kEqual ? DataType::kBool : in[0].dtype, std::move(dims));
+  const bool compares =
+      layer.op == OpType::kEqual || layer.op == OpType::kGreater || layer.op == OpType::kLess;
+  if (layer.op == OpType::kMod && in[0].dtype == DataType::kFloat32 &&
+      layer.int_attribute("fmod", 0) == 0) {
+    return invalid("fmod is 0, which is for integers; the inputs are float32");
+  }
+  return one(compares ? DataType::kBool : in[0].dtype, std::move(dims));
+}
+
+Result<Infos> infer_extremum(const Layer&, const Inputs& in) {
+  FOVEA_TRY(in.require(in.size()));
+  if (!is_number(in[0].dtype)) return invalid("input 0 must be float32 or int64");
+  Dims dims = in[0].dims;
+  for (std::size_t i = 1; i < in.size(); ++i) {
+    FOVEA_TRY(in.require_type(i, in[0].dtype));
+    FOVEA_ASSIGN(dims, broadcast_dims(dims, in[i].dims));
+  }
+  return one(in[0].dtype, std::move(dims));
 }
 
 Result<Infos> infer_where(const Layer&, const Inputs& in) {
@@ -153,7 +170,21 @@ Result<Infos> infer_batch_normalization(const Layer&, const Inputs& in) {
   return one(DataType::kFloat32, in[0].dims);
 }
 
-Result<Infos> infer_reduce_mean(const Layer& layer, const Inputs& in) {
+// `reduce` says for each axis whether it goes.
+Result<Dims> reduced(const Dims& x, const std::vector<bool>& reduce, bool keep) {
+  Dims dims;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (reduce[i] && x[i] == 0) return invalid("it reduces an axis without elements");
+    if (!reduce[i]) {
+      dims.push_back(x[i]);
+    } else if (keep) {
+      dims.push_back(1);
+    }
+  }
+  return dims;
+}
+
+Result<Infos> infer_reduce(const Layer& layer, const Inputs& in) {
   FOVEA_TRY(in.require(1));
   FOVEA_TRY(in.require_type(0, DataType::kFloat32));
   FOVEA_ASSIGN(const auto axes, in.ints(1));
@@ -165,17 +196,50 @@ Result<Infos> infer_reduce_mean(const Layer& layer, const Inputs& in) {
     FOVEA_ASSIGN(const std::size_t index, resolve_axis(axis, x.size()));
     reduce[index] = true;
   }
-  const bool keep = layer.int_attribute("keepdims", 1) != 0;
-  Dims dims;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    if (reduce[i] && x[i] == 0) return invalid("a mean over nothing has no value");
-    if (!reduce[i]) {
-      dims.push_back(x[i]);
-    } else if (keep) {
-      dims.push_back(1);
+  FOVEA_ASSIGN(Dims dims, reduced(x, reduce, layer.int_attribute("keepdims", 1) != 0));
+  return one(in[0].dtype, std::move(dims));
+}
+
+Result<Infos> infer_arg_max(const Layer& layer, const Inputs& in) {
+  FOVEA_TRY(in.require(1));
+  FOVEA_TRY(in.require_type(0, DataType::kFloat32));
+  const Dims& x = in[0].dims;
+  FOVEA_ASSIGN(const std::size_t axis, resolve_axis(layer.int_attribute("axis", 0), x.size()));
+  std::vector<bool> reduce(x.size(), false);
+  reduce[axis] = true;
+  FOVEA_ASSIGN(Dims dims, reduced(x, reduce, layer.int_attribute("keepdims", 1) != 0));
+  return one(DataType::kInt64, std::move(dims));
+}
+
+Result<Infos> infer_top_k(const Layer& layer, const Inputs& in) {
+  FOVEA_TRY(in.require(2));
+  FOVEA_TRY(in.require_type(0, DataType::kFloat32));
+  FOVEA_ASSIGN(const auto k, in.ints(1));
+  Dims dims = in[0].dims;
+  FOVEA_ASSIGN(const std::size_t axis, resolve_axis(layer.int_attribute("axis", -1), dims.size()));
+  if (k.size() != 1 || k[0] < 0 || k[0] > dims[axis]) {
+    return invalid(fmt::format("k is {}; it must be one number of 0..{}, the extent of axis {}",
+                               to_string(k), dims[axis], axis));
+  }
+  dims[axis] = k[0];
+  return Infos{{DataType::kFloat32, dims, nullptr}, {DataType::kInt64, dims, nullptr}};
+}
+
+Result<Infos> infer_layer_normalization(const Layer& layer, const Inputs& in) {
+  FOVEA_TRY(in.require(2));
+  const Dims& x = in[0].dims;
+  FOVEA_ASSIGN(const std::size_t axis, resolve_axis(layer.int_attribute("axis", -1), x.size()));
+  const std::int64_t elements =
+      volume(Dims(x.begin() + static_cast<std::ptrdiff_t>(axis), x.end()));
+  if (elements == 0) return invalid("it normalises nothing");
+  for (std::size_t i = 0; i < 3; ++i) {
+    FOVEA_TRY(in.require_type(i, DataType::kFloat32));
+    if (i > 0 && in.get(i) != nullptr && volume(in[i].dims) != elements) {
+      return invalid(fmt::format("input {} is {}; it must have the {} elements of one vector", i,
+                                 to_string(in[i].dims), elements));
     }
   }
-  return one(in[0].dtype, std::move(dims));
+  return one(DataType::kFloat32, x);
 }
 
 Result<Infos> infer_softmax(const Layer& layer, const Inputs& in) {
@@ -276,18 +340,29 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
     case OpType::kAdd:
     case OpType::kDiv:
     case OpType::kEqual:
+    case OpType::kGreater:
+    case OpType::kLess:
+    case OpType::kMod:
     case OpType::kMul:
     case OpType::kPow:
     case OpType::kSub:
       return infer_binary(layer, in);
+    case OpType::kMax:
+    case OpType::kMin:
+      return infer_extremum(layer, in);
+    case OpType::kCos:
+    case OpType::kErf:
     case OpType::kExp:
     case OpType::kFloor:
+    case OpType::kGelu:
     case OpType::kHardSigmoid:
     case OpType::kHardSwish:
     case OpType::kLeakyRelu:
+    case OpType::kLog:
     case OpType::kRelu:
     case OpType::kSigmoid:
     case OpType::kSilu:
+    case OpType::kSin:
     case OpType::kSqrt:
     case OpType::kTanh:
       return infer_float_unary(layer, in);
@@ -295,6 +370,8 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_number_unary(layer, in);
     case OpType::kIdentity:
       return infer_same(layer, in);
+    case OpType::kArgMax:
+      return infer_arg_max(layer, in);
     case OpType::kAveragePool:
     case OpType::kMaxPool:
       return infer_pool(layer, in);
@@ -319,10 +396,14 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_flatten(layer, in);
     case OpType::kGather:
       return infer_gather(layer, in);
+    case OpType::kGatherElements:
+      return infer_gather_elements(layer, in);
     case OpType::kGemm:
       return infer_gemm(layer, in);
     case OpType::kGlobalAveragePool:
       return infer_global_pool(layer, in);
+    case OpType::kLayerNormalization:
+      return infer_layer_normalization(layer, in);
     case OpType::kMatMul:
       return infer_matmul(layer, in);
     case OpType::kPad:
@@ -331,8 +412,11 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_grid(layer, in, DataType::kFloat32, DataType::kInt64);
     case OpType::kRange:
       return infer_range(layer, in);
+    case OpType::kReduceL2:
+    case OpType::kReduceMax:
     case OpType::kReduceMean:
-      return infer_reduce_mean(layer, in);
+    case OpType::kReduceSum:
+      return infer_reduce(layer, in);
     case OpType::kReshape:
       return infer_reshape(layer, in);
     case OpType::kResize:
@@ -347,6 +431,10 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_split(layer, in);
     case OpType::kSqueeze:
       return infer_squeeze(layer, in);
+    case OpType::kTile:
+      return infer_tile(layer, in);
+    case OpType::kTopK:
+      return infer_top_k(layer, in);
     case OpType::kTranspose:
       return infer_transpose(layer, in);
     case OpType::kUnsqueeze:

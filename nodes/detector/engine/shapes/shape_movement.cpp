@@ -200,6 +200,38 @@ Result<Infos> infer_gather(const Layer& layer, const Inputs& in) {
   return one(in[0].dtype, std::move(dims));
 }
 
+Result<Infos> infer_gather_elements(const Layer& layer, const Inputs& in) {
+  FOVEA_TRY(in.require(2));
+  FOVEA_TRY(in.require_type(1, DataType::kInt64));
+  const Dims& x = in[0].dims;
+  const Dims& indices = in[1].dims;
+  FOVEA_ASSIGN(const std::size_t axis, resolve_axis(layer.int_attribute("axis", 0), x.size()));
+  bool fit = x.size() == indices.size();
+  for (std::size_t i = 0; fit && i < x.size(); ++i) fit = i == axis || indices[i] <= x[i];
+  if (!fit) {
+    return invalid(fmt::format("indices of {} do not go with {} along axis {}", to_string(indices),
+                               to_string(x), axis));
+  }
+  return one(in[0].dtype, indices);
+}
+
+Result<Infos> infer_tile(const Layer&, const Inputs& in) {
+  FOVEA_TRY(in.require(2));
+  FOVEA_ASSIGN(const auto repeats, in.ints(1));
+  Dims dims = in[0].dims;
+  if (repeats.size() != dims.size()) {
+    return invalid(fmt::format("repeats {} must have one number for each axis of {}",
+                               to_string(repeats), to_string(dims)));
+  }
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    if (repeats[i] < 0 || repeats[i] > kMaxElements) {
+      return invalid(fmt::format("repeats is {}", to_string(repeats)));
+    }
+    dims[i] *= repeats[i];
+  }
+  return one(in[0].dtype, std::move(dims));
+}
+
 Result<Infos> infer_expand(const Layer&, const Inputs& in) {
   FOVEA_TRY(in.require(2));
   FOVEA_ASSIGN(const auto shape, in.ints(1));

@@ -91,6 +91,8 @@ Result<Infos> infer_squeeze(const Layer& layer, const Inputs& in);
 Result<Infos> infer_unsqueeze(const Layer& layer, const Inputs& in);
 Result<Infos> infer_shape(const Layer& layer, const Inputs& in);
 Result<Infos> infer_gather(const Layer& layer, const Inputs& in);
+Result<Infos> infer_gather_elements(const Layer& layer, const Inputs& in);
+Result<Infos> infer_tile(const Layer& layer, const Inputs& in);
 Result<Infos> infer_expand(const Layer& layer, const Inputs& in);
 Result<Infos> infer_constant_of_shape(const Layer& layer, const Inputs& in);
 Result<Infos> infer_range(const Layer& layer, const Inputs& in);
