@@ -24,6 +24,11 @@ struct EnumNames<AnchorAxis> {
 };
 
 template <>
+struct EnumNames<Suppression> {
+  static constexpr auto kNames = kSuppressionNames;
+};
+
+template <>
 struct Fields<OutputMap> {
   static constexpr std::string_view kName = "OutputMap";
   static constexpr auto kList = std::tuple(
@@ -36,7 +41,8 @@ struct Fields<OutputMap> {
 template <>
 struct Fields<HeadSpec> {
   static constexpr std::string_view kName = "HeadSpec";
-  static constexpr auto kList = std::tuple(field("maps", &HeadSpec::maps));
+  static constexpr auto kList =
+      std::tuple(field("maps", &HeadSpec::maps), field("suppression", &HeadSpec::suppression));
 };
 
 struct ModelInfo {
@@ -47,17 +53,18 @@ struct ModelInfo {
   std::uint32_t network_width = 0;
   std::uint32_t network_height = 0;
   HeadSpec head;                                     // from a peer: see problem_of()
+  std::uint32_t reserved = 0;
   BoundedArray<ClassName, kMaxClasses> class_names;  // by class score, no two are equal
 };
 
 template <>
 struct Fields<ModelInfo> {
   static constexpr std::string_view kName = "ModelInfo";
-  static constexpr auto kList =
-      std::tuple(field("header", &ModelInfo::header), field("model_id", &ModelInfo::model_id),
-                 field("network_width", &ModelInfo::network_width, "px"),
-                 field("network_height", &ModelInfo::network_height, "px"),
-                 field("head", &ModelInfo::head), field("class_names", &ModelInfo::class_names));
+  static constexpr auto kList = std::tuple(
+      field("header", &ModelInfo::header), field("model_id", &ModelInfo::model_id),
+      field("network_width", &ModelInfo::network_width, "px"),
+      field("network_height", &ModelInfo::network_height, "px"), field("head", &ModelInfo::head),
+      field("reserved", &ModelInfo::reserved), field("class_names", &ModelInfo::class_names));
 };
 
 }  // namespace fovea::msgs

@@ -137,6 +137,10 @@ std::string problem_of(const HeadSpec& spec) {
     return fmt::format("the head has {} maps; it must have at most {}", spec.maps.size(),
                        HeadSpec::kMaxMaps);
   }
+  if (static_cast<std::size_t>(spec.suppression) >= kSuppressionNames.size()) {
+    return fmt::format("the head's suppression is {}; it must be 0..{}",
+                       static_cast<std::uint32_t>(spec.suppression), kSuppressionNames.size() - 1);
+  }
   for (std::size_t i = 0; i < spec.maps.size(); ++i) {
     if (const std::string problem = problem_of(spec.maps[i]); !problem.empty()) {
       return fmt::format("map {} of the head: {}", i, problem);
@@ -162,12 +166,14 @@ std::string to_string(const HeadSpec& spec) {
     text +=
         fmt::format(", channels {}..{}", map.first_channel, map.first_channel + map.channels - 1);
   }
+  if (spec.suppression == Suppression::kNone) text += "; nothing to suppress";
   return text;
 }
 
-HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins,
-                  std::span<const std::uint32_t> strides) {
+HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins, std::span<const std::uint32_t> strides,
+                  Suppression suppression) {
   HeadSpec head;
+  head.suppression = suppression;
   for (std::size_t level = 0; level < strides.size(); ++level) {
     OutputMap box = raw_map("box", level, strides[level]);
     box.encoding = OutputEncoding::kDistribution;

@@ -49,6 +49,14 @@ enum class AnchorAxis : std::uint32_t {
 };
 inline constexpr std::array<std::string_view, 2> kAnchorAxisNames = {"innermost", "outermost"};
 
+// What is done about boxes that overlap.
+enum class Suppression : std::uint32_t {
+  kNeeded,  // many anchors find one object
+  kNone,    // one anchor finds one object (NMS-free, end-to-end): every class of an anchor is an
+            // object of its own
+};
+inline constexpr std::array<std::string_view, 2> kSuppressionNames = {"needed", "none"};
+
 // The channels [first_channel, first_channel + channels) of one tensor.
 struct OutputMap {
   FixedString<32> tensor;
@@ -67,6 +75,7 @@ struct HeadSpec {
   static constexpr std::size_t kMaxMaps = 32;
 
   BoundedArray<OutputMap, kMaxMaps> maps;
+  Suppression suppression = Suppression::kNeeded;
 
   bool empty() const { return maps.empty(); }
   // The first map of a role, null without.
@@ -95,10 +104,10 @@ std::string to_string(const HeadSpec& spec);
 
 // The heads of the YOLO family.
 //
-// YOLOv8's and 11's raw maps. Per level i: `box<i>` f32 [h, w, 4 * bins] (left, top, right, bottom)
+// The raw maps of YOLOv8 and its successors. Per level i: `box<i>` f32 [h, w, 4 * bins] (left, top, right, bottom)
 // and `cls<i>` f32 [h, w, classes], logits.
-HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins,
-                  std::span<const std::uint32_t> strides);
+HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins, std::span<const std::uint32_t> strides,
+                  Suppression suppression = Suppression::kNeeded);
 // YOLOv8's `output0` f32 [4 + classes, anchors]: centre x, y, width, height, then scores.
 HeadSpec decoded_head(std::uint32_t classes);
 // YOLOv5's `output0` f32 [anchors, 5 + classes]: the same with the objectness before the scores.

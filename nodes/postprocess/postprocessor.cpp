@@ -18,6 +18,7 @@ Result<Postprocessor> Postprocessor::create(const msgs::ModelInfo& model,
   FOVEA_ASSIGN(auto decoder, create_decoder(model, force_scalar));
   Postprocessor postprocessor(std::move(decoder), force_scalar);
   postprocessor.model_id_ = model.model_id;
+  postprocessor.one_to_one_ = model.head.suppression == Suppression::kNone;
   postprocessor.network_width_ = model.network_width;
   postprocessor.network_height_ = model.network_height;
   postprocessor.class_names_.assign(model.class_names.begin(), model.class_names.end());
@@ -26,8 +27,13 @@ Result<Postprocessor> Postprocessor::create(const msgs::ModelInfo& model,
 }
 
 Result<> Postprocessor::set_options(const PostprocessOptions& options) {
-  FOVEA_TRY(decoder_->set_options(options));
-  options_ = options;
+  PostprocessOptions applied = options;
+  if (one_to_one_) {
+    applied.multi_label = true;
+    applied.iou_threshold = 1;  // which no overlap exceeds
+  }
+  FOVEA_TRY(decoder_->set_options(applied));
+  options_ = std::move(applied);
   candidates_.reserve(options.max_candidates);
   suppression_.reserve(options.max_candidates);
   return {};

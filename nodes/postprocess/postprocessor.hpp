@@ -29,6 +29,8 @@ class Postprocessor {
 
   // Takes effect with the next run. Errors: kInvalidArgument, and the former options stay.
   Result<> set_options(const PostprocessOptions& options);
+  // As they are applied: where the model's boxes need no suppression, every class of an anchor is an
+  // object and no overlap is too large.
   const PostprocessOptions& options() const { return options_; }
 
   // Replaces source size and detections of `out`, best first; leaves its header alone. Boxes are
@@ -52,6 +54,7 @@ class Postprocessor {
   std::unique_ptr<Decoder> decoder_;
   NonMaximumSuppression suppression_;
   PostprocessOptions options_;
+  bool one_to_one_ = false;  // Suppression::kNone
   std::uint64_t model_id_ = 0;
   std::uint32_t network_width_ = 0;
   std::uint32_t network_height_ = 0;

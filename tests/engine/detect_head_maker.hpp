@@ -17,11 +17,14 @@ struct HeadSpelling {
   bool slices = false;             // Slice instead of Split
   bool shapes_from_batch = false;  // reshape targets made of Shape(images)[0]
   bool computed_anchors = false;   // anchors made of Range and Expand, as with dynamic=True
+  std::int64_t best = 0;           // so many best boxes as rows of 6, of one anchor per object
   // Decodings that are not YOLOv8's.
   float anchor_offset = 0.5F;
   float stride_error = 1.0F;
   bool corners = false;  // x1, y1, x2, y2
   bool raw_scores = false;
+  bool one_class_each = false;  // of the best: an anchor's best class only
+  bool worst = false;           // of the best: the others
 };
 
 class HeadMaker {
@@ -56,7 +59,8 @@ class HeadMaker {
     }
     const ValueId sides = project(box);
     if (!s_.raw_scores) score = g_.add(OpType::kSigmoid, {score});
-    const ValueId output = g_.add(OpType::kConcat, {decode(sides), score}, axis(1));
+    ValueId output = g_.add(OpType::kConcat, {decode(sides), score}, axis(1));
+    if (s_.best > 0) output = best_of(output);
     NetworkDefinition network = g_.finish({output});
     network.value(output).name = "output0";
     return network;
@@ -99,6 +103,7 @@ class HeadMaker {
 
   // [N, 4 * reg_max, A] to [N, 4, A]: the expectation of each side's bins.
   ValueId project(ValueId box) {
+    if (s_.reg_max == 1) return box;
     std::vector<float> bins;
     for (std::int64_t i = 0; i < s_.reg_max; ++i) bins.push_back(static_cast<float>(i));
     ValueId x = reshape(box, {4, s_.reg_max, kAnchors});
@@ -158,7 +163,7 @@ class HeadMaker {
     const ValueId high = g_.add(OpType::kAdd, {centres, right_bottom});
     ValueId first = low;
     ValueId second = high;
-    if (!s_.corners) {
+    if (!s_.corners && s_.best == 0) {
       first =
           g_.add(OpType::kDiv, {g_.add(OpType::kAdd, {low, high}), g_.constant(floats({}, {2}))});
       second = g_.add(OpType::kSub, {high, low});
@@ -170,6 +175,45 @@ class HeadMaker {
     }
     const ValueId box = g_.add(OpType::kConcat, {first, second}, axis(1));
     return g_.add(OpType::kMul, {box, g_.constant(floats({1, kAnchors}, strides))});
+  }
+
+  ValueId unsqueeze(ValueId x) { return g_.add(OpType::kUnsqueeze, {x, g_.constant(ints({-1}))}); }
+  // Rows of x, [N, A, fields], by number, [N, k].
+  ValueId rows(ValueId x, ValueId numbers, std::int64_t fields) {
+    const ValueId wide =
+        g_.add(OpType::kTile, {unsqueeze(numbers), g_.constant(ints({1, 1, fields}))});
+    return g_.add(OpType::kGatherElements, {x, wide}, axis(1));
+  }
+  std::vector<ValueId> top(ValueId x) {
+    return g_.add_many(OpType::kTopK, {x, g_.constant(ints({s_.best}))},
+                       {{"largest", std::int64_t{s_.worst ? 0 : 1}}}, 2);
+  }
+
+  // The best anchors by their best class, then the best of their classes: [N, best, 6].
+  ValueId best_of(ValueId all) {
+    const ValueId by_anchor = transpose(all, {0, 2, 1});
+    const auto parts =
+        g_.add_many(OpType::kSplit, {by_anchor, g_.constant(ints({4, s_.classes}))}, axis(2), 2);
+    const ValueId most = g_.add(OpType::kReduceMax, {parts[1], g_.constant(ints({-1}))},
+                                {{"keepdims", std::int64_t{0}}});
+    const ValueId anchors = top(most)[1];
+    const ValueId scores = rows(parts[1], anchors, s_.classes);
+    const ValueId boxes = rows(parts[0], anchors, 4);
+    const auto as_float = [&](ValueId x) {
+      return g_.add(OpType::kCast, {x}, {{"to", static_cast<std::int64_t>(DataType::kFloat32)}});
+    };
+    if (s_.one_class_each) {
+      const ValueId best = g_.add(OpType::kReduceMax, {scores, g_.constant(ints({-1}))});
+      const ValueId number = g_.add(OpType::kArgMax, {scores}, axis(-1));
+      return g_.add(OpType::kConcat, {boxes, best, as_float(number)}, axis(2));
+    }
+    const auto chosen = top(g_.add(OpType::kFlatten, {scores}));
+    const ValueId classes = g_.constant(scalar(s_.classes));
+    const ValueId place = g_.add(OpType::kDiv, {chosen[1], classes});
+    const ValueId number = g_.add(OpType::kMod, {chosen[1], classes});
+    return g_.add(OpType::kConcat,
+                  {rows(boxes, place, 4), unsqueeze(chosen[0]), as_float(unsqueeze(number))},
+                  axis(2));
   }
 
   HeadSpelling s_;

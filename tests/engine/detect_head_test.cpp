@@ -40,6 +40,11 @@ std::vector<Spelling> spellings() {
       {"as many classes as box channels", {.classes = 16}},
       {"as many classes as box channels, joined", {.classes = 16, .joined_levels = true}},
       {"one class", {.classes = 1, .reg_max = 16}},
+      {"distances without bins", {.reg_max = 1}},
+      {"distances without bins, as many classes", {.classes = 4, .reg_max = 1}},
+      {"the best", {.reg_max = 1, .best = 20}},
+      {"the best, of distributions and a fixed batch", {.batch = 1, .classes = 5, .best = 30}},
+      {"the best of one class", {.classes = 1, .reg_max = 1, .best = 10}},
   };
 }
 
@@ -54,6 +59,9 @@ TEST(DetectHead, IsCutOffHoweverItIsSpelt) {
     EXPECT_EQ(lowered->head.classes(), static_cast<std::size_t>(spelling.head.classes));
     EXPECT_EQ(lowered->head.spec.bins(), spelling.head.reg_max);
     EXPECT_THAT(lowered->head.spec.strides(), ElementsAre(8, 16, 32));
+    EXPECT_EQ(lowered->head.spec.suppression,
+              spelling.head.best > 0 ? Suppression::kNone : Suppression::kNeeded)
+        << spelling.name;
     std::string outputs;
     for (const ValueId id : lowered->outputs) {
       outputs += lowered->value(id).name + to_string(lowered->value(id).dims) + " ";
@@ -82,6 +90,25 @@ TEST(DetectHead, IsKeptOnRequest) {
   ASSERT_EQ(lowered->outputs.size(), 1U);
   EXPECT_EQ(lowered->value(lowered->outputs[0]).name, "output0");
   EXPECT_EQ(lowered->value(lowered->outputs[0]).dims, (Dims{-1, 7, 84}));
+}
+
+// Rows of six are taken for nothing else than what they are proven to be.
+TEST(DetectHead, OtherBestBoxesAreNotClaimed) {
+  const std::vector<Spelling> wrong = {
+      {"the worst", {.reg_max = 1, .best = 20, .worst = true}},
+      {"one class of an anchor", {.reg_max = 1, .best = 40, .one_class_each = true}},
+      {"anchors at the corner", {.reg_max = 1, .best = 20, .anchor_offset = 0.0F}},
+      {"other strides", {.best = 20, .stride_error = 1.01F}},
+      {"scores without a sigmoid", {.best = 20, .raw_scores = true}},
+  };
+  for (const Spelling& spelling : wrong) {
+    NetworkDefinition network = HeadMaker(spelling.head).make();
+    network.metadata["task"] = "detect";
+    const auto lowered = lower(network);
+    ASSERT_TRUE(lowered) << spelling.name << ": " << lowered.error().message;
+    EXPECT_FALSE(lowered->head.known()) << spelling.name;
+    EXPECT_THAT(lowered->head.note, HasSubstr("computes no boxes of them")) << spelling.name;
+  }
 }
 
 TEST(DetectHead, IsNotClaimedWhenTheTailComputesSomethingElse) {

@@ -250,6 +250,9 @@ struct NetworkDefinition {
   std::map<std::string, std::string> metadata;  // metadata_props verbatim
   std::vector<std::string> class_names;  // from metadata "names"; lowered: one per class of head
   HeadInfo head;
+  // The file suppresses boxes itself, which was cut off; the outputs are what that read, the last
+  // first, and one of them must turn out to be a head.
+  bool suppression_cut = false;
 
   // Empty unless the input's height or width is open. Wherever one size is needed, it is opt.
   OptimizationProfile profile;

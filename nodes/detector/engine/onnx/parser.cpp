@@ -17,6 +17,7 @@
 #include "nodes/detector/engine/onnx/model_file.hpp"
 #include "nodes/detector/engine/onnx/operators.hpp"
 #include "nodes/detector/engine/onnx/support.hpp"
+#include "nodes/detector/engine/onnx/suppression.hpp"
 #include "nodes/detector/engine/onnx/tensors.hpp"
 
 namespace fovea::engine {
@@ -350,7 +351,11 @@ class Parser {
 Result<NetworkDefinition> parse_onnx(std::span<const std::byte> bytes, const fs::path& base_dir) {
   onnx::ModelProto model;
   FOVEA_TRY(decode_model(bytes, model));
-  return Parser(model, base_dir).run();
+  const auto suppression = find_suppression(model.graph());
+  if (suppression) cut_suppression(*suppression, *model.mutable_graph());
+  FOVEA_ASSIGN(NetworkDefinition network, Parser(model, base_dir).run());
+  network.suppression_cut = suppression.has_value();
+  return network;
 }
 
 Result<NetworkDefinition> parse_onnx(const fs::path& file) {

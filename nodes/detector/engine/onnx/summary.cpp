@@ -10,6 +10,7 @@
 #include "nodes/detector/engine/onnx/external.hpp"
 #include "nodes/detector/engine/onnx/model_file.hpp"
 #include "nodes/detector/engine/onnx/support.hpp"
+#include "nodes/detector/engine/onnx/suppression.hpp"
 #include "nodes/detector/engine/onnx/tensors.hpp"
 
 namespace fovea::engine {
@@ -108,11 +109,14 @@ class Summariser {
     summary_.nodes = static_cast<std::size_t>(graph_.node_size());
     const std::int64_t opset = opset_of(model_);
     std::map<std::string, std::size_t> counts;
-    for (const auto& node : graph_.node()) {
+    const auto suppression = find_suppression(graph_);  // is never run
+    const int run = suppression ? suppression->first_node : graph_.node_size();
+    for (int i = 0; i < graph_.node_size(); ++i) {
+      const auto& node = graph_.node(i);
       const bool foreign = !node.domain().empty() && node.domain() != "ai.onnx";
       const std::string op = foreign ? node.domain() + "." + node.op_type() : node.op_type();
       ++counts[op];
-      if (auto reason = node_refusal(node, opset)) {
+      if (auto reason = i < run ? node_refusal(node, opset) : std::nullopt) {
         summary_.refused.push_back({node_name(node), op, std::move(*reason)});
       }
       if (node.op_type() != "Constant") continue;

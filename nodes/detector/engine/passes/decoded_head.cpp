@@ -237,6 +237,10 @@ HeadAnswer taken(HeadInfo head, const HeadQuestion& question) {
 
 Result<HeadAnswer> recognise(const HeadQuestion& question, bool as_columns) {
   HeadAnswer answer;
+  if (question.network.suppression_cut) {
+    answer.why_not = "it suppresses boxes itself, and nothing proves what that reads";
+    return answer;
+  }
   const Value& output = question.shaped.value(question.network.outputs.front());
   if (output.dtype != DataType::kFloat32) {
     answer.why_not = no_numbers(output);

@@ -2,11 +2,15 @@
 //
 // The structure only proposes: the convolutions nearest to the output are taken as maps, two per
 // size. The numbers decide: the tail runs on random maps, and counts as the decoding of YOLOv8 and
-// v11 if it gives what that decoding gives. So exports may spell the tail in any way (Split or
-// Slice, one concat or two, Softmax with transposes around it, a Conv or a MatMul as projection),
-// and no other head passes for this one.
+// its successors if it gives what that decoding gives, whole or as the best boxes of a head without
+// suppression. So exports may spell the tail in any way (Split or Slice, one concat or two, Softmax
+// with transposes around it, a Conv or a MatMul as projection, any way to the best), and no other
+// head passes for this one.
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <set>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -23,6 +27,7 @@ using reference::Tensor;
 using reference::TensorMap;
 
 constexpr std::size_t kMaxLevels = 8;
+constexpr std::int64_t kBestFields = 6;  // left, top, right, bottom, score, class
 
 struct Level {
   ValueId box = kNoValue;
@@ -36,6 +41,10 @@ struct Candidate {
   std::vector<Level> levels;  // by stride
   std::int64_t classes = 0;
   std::int64_t reg_max = 0;
+  std::int64_t anchors = 0;
+  // The tail keeps the best boxes, [n, 6], instead of giving all, [4 + classes, anchors].
+  bool best = false;
+  bool corners = false;  // all boxes are left, top, right, bottom instead of centre and size
 };
 
 // What a model that brings its own 8 bits may have rounded in its tail, too: anchors and strides are
@@ -103,8 +112,6 @@ std::optional<Candidate> pair_maps(const NetworkDefinition& shaped, std::vector<
     return shaped.value(a).dims[2] > shaped.value(b).dims[2];
   });
   Candidate candidate;
-  candidate.classes = output[1] - 4;
-  std::int64_t anchors = 0;
   for (std::size_t i = 0; i < maps.size(); i += 2) {
     Level level{maps[i + (swapped ? 1 : 0)], maps[i + (swapped ? 0 : 1)]};
     const Dims& box = shaped.value(level.box).dims;
@@ -117,17 +124,23 @@ std::optional<Candidate> pair_maps(const NetworkDefinition& shaped, std::vector<
     if (stride * level.height != input[2] || stride * level.width != input[3]) return std::nullopt;
     level.stride = static_cast<std::int32_t>(stride);
     const std::int64_t reg_max = box[1] / 4;
-    if (candidate.levels.empty()) candidate.reg_max = reg_max;
+    if (candidate.levels.empty()) {
+      candidate.reg_max = reg_max;
+      candidate.classes = scores[1];
+    }
     if (scores[1] != candidate.classes || box[1] != 4 * reg_max || reg_max != candidate.reg_max ||
-        reg_max < 2 || candidate.classes < 1) {
+        reg_max < 1 || candidate.classes < 1) {
       return std::nullopt;
     }
     if (!candidate.levels.empty() && candidate.levels.back().stride >= level.stride)
       return std::nullopt;
-    anchors += level.height * level.width;
+    candidate.anchors += level.height * level.width;
     candidate.levels.push_back(level);
   }
-  return anchors == output[2] ? std::optional(std::move(candidate)) : std::nullopt;
+  const bool all = output[1] == 4 + candidate.classes && output[2] == candidate.anchors;
+  candidate.best = !all && !shaped.suppression_cut && output[2] == kBestFields && output[1] >= 1 &&
+                   output[1] <= candidate.anchors * candidate.classes;
+  return all || candidate.best ? std::optional(std::move(candidate)) : std::nullopt;
 }
 
 // Uniform in -range..range; the same on every run, so that a model is always recognised or never.
@@ -143,9 +156,9 @@ class Noise {
 };
 
 // What the tail must compute (dfl_head() to decoded_head()) for image 0 of `maps`.
-Tensor decode(const Candidate& candidate, const TensorMap& maps, const Dims& output) {
-  Tensor decoded = Tensor::make(DataType::kFloat32, output);
-  const std::int64_t anchors = output[2];
+Tensor decode(const Candidate& candidate, const TensorMap& maps) {
+  const std::int64_t anchors = candidate.anchors;
+  Tensor decoded = Tensor::make(DataType::kFloat32, {4 + candidate.classes, anchors});
   float* out = decoded.data<float>();
   std::int64_t first = 0;
   for (std::size_t l = 0; l < candidate.levels.size(); ++l) {
@@ -164,14 +177,17 @@ Tensor decode(const Candidate& candidate, const TensorMap& maps, const Dims& out
           sum += e;
           weighted += e * static_cast<float>(bin);
         }
-        side[s] = weighted / sum;
+        side[s] = candidate.reg_max == 1 ? box[s * plane + p] : weighted / sum;
       }
       const float x = static_cast<float>(p % level.width) + 0.5F;
       const float y = static_cast<float>(p / level.width) + 0.5F;
-      out[0 * anchors + first + p] = (x + (side[2] - side[0]) / 2) * stride;
-      out[1 * anchors + first + p] = (y + (side[3] - side[1]) / 2) * stride;
-      out[2 * anchors + first + p] = (side[0] + side[2]) * stride;
-      out[3 * anchors + first + p] = (side[1] + side[3]) * stride;
+      const float corners[4] = {x - side[0], y - side[1], x + side[2], y + side[3]};
+      for (std::int64_t k = 0; k < 2; ++k) {
+        const float low = corners[k] * stride;
+        const float high = corners[2 + k] * stride;
+        out[k * anchors + first + p] = candidate.corners ? low : (low + high) / 2;
+        out[(2 + k) * anchors + first + p] = candidate.corners ? high : high - low;
+      }
       for (std::int64_t c = 0; c < candidate.classes; ++c) {
         out[(4 + c) * anchors + first + p] = 1.0F / (1.0F + std::exp(-scores[c * plane + p]));
       }
@@ -189,6 +205,77 @@ void make_outputs(NetworkDefinition& network, const Candidate& candidate) {
     network.outputs.push_back(candidate.levels[l].box);
     network.outputs.push_back(candidate.levels[l].scores);
   }
+}
+
+// Pixels by which a coordinate may be off that should be `wanted`.
+float pixels_allowed(const Candidate& candidate, const Tolerance& allowed, std::int64_t anchor,
+                     float wanted) {
+  std::size_t l = 0;
+  for (; l + 1 < candidate.levels.size(); ++l) {
+    const Level& level = candidate.levels[l];
+    if (anchor < level.height * level.width) break;
+    anchor -= level.height * level.width;
+  }
+  const auto own_cell = static_cast<float>(candidate.levels[l].stride);
+  const auto greatest = static_cast<float>(candidate.levels.back().stride);
+  return std::max(1e-3F * greatest, allowed.cells * own_cell + allowed.share * std::abs(wanted));
+}
+
+constexpr float kScoreTolerance = 1e-4F;
+
+bool are_all(const Candidate& candidate, const Tensor& expected, const Tensor& actual,
+             const Tolerance& allowed) {
+  for (std::int64_t i = 0; i < expected.size(); ++i) {
+    const float wanted = expected.data<float>()[i];
+    const float tolerance = i < 4 * candidate.anchors
+                                ? pixels_allowed(candidate, allowed, i % candidate.anchors, wanted)
+                                : kScoreTolerance;
+    if (!(std::abs(actual.data<float>()[i] - wanted) <= tolerance)) return false;
+  }
+  return true;
+}
+
+// Whether the rows of `actual`, best first, are anchors and classes of `expected`, each once, and
+// none that is left out is better.
+bool are_the_best(const Candidate& candidate, const Tensor& expected, const Tensor& actual,
+                  const Tolerance& allowed) {
+  const std::int64_t anchors = candidate.anchors;
+  const std::int64_t rows = actual.dims[1];
+  const float* numbers = expected.data<float>();
+  std::vector<float> scores(numbers + 4 * anchors, numbers + expected.size());
+  std::nth_element(scores.begin(), scores.begin() + (rows - 1), scores.end(), std::greater<>());
+  const float last = scores[static_cast<std::size_t>(rows - 1)];
+  std::set<std::pair<std::int64_t, std::int64_t>> seen;
+  float before = 1;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* row = actual.data<float>() + r * kBestFields;
+    const float score = row[4];
+    const auto classes = static_cast<float>(candidate.classes);
+    const std::int64_t of_class =
+        row[5] >= 0 && row[5] < classes ? static_cast<std::int64_t>(row[5]) : -1;
+    if (of_class < 0 || static_cast<float>(of_class) != row[5] ||
+        !(score <= before + kScoreTolerance) || !(score >= last - kScoreTolerance)) {
+      return false;
+    }
+    before = score;
+    const auto is_row = [&](std::int64_t anchor) {
+      if (!(std::abs(numbers[(4 + of_class) * anchors + anchor] - score) <= kScoreTolerance)) {
+        return false;
+      }
+      for (std::int64_t side = 0; side < 4; ++side) {
+        const float centre = numbers[side % 2 * anchors + anchor];
+        const float extent = numbers[(2 + side % 2) * anchors + anchor];
+        const float wanted = centre + (side < 2 ? -extent : extent) / 2;
+        const float tolerance = pixels_allowed(candidate, allowed, anchor, wanted);
+        if (!(std::abs(row[side] - wanted) <= tolerance)) return false;
+      }
+      return true;
+    };
+    std::int64_t anchor = 0;
+    while (anchor < anchors && !(is_row(anchor) && seen.emplace(anchor, of_class).second)) ++anchor;
+    if (anchor == anchors) return false;
+  }
+  return true;
 }
 
 // Does the tail between the candidate's maps and `output` decode them?
@@ -216,29 +303,12 @@ Result<bool> tail_decodes(const NetworkDefinition& network, const NetworkDefinit
     maps.emplace(value.name, std::move(map));
   }
   FOVEA_ASSIGN(const TensorMap outputs, reference::evaluate(tail, maps));
-  const Tensor& actual = outputs.begin()->second;
-  const Tensor expected = decode(candidate, maps, actual.dims);
   // One image is enough: a reshape that mixes images would not keep the shapes.
-  const std::int64_t first_image = actual.size() / std::max<std::int64_t>(1, actual.dims[0]);
-  const std::int64_t box_elements = 4 * actual.dims[2];
+  const Tensor& actual = outputs.begin()->second;
+  const Tensor expected = decode(candidate, maps);
   const Tolerance allowed = tolerance_for(network);
-  std::vector<float> cell;  // in pixels, per anchor
-  for (const Level& level : candidate.levels) {
-    cell.resize(cell.size() + static_cast<std::size_t>(level.height * level.width),
-                static_cast<float>(level.stride));
-  }
-  for (std::int64_t i = 0; i < first_image; ++i) {
-    const float wanted = expected.data<float>()[i];
-    float tolerance = 1e-4F;
-    if (i < box_elements) {
-      const float own_cell = cell[static_cast<std::size_t>(i % actual.dims[2])];
-      const float greatest = static_cast<float>(candidate.levels.back().stride);
-      tolerance =
-          std::max(1e-3F * greatest, allowed.cells * own_cell + allowed.share * std::abs(wanted));
-    }
-    if (!(std::abs(actual.data<float>()[i] - wanted) <= tolerance)) return false;
-  }
-  return true;
+  return candidate.best ? are_the_best(candidate, expected, actual, allowed)
+                        : are_all(candidate, expected, actual, allowed);
 }
 
 std::string list_strides(const Candidate& candidate) {
@@ -261,32 +331,41 @@ Result<Proof> proven_maps(const HeadQuestion& question) {
   if (task != network.metadata.end() && task->second != "detect") {
     return Proof{{}, other_task(task->second)};
   }
-  const ValueId output = network.outputs.front();
-  if (shaped.value(output).dtype != DataType::kFloat32) {
-    return Proof{{}, no_numbers(shaped.value(output))};
-  }
   if (network.inputs.size() != 1) return Proof{{}, "the model has several inputs"};
-  const std::vector<ValueId> maps = frontier(network, output);
+  std::size_t last_maps = 0;
   bool paired = false;
-  for (const bool swapped : {false, true}) {
-    auto candidate = pair_maps(shaped, maps, shaped.value(output).dims, swapped);
-    if (!candidate) continue;
-    paired = true;
-    FOVEA_ASSIGN(const bool decodes, tail_decodes(network, shaped, *candidate, output));
-    if (decodes) return Proof{std::move(candidate), ""};
+  for (const ValueId output : network.outputs) {
+    if (shaped.value(output).dtype != DataType::kFloat32) {
+      return Proof{{}, no_numbers(shaped.value(output))};
+    }
+    const std::vector<ValueId> maps = frontier(network, output);
+    if (!paired) last_maps = maps.size();
+    for (const bool swapped : {false, true}) {
+      auto candidate = pair_maps(shaped, maps, shaped.value(output).dims, swapped);
+      if (!candidate) continue;
+      paired = true;
+      for (const bool corners : {false, true}) {
+        // Only suppression, which was cut off, is known to read corners.
+        if (corners && !network.suppression_cut) continue;
+        candidate->corners = corners;
+        FOVEA_ASSIGN(const bool decodes, tail_decodes(network, shaped, *candidate, output));
+        if (decodes) return Proof{std::move(candidate), ""};
+      }
+    }
+    if (!network.suppression_cut) break;
   }
   return Proof{{},
                paired ? "what follows the last convolutions computes no boxes of them"
                       : fmt::format("the last convolutions ({}) are no pairs of maps, one for "
                                     "boxes and one for classes per level",
-                                    maps.size())};
+                                    last_maps)};
 }
 
 }  // namespace
 
 Result<std::optional<std::uint32_t>> classes_of_decoding(const HeadQuestion& question) {
   FOVEA_ASSIGN(const Proof proof, proven_maps(question));
-  if (!proof.maps) return std::nullopt;
+  if (!proof.maps || proof.maps->best) return std::nullopt;
   return static_cast<std::uint32_t>(proof.maps->classes);
 }
 
@@ -307,11 +386,15 @@ Result<HeadAnswer> recognise_dfl(const HeadQuestion& question) {
     answer.outputs.insert(answer.outputs.end(), {level.box, level.scores});
     answer.names.insert(answer.names.end(), {fmt::format("box{}", l), fmt::format("cls{}", l)});
   }
-  answer.head.spec = dfl_head(static_cast<std::uint32_t>(maps.classes),
-                              static_cast<std::uint32_t>(maps.reg_max), strides);
+  answer.head.spec =
+      dfl_head(static_cast<std::uint32_t>(maps.classes), static_cast<std::uint32_t>(maps.reg_max),
+               strides, maps.best ? Suppression::kNone : Suppression::kNeeded);
   answer.head.basis = HeadBasis::kComputed;
   answer.head.note =
-      fmt::format("DFL head: {} classes, {} bins, strides {}, as the model computes it",
+      fmt::format("DFL head{}: {} classes, {} bins, strides {}, as the model computes it",
+                  maps.best                          ? " without suppression"
+                  : question.network.suppression_cut ? ", its suppression cut off"
+                                                     : "",
                   maps.classes, maps.reg_max, list_strides(maps));
   return answer;
 }

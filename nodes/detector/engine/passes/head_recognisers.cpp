@@ -22,6 +22,10 @@ constexpr std::array kRecognisers = {
     HeadRecogniser{"decoded_objectness", recognise_objectness},
 };
 
+constexpr std::string_view kSuppresses =
+    "suppresses boxes itself, which only ONNX Runtime's provider runs: export it without "
+    "(Ultralytics: without nms=True)";
+
 // What is wrong with the names in the metadata becomes a warning of network.head.
 void warn_of_class_names(NetworkDefinition& network) {
   HeadInfo& head = network.head;
@@ -80,6 +84,10 @@ Result<HeadAnswer> find_head(const HeadQuestion& question,
 Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options) {
   PassOutcome outcome;
   network.head = {};
+  if (options.head == kNoHead && network.suppression_cut) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("head is none, but the model {}", kSuppresses));
+  }
   if (options.head == kNoHead) {
     network.head.basis = HeadBasis::kStated;
     network.head.note = "none, as stated";
@@ -90,6 +98,10 @@ Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOpt
   FOVEA_ASSIGN(HeadAnswer answer, find_head({network, shaped, options.head, options.keep_output0}));
   network.head = std::move(answer.head);
   outcome.note = network.head.note;
+  if (network.suppression_cut && !network.head.known()) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the model {}; {}", kSuppresses, network.head.note));
+  }
   if (!network.head.known()) return outcome;
   if (answer.outputs.size() == 1) {
     outcome.note = fmt::format("'{}' is {}: {}", answer.names[0],

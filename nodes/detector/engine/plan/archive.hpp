@@ -270,6 +270,7 @@ void archive(A& a, HeadSpec& spec) {
   a(spec.maps.count);
   const std::size_t maps = std::min<std::size_t>(spec.maps.count, HeadSpec::kMaxMaps);
   for (std::size_t i = 0; i < maps; ++i) a(spec.maps[i]);
+  a(spec.suppression);
 }
 
 template <class A>

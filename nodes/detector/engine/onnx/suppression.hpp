@@ -1,0 +1,27 @@
+// The suppression of boxes that some exporters put behind a detect head (Ultralytics' nms=True): its
+// shapes depend on what is in the picture, its thresholds are constants, and postprocess does the
+// same. Internal to parser.cpp and summary.cpp.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace onnx {
+class GraphProto;
+}
+
+namespace fovea::engine {
+
+struct SuppressionCut {
+  int first_node = 0;  // of those that go, all behind it included
+  // Values, the nearest first, through each of which has come all that the suppression reads.
+  std::vector<std::string> outputs;
+};
+
+// nullopt if there is no NonMaxSuppression, or no such value.
+std::optional<SuppressionCut> find_suppression(const onnx::GraphProto& graph);
+
+void cut_suppression(const SuppressionCut& cut, onnx::GraphProto& graph);
+
+}  // namespace fovea::engine

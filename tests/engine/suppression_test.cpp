@@ -1,0 +1,104 @@
+// A model that suppresses boxes itself loses its suppression, and nothing else does.
+#include <functional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "nodes/detector/engine/onnx/parser.hpp"
+#include "nodes/detector/engine/onnx/summary.hpp"
+#include "nodes/detector/engine/passes/passes.hpp"
+#include "tests/engine/onnx_writer.hpp"
+
+namespace fovea::engine::test {
+namespace {
+
+using ::testing::HasSubstr;
+using Ints = std::vector<std::int64_t>;
+
+struct Suppressing {
+  bool raw_scores = false;    // what it reads is no decoding
+  bool reads_maps = false;    // beside the boxes
+  bool second_image = false;  // its loop over images, unrolled: two suppressions
+};
+
+// Two classes, two bins, one cell; then what Ultralytics' nms=True appends, in outline.
+std::vector<std::byte> model(const Suppressing& kind) {
+  OnnxWriter writer;
+  writer.input("images", {1, 3, 8, 8}).output("output0");
+  writer.metadata("names", "{0: 'a', 1: 'b'}").metadata("task", "detect");
+  writer.floats("w", {8, 3, 8, 8}, std::vector<double>(1536, 0.01));
+  writer.floats("u", {8, 8, 1, 1}, std::vector<double>(64, 0.1));
+  writer.floats("v", {2, 8, 1, 1}, std::vector<double>(16, 0.1));
+  writer.floats("bins", {1, 2, 1, 1}, {0, 1}).floats("stride", {}, {8});
+  writer.floats("anchor", {1, 2, 1}, {0.5, 0.5});
+  writer.node("Conv", {"images", "w"}, {"f"}, {{"strides", Ints{8, 8}}});
+  writer.node("Conv", {"f", "u"}, {"box"}).node("Conv", {"f", "v"}, {"cls"});
+  writer.ints("s4", {0, 4, 2, 1}).ints("s3", {0, 4, 1}).ints("sc", {0, 2, 1});
+  writer.node("Reshape", {"box", "s4"}, {"b4"});
+  writer.node("Transpose", {"b4"}, {"bt"}, {{"perm", Ints{0, 2, 1, 3}}});
+  writer.node("Softmax", {"bt"}, {"bs"}, {{"axis", std::int64_t{1}}});
+  writer.node("Conv", {"bs", "bins"}, {"bp"}).node("Reshape", {"bp", "s3"}, {"sides"});
+  writer.node("Split", {"sides"}, {"lt", "rb"}, {{"axis", std::int64_t{1}}});
+  writer.node("Sub", {"anchor", "lt"}, {"low"}).node("Add", {"anchor", "rb"}, {"high"});
+  writer.node("Concat", {"low", "high"}, {"xyxy"}, {{"axis", std::int64_t{1}}});
+  writer.node("Mul", {"xyxy", "stride"}, {"pixels"}).node("Reshape", {"cls", "sc"}, {"c3"});
+  writer.node(kind.raw_scores ? "Identity" : "Sigmoid", {"c3"}, {"scores"});
+  writer.node("Concat", {"pixels", "scores"}, {"dense"}, {{"axis", std::int64_t{1}}});
+  // Numbers of pictures, which only the suppression reads.
+  writer.ints("numbers", {0, 1}).node("ReduceMax", {"numbers"}, {"most"});
+  writer.node("Transpose", {"dense"}, {"rows"}, {{"perm", Ints{0, 2, 1}}});
+  // From here on nothing can be run.
+  writer.ints("zero", {0}).ints("four", {4}).ints("six", {6}).ints("last", {-1});
+  writer.node("Slice", {"rows", "zero", "four", "last"}, {"boxes"});
+  writer.node("Slice", {"rows", "four", "six", "last"}, {"each"});
+  writer.node("Transpose", {"each"}, {"by_class"}, {{"perm", Ints{0, 2, 1}}});
+  writer.node("NonMaxSuppression", {"boxes", "by_class"}, {"kept"});
+  if (kind.second_image) {
+    writer.node("NonMaxSuppression", {"boxes", "by_class"}, {"kept_too"});
+    writer.node("Concat", {"kept", "kept_too"}, {"all"}, {{"axis", std::int64_t{0}}});
+  }
+  writer.node("GatherND", {kind.reads_maps ? "box" : "boxes", kind.second_image ? "all" : "kept"},
+              {"left"});
+  writer.node("Expand", {"left", "most"}, {"output0"});
+  return writer.bytes();
+}
+
+TEST(Suppression, IsCutOffAndItsHeadIsPlain) {
+  for (const bool second_image : {false, true}) {
+    const std::vector<std::byte> bytes = model({.second_image = second_image});
+    const auto network = parse_onnx(bytes, {});
+    ASSERT_TRUE(network) << network.error().message;
+    const auto lowered = lower(*network);
+    ASSERT_TRUE(lowered) << lowered.error().message;
+    EXPECT_EQ(lowered->head.name, "dfl");
+    EXPECT_EQ(lowered->head.spec.suppression, fovea::Suppression::kNeeded);
+    EXPECT_THAT(lowered->head.note, HasSubstr("its suppression cut off"));
+    ASSERT_EQ(lowered->outputs.size(), 2U);
+    EXPECT_EQ(lowered->value(lowered->outputs[0]).name, "box0");
+    const auto summary = summarize_onnx(bytes, {});
+    ASSERT_TRUE(summary) << summary.error().message;
+    EXPECT_TRUE(summary->refused.empty());
+  }
+}
+
+TEST(Suppression, OfWhatIsNoHeadRefusesTheModel) {
+  const auto network = parse_onnx(model({.raw_scores = true}), {});
+  ASSERT_TRUE(network) << network.error().message;
+  const auto lowered = lower(*network);
+  ASSERT_FALSE(lowered);
+  EXPECT_EQ(lowered.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(lowered.error().message, HasSubstr("suppresses boxes itself"));
+  const auto tensors = lower(*parse_onnx(model({}), {}), {.head = std::string(kNoHead)});
+  ASSERT_FALSE(tensors);
+  EXPECT_THAT(tensors.error().message, HasSubstr("head is none, but the model suppresses"));
+}
+
+// What is behind a model's suppression may need more than its boxes: then nothing is cut.
+TEST(Suppression, ThatReadsMoreThanOneValueStays) {
+  const auto network = parse_onnx(model({.reads_maps = true}), {});
+  ASSERT_FALSE(network);
+  EXPECT_THAT(network.error().message, HasSubstr("NonMaxSuppression"));
+}
+
+}  // namespace
+}  // namespace fovea::engine::test
