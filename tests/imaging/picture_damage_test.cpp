@@ -98,7 +98,11 @@ TEST(PictureDamage, OtherFormatsCutAreErrors) {
 TEST(PictureDamage, APngWithAWrongChecksumIsAnError) {
   File png = encode(".png", noise(60, 40));
   png[png.size() / 2] ^= std::byte{0x10};
-  EXPECT_FALSE(decode(png));
+  testing::internal::CaptureStderr();  // libpng would say so in words of its own
+  const auto damaged = decode(png);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  ASSERT_FALSE(damaged);
+  EXPECT_THAT(damaged.error().message, testing::HasSubstr("checksum"));
 }
 
 TEST(PictureDamage, AnyBytesAreSafe) {
