@@ -74,6 +74,10 @@ Result<std::unique_ptr<Predictor>> make_predictor(const PredictorOptions& option
   events.progress = build_progress();
   events.information = [](std::string_view text) { note(std::string(text)); };
   events.warning = [](std::string_view text) { note(std::string(text)); };
+  events.tuned = [](const engine::TuningReport& tuning) {
+    for (const std::string& rejected : tuning.rejected) note("warning: tuning rejects " + rejected);
+    if (!tuning.warning.empty()) note("warning: " + tuning.warning);
+  };
   events.keep_going = [] { return !interrupted; };
   return Predictor::create(
       options, [max_pixels](const std::string& path) { return read_picture(path, max_pixels); },

@@ -35,13 +35,15 @@ Result<msgs::ModelInfo> describe(const EngineRequest& request, const engine::Eng
                   said(request.model), model.error().message));
 }
 
-// A model that nobody can decode costs nobody a build.
-Result<> check_model(const EngineRequest& request) {
+// A model that nobody can decode costs nobody a build, nor do thresholds of classes that it lacks.
+Result<> check_model(const PredictorOptions& options) {
+  const EngineRequest& request = options.engine;
   FOVEA_ASSIGN(const PlanRequest plan, plan_request(request, Spelling::kParameters));
   engine::BuilderConfig config = plan.config;
   if (request.quantizes()) config.precision = engine::Precision::kFp32;
   FOVEA_ASSIGN(const engine::EngineInfo info, engine::preview_engine(plan.model, config));
-  FOVEA_TRY(describe(request, info));
+  FOVEA_ASSIGN(const msgs::ModelInfo model, describe(request, info));
+  FOVEA_TRY(Postprocessor::create(model, options.postprocess));
   return {};
 }
 
@@ -66,7 +68,7 @@ Result<std::unique_ptr<Predictor>> Predictor::create(const PredictorOptions& opt
   auto cached = build_or_load(request, reader, {}, Spelling::kParameters, CacheUse::kFindOnly);
   if (!cached) {
     if (cached.error().code != ErrorCode::kNotFound) return fail(cached.error());
-    FOVEA_TRY(check_model(request));
+    FOVEA_TRY(check_model(options));
     building();
     cached = build_or_load(request, reader, events, Spelling::kParameters);
     if (!cached) return fail(cached.error());

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/imaging/video_maker.hpp"
 #include "tests/predict/program_fixture.hpp"
 
 namespace fovea {
@@ -53,6 +54,10 @@ TEST_F(PredictRefusals, AnUnknownParameter) {
                  {"scor_threshold", "did you mean 'score_threshold'?"});
 }
 
+TEST_F(PredictRefusals, AThresholdOfAClassThatTheModelLacks) {
+  expect_refused({model_, picture_, "class_thresholds:=cow=0.5"}, 2, {"class_thresholds", "cow"});
+}
+
 TEST_F(PredictRefusals, AnEmptyFolder) {
   fs::create_directories(path("empty"));
   expect_refused({model_, path("empty")}, 1, {"empty", "no pictures there"});
@@ -98,6 +103,21 @@ TEST_F(PredictRefusals, FilesThatCannotBeReadCostALineEachAndTheOthersGoOn) {
   EXPECT_EQ(file["unreadable"].size(), 6U);
   EXPECT_THAT(outcome.out, HasSubstr("2 pictures, 4 objects"));
   EXPECT_THAT(outcome.out, HasSubstr("6 could not be read"));
+}
+
+TEST_F(PredictRefusals, ADamagedFrameIsOneLineAndTheOthersAreThere) {
+  const auto damage = [](int frame, std::vector<std::uint8_t>& bytes) {
+    if (frame == 3) bytes.resize(bytes.size() / 3);
+  };
+  ASSERT_TRUE(imaging::make_video(
+      {.path = path("clip.avi"), .codec = "mjpeg", .frames = 6, .damage = damage}));
+  const Outcome outcome = predict({model_, path("clip.avi"), "--json", path("r.json")});
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("clip.avi: frame 3: "));
+  const json file = results();
+  EXPECT_GE(file["pictures"].size(), 5U);
+  EXPECT_EQ(file["pictures"].back()["frame"], 5);
+  EXPECT_EQ(file["unreadable"].size(), 1U) << file["unreadable"];
 }
 
 }  // namespace
