@@ -75,6 +75,7 @@ Result<std::unique_ptr<Predictor>> Predictor::create(const PredictorOptions& opt
   }
   auto predictor = std::unique_ptr<Predictor>(new Predictor());
   if (!cached->warning.empty()) predictor->warnings_.push_back(cached->warning);
+  if (cached->damaged) predictor->warnings_.push_back(cached->reason);
   FOVEA_TRY(predictor->prepare(options, cached->plan));
   return predictor;
 }
