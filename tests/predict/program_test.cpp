@@ -209,6 +209,15 @@ TEST_F(PredictedPictures, CtrlCLeavesTheResultsOfWhatWasFinished) {
   EXPECT_TRUE(fs::exists(file["pictures"].back()["saved"].get<std::string>()));
 }
 
+TEST_F(PredictedPictures, TheEngineIsBuiltOnceAndThenComesFromTheCache) {
+  const std::string picture = put("a.png", imaging::quarters(64, 64));
+  const std::string model = fixed_model();
+  EXPECT_THAT(predict({model, picture}).err, HasSubstr("building the engine of"));
+  const Outcome again = predict({model, picture});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_EQ(again.err, "");
+}
+
 TEST_F(PredictedPictures, FoveaFindsTheProgram) {
   const Outcome help = run("fovea", {"predict", "--help"});
   EXPECT_EQ(help.code, 0);
