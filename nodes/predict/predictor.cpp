@@ -28,11 +28,10 @@ Result<msgs::ModelInfo> describe(const EngineRequest& request, const engine::Eng
   if (model.error().code != ErrorCode::kUnsupported) {
     return fail(model.error().with_context(said(request.model)));
   }
-  return fail(
-      ErrorCode::kUnsupported,
-      fmt::format("{}: {}. `fovea predict` decodes what postprocess decodes: boxes of dense "
-                  "YOLO detect heads; `fovea engine inspect --onnx FILE` shows the outputs",
-                  said(request.model), model.error().message));
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("{}: {}. `fovea predict` decodes what postprocess decodes: boxes of "
+                          "YOLO detect heads; `fovea engine inspect --onnx FILE` shows the outputs",
+                          said(request.model), model.error().message));
 }
 
 // A model that nobody can decode costs nobody a build, nor do thresholds of classes that it lacks.
