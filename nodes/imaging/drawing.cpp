@@ -79,7 +79,19 @@ Colour colour_of(std::uint32_t number) {
                                                     {150, 230, 160},
                                                     {186, 150, 255},
                                                     {240, 220, 130}}};
-  return kColours[number % kColours.size()];
+  const Colour colour = kColours[number % kColours.size()];
+  const auto each = [&](auto change) {
+    return Colour{change(colour.red), change(colour.green), change(colour.blue)};
+  };
+  // Then the same ones paler, and deeper.
+  switch (number / kColours.size() % 3) {
+    case 1:
+      return each([](int part) { return static_cast<std::uint8_t>(part + (255 - part) * 9 / 20); });
+    case 2:
+      return each([](int part) { return static_cast<std::uint8_t>(part * 13 / 20); });
+    default:
+      return colour;
+  }
 }
 
 std::string writable_text(std::string_view utf8) {
@@ -123,7 +135,8 @@ Drawing::Area Drawing::place(const Rectangle& box, int width, int height) const 
   const int bottom = whole(box.y2, picture_height);
   const int x = std::clamp(left, 0, std::max(0, picture_width - width));
   const auto fits = [&](const Area& area) {
-    return area.y >= 0 && area.y + area.height <= picture_height;
+    return area.x >= 0 && area.y >= 0 && area.x + area.width <= std::max(picture_width, width) &&
+           area.y + area.height <= picture_height;
   };
   const auto is_free = [&](const Area& area) {
     return std::none_of(labels_.begin(), labels_.end(), [&](const Area& other) {
@@ -131,14 +144,18 @@ Drawing::Area Drawing::place(const Rectangle& box, int width, int height) const 
              area.y < other.y + other.height && other.y < area.y + area.height;
     });
   };
-  const std::array<int, 4> tops{top - height, top, bottom - height, bottom};
+  const int right = whole(box.x2, picture_width) + line_width_ / 2;
+  const std::array<Area, 6> areas{{{x, top - height, width, height},
+                                   {x, top, width, height},
+                                   {x, bottom - height, width, height},
+                                   {x, bottom, width, height},
+                                   {left - width, top, width, height},
+                                   {right, top, width, height}}};
   const Area* first = nullptr;
-  std::array<Area, 4> areas{};
-  for (std::size_t i = 0; i < tops.size(); ++i) {
-    areas[i] = {x, tops[i], width, height};
-    if (!fits(areas[i])) continue;
-    if (is_free(areas[i])) return areas[i];
-    if (first == nullptr) first = &areas[i];
+  for (const Area& area : areas) {
+    if (!fits(area)) continue;
+    if (is_free(area)) return area;
+    if (first == nullptr) first = &area;
   }
   return first != nullptr ? *first : Area{x, std::max(0, picture_height - height), width, height};
 }

@@ -25,7 +25,8 @@ struct Colour {
   bool operator==(const Colour&) const = default;
 };
 
-// One of a few bright ones that are told apart easily; neighbours differ most.
+// One of 48 that are told apart: 16 bright ones, then the same paler and deeper; neighbours differ
+// most.
 Colour colour_of(std::uint32_t number);
 
 // In pixels; (0, 0) is the outer corner of the first pixel. What lies outside the picture is not
@@ -47,8 +48,8 @@ class Drawing {
 
   // The middle of the line is the box's edge.
   void box(const Rectangle& box, Colour colour);
-  // One line of text on a ground of the box's colour: above the box, or in it, or below it, where it
-  // lies in the picture and on no label before it, if there is such a place.
+  // One line of text on a ground of the box's colour: above the box, in it, below it or beside
+  // it, where it lies in the picture and on no label before it, if there is such a place.
   void label(const Rectangle& box, std::string_view text, Colour colour);
 
   int line_width() const { return line_width_; }

@@ -105,9 +105,11 @@ TEST(Drawing, NoMarkIsTooLargeForAPicture) {
   }
 }
 
-TEST(Drawing, ColoursOfNeighboursDifferAndRepeat) {
-  EXPECT_NE(colour_of(0), colour_of(1));
-  EXPECT_EQ(colour_of(3), colour_of(3 + 16));
+TEST(Drawing, FortyEightColoursDiffer) {
+  for (std::uint32_t a = 0; a < 48; ++a) {
+    for (std::uint32_t b = 0; b < a; ++b) EXPECT_NE(colour_of(a), colour_of(b)) << a << " " << b;
+  }
+  EXPECT_EQ(colour_of(3), colour_of(3 + 48));
   EXPECT_EQ(colour_of(4'294'967'295U), colour_of(15));
 }
 
