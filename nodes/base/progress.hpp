@@ -29,8 +29,8 @@ class StageProgress {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// Work of `total` pieces, "pictures 12/100": a line per tenth without a terminal. 0 = nobody knows how
-// many: the terminal shows those that are done.
+// Work of `total` pieces, "pictures 12/100": a line per tenth without a terminal. 0 = nobody knows
+// how many: the terminal shows those that are done.
 class CountProgress {
  public:
   CountProgress(std::string label, std::size_t total);

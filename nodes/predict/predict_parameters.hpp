@@ -22,8 +22,8 @@ struct Command {
 };
 
 // `words` are those behind the program's name. Words NAME:=VALUE are parameters, those without
-// `model:=` begin with the model, and all others are pictures. Errors: kInvalidArgument or kNotFound,
-// naming the word and what would be valid.
+// `model:=` begin with the model, and all others are pictures. Errors: kInvalidArgument or
+// kNotFound, naming the word and what would be valid.
 Result<Command> parse_command(const std::vector<std::string>& words);
 
 }  // namespace fovea::predict

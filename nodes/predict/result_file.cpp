@@ -57,9 +57,10 @@ std::string to_json(const Prediction& prediction) {
   return dumped(json);
 }
 
-ResultFile::ResultFile(std::string target, std::string_view model) : target_(std::move(target)) {
-  text_ = fmt::format("{{\"task\":\"detect\",\"model\":{},\n\"pictures\":[", dumped(Json(model)));
-}
+ResultFile::ResultFile(std::string target, std::string_view model)
+    : target_(std::move(target)),
+      text_(fmt::format("{{\"task\":\"detect\",\"model\":{},\n\"pictures\":[",
+                        dumped(Json(model)))) {}
 
 Result<> ResultFile::write(std::string_view text) {
   text_ += text;

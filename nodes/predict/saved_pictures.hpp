@@ -21,8 +21,8 @@
 namespace fovea::predict {
 
 // One per input, all different: a picture's own name, as JPEG if it is one and else as PNG; a
-// video's is that of the folder of its frames. Where two are equal, the name of the folder that each
-// lies in comes first, then a number.
+// video's is that of the folder of its frames. Where two are equal, the name of the folder that
+// each lies in comes first, then a number.
 std::vector<std::filesystem::path> saved_names(std::span<const Input> inputs);
 
 // Files that nothing may be written to, whatever path leads there.
