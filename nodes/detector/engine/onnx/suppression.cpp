@@ -69,17 +69,20 @@ void cut_suppression(const SuppressionCut& cut, onnx::GraphProto& graph) {
   for (const std::string& output : cut.outputs) graph.add_output()->set_name(output);
   // What only the suppression read stands among the rest.
   std::unordered_set<std::string> needed(cut.outputs.begin(), cut.outputs.end());
+  std::vector<bool> kept(static_cast<std::size_t>(graph.node_size()));
   for (int i = graph.node_size() - 1; i >= 0; --i) {
     const onnx::NodeProto& node = graph.node(i);
     const bool keep = i < cut.first_node &&
                       std::any_of(node.output().begin(), node.output().end(),
                                   [&](const std::string& output) { return needed.contains(output); });
-    if (keep) {
-      needed.insert(node.input().begin(), node.input().end());
-    } else {
-      graph.mutable_node()->DeleteSubrange(i, 1);
-    }
+    kept[static_cast<std::size_t>(i)] = keep;
+    if (keep) needed.insert(node.input().begin(), node.input().end());
   }
+  int next = 0;
+  for (int i = 0; i < graph.node_size(); ++i) {
+    if (kept[static_cast<std::size_t>(i)]) graph.mutable_node()->SwapElements(next++, i);
+  }
+  graph.mutable_node()->DeleteSubrange(next, graph.node_size() - next);
 }
 
 }  // namespace fovea::engine

@@ -28,6 +28,7 @@ using reference::TensorMap;
 
 constexpr std::size_t kMaxLevels = 8;
 constexpr std::int64_t kBestFields = 6;  // left, top, right, bottom, score, class
+constexpr std::int64_t kMostBest = 1000;  // each is searched for; exporters say 300
 
 struct Level {
   ValueId box = kNoValue;
@@ -139,7 +140,7 @@ std::optional<Candidate> pair_maps(const NetworkDefinition& shaped, std::vector<
   }
   const bool all = output[1] == 4 + candidate.classes && output[2] == candidate.anchors;
   candidate.best = !all && !shaped.suppression_cut && output[2] == kBestFields && output[1] >= 1 &&
-                   output[1] <= candidate.anchors * candidate.classes;
+                   output[1] <= std::min(kMostBest, candidate.anchors * candidate.classes);
   return all || candidate.best ? std::optional(std::move(candidate)) : std::nullopt;
 }
 
