@@ -57,6 +57,14 @@ TEST(HeadSpec, MoreMapsThanThereIsRoomForAreAProblemAndNotRead) {
   EXPECT_EQ(problem_of(head), "the head has 4294967295 maps; it must have at most 32");
 }
 
+TEST(HeadSpec, ASuppressionThatThereIsNotIsAProblem) {
+  HeadSpec head = dfl_head(80, 1, kStrides, Suppression::kNone);
+  EXPECT_EQ(problem_of(head), "");
+  EXPECT_THAT(to_string(head), HasSubstr("; nothing to suppress"));
+  head.suppression = static_cast<Suppression>(2);
+  EXPECT_EQ(problem_of(head), "the head's suppression is 2; it must be 0..1");
+}
+
 TEST(HeadSpec, TwoPartsOfOneTensorMustAgreeAboutIt) {
   HeadSpec head = objectness_head(3);
   head.maps[1].first_channel = 3;

@@ -97,6 +97,32 @@ TEST(Postprocessor, GivesClippedBoxesInSourcePixelsBestFirst) {
   EXPECT_EQ(out.detections[1], middle);
 }
 
+// A head whose anchors find one object each: what overlaps is two objects, whatever the options say.
+TEST(Postprocessor, SuppressesNothingWhereTheHeadHasNothingToSuppress) {
+  auto model = make_model(HeadKind::kDecoded, 3);
+  Head head = make_head(model);
+  put(head, 5, {80, 80, 40, 20}, 1, 0.6f);
+  put(head, 5, {80, 80, 40, 20}, 2, 0.3f);
+  put(head, 9, {81, 80, 40, 20}, 1, 0.5f);
+  PostprocessOptions options;
+  options.iou_threshold = 0.1f;
+  options.class_agnostic = true;
+  msgs::Detection2DArray out;
+  ASSERT_TRUE(make(model, options).run(head.tensors(), kTransform, out));
+  EXPECT_EQ(out.detections.size(), 1u);
+  model.head.suppression = Suppression::kNone;
+  Postprocessor one_to_one = make(model, options);
+  ASSERT_TRUE(one_to_one.run(head.tensors(), kTransform, out));
+  ASSERT_EQ(out.detections.size(), 3u);
+  EXPECT_EQ(out.detections[0].hypothesis.score, 0.6f);
+  EXPECT_EQ(out.detections[1].hypothesis.score, 0.5f);
+  EXPECT_EQ(out.detections[2].hypothesis.class_id, 2u);
+  options.score_threshold = 0.4f;  // changed while it runs
+  ASSERT_TRUE(one_to_one.set_options(options));
+  ASSERT_TRUE(one_to_one.run(head.tensors(), kTransform, out));
+  EXPECT_EQ(out.detections.size(), 2u);
+}
+
 TEST(Postprocessor, GivesTheSameFromAMessageAndFromPointers) {
   std::mt19937 random(1);
   for (const HeadKind kind : {HeadKind::kDfl, HeadKind::kDecoded, HeadKind::kDecodedObjectness}) {
