@@ -114,6 +114,42 @@ Result<bool> compare_files(CompareFiles& files) {
   return result.any_worse();
 }
 
+void add_common_options(CLI::App& app, CommonOptions& options) {
+  BenchConfig& config = options.config;
+  app.add_option("--video", config.video,
+                 "What every camera plays, each from another point of it: a file, or file://, "
+                 "images://, synthetic://")
+      ->required();
+  app.add_option("--cameras", config.cameras, "Cameras, 1..16")->capture_default_str();
+  app.add_option("--rate", options.rate,
+                 "Frames a second of each camera, whether or not the pipeline keeps up; or `max`")
+      ->capture_default_str();
+  app.add_option("--phase", options.phase,
+                 "When the cameras' frames are due: `spread` evenly over the period, or `aligned`, "
+                 "all at once")
+      ->check(CLI::IsMember({"spread", "aligned"}))
+      ->capture_default_str();
+  app.add_option("--model", config.model, "ONNX file, or the name of a shipped one");
+  app.add_option("--precision", config.precision, "fp32, fp16, int8, bf16 or best")
+      ->capture_default_str();
+  app.add_option("--calibration", config.calibration,
+                 "For int8 and best: pictures or a table; the one beside the model if absent");
+  app.add_option("--batch", config.max_batch,
+                 "Most frames in one inference; 0 = what suits the provider");
+  app.add_option("--duration", config.duration_s, "Measured seconds of each run")
+      ->capture_default_str();
+  app.add_option("--warmup", config.warmup_s, "Seconds before that")->capture_default_str();
+  app.add_option("--runs", config.runs, "Runs, each with new processes; intervals come from these")
+      ->capture_default_str();
+  app.add_option("--parameter", options.parameters,
+                 "A node's parameter, node.name=value; `camera` means every camera");
+  app.add_option("--programs", config.programs,
+                 "Folder whose programs (fovea, fovea-detector, ...) run instead of this "
+                 "installation's; those that are not in it stay");
+  app.add_option("--json", options.json, "Write the report here; - = stdout");
+  app.add_option("--html", options.html, "Write the report as one page here");
+}
+
 CLI::App* add_compare(CLI::App& app, CompareFiles& files) {
   CLI::App* command = app.add_subcommand(
       "compare", "Whether a second report is worse than a first one; exit code 1 if it is");

@@ -13,10 +13,6 @@
 #include "launch/bench/report.hpp"
 #include "nodes/base/result.hpp"
 
-namespace CLI {
-class App;
-}
-
 namespace fovea::bench {
 
 // 0 done; 1 the measurement failed, or `compare` found a regression; 2 bad command line.
@@ -35,7 +31,6 @@ struct CommonOptions {
   std::vector<std::string> parameters;
   std::string command;  // as typed, for the report
 };
-void add_common_options(CLI::App& app, CommonOptions& options);
 // Turns text into values and completes the config. Errors name the option.
 Result<> resolve(CommonOptions& options);
 

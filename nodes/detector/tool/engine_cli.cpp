@@ -6,15 +6,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
-#include <utility>
 
-#include <CLI/CLI.hpp>
-#include <fmt/core.h>
 #include <unistd.h>
 
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
 #include "nodes/detector/tool/engine_cli_layers.hpp"
+#include "nodes/detector/tool/options.hpp"
 
 namespace fovea::engine_cli {
 
@@ -41,47 +39,23 @@ void bound_idle_spinning(char** argv) {
   ::execv("/proc/self/exe", argv);  // if that fails, idle threads spin a little longer
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("Build, inspect, measure and verify engines", "fovea engine");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", FOVEA_VERSION);
-  const std::pair<CLI::App*, Command> commands[] = {
-      [&](CLI::App* sub) {
-        return std::pair(sub, add_build(*sub));
-      }(app.add_subcommand("build", "Build an engine from an ONNX file")),
-      [&](CLI::App* sub) { return std::pair(sub, add_inspect(*sub)); }(app.add_subcommand(
-          "inspect", "Show what is in an engine, or why a model would be rebuilt")),
-      [&](CLI::App* sub) {
-        return std::pair(sub, add_list(*sub));
-      }(app.add_subcommand("list", "List the engines in the cache")),
-      [&](CLI::App* sub) {
-        return std::pair(sub, add_prune(*sub));
-      }(app.add_subcommand("prune", "Remove damaged and long unused engines from the cache")),
-      [&](CLI::App* sub) {
-        return std::pair(sub, add_bench(*sub));
-      }(app.add_subcommand("bench", "Measure an engine's latency and throughput")),
-      [&](CLI::App* sub) {
-        return std::pair(sub, add_profile(*sub));
-      }(app.add_subcommand("profile", "Measure every layer of an engine")),
-      [&](CLI::App* sub) {
-        return std::pair(sub, add_diff(*sub));
-      }(app.add_subcommand("diff", "Compare two engine files layer by layer")),
-      [&](CLI::App* sub) { return std::pair(sub, add_verify(*sub)); }(app.add_subcommand(
-          "verify", "Check an engine's accuracy on labelled pictures or against the reference")),
-  };
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
-  }
+constexpr Subcommand kSubcommands[] = {
+    {"build", "Build an engine from an ONNX file", add_build},
+    {"inspect", "Show what is in an engine, or why a model would be rebuilt", add_inspect},
+    {"list", "List the engines in the cache", add_list},
+    {"prune", "Remove damaged and long unused engines from the cache", add_prune},
+    {"bench", "Measure an engine's latency and throughput", add_bench},
+    {"profile", "Measure every layer of an engine", add_profile},
+    {"diff", "Compare two engine files layer by layer", add_diff},
+    {"verify", "Check an engine's accuracy on labelled pictures or against the reference",
+     add_verify},
+};
+
+int run(const Command& command) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
-  for (const auto& [sub, command] : commands) {
-    if (!sub->parsed()) continue;
-    if (const auto writable = check_outputs(); !writable) return report(writable.error());
-    return exit_code_of_tool("fovea engine", command());
-  }
-  return kExitUsage;
+  if (const auto writable = check_outputs(); !writable) return report(writable.error());
+  return exit_code_of_tool("fovea engine", command());
 }
 
 }  // namespace
@@ -90,5 +64,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   fovea::prepare_process();
   fovea::engine_cli::bound_idle_spinning(argv);
-  return fovea::engine_cli::run(argc, argv);
+  return fovea::engine_cli::run_command_line("Build, inspect, measure and verify engines",
+                                             fovea::engine_cli::kSubcommands, argc, argv,
+                                             fovea::engine_cli::run);
 }

@@ -1,6 +1,6 @@
 // Parts that the subcommands of `fovea-engine` share. Internal to engine_cli*.cpp.
 //
-// Each subcommand declares its options on its CLI11 app and runs afterwards. Reports for people go
+// Each subcommand declares its options (options.hpp) and runs afterwards. Reports for people go
 // to stdout, or, with --json -, nothing but JSON does; progress and problems go to stderr.
 #pragma once
 
@@ -17,12 +17,8 @@
 
 #include "nodes/detector/accuracy/detection_pipeline.hpp"
 #include "nodes/detector/cache/engine_build.hpp"
+#include "nodes/detector/tool/options.hpp"
 #include "nodes/imaging/size_limit.hpp"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
 
 namespace fovea::engine_cli {
 
@@ -34,8 +30,7 @@ inline constexpr int kExitInterrupted = 130;
 // Set by SIGINT and SIGTERM; loops end at their next turn.
 extern std::atomic<bool> interrupted;
 
-// Declares a subcommand on `app`; the function it returns runs it and gives the exit code.
-using Command = std::function<int()>;
+// Each declares a subcommand's options on `app`.
 Command add_build(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_list(CLI::App& app);
@@ -89,7 +84,7 @@ struct ModelOptions {
   Result<> check_none_given(std::string_view other, std::string_view allowed = {}) const;
 
  private:
-  std::vector<std::pair<std::string, const CLI::Option*>> declared_;  // of engine_options()
+  std::vector<std::pair<std::string, Option>> declared_;  // of engine_options()
   // Before anything long: that what tuning will have measured can be written where it was told to.
   Result<> check_timing_cache() const;
   void declare(CLI::App& app, bool quantization);

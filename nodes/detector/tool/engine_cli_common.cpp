@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -40,12 +39,12 @@ void ModelOptions::declare(CLI::App& app, bool quantization) {
     if (!row.choices.empty()) {
       description += fmt::format(": {}", fmt::join(row.choices, ", "));
     }
-    CLI::Option* option = std::visit(
-        [&](auto member) -> CLI::Option* {
+    const Option option = std::visit(
+        [&](auto member) {
           if constexpr (std::is_same_v<decltype(member), bool EngineRequest::*>) {
-            return app.add_flag(row.flag, request.*member, description);
+            return add_flag(app, row.flag, request.*member, description);
           } else {
-            return app.add_option(row.flag, request.*member, description)->capture_default_str();
+            return add_option(app, row.flag, request.*member, description).shows_default();
           }
         },
         row.member);
@@ -55,17 +54,17 @@ void ModelOptions::declare(CLI::App& app, bool quantization) {
 
 void ModelOptions::declare_with_engine(CLI::App& app) {
   declare(app, /*quantization=*/false);
-  app.add_option("--load-engine", load_engine,
-                 "Engine file written by build --save-engine; options of building do not go with "
-                 "it, but --threads does where it runs");
+  add_option(app, "--load-engine", load_engine,
+             "Engine file written by build --save-engine; options of building do not go with "
+             "it, but --threads does where it runs");
 }
 
 void ModelOptions::declare_model(CLI::App& app, bool quantization) { declare(app, quantization); }
 
 void ModelOptions::declare_shapes(CLI::App& app) {
-  app.add_option("--shapes", shapes,
-                 "Input to run, within the engine's shapes; default the optimal size and the "
-                 "greatest batch");
+  add_option(app, "--shapes", shapes,
+             "Input to run, within the engine's shapes; default the optimal size and the "
+             "greatest batch");
 }
 
 Result<ModelOptions::Shape> ModelOptions::shape(const engine::Plan& plan) const {
@@ -121,7 +120,7 @@ Result<ModelOptions::Source> ModelOptions::plan() const {
 
 Result<> ModelOptions::check_none_given(std::string_view other, std::string_view allowed) const {
   for (const auto& [name, option] : declared_) {
-    if (option->count() == 0 || name == allowed) continue;
+    if (!option.given() || name == allowed) continue;
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{} means nothing beside {}", name, other));
   }
@@ -162,10 +161,9 @@ Result<CachedPlan> ModelOptions::build(const JsonOption& json, CacheUse use) con
 
 void JsonOption::declare(CLI::App& app) {
   declare_output("--json", target);
-  app.add_option("--json", target, "Report as JSON, into FILE or to stdout")
-      ->expected(0, 1)
-      ->default_str("-")
-      ->type_name("[FILE]");
+  add_option(app, "--json", target, "Report as JSON, into FILE or to stdout")
+      .or_alone("-")
+      .value_name("[FILE]");
 }
 
 Result<> JsonOption::write(const std::string& json) const {
