@@ -59,7 +59,7 @@ check() {
     grep -vE '^nodes/(runtime|detector)/' |
     grep -vE '(_node|bag_cli)\.cpp:|_parameters\.(hpp|cpp):.*"nodes/runtime/process/parameters\.hpp"' || true)
   report "algorithms that know the runtime:" "$found"
-  found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
+  found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann/json\.hpp|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
     msgs nodes launch --include='*.hpp' 2>/dev/null || true)
   report "heavy third-party includes in headers:" "$found"
   found=$(grep -rnE '# *include *[<"](onnx/|google/protobuf)' msgs nodes launch --include='*.cpp' 2>/dev/null |

@@ -20,6 +20,8 @@
 #include "launch/bench/scratch_folder.hpp"
 #include "launch/supervision/child_process.hpp"
 #include "nodes/base/clock.hpp"
+#include "nodes/base/file_io.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/runtime/executor.hpp"
 #include "nodes/runtime/figures/chain.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
@@ -29,7 +31,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
-using nlohmann::json;
 
 constexpr auto kTurn = 10ms;
 constexpr auto kSecond = 1s;
@@ -244,16 +245,17 @@ class PipelineRun {
         return fail_with_output("the pipeline does not end");
     }
     if (!exit_->success()) return fail_with_output("the pipeline " + to_string(*exit_));
-    const json report = json::parse(std::ifstream(report_), nullptr, false);
+    const auto text = read_text_file(report_);
+    const Json report = text ? parse_json(*text) : Json();
     if (!report.is_object() || !report.contains("cameras"))
       return fail_with_output("the launcher left no report");
     for (std::size_t i = 0; i < config_.cameras; ++i) {
       CameraCount count;
       count.name = camera_name(i);
-      const json camera = report["cameras"].value(count.name, json::object());
+      const Json camera = report["cameras"].value(count.name, Json::object());
       count.captured_total = camera.value("captured", std::uint64_t{0});
       count.delivered_total = camera.value("delivered", std::uint64_t{0});
-      const json drops = camera.value("drops", json::object());
+      const Json drops = camera.value("drops", Json::object());
       for (const auto& [reason, number] : drops.items())
         count.dropped_total += number.get<std::uint64_t>();
       result_.cameras.push_back(count);

@@ -5,11 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/bench/report.hpp"
+#include "nodes/base/json.hpp"
 
 namespace fovea::bench {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr const char* kSchema = "fovea-bench/2";
 constexpr const char* kOldSchema = "fovea-bench/1";  // its figures are the same
@@ -187,7 +186,7 @@ Json sweep_json(const std::vector<SweepPoint>& sweep) {
 }
 
 template <class T>
-void read(const nlohmann::json& object, const char* key, T& value) {
+void read(const Json& object, const char* key, T& value) {
   if (const auto found = object.find(key); found != object.end()) value = found->get<T>();
 }
 
@@ -237,7 +236,7 @@ Result<Report> report_from_json(std::string_view text, std::string_view name) {
   const auto corrupt = [&](std::string_view what) {
     return fail(ErrorCode::kCorrupt, fmt::format("{}: {}", name, what));
   };
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  const Json json = parse_json(text);
   if (!json.is_object()) return corrupt("is no JSON object");
   Report report;
   try {
@@ -278,7 +277,7 @@ Result<Report> report_from_json(std::string_view text, std::string_view name) {
       }
       report.figures.push_back(std::move(figure));
     }
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const Json::exception& error) {
     return corrupt(error.what());
   }
   return report;

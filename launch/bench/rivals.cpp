@@ -11,6 +11,7 @@
 
 #include "launch/install_paths.hpp"
 #include "launch/supervision/child_process.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/runtime/executor.hpp"
 
@@ -39,7 +40,7 @@ std::string option_path(const std::string& uri) {
 }
 
 // The last line of what the rival printed is its answer, or what it died of.
-nlohmann::json ask(const std::vector<std::string>& command) {
+Json ask(const std::vector<std::string>& command) {
   auto child = launch::ChildProcess::spawn(command, {});
   if (!child) return {{"missing", child.error().message}};
   std::string last;
@@ -50,7 +51,7 @@ nlohmann::json ask(const std::vector<std::string>& command) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   read();
-  auto answer = nlohmann::json::parse(last, nullptr, false);
+  Json answer = parse_json(last);
   if (!answer.is_object()) return {{"missing", last.empty() ? "it said nothing" : last}};
   return answer;
 }
@@ -62,7 +63,7 @@ std::string measure(const Kind& kind, const BenchConfig& config, double our_fps,
   if (!fs::exists(program))
     return "fovea-bench-rivals is not here; it lies in the build folder's bin/";
   if (video.empty()) return "needs a video file";
-  const nlohmann::json answer =
+  const Json answer =
       ask({program, kind.argument, "--video", video, "--model", config.model, "--cameras",
            std::to_string(config.cameras), "--precision", config.precision, "--calibration",
            config.calibration, "--score-threshold", fmt::format("{}", config.score_threshold),

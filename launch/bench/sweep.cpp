@@ -11,6 +11,7 @@
 
 #include "launch/install_paths.hpp"
 #include "launch/supervision/child_process.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/runtime/executor.hpp"
 
@@ -61,9 +62,8 @@ Result<double> accuracy(const BenchConfig& config, const std::string& data) {
   if (!verified) return fail(verified.error());
   // Notices may stand before the object.
   const std::size_t brace = verified->find('{');
-  const auto json = brace == std::string::npos
-                        ? nlohmann::json()
-                        : nlohmann::json::parse(verified->substr(brace), nullptr, false);
+  const Json json =
+      brace == std::string::npos ? Json() : parse_json(std::string_view(*verified).substr(brace));
   if (!json.is_object() || !json.contains("map50_95") || !json["map50_95"].is_number())
     return fail(ErrorCode::kInternal, "fovea engine verify: " + *verified);
   return json["map50_95"].get<double>();

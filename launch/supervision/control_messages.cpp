@@ -9,12 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/language/suggest.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/text.hpp"
 
 namespace fovea::launch {
 namespace {
 
-using Json = nlohmann::json;
 using Operation = ControlRequest::Operation;
 
 constexpr std::size_t kMaxQuoted = 60;
@@ -143,7 +143,7 @@ std::string to_json(const ControlRequest& request) {
 }
 
 Result<ControlRequest> parse_request(std::string_view line) {
-  const Json json = Json::parse(line, nullptr, false);
+  const Json json = parse_json(line);
   FOVEA_TRY(check_envelope(json));
   FOVEA_ASSIGN(const OperationInfo* info, operation_of(json));
   std::vector<std::string> keys{"version", "op"};
@@ -207,7 +207,7 @@ std::string to_json(const ControlReply& reply) {
 }
 
 Result<ControlReply> parse_reply(std::string_view line) {
-  const Json json = Json::parse(line, nullptr, false);
+  const Json json = parse_json(line);
   const auto broken = [&] {
     return fail(ErrorCode::kCorrupt, fmt::format("`{}` is no reply of a launch", said(line)));
   };

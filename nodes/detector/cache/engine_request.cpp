@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/cores.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/profile.hpp"
@@ -16,8 +17,6 @@
 namespace fovea {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::vector<std::string> precision_choices() {
   std::vector<std::string> choices(engine::kPrecisionNames.begin(), engine::kPrecisionNames.end());
@@ -292,7 +291,7 @@ std::string to_json(const EngineRequest& request) {
 }
 
 Result<EngineRequest> engine_request_from_json(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json(text);
   if (!json.is_object()) {
     return fail(ErrorCode::kInvalidArgument, "an engine's request must be a JSON object");
   }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/trusted_folder.hpp"
 #include "nodes/detector/cache/cpu_features.hpp"
 #include "nodes/detector/engine/plan/model_hash.hpp"
@@ -34,7 +35,6 @@ namespace fovea {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 // Exclusive for the life of the object; the kernel drops it if the process dies. The lock belongs
 // to the open file, so threads of one process exclude each other too.
@@ -246,7 +246,7 @@ fs::path PlanCache::path(const std::string& key, const char* suffix) const {
 Result<CacheEntry> PlanCache::read_entry(const fs::path& manifest) const {
   FOVEA_ASSIGN(const auto bytes, read_trusted_file(manifest, kMaxTextBytes));
   const auto* text = reinterpret_cast<const char*>(bytes.data());
-  const Json json = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json({text, bytes.size()});
   CacheEntry entry;
   try {
     entry.key = json.at("key").get<std::string>();

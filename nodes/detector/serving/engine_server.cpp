@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/base/json.hpp"
 #include "nodes/detector/cache/builder_process.hpp"
 #include "nodes/detector/cache/engine_build.hpp"
 #include "nodes/detector/model_description.hpp"
@@ -58,8 +59,8 @@ struct BuilderReport {
 };
 
 BuilderReport parse_report(const std::string& text) {
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  const auto text_of = [](const nlohmann::json& object, const char* name) {
+  const Json json = parse_json(text);
+  const auto text_of = [](const Json& object, const char* name) {
     const auto value = object.find(name);
     return value != object.end() && value->is_string() ? value->get<std::string>() : "";
   };

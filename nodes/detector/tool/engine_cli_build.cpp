@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/detector/tool/engine_cli.hpp"
 #include "nodes/detector/tool/options.hpp"
@@ -14,8 +15,6 @@
 namespace fovea::engine_cli {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json to_json(const KeyInputs& inputs) {
   Json json = Json::object();
@@ -43,7 +42,7 @@ Json to_json(const std::optional<engine::TuningReport>& tuned) {
 
 // Null without a guard's report.
 Json accuracy_of(const engine::Plan& plan) {
-  Json json = Json::parse(plan.accuracy_report, nullptr, /*allow_exceptions=*/false);
+  Json json = parse_json(plan.accuracy_report);
   return json.is_discarded() ? Json(nullptr) : json;
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/onnx/summary.hpp"
@@ -19,8 +20,6 @@
 namespace fovea::engine_cli {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string dumped(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
@@ -309,7 +308,7 @@ struct InspectCommand {
     if (!manifest) return in_file(manifest.error());
     const auto plan = engine::deserialize(bytes);
     if (!plan) return in_file(plan.error());
-    Json described = Json::parse(*manifest, nullptr, /*allow_exceptions=*/false);
+    Json described = parse_json(*manifest);
     described["bytes"] = bytes.size();
     if (layers) {
       FOVEA_TRY(add_layers(*plan, described));

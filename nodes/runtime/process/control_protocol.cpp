@@ -6,12 +6,11 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "nodes/base/json.hpp"
 #include "nodes/runtime/process/control.hpp"
 
 namespace fovea {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Operation {
   std::string_view name;
@@ -37,7 +36,7 @@ Json change_state(const ControlOperations& operations, Transition transition) {
 }
 
 Json get_parameters(const ControlOperations& operations, Transition) {
-  return {{"ok", true}, {"parameters", Json::parse(operations.parameters_json())}};
+  return {{"ok", true}, {"parameters", parse_json(operations.parameters_json())}};
 }
 
 Json shutdown(const ControlOperations& operations, Transition) {
@@ -86,7 +85,7 @@ Json answer(const Json& request, const ControlOperations& operations) {
 }  // namespace
 
 std::string answer_control(std::string_view request, const ControlOperations& operations) {
-  const Json parsed = Json::parse(request, nullptr, false);
+  const Json parsed = parse_json(request);
   return answer(parsed, operations).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

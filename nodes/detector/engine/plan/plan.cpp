@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/base/json.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/plan/archive.hpp"
 #include "nodes/detector/engine/plan/crc32c.hpp"
@@ -107,24 +108,23 @@ Result<std::span<const std::byte>> section(std::span<const std::byte> bytes,
   return content;
 }
 
-nlohmann::ordered_json parsed_report(const Plan& plan) {
-  auto report = nlohmann::ordered_json::parse(plan.accuracy_report, nullptr,
-                                              /*allow_exceptions=*/false);
-  return report.is_discarded() ? nlohmann::ordered_json(nullptr) : report;
+Json parsed_report(const Plan& plan) {
+  Json report = parse_json(plan.accuracy_report);
+  return report.is_discarded() ? Json(nullptr) : report;
 }
 
 // Null for a network whose input is no image.
-nlohmann::ordered_json shapes_of(const Plan& plan) {
+Json shapes_of(const Plan& plan) {
   const NetworkDefinition& network = plan.network;
   if (network.inputs.size() != 1 || network.value(network.inputs[0]).dims.size() != 4) return {};
   const OptimizationProfile profile = profile_of(network, plan.max_batch);
   return {{"min", profile.min}, {"opt", profile.opt}, {"max", profile.max}};
 }
 
-nlohmann::ordered_json describe(const Plan& plan) {
+Json describe(const Plan& plan) {
   const NetworkDefinition& network = plan.network;
   auto tensors = [&](const std::vector<ValueId>& ids) {
-    auto list = nlohmann::ordered_json::array();
+    auto list = Json::array();
     for (const ValueId id : ids) {
       const Value& value = network.value(id);
       list.push_back(
@@ -208,8 +208,7 @@ std::vector<std::byte> serialize(const Plan& plan) {
   writer(plan.accuracy_report);
   writer(static_cast<std::uint64_t>(plan.artifact.size()));
   // Metadata comes from a file and need not be UTF-8.
-  const std::string manifest =
-      describe(plan).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  const std::string manifest = describe(plan).dump(1, ' ', false, Json::error_handler_t::replace);
   const auto* text = reinterpret_cast<const std::byte*>(manifest.data());
   std::array<std::vector<std::byte>, kSections.size()> contents = {
       std::vector<std::byte>(text, text + manifest.size()), writer.take_bytes(),
