@@ -10,3 +10,5 @@ if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/../build/arm64_sysroot/usr/include/opencv4"
   set(pictures ON)
 endif()
 set(FOVEA_PICTURES ${pictures} CACHE BOOL "" FORCE)
+# The build that finds an include which precompiled headers hid.
+set(FOVEA_PRECOMPILED OFF CACHE BOOL "")

@@ -31,6 +31,7 @@ launch/dependencies.sh arm64
 export CMAKE_CXX_COMPILER_LAUNCHER="${CMAKE_CXX_COMPILER_LAUNCHER-$(command -v ccache || true)}"
 export CCACHE_BASEDIR="${CCACHE_BASEDIR-$PWD}" CCACHE_NOHASHDIR=yes
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+export CCACHE_INODECACHE=yes
 
 step "arm64: build"
 werror=$([ "${CI:-}" = true ] && echo ON || echo OFF)

@@ -33,6 +33,7 @@ launch/dependencies.sh build test
 # the sloppiness.
 export CMAKE_CXX_COMPILER_LAUNCHER="${CMAKE_CXX_COMPILER_LAUNCHER-ccache}" CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=yes
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+export CCACHE_INODECACHE=yes  # or it reads their hundred megabytes again for every source
 
 # An independent reader for one test of recordings; that test skips, with a notice, without it.
 install_mcap_reader() {

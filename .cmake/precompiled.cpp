@@ -1,0 +1,1 @@
+// Nothing: its targets compile once what most sources include (.cmake/targets.cmake).
