@@ -32,20 +32,22 @@ class WitnessNode final : public Node {
   }
 
   Result<> on_configure() override {
+    auto configured = std::make_unique<Configured>();
     for (std::size_t i = 0; i < cameras_.size(); ++i) {
       auto stream = std::make_unique<Stream>(metrics(), cameras_[i], i + 1);
       FOVEA_ASSIGN(auto images,
                    Subscription<msgs::Image>::create(domain(), cameras_[i] + "/image",
                                                      {.depth = depth_}, &stream->ledger));
       stream->images.emplace(std::move(images));
-      streams_.push_back(std::move(stream));
+      configured->streams.push_back(std::move(stream));
     }
+    configured_ = std::move(configured);
     return {};
   }
 
   Result<> on_activate() override {
-    for (auto& stream : streams_) {
-      registrations_.push_back(
+    for (auto& stream : configured_->streams) {
+      configured_->registrations.push_back(
           spin(*stream->images,
                [this, s = stream.get()](Received<msgs::Image>&& image) { take(*s, image); }));
     }
@@ -53,9 +55,9 @@ class WitnessNode final : public Node {
   }
 
   Result<> on_deactivate() override {
-    for (Executor::Id id : registrations_) executor().remove(id);
-    registrations_.clear();
-    for (auto& stream : streams_) {
+    for (Executor::Id id : configured_->registrations) executor().remove(id);
+    configured_->registrations.clear();
+    for (auto& stream : configured_->streams) {
       while (!stream->held.empty()) let_go(*stream);
       stream->images->drain();
       while (auto image = stream->images->take()) take(*stream, *image);
@@ -65,7 +67,7 @@ class WitnessNode final : public Node {
   }
 
   Result<> on_cleanup() override {
-    streams_.clear();
+    configured_.reset();
     return {};
   }
 
@@ -90,6 +92,11 @@ class WitnessNode final : public Node {
     std::vector<std::byte> expected;
     std::uint64_t life = 0;  // incarnation that `base` belongs to
     std::uint64_t base = 0;  // number of a frame less its place in the scene
+  };
+
+  struct Configured {
+    std::vector<std::unique_ptr<Stream>> streams;
+    std::vector<Executor::Id> registrations;  // while active
   };
 
   void take(Stream& stream, Received<msgs::Image>& image) {
@@ -146,8 +153,7 @@ class WitnessNode final : public Node {
   std::uint32_t objects_ = 5;
   std::size_t hold_ = 2;
   std::uint32_t depth_ = 2;
-  std::vector<std::unique_ptr<Stream>> streams_;
-  std::vector<Executor::Id> registrations_;
+  std::unique_ptr<Configured> configured_;
 };
 
 }  // namespace
