@@ -117,6 +117,18 @@ TEST(OnnxRefusal, NamesOfAModelForgeNoLineAndDriveNoTerminal) {
   expect_clean(message_of(twice));
 }
 
+TEST(OnnxRefusal, OperatorsOfAnyNumberOfInputsNeedOne) {
+  const Folder folder;
+  for (const char* op : {"Max", "Min", "Concat"}) {
+    OnnxWriter none;
+    none.input("x", {1, 3, 8, 8}).output("y").node(op, {""}, {"y"}, {}, "nothing");
+    none.save(folder.path() / "model.onnx");
+    const auto plan = build_plan(folder.path() / "model.onnx", {});
+    ASSERT_FALSE(plan) << op;
+    EXPECT_THAT(plan.error().message, HasSubstr("nothing")) << op;
+  }
+}
+
 TEST(OnnxRefusal, EndToEndHeadsNameTheExportOption) {
   OnnxWriter compact;
   compact.input("x", {1, 84, 10}).output("y").ints("k", {3});

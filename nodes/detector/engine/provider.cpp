@@ -28,6 +28,10 @@ Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string
                               "must be the batch",
                               value.name, to_string(value.dims)));
     }
+    if (volume(value.dims) == 0) {
+      return fail(ErrorCode::kUnsupported, fmt::format("'{}' is {}, which holds nothing",
+                                                       value.name, to_string(value.dims)));
+    }
     TensorSpec spec{value.name, value.dtype, Dims(value.dims.begin() + 1, value.dims.end()), 0};
     if (channels_last && spec.dims.size() == 3)
       spec.dims = {spec.dims[1], spec.dims[2], spec.dims[0]};

@@ -218,9 +218,9 @@ std::string batch_obstacle(const NetworkDefinition& fixed, std::int64_t batch,
       }
     }
     const auto rank = static_cast<std::int64_t>(fixed.value(layer.outputs[0]).dims.size());
-    const std::int64_t axis = layer.int_attribute("axis", -1);
-    const bool over_axis = layer.op == OpType::kSoftmax || layer.op == OpType::kGather ||
-                           layer.op == OpType::kGatherElements || layer.op == OpType::kTopK ||
+    const bool gathers = layer.op == OpType::kGather || layer.op == OpType::kGatherElements;
+    const std::int64_t axis = layer.int_attribute("axis", gathers ? 0 : -1);
+    const bool over_axis = gathers || layer.op == OpType::kSoftmax || layer.op == OpType::kTopK ||
                            layer.op == OpType::kLayerNormalization;
     if (over_axis && (axis == 0 || axis == -rank)) return "layer '" + layer.name + "' mixes images";
   }

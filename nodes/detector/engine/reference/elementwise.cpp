@@ -171,14 +171,15 @@ Kernel extremum(const Operands& operands, bool largest) {
   const Axes extents = extents_of(y->dims);
   return [=, inputs = operands.inputs]() -> Result<> {
     constexpr std::size_t kInner = kMaxRank - 1;
-    for (const Tensor* x : inputs) {
-      const bool first = x == inputs[0];
+    for (std::size_t input = 0; input < inputs.size(); ++input) {
+      const Tensor* x = inputs[input];
       const std::array<Strided, 2> views = {dense(y->dims), dense(x->dims)};
       for_each_row(extents, views, [&](const std::array<std::int64_t, 2>& offsets) {
         for (std::int64_t i = 0; i < extents[kInner]; ++i) {
           T& out = y->data<T>()[offsets[0] + i];
           const T value = x->data<T>()[offsets[1] + i * views[1].strides[kInner]];
-          if (first || (largest ? value > out : value < out)) out = value;
+          const bool no_number = value != value;
+          if (input == 0 || no_number || (largest ? value > out : value < out)) out = value;
         }
       });
     }

@@ -58,7 +58,7 @@ Result<Infos> infer_binary(const Layer& layer, const Inputs& in) {
 }
 
 Result<Infos> infer_extremum(const Layer&, const Inputs& in) {
-  FOVEA_TRY(in.require(in.size()));
+  FOVEA_TRY(in.require(std::max<std::size_t>(1, in.size())));
   if (!is_number(in[0].dtype)) return invalid("input 0 must be float32 or int64");
   Dims dims = in[0].dims;
   for (std::size_t i = 1; i < in.size(); ++i) {
@@ -229,14 +229,13 @@ Result<Infos> infer_layer_normalization(const Layer& layer, const Inputs& in) {
   FOVEA_TRY(in.require(2));
   const Dims& x = in[0].dims;
   FOVEA_ASSIGN(const std::size_t axis, resolve_axis(layer.int_attribute("axis", -1), x.size()));
-  const std::int64_t elements =
-      volume(Dims(x.begin() + static_cast<std::ptrdiff_t>(axis), x.end()));
-  if (elements == 0) return invalid("it normalises nothing");
+  const Dims vector(x.begin() + static_cast<std::ptrdiff_t>(axis), x.end());
+  if (volume(vector) == 0) return invalid("it normalises nothing");
   for (std::size_t i = 0; i < 3; ++i) {
     FOVEA_TRY(in.require_type(i, DataType::kFloat32));
-    if (i > 0 && in.get(i) != nullptr && volume(in[i].dims) != elements) {
-      return invalid(fmt::format("input {} is {}; it must have the {} elements of one vector", i,
-                                 to_string(in[i].dims), elements));
+    if (i > 0 && in.get(i) != nullptr && in[i].dims != vector) {
+      return invalid(fmt::format("input {} is {}; it must be {}, as one vector is", i,
+                                 to_string(in[i].dims), to_string(vector)));
     }
   }
   return one(DataType::kFloat32, x);
