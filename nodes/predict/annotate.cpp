@@ -12,6 +12,8 @@ namespace fovea::predict {
 
 namespace {
 
+constexpr std::size_t kMostLetters = 24;  // of a class's name in a picture
+
 imaging::Rectangle rectangle_of(const Object& object) {
   return {object.box.x1, object.box.y1, object.box.x2, object.box.y2};
 }
@@ -21,7 +23,9 @@ std::string label_of(const Object& object) {
   const std::string name = imaging::writable_text(object.class_name);
   const bool is_readable =
       std::any_of(name.begin(), name.end(), [](char c) { return c != '?' && c != ' '; });
-  const std::string shown_name = is_readable ? name : fmt::format("class {}", object.class_id);
+  std::string shown_name = is_readable ? name : fmt::format("class {}", object.class_id);
+  if (shown_name.size() > kMostLetters)
+    shown_name.replace(kMostLetters - 2, std::string::npos, "..");
   return fmt::format("{} {:.2f}", shown_name, object.score);
 }
 

@@ -261,11 +261,18 @@ class Run {
   StageTimes sum_;
 };
 
-// What can be wrong with the places that results go to is said before anything takes long.
+// What can be wrong with the places that results go to is said before anything takes long. The
+// folder comes first, for the file may lie in it.
 Result<std::optional<SavedPictures>> check_outputs(const Command& command, const Inputs& inputs) {
   ProtectedFiles given;
   given.add(command.predictor.engine.model);
   for (const Input& input : inputs.files) given.add(input.path);
+  std::optional<SavedPictures> saved;
+  if (!command.save.empty()) {
+    auto created = SavedPictures::create(command.save, inputs.files, given);
+    if (!created) return fail(created.error().with_context("--save"));
+    saved.emplace(std::move(*created));
+  }
   if (!command.json.empty() && command.json != "-") {
     if (given.has(command.json)) {
       return fail(ErrorCode::kInvalidArgument,
@@ -274,12 +281,6 @@ Result<std::optional<SavedPictures>> check_outputs(const Command& command, const
     if (auto writable = check_writable(command.json); !writable) {
       return fail(writable.error().with_context("--json"));
     }
-  }
-  std::optional<SavedPictures> saved;
-  if (!command.save.empty()) {
-    auto created = SavedPictures::create(command.save, inputs.files, std::move(given));
-    if (!created) return fail(created.error().with_context("--save"));
-    saved.emplace(std::move(*created));
   }
   return saved;
 }

@@ -10,6 +10,7 @@
 
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine_parameters.hpp"
+#include "nodes/imaging/picture_name.hpp"
 #include "nodes/postprocess/postprocess_parameters.hpp"
 #include "nodes/preprocess/preprocess_parameters.hpp"
 
@@ -114,6 +115,16 @@ Result<> check_known(const CLI::App& app) {
   return {};
 }
 
+// What stands behind an option may be meant as the next word.
+Result<> check_value(const char* option, const char* what, const CLI::App& app,
+                     const std::string& value) {
+  if (app.count(option) == 0) return {};
+  if (value.empty() || value.starts_with("--") || is_assignment(value)) {
+    return usage(fmt::format("{} needs a {}; behind it stands '{}'", option, what, said(value)));
+  }
+  return {};
+}
+
 Result<> assign(Parameters& parameters, const std::vector<std::string>& words,
                 std::vector<std::string>& others) {
   std::set<std::string> given;
@@ -162,6 +173,14 @@ Result<Command> parse_command(const std::vector<std::string>& words) {
   if (version) command.help = "fovea predict " FOVEA_VERSION "\n";
   if (!command.help.empty()) return command;
   FOVEA_TRY(check_known(app));
+  FOVEA_TRY(check_value("--json", "FILE", app, command.json));
+  FOVEA_TRY(check_value("--save", "FOLDER", app, command.save));
+  if (imaging::is_picture_name(command.json) || imaging::is_video_name(command.json)) {
+    return usage(
+        fmt::format("--json: {} is a picture's or video's name; results go to a file of "
+                    "another, or with '-' to stdout",
+                    said(command.json)));
+  }
   FOVEA_TRY(assign(parameters, positionals, command.pictures));
   if (command.pictures.empty()) {
     return usage("which pictures? Name files, folders of pictures or videos behind the model");

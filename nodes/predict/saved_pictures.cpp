@@ -33,7 +33,10 @@ bool is_jpeg_name(const fs::path& path) {
 // What a lossy picture was drawn into may be lossy, too; anything else is kept as it is.
 fs::path plain_name(const Input& input) {
   const fs::path name = fs::path(input.path).filename();
-  if (input.is_video) return name.stem();
+  if (input.is_video) {
+    const fs::path stem = name.stem();
+    return stem == "." || stem == ".." ? fs::path("video") : stem;  // of `...avi`
+  }
   return is_jpeg_name(name) ? name : fs::path(name).replace_extension(".png");
 }
 

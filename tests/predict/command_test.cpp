@@ -82,6 +82,12 @@ TEST_F(Commands, AValueOutOfRangeOrGivenTwiceIsRefused) {
 }
 
 TEST_F(Commands, WithoutModelPicturesOrAModelThatIsThereTheErrorSaysWhichIsMissing) {
+  // What stands behind an option is the next word, which was meant as such.
+  EXPECT_THAT(error_of({model_, "a.jpg", "--json", "score_threshold:=0.4"}),
+              AllOf(HasSubstr("--json needs a FILE"), HasSubstr("score_threshold:=0.4")));
+  EXPECT_THAT(error_of({model_, "a.jpg", "--save", ""}), HasSubstr("--save needs a FOLDER"));
+  EXPECT_THAT(error_of({model_, "--json", "a.jpg", "b.jpg"}),
+              HasSubstr("a.jpg is a picture's or video's name"));
   EXPECT_THAT(error_of({}), HasSubstr("which model?"));
   EXPECT_THAT(error_of({model_}), HasSubstr("which pictures?"));
   EXPECT_THAT(error_of({path("absent.onnx"), "a.jpg"}),

@@ -66,7 +66,8 @@ TEST_F(PredictRefusals, AnEmptyFolder) {
 TEST_F(PredictRefusals, JsonThatCannotBeWritten) {
   expect_refused({model_, picture_, "--json", path("absent/r.json")}, 1, {"--json", "absent"});
   expect_refused({model_, picture_, "--json", picture_}, 2,
-                 {"--json", "a.png", "one of the files"});
+                 {"--json", "a.png", "is a picture's or video's name"});
+  expect_refused({model_, picture_, "--json", model_}, 2, {"--json", "one of the files"});
 }
 
 TEST_F(PredictRefusals, CopiesInTheFolderOfThePicturesThemselves) {
