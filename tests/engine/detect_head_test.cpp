@@ -44,6 +44,8 @@ std::vector<Spelling> spellings() {
       {"distances without bins, as many classes", {.classes = 4, .reg_max = 1}},
       {"the best", {.reg_max = 1, .best = 20}},
       {"the best, of distributions and a fixed batch", {.batch = 1, .classes = 5, .best = 30}},
+      {"the best of many classes", {.classes = 80, .reg_max = 1, .best = 20}},
+      {"nearly all of many classes", {.classes = 5, .reg_max = 1, .best = 80}},
       {"the best of one class", {.classes = 1, .reg_max = 1, .best = 10}},
   };
 }
@@ -97,6 +99,8 @@ TEST(DetectHead, OtherBestBoxesAreNotClaimed) {
   const std::vector<Spelling> wrong = {
       {"the worst", {.reg_max = 1, .best = 20, .worst = true}},
       {"one class of an anchor", {.reg_max = 1, .best = 40, .one_class_each = true}},
+      {"one of many classes of an anchor",
+       {.classes = 80, .reg_max = 1, .best = 40, .one_class_each = true}},
       {"anchors at the corner", {.reg_max = 1, .best = 20, .anchor_offset = 0.0F}},
       {"other strides", {.best = 20, .stride_error = 1.01F}},
       {"scores without a sigmoid", {.best = 20, .raw_scores = true}},

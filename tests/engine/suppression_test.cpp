@@ -18,6 +18,8 @@ using Ints = std::vector<std::int64_t>;
 struct Suppressing {
   bool raw_scores = false;    // what it reads is no decoding
   bool reads_maps = false;    // beside the boxes
+  bool weighted = false;      // after the boxes' decoding
+  bool fewer_names = false;
   bool second_image = false;  // its loop over images, unrolled: two suppressions
 };
 
@@ -25,7 +27,8 @@ struct Suppressing {
 std::vector<std::byte> model(const Suppressing& kind) {
   OnnxWriter writer;
   writer.input("images", {1, 3, 8, 8}).output("output0");
-  writer.metadata("names", "{0: 'a', 1: 'b'}").metadata("task", "detect");
+  writer.metadata("names", kind.fewer_names ? "{0: 'b'}" : "{0: 'a', 1: 'b'}")
+      .metadata("task", "detect");
   writer.floats("w", {8, 3, 8, 8}, std::vector<double>(1536, 0.01));
   writer.floats("u", {8, 8, 1, 1}, std::vector<double>(64, 0.1));
   writer.floats("v", {2, 8, 1, 1}, std::vector<double>(16, 0.1));
@@ -46,7 +49,12 @@ std::vector<std::byte> model(const Suppressing& kind) {
   writer.node("Concat", {"pixels", "scores"}, {"dense"}, {{"axis", std::int64_t{1}}});
   // Numbers of pictures, which only the suppression reads.
   writer.ints("numbers", {0, 1}).node("ReduceMax", {"numbers"}, {"most"});
-  writer.node("Transpose", {"dense"}, {"rows"}, {{"perm", Ints{0, 2, 1}}});
+  writer.floats("weights", {1, 6, 1}, {1, 1, 1, 1, 0, 1});
+  writer.node(kind.weighted ? "Mul" : "Identity",
+              kind.weighted ? std::vector<std::string>{"dense", "weights"}
+                            : std::vector<std::string>{"dense"},
+              {"weighed"});
+  writer.node("Transpose", {"weighed"}, {"rows"}, {{"perm", Ints{0, 2, 1}}});
   // From here on nothing can be run.
   writer.ints("zero", {0}).ints("four", {4}).ints("six", {6}).ints("last", {-1});
   writer.node("Slice", {"rows", "zero", "four", "last"}, {"boxes"});
@@ -73,6 +81,8 @@ TEST(Suppression, IsCutOffAndItsHeadIsPlain) {
     EXPECT_EQ(lowered->head.name, "dfl");
     EXPECT_EQ(lowered->head.spec.suppression, fovea::Suppression::kNeeded);
     EXPECT_THAT(lowered->head.note, HasSubstr("its suppression cut off"));
+    ASSERT_EQ(lowered->head.warnings.size(), 1U);
+    EXPECT_THAT(lowered->head.warnings[0], HasSubstr("that is cut off with its thresholds"));
     ASSERT_EQ(lowered->outputs.size(), 2U);
     EXPECT_EQ(lowered->value(lowered->outputs[0]).name, "box0");
     const auto summary = summarize_onnx(bytes, {});
@@ -91,6 +101,21 @@ TEST(Suppression, OfWhatIsNoHeadRefusesTheModel) {
   const auto tensors = lower(*parse_onnx(model({}), {}), {.head = std::string(kNoHead)});
   ASSERT_FALSE(tensors);
   EXPECT_THAT(tensors.error().message, HasSubstr("head is none, but the model suppresses"));
+}
+
+// What a model does to its boxes before it suppresses them is not left out with the suppression.
+TEST(Suppression, OfBoxesThatWereChangedRefusesTheModel) {
+  for (const Suppressing& kind :
+       {Suppressing{.weighted = true}, Suppressing{.fewer_names = true}}) {
+    const auto network = parse_onnx(model(kind), {});
+    ASSERT_TRUE(network) << network.error().message;
+    const auto lowered = lower(*network);
+    ASSERT_FALSE(lowered);
+    EXPECT_THAT(lowered.error().message, HasSubstr("suppresses boxes itself"));
+  }
+  const auto kept = lower(*parse_onnx(model({}), {}), {.keep_output0 = true});
+  ASSERT_FALSE(kept);
+  EXPECT_THAT(kept.error().message, HasSubstr("suppresses boxes itself"));
 }
 
 // What is behind a model's suppression may need more than its boxes: then nothing is cut.

@@ -1,6 +1,8 @@
 #include "nodes/detector/engine/onnx/suppression.hpp"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <unordered_set>
 
 #include <onnx/onnx_pb.h>
@@ -10,6 +12,9 @@ namespace fovea::engine {
 namespace {
 
 constexpr std::size_t kMaxOutputs = 8;  // of which one is to be a head
+// What may stand between a head and its suppression, and be left out: it changes no number.
+constexpr std::array<std::string_view, 6> kMovements = {"Cast",    "Identity",  "Reshape",
+                                                        "Squeeze", "Transpose", "Unsqueeze"};
 
 // Initialisers, and what nodes make of nothing else.
 std::unordered_set<std::string> constants_of(const onnx::GraphProto& graph) {
@@ -46,7 +51,9 @@ std::optional<SuppressionCut> find_suppression(const onnx::GraphProto& graph) {
     for (const std::string& output : node.output()) read = open.erase(output) > 0 || read;
     if (!read) continue;
     if (suppresses(node)) --left;
-    if (node.op_type() == "Conv") break;
+    const bool moves =
+        std::find(kMovements.begin(), kMovements.end(), node.op_type()) != kMovements.end();
+    if (node.op_type() == "Conv" || (!cut.outputs.empty() && !moves)) break;
     for (const std::string& input : node.input()) {
       if (!input.empty() && !constants.contains(input)) open.insert(input);
     }
@@ -77,6 +84,7 @@ void cut_suppression(const SuppressionCut& cut, onnx::GraphProto& graph) {
                                   [&](const std::string& output) { return needed.contains(output); });
     kept[static_cast<std::size_t>(i)] = keep;
     if (keep) needed.insert(node.input().begin(), node.input().end());
+    needed.erase("");  // an input that is left out
   }
   int next = 0;
   for (int i = 0; i < graph.node_size(); ++i) {

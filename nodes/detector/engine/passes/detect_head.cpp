@@ -8,8 +8,7 @@
 // head passes for this one.
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <set>
+#include <numeric>
 #include <utility>
 
 #include <fmt/core.h>
@@ -28,7 +27,8 @@ using reference::TensorMap;
 
 constexpr std::size_t kMaxLevels = 8;
 constexpr std::int64_t kBestFields = 6;  // left, top, right, bottom, score, class
-constexpr std::int64_t kMostBest = 1000;  // each is searched for; exporters say 300
+constexpr std::int64_t kMostBest = 1000;  // exporters say 300
+constexpr std::int64_t kMostProofs = 8;   // of every class among the best
 
 struct Level {
   ValueId box = kNoValue;
@@ -140,7 +140,8 @@ std::optional<Candidate> pair_maps(const NetworkDefinition& shaped, std::vector<
   }
   const bool all = output[1] == 4 + candidate.classes && output[2] == candidate.anchors;
   candidate.best = !all && !shaped.suppression_cut && output[2] == kBestFields && output[1] >= 1 &&
-                   output[1] <= std::min(kMostBest, candidate.anchors * candidate.classes);
+                   output[1] <= std::min(kMostBest, candidate.anchors * candidate.classes) &&
+                   candidate.classes <= kMostProofs * output[1];
   return all || candidate.best ? std::optional(std::move(candidate)) : std::nullopt;
 }
 
@@ -236,45 +237,82 @@ bool are_all(const Candidate& candidate, const Tensor& expected, const Tensor& a
   return true;
 }
 
-// Whether the rows of `actual`, best first, are anchors and classes of `expected`, each once, and
-// none that is left out is better.
+// Scores for the proof of the best boxes: far more apart than rounding, low ones among them, several
+// of one anchor, and over all runs of every class.
+class BestScores {
+ public:
+  BestScores(const Candidate& candidate, std::int64_t rows)
+      : candidate_(candidate),
+        rows_(rows),
+        per_anchor_(std::min<std::int64_t>(candidate.classes, 3)) {
+    if (rows_ > per_anchor_ * candidate.anchors) per_anchor_ = candidate.classes;
+    for (std::int64_t a = 0; a < candidate.anchors; ++a) anchors_.push_back(a);
+    Noise noise;
+    for (std::size_t a = anchors_.size(); a > 1; --a) {
+      const auto other =
+          static_cast<std::size_t>((noise.next(0.5F) + 0.5F) * static_cast<float>(a));
+      std::swap(anchors_[a - 1], anchors_[std::min(other, a - 1)]);
+    }
+  }
+
+  // Each of which must pass.
+  std::int64_t runs() const { return (candidate_.classes + rows_ - 1) / rows_; }
+
+  // Writes the class maps.
+  void write(std::int64_t run, TensorMap& maps) const {
+    for (std::size_t l = 0; l < candidate_.levels.size(); ++l) {
+      Tensor& map = maps.at(fmt::format("cls{}", l));
+      std::fill_n(map.data<float>(), map.size(), -12.0F);
+    }
+    // As many again that are not among the best.
+    const std::int64_t pairs = std::min(2 * rows_, per_anchor_ * candidate_.anchors);
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      std::int64_t cell = anchors_[static_cast<std::size_t>(i / per_anchor_)];
+      const std::int64_t of_class = (run * rows_ + i) % candidate_.classes;
+      std::size_t l = 0;
+      const auto cells = [&] { return candidate_.levels[l].height * candidate_.levels[l].width; };
+      for (; cell >= cells(); ++l) cell -= cells();
+      // 0.98 down to 0.02, but not in the order of the pairs.
+      const std::int64_t place = i < rows_ ? (i * kStep) % rows_ : i;
+      const float score = 0.98F - 0.96F * static_cast<float>(place) / static_cast<float>(2 * rows_);
+      maps.at(fmt::format("cls{}", l)).data<float>()[of_class * cells() + cell] =
+          std::log(score / (1 - score));
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kStep = 1009;  // a prime above kMostBest: every place once
+
+  const Candidate& candidate_;
+  std::int64_t rows_;
+  std::int64_t per_anchor_;
+  std::vector<std::int64_t> anchors_;  // in another order
+};
+
+// Whether the rows of `actual` are the best pairs of an anchor and a class, best first.
 bool are_the_best(const Candidate& candidate, const Tensor& expected, const Tensor& actual,
                   const Tolerance& allowed) {
   const std::int64_t anchors = candidate.anchors;
   const std::int64_t rows = actual.dims[1];
   const float* numbers = expected.data<float>();
-  std::vector<float> scores(numbers + 4 * anchors, numbers + expected.size());
-  std::nth_element(scores.begin(), scores.begin() + (rows - 1), scores.end(), std::greater<>());
-  const float last = scores[static_cast<std::size_t>(rows - 1)];
-  std::set<std::pair<std::int64_t, std::int64_t>> seen;
-  float before = 1;
+  const float* scores = numbers + 4 * anchors;  // [classes, anchors]
+  std::vector<std::int64_t> order(static_cast<std::size_t>(candidate.classes * anchors));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::partial_sort(order.begin(), order.begin() + rows, order.end(),
+                    [&](std::int64_t a, std::int64_t b) { return scores[a] > scores[b]; });
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* row = actual.data<float>() + r * kBestFields;
-    const float score = row[4];
-    const auto classes = static_cast<float>(candidate.classes);
-    const std::int64_t of_class =
-        row[5] >= 0 && row[5] < classes ? static_cast<std::int64_t>(row[5]) : -1;
-    if (of_class < 0 || static_cast<float>(of_class) != row[5] ||
-        !(score <= before + kScoreTolerance) || !(score >= last - kScoreTolerance)) {
-      return false;
+    const std::int64_t pair = order[static_cast<std::size_t>(r)];
+    const std::int64_t anchor = pair % anchors;
+    if (!(std::abs(row[4] - scores[pair]) <= kScoreTolerance)) return false;
+    if (row[5] != static_cast<float>(pair / anchors)) return false;
+    for (std::int64_t side = 0; side < 4; ++side) {
+      const float centre = numbers[side % 2 * anchors + anchor];
+      const float extent = numbers[(2 + side % 2) * anchors + anchor];
+      const float wanted = centre + (side < 2 ? -extent : extent) / 2;
+      const float tolerance = pixels_allowed(candidate, allowed, anchor, wanted);
+      if (!(std::abs(row[side] - wanted) <= tolerance)) return false;
     }
-    before = score;
-    const auto is_row = [&](std::int64_t anchor) {
-      if (!(std::abs(numbers[(4 + of_class) * anchors + anchor] - score) <= kScoreTolerance)) {
-        return false;
-      }
-      for (std::int64_t side = 0; side < 4; ++side) {
-        const float centre = numbers[side % 2 * anchors + anchor];
-        const float extent = numbers[(2 + side % 2) * anchors + anchor];
-        const float wanted = centre + (side < 2 ? -extent : extent) / 2;
-        const float tolerance = pixels_allowed(candidate, allowed, anchor, wanted);
-        if (!(std::abs(row[side] - wanted) <= tolerance)) return false;
-      }
-      return true;
-    };
-    std::int64_t anchor = 0;
-    while (anchor < anchors && !(is_row(anchor) && seen.emplace(anchor, of_class).second)) ++anchor;
-    if (anchor == anchors) return false;
   }
   return true;
 }
@@ -303,13 +341,20 @@ Result<bool> tail_decodes(const NetworkDefinition& network, const NetworkDefinit
     for (std::int64_t i = 0; i < map.size(); ++i) map.data<float>()[i] = noise.next(5.0F);
     maps.emplace(value.name, std::move(map));
   }
-  FOVEA_ASSIGN(const TensorMap outputs, reference::evaluate(tail, maps));
-  // One image is enough: a reshape that mixes images would not keep the shapes.
-  const Tensor& actual = outputs.begin()->second;
-  const Tensor expected = decode(candidate, maps);
   const Tolerance allowed = tolerance_for(network);
-  return candidate.best ? are_the_best(candidate, expected, actual, allowed)
-                        : are_all(candidate, expected, actual, allowed);
+  // One image is enough: a reshape that mixes images would not keep the shapes.
+  const auto passes = [&](auto compare) {
+    const auto outputs = reference::evaluate(tail, maps);
+    return outputs &&
+           compare(candidate, decode(candidate, maps), outputs->begin()->second, allowed);
+  };
+  if (!candidate.best) return passes(are_all);
+  const BestScores scores(candidate, shaped.value(output).dims[1]);
+  for (std::int64_t run = 0; run < scores.runs(); ++run) {
+    scores.write(run, maps);
+    if (!passes(are_the_best)) return false;
+  }
+  return true;
 }
 
 std::string list_strides(const Candidate& candidate) {
@@ -366,7 +411,7 @@ Result<Proof> proven_maps(const HeadQuestion& question) {
 
 Result<std::optional<std::uint32_t>> classes_of_decoding(const HeadQuestion& question) {
   FOVEA_ASSIGN(const Proof proof, proven_maps(question));
-  if (!proof.maps || proof.maps->best) return std::nullopt;
+  if (!proof.maps || proof.maps->best || question.network.suppression_cut) return std::nullopt;
   return static_cast<std::uint32_t>(proof.maps->classes);
 }
 

@@ -103,6 +103,18 @@ Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOpt
                 fmt::format("the model {}; {}", kSuppresses, network.head.note));
   }
   if (!network.head.known()) return outcome;
+  if (network.suppression_cut) {
+    const std::size_t named = network.class_names.size();
+    if (named > 0 && named < network.head.classes()) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("the model {}; it has {} classes before that and names {}",
+                              kSuppresses, network.head.classes(), named));
+    }
+    network.head.warnings.push_back(
+        "the model suppresses boxes itself; that is cut off with its thresholds and what follows "
+        "it, "
+        "and postprocess's parameters decide");
+  }
   if (answer.outputs.size() == 1) {
     outcome.note = fmt::format("'{}' is {}: {}", answer.names[0],
                                to_string(shaped.value(answer.outputs[0]).dims), network.head.note);
