@@ -1,5 +1,5 @@
-// Reading JSON text. The library's parser costs two seconds in every file that calls it; it is compiled here,
-// once. Pure functions.
+// Reading JSON text. The library's parser costs two seconds in every file that calls it; here it is
+// compiled once. Pure functions.
 #pragma once
 
 #include <string_view>
