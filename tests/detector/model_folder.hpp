@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -32,6 +33,13 @@ class ModelFolder : public ::testing::Test {
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
     ::setenv("FOVEA_CACHE_DIR", (folder_ / "cache").c_str(), 1);
+    // A domain of its own: two tests at once start detectors of one name.
+    for (const auto& [variable, place] : {std::pair("FOVEA_SHM_DIR", folder_ / "shm"),
+                                          std::pair("XDG_RUNTIME_DIR", folder_ / "run")}) {
+      std::filesystem::create_directory(place);
+      std::filesystem::permissions(place, std::filesystem::perms::owner_all);
+      ::setenv(variable, place.c_str(), 1);
+    }
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
