@@ -22,7 +22,7 @@ constexpr std::string_view kSayWhich =
 
 constexpr std::string_view kSuppressed =
     "rows of six are what suppression inside a model leaves; export it without (Ultralytics: "
-    "nms=False or end2end=False)";
+    "end2end=False, or from 8.4.190 on without nms)";
 
 // Cells of a grid per stride, summed over the usual sets of strides; empty if the count is that of
 // none. A head with three anchors per cell has three times as many.

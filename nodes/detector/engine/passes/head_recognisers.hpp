@@ -42,8 +42,8 @@ std::span<const HeadRecogniser> head_recognisers();
 Result<HeadAnswer> find_head(const HeadQuestion& question,
                              std::span<const HeadRecogniser> recognisers = head_recognisers());
 
-// A network with YOLOv8's decoding behind its maps: see dfl_head(). Which maps, it proves by running
-// the tail on random ones.
+// A network with YOLOv8's decoding behind its maps, and perhaps a choice of the best behind that: see
+// dfl_head(). Which maps, it proves by running the tail on made-up ones.
 Result<HeadAnswer> recognise_dfl(const HeadQuestion& question);
 
 // One output that is read as it is: see decoded_head() and objectness_head(). What such numbers mean
@@ -54,7 +54,7 @@ Result<HeadAnswer> recognise_dfl(const HeadQuestion& question);
 Result<HeadAnswer> recognise_decoded(const HeadQuestion& question);
 Result<HeadAnswer> recognise_objectness(const HeadQuestion& question);
 
-// Of how many classes the network's tail computes YOLOv8's decoding; nullopt if it computes
+// Of how many classes the network's one output is YOLOv8's decoding of all boxes; nullopt if it is
 // something else.
 Result<std::optional<std::uint32_t>> classes_of_decoding(const HeadQuestion& question);
 

@@ -1,6 +1,8 @@
 // Operators that only move elements or read extents; any element type.
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -225,37 +227,32 @@ Result<Kernel> prepare_gather_elements(const Operands& operands) {
   Tensor* y = operands.outputs[0];
   FOVEA_ASSIGN(const std::size_t axis,
                resolve_axis(operands.layer->int_attribute("axis", 0), x->dims.size()));
-  const std::array<Strided, 2> views = {dense(y->dims), dense(x->dims)};
-  const Axes extents = extents_of(y->dims);
   const std::size_t along = kMaxRank - x->dims.size() + axis;
+  // Walks x as if its place along the axis were 0.
+  std::array<Strided, 2> views = {dense(y->dims), dense(x->dims)};
+  const std::int64_t stride = std::exchange(views[1].strides[along], 0);
+  const Axes extents = extents_of(y->dims);
   const auto bytes = static_cast<std::int64_t>(element_size(y->dtype));
   return Kernel([=]() -> Result<> {
     constexpr std::size_t kInner = kMaxRank - 1;
     const std::int64_t extent = x->dims[axis];
-    std::int64_t stride = 1;  // of x along the axis
-    for (std::size_t i = axis + 1; i < x->dims.size(); ++i) stride *= x->dims[i];
-    std::int64_t wrong = 0;
-    bool inside = true;
-    // Walks x as if its place along the axis were 0.
-    std::array<Strided, 2> walk = views;
-    walk[1].strides[along] = 0;
-    for_each_row(extents, walk, [&](const std::array<std::int64_t, 2>& offsets) {
+    std::optional<std::int64_t> wrong;
+    for_each_row(extents, views, [&](const std::array<std::int64_t, 2>& offsets) {
       for (std::int64_t i = 0; i < extents[kInner]; ++i) {
         const std::int64_t index = indices->data<std::int64_t>()[offsets[0] + i];
         if (index < -extent || index >= extent) {
           wrong = index;
-          inside = false;
           continue;
         }
-        const std::int64_t from = offsets[1] + i * walk[1].strides[kInner] +
+        const std::int64_t from = offsets[1] + i * views[1].strides[kInner] +
                                   (index < 0 ? index + extent : index) * stride;
         std::memcpy(y->bytes.data() + (offsets[0] + i) * bytes, x->bytes.data() + from * bytes,
                     static_cast<std::size_t>(bytes));
       }
     });
-    if (!inside) {
+    if (wrong) {
       return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("index {} lies outside an axis of {}", wrong, extent));
+                  fmt::format("index {} lies outside an axis of {}", *wrong, extent));
     }
     return {};
   });
