@@ -24,6 +24,11 @@ struct EnumNames<AnchorAxis> {
 };
 
 template <>
+struct EnumNames<ResizeMode> {
+  static constexpr auto kNames = kResizeModeNames;
+};
+
+template <>
 struct EnumNames<Suppression> {
   static constexpr auto kNames = kSuppressionNames;
 };
@@ -35,7 +40,8 @@ struct Fields<OutputMap> {
       field("tensor", &OutputMap::tensor), field("role", &OutputMap::role),
       field("encoding", &OutputMap::encoding), field("anchors", &OutputMap::anchors),
       field("stride", &OutputMap::stride, "px"), field("first_channel", &OutputMap::first_channel),
-      field("channels", &OutputMap::channels), field("bins", &OutputMap::bins));
+      field("channels", &OutputMap::channels), field("bins", &OutputMap::bins),
+      field("point_values", &OutputMap::point_values));
 };
 
 template <>
@@ -52,8 +58,8 @@ struct ModelInfo {
   std::uint64_t model_id = 0;  // matches TensorArray::model_id
   std::uint32_t network_width = 0;
   std::uint32_t network_height = 0;
-  HeadSpec head;                                     // from a peer: see problem_of()
-  std::uint32_t reserved = 0;
+  HeadSpec head;  // from a peer: see problem_of()
+  ResizeMode resize = ResizeMode::kLetterbox;
   BoundedArray<ClassName, kMaxClasses> class_names;  // by class score, no two are equal
 };
 
@@ -64,7 +70,7 @@ struct Fields<ModelInfo> {
       field("header", &ModelInfo::header), field("model_id", &ModelInfo::model_id),
       field("network_width", &ModelInfo::network_width, "px"),
       field("network_height", &ModelInfo::network_height, "px"), field("head", &ModelInfo::head),
-      field("reserved", &ModelInfo::reserved), field("class_names", &ModelInfo::class_names));
+      field("resize", &ModelInfo::resize), field("class_names", &ModelInfo::class_names));
 };
 
 }  // namespace fovea::msgs

@@ -27,10 +27,10 @@ constexpr std::uint32_t element_size(DataType dtype) {
 }
 
 // How a source image was placed into the network's input: the source is scaled to new_width x
-// new_height and put at (pad_left, pad_top). The exact scales are the quotients of the two sizes
+// new_height and put at (pad_left, pad_top); what is larger than the input loses its margins. The exact scales are the quotients of the two sizes
 // per axis, because the scaled size is rounded to whole pixels; pixel centres lie at +0.5:
-//   network_x = source_x * new_width / source_width + pad_left    (continuous coordinates, edges at
-//   integers)
+//   network_x = source_x * new_width / source_width + pad_left - crop_left
+// in continuous coordinates, edges at integers.
 struct LetterboxTransform {
   std::uint32_t source_width = 0;
   std::uint32_t source_height = 0;
@@ -40,23 +40,31 @@ struct LetterboxTransform {
   std::uint32_t new_height = 0;
   std::uint32_t pad_left = 0;
   std::uint32_t pad_top = 0;
+  std::uint32_t crop_left = 0;  // of the scaled image's columns, so many left ones are cut off
+  std::uint32_t crop_top = 0;
 
   bool operator==(const LetterboxTransform&) const = default;
 
   constexpr float source_x(float network_x) const {
-    return (network_x - static_cast<float>(pad_left)) * static_cast<float>(source_width) /
-           static_cast<float>(new_width);
+    return (network_x + static_cast<float>(crop_left) - static_cast<float>(pad_left)) *
+           static_cast<float>(source_width) / static_cast<float>(new_width);
   }
   constexpr float source_y(float network_y) const {
-    return (network_y - static_cast<float>(pad_top)) * static_cast<float>(source_height) /
-           static_cast<float>(new_height);
+    return (network_y + static_cast<float>(crop_top) - static_cast<float>(pad_top)) *
+           static_cast<float>(source_height) / static_cast<float>(new_height);
   }
-  // All sizes positive and the scaled image inside the network's input; check before trusting a
-  // peer.
+  // All sizes positive, and along each axis the scaled image lies in the network's input or covers
+  // it; check before trusting a peer.
   constexpr bool valid() const {
-    return source_width > 0 && source_height > 0 && new_width > 0 && new_height > 0 &&
-           new_width <= network_width && new_height <= network_height &&
-           pad_left <= network_width - new_width && pad_top <= network_height - new_height;
+    const auto fits = [](std::uint32_t pad, std::uint32_t crop, std::uint32_t size,
+                         std::uint32_t network) {
+      if (size == 0 || network == 0) return false;
+      if (size <= network) return crop == 0 && pad <= network - size;
+      return pad == 0 && crop <= size - network;
+    };
+    return source_width > 0 && source_height > 0 &&
+           fits(pad_left, crop_left, new_width, network_width) &&
+           fits(pad_top, crop_top, new_height, network_height);
   }
 };
 
@@ -104,7 +112,8 @@ struct Fields<LetterboxTransform> {
                  field("network_width", &T::network_width, "px"),
                  field("network_height", &T::network_height, "px"),
                  field("new_width", &T::new_width, "px"), field("new_height", &T::new_height, "px"),
-                 field("pad_left", &T::pad_left, "px"), field("pad_top", &T::pad_top, "px"));
+                 field("pad_left", &T::pad_left, "px"), field("pad_top", &T::pad_top, "px"),
+                 field("crop_left", &T::crop_left, "px"), field("crop_top", &T::crop_top, "px"));
 };
 
 template <>

@@ -112,6 +112,12 @@ bool counts_fit(const M& value) {
     using Member = std::remove_cvref_t<decltype(value.*f.member)>;
     if constexpr (kIsBoundedArray<Member>) {
       fit = fit && (value.*f.member).count <= Member::kCapacity;
+      using Element = typename decltype(Member::items)::value_type;
+      if constexpr (Reflected<Element>) {
+        for (std::uint32_t i = 0; fit && i < (value.*f.member).count; ++i) {
+          fit = counts_fit((value.*f.member)[i]);
+        }
+      }
     } else if constexpr (Reflected<Member>) {
       fit = fit && counts_fit(value.*f.member);
     }

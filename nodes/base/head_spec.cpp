@@ -41,6 +41,14 @@ std::string problem_of(const OutputMap& map) {
     return fmt::format("it has {} channels from {} on; it must have 1..{} from 0..{} on",
                        map.channels, map.first_channel, kMaxChannels, kMaxChannels);
   }
+  const bool has_points = map.role == OutputRole::kKeypoints;
+  if (has_points
+          ? map.point_values < 2 || map.point_values > 3 || map.channels % map.point_values != 0
+          : map.point_values != 0) {
+    return fmt::format(
+        "point_values is {} of {} channels; {}", map.point_values, map.channels,
+        has_points ? "it must be 2 or 3 and divide them" : "only keypoints have such");
+  }
   if (map.encoding != OutputEncoding::kDistribution) {
     return map.bins == 0 ? "" : fmt::format("bins is {} without a distribution", map.bins);
   }
@@ -63,6 +71,20 @@ std::string conflict_of(const OutputMap& a, const OutputMap& b) {
     return "their channels overlap";
   }
   return "";
+}
+
+// Of LevelMap.
+std::string_view name_of(OutputRole role) {
+  switch (role) {
+    case OutputRole::kMaskCoefficients:
+      return "msk";
+    case OutputRole::kKeypoints:
+      return "kpt";
+    case OutputRole::kAngle:
+      return "ang";
+    default:
+      return "map";
+  }
 }
 
 OutputMap raw_map(std::string_view kind, std::size_t level, std::uint32_t stride) {
@@ -97,6 +119,17 @@ const OutputMap* HeadSpec::find(OutputRole role) const {
   const auto* map =
       std::find_if(maps.begin(), maps.end(), [&](const OutputMap& m) { return m.role == role; });
   return map == maps.end() ? nullptr : map;
+}
+
+Task HeadSpec::task() const {
+  if (find(OutputRole::kAngle) != nullptr) return Task::kObb;
+  if (find(OutputRole::kKeypoints) != nullptr) return Task::kPose;
+  if (find(OutputRole::kMaskCoefficients) != nullptr) return Task::kSegment;
+  return find(OutputRole::kBox) != nullptr ? Task::kDetect : Task::kClassify;
+}
+
+ResizeMode HeadSpec::resize() const {
+  return task() == Task::kClassify ? ResizeMode::kCentreCrop : ResizeMode::kLetterbox;
 }
 
 std::uint32_t HeadSpec::classes() const {
@@ -161,6 +194,7 @@ std::string to_string(const HeadSpec& spec) {
         fmt::format("{}{} in {}: {}", text.empty() ? "" : "; ", name_of(map.role, kOutputRoleNames),
                     shown(map.tensor.view()), name_of(map.encoding, kOutputEncodingNames));
     if (map.bins > 0) text += fmt::format(" of {}", map.bins);
+    if (map.point_values > 0) text += fmt::format(" of {} values", map.point_values);
     text += fmt::format(", {}", name_of(map.anchors, kAnchorAxisNames));
     if (map.stride > 0) text += fmt::format(", stride {}", map.stride);
     text +=
@@ -171,7 +205,7 @@ std::string to_string(const HeadSpec& spec) {
 }
 
 HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins, std::span<const std::uint32_t> strides,
-                  Suppression suppression) {
+                  Suppression suppression, std::optional<LevelMap> more) {
   HeadSpec head;
   head.suppression = suppression;
   for (std::size_t level = 0; level < strides.size(); ++level) {
@@ -185,8 +219,29 @@ HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins, std::span<const std
     scores.encoding = OutputEncoding::kLogit;
     scores.channels = classes;
     head.maps.push_back(scores);
+    if (!more) continue;
+    OutputMap map = raw_map(name_of(more->role), level, strides[level]);
+    map.role = more->role;
+    map.encoding = more->encoding;
+    map.channels = more->channels;
+    map.point_values = more->point_values;
+    head.maps.push_back(map);
   }
   return head;
+}
+
+OutputMap prototypes(std::uint32_t channels, std::uint32_t stride) {
+  OutputMap map;
+  map.tensor = std::string_view("proto");
+  map.role = OutputRole::kPrototype;
+  map.anchors = AnchorAxis::kOutermost;
+  map.stride = stride;
+  map.channels = channels;
+  return map;
+}
+
+HeadSpec classify_head(std::uint32_t classes) {
+  return one_tensor(AnchorAxis::kInnermost, {{OutputRole::kClassScore, classes}});
 }
 
 HeadSpec decoded_head(std::uint32_t classes) {

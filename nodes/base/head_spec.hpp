@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,7 +26,7 @@ enum class OutputRole : std::uint32_t {
   kObjectness,        // one number: whether there is an object of any class
   kMaskCoefficients,  // weights of the prototypes
   kPrototype,         // pictures from which masks are added up
-  kKeypoints,         // x, y and perhaps a visibility per point
+  kKeypoints,         // `point_values` per point: x, y and perhaps a visibility
   kAngle,             // one number: how far a box is turned
   kEmbedding,         // what the object looks like, for comparisons
 };
@@ -34,14 +35,18 @@ inline constexpr std::array<std::string_view, 8> kOutputRoleNames = {
     "prototype", "keypoints",   "angle",      "embedding"};
 
 enum class OutputEncoding : std::uint32_t {
-  kDecoded,       // scores 0..1; boxes as centre x, y, width and height in network pixels
-  kLogit,         // scores before the sigmoid
+  kDecoded,  // scores 0..1; boxes as centre x, y, width and height in network pixels; angles in
+             // radians from x to y; coefficients and prototypes as they are
+  kLogit,    // scores before the sigmoid; angles: (sigmoid - 1/4) * pi
   kDistribution,  // `bins` logits per number, which is 0..bins-1 weighted by their softmax; with one
                   // bin the number itself. Of boxes: left, top, right and bottom of the cell's
                   // centre, in cells
+  // Of keypoints, in cells; a visibility is a logit.
+  kCentreOffset,  // x and y from the cell's centre
+  kTwiceOffset,   // half of x and y from the cell's upper left corner
 };
-inline constexpr std::array<std::string_view, 3> kOutputEncodingNames = {"decoded", "logit",
-                                                                         "distribution"};
+inline constexpr std::array<std::string_view, 5> kOutputEncodingNames = {
+    "decoded", "logit", "distribution", "centre_offset", "twice_offset"};
 
 enum class AnchorAxis : std::uint32_t {
   kInnermost,  // [channels, anchors], [channels, h, w]
@@ -57,6 +62,20 @@ enum class Suppression : std::uint32_t {
 };
 inline constexpr std::array<std::string_view, 2> kSuppressionNames = {"needed", "none"};
 
+// What a head finds. Follows from its maps.
+enum class Task : std::uint32_t { kDetect, kSegment, kPose, kObb, kClassify };
+inline constexpr std::array<std::string_view, 5> kTaskNames = {"detect", "segment", "pose", "obb",
+                                                               "classify"};
+
+// How a picture becomes the network's input.
+enum class ResizeMode : std::uint32_t {
+  kLetterbox,   // all of it, its aspect kept, a border around it
+  kStretch,     // all of it, its aspect lost
+  kCentreCrop,  // the middle, its aspect kept: the shorter side fills the input; antialiased
+};
+inline constexpr std::array<std::string_view, 3> kResizeModeNames = {"letterbox", "stretch",
+                                                                     "centre_crop"};
+
 // The channels [first_channel, first_channel + channels) of one tensor.
 struct OutputMap {
   FixedString<32> tensor;
@@ -66,7 +85,8 @@ struct OutputMap {
   std::uint32_t stride = 0;  // network pixels per cell; 0: anchors of all levels in a row
   std::uint32_t first_channel = 0;
   std::uint32_t channels = 0;
-  std::uint32_t bins = 0;  // kDistribution only
+  std::uint32_t bins = 0;          // kDistribution only
+  std::uint32_t point_values = 0;  // kKeypoints only: 2 (x, y) or 3 (and its visibility)
 
   bool operator==(const OutputMap&) const = default;
 };
@@ -80,6 +100,9 @@ struct HeadSpec {
   bool empty() const { return maps.empty(); }
   // The first map of a role, null without.
   const OutputMap* find(OutputRole role) const;
+  // REQUIRES: not empty().
+  Task task() const;
+  ResizeMode resize() const;
   // Channels of the class scores, 0 without.
   std::uint32_t classes() const;
   // Of the first box map, 0 without.
@@ -103,14 +126,30 @@ std::string problem_of(const HeadSpec& spec);
 std::string to_string(const HeadSpec& spec);
 
 // The heads of the YOLO family.
-//
+
+// What every level of a head gives beside boxes and class scores: a map of its own per level i, f32
+// [h, w, channels], called `msk<i>` (mask coefficients), `kpt<i>` (keypoints) or `ang<i>` (angle).
+struct LevelMap {
+  OutputRole role = OutputRole::kAngle;
+  OutputEncoding encoding = OutputEncoding::kDecoded;
+  std::uint32_t channels = 1;
+  std::uint32_t point_values = 0;
+
+  bool operator==(const LevelMap&) const = default;
+};
+
 // The raw maps of YOLOv8 and its successors. Per level i: `box<i>` f32 [h, w, 4 * bins] (left, top, right, bottom)
-// and `cls<i>` f32 [h, w, classes], logits.
+// and `cls<i>` f32 [h, w, classes], logits; `more` follows them.
 HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins, std::span<const std::uint32_t> strides,
-                  Suppression suppression = Suppression::kNeeded);
+                  Suppression suppression = Suppression::kNeeded,
+                  std::optional<LevelMap> more = std::nullopt);
+// `proto` f32 [h, w, channels], from which the masks of a segmenting head are added up.
+OutputMap prototypes(std::uint32_t channels, std::uint32_t stride);
 // YOLOv8's `output0` f32 [4 + classes, anchors]: centre x, y, width, height, then scores.
 HeadSpec decoded_head(std::uint32_t classes);
 // YOLOv5's `output0` f32 [anchors, 5 + classes]: the same with the objectness before the scores.
 HeadSpec objectness_head(std::uint32_t classes);
+// A classifier's `output0` f32 [classes]: scores that sum up to 1.
+HeadSpec classify_head(std::uint32_t classes);
 
 }  // namespace fovea

@@ -53,6 +53,7 @@ Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint
   msgs::ModelInfo model;
   model.model_id = model_id;
   model.head = info.head.spec;
+  model.resize = model.head.resize();
   model.network_height = static_cast<std::uint32_t>(info.input.dims[0]);
   model.network_width = static_cast<std::uint32_t>(info.input.dims[1]);
   for (const std::string& name : distinct_class_names(info.class_names, classes)) {

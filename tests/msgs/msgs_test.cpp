@@ -240,18 +240,23 @@ TEST(BoundedArray, RefusesMoreThanItsCapacity) {
 }
 
 TEST(LetterboxTransform, HostileValuesAreInvalid) {
-  LetterboxTransform good{768, 576, 640, 640, 640, 480, 0, 80};
+  LetterboxTransform good{768, 576, 640, 640, 640, 480, 0, 80, 0, 0};
   EXPECT_TRUE(good.valid());
   EXPECT_FLOAT_EQ(good.source_x(320), 384);
   EXPECT_FLOAT_EQ(good.source_y(320), 288);
   for (auto break_it : {+[](LetterboxTransform& t) { t.new_width = 0; },
                         +[](LetterboxTransform& t) { t.source_height = 0; },
-                        +[](LetterboxTransform& t) { t.new_width = 641; },
+                        +[](LetterboxTransform& t) { t.crop_left = 1; },
+                        +[](LetterboxTransform& t) { t.network_width = 0; },
+                        +[](LetterboxTransform& t) { t.new_width = 641, t.crop_left = 2; },
                         +[](LetterboxTransform& t) { t.pad_top = 0xffffffff; }}) {
     LetterboxTransform bad = good;
     break_it(bad);
     EXPECT_FALSE(bad.valid());
   }
+  const LetterboxTransform cropped{640, 480, 224, 224, 299, 224, 0, 0, 37, 0};
+  EXPECT_TRUE(cropped.valid());
+  EXPECT_FLOAT_EQ(cropped.source_x(112.5f), 320);
 }
 
 }  // namespace

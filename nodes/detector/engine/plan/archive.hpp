@@ -262,6 +262,7 @@ void archive(A& a, OutputMap& map) {
   a(map.first_channel);
   a(map.channels);
   a(map.bins);
+  a(map.point_values);
 }
 
 // A count beyond what there is room for is kept: problem_of() says so.
