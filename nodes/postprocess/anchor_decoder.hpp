@@ -30,6 +30,8 @@ Result<std::unique_ptr<Decoder>> create_decoded_decoder(const msgs::ModelInfo& m
                                                         bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_objectness_decoder(const msgs::ModelInfo& model,
                                                            bool force_scalar);
+Result<std::unique_ptr<Decoder>> create_class_decoder(const msgs::ModelInfo& model,
+                                                      bool force_scalar);
 
 // The one map of a role. Errors: there is none, or more than one.
 Result<const OutputMap*> only_map(const HeadSpec& head, OutputRole role);
@@ -63,11 +65,6 @@ class AnchorDecoderBase : public Decoder {
 
   AnchorDecoderBase(const msgs::ModelInfo& model, bool force_scalar, Key key);
 
-  // The values of a tensor of exactly this shape. Errors: kInvalidArgument.
-  static Result<const float*> find(std::span<const HeadTensor> tensors, std::string_view name,
-                                   std::span<const std::int64_t> dims);
-  // Errors: kInvalidArgument for more or fewer tensors than the head has.
-  static Result<> check_count(std::span<const HeadTensor> tensors, std::size_t expected);
   // Of `rows` rows of scores, each of `columns` elements that are `step` apart; rows are `stride`
   // apart.
   static std::uint32_t count_not_finite(const float* scores, std::size_t rows, std::size_t stride,
@@ -96,7 +93,7 @@ class AnchorDecoderBase : public Decoder {
 // `class X final : public AnchorDecoder<X>` with
 //   Result<> bind(std::span<const HeadTensor>);  // finds its maps in the frame, sets anchor_count_
 //   void search();                               // calls add_anchor() in the order of anchors
-//   Box box_of(std::uint32_t anchor) const;
+//   Box box_of(std::uint32_t anchor) const;      // the upright one; not finite if anything of it is not
 // all of them called directly: nothing is virtual within a frame.
 template <class X>
 class AnchorDecoder : public AnchorDecoderBase {
@@ -192,7 +189,7 @@ class AnchorDecoder : public AnchorDecoderBase {
       if (hit.anchor != box_anchor) box = self().box_of(box_anchor = hit.anchor);
       const float score =
           key_ == Key::kLogit ? 1.0f / (1.0f + std::exp(-hit.key)) : std::min(hit.key, 1.0f);
-      candidates.push_back({box.x1, box.y1, box.x2, box.y2, score, hit.class_id});
+      candidates.push_back({box.x1, box.y1, box.x2, box.y2, score, hit.class_id, hit.anchor});
     }
     return {};
   }

@@ -46,6 +46,9 @@ struct Kernels {
                               bool& finite);
   // Mean of 0..bins-1 weighted by softmax(logits): a distance in cells.
   float (*expected_bin)(const float* logits, std::size_t bins);
+  // sums[r] = sum of values[r, c] * weights[c] for values [rows, columns].
+  void (*weighted_sums)(const float* values, std::size_t rows, std::size_t columns,
+                        const float* weights, float* sums);
   // Whether a kept box of the query's class overlaps it with intersection > threshold * union.
   bool (*overlaps_any)(const KeptBoxes& kept, const Query& query, float threshold);
 };

@@ -53,6 +53,15 @@ float expected_bin(const float* logits, std::size_t bins) {
   return weighted / sum;
 }
 
+void weighted_sums(const float* values, std::size_t rows, std::size_t columns, const float* weights,
+                   float* sums) {
+  for (std::size_t row = 0; row < rows; ++row) {
+    float sum = 0;
+    for (std::size_t c = 0; c < columns; ++c) sum += values[row * columns + c] * weights[c];
+    sums[row] = sum;
+  }
+}
+
 bool overlaps_any(const KeptBoxes& kept, const Query& query, float threshold) {
   for (std::size_t i = 0; i < kept.count; ++i) {
     if (kept.class_id[i] != query.class_id) continue;
@@ -67,7 +76,8 @@ bool overlaps_any(const KeptBoxes& kept, const Query& query, float threshold) {
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels kKernels{find_rows, find_columns, expected_bin, overlaps_any};
+  static constexpr Kernels kKernels{find_rows, find_columns, expected_bin, weighted_sums,
+                                    overlaps_any};
   return kKernels;
 }
 

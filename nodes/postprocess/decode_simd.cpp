@@ -113,6 +113,22 @@ float expected_bin(const float* logits, std::size_t bins) {
   return hn::GetLane(hn::SumOfLanes(d, weighted)) / hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
+void weighted_sums(const float* values, std::size_t rows, std::size_t columns, const float* weights,
+                   float* sums) {
+  const hn::CappedTag<float, 16> d;
+  const std::size_t lanes = hn::Lanes(d);
+  if (columns % lanes != 0) {
+    return scalar_kernels().weighted_sums(values, rows, columns, weights, sums);
+  }
+  for (std::size_t row = 0; row < rows; ++row) {
+    auto sum = hn::Zero(d);
+    for (std::size_t c = 0; c < columns; c += lanes) {
+      sum = hn::MulAdd(hn::LoadU(d, values + row * columns + c), hn::LoadU(d, weights + c), sum);
+    }
+    sums[row] = hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+}
+
 bool overlaps_any(const KeptBoxes& kept, const Query& query, float threshold) {
   const hn::CappedTag<float, kPad> d;
   const auto x1 = hn::Set(d, query.x1);
@@ -138,7 +154,7 @@ bool overlaps_any(const KeptBoxes& kept, const Query& query, float threshold) {
   return false;
 }
 
-constexpr Kernels kKernels{find_rows, find_columns, expected_bin, overlaps_any};
+constexpr Kernels kKernels{find_rows, find_columns, expected_bin, weighted_sums, overlaps_any};
 
 }  // namespace
 

@@ -84,7 +84,7 @@ class DecodedDecoder final : public AnchorDecoder<DecodedDecoder> {
     FOVEA_ASSIGN(const std::int64_t anchors,
                  anchors_of(tensors[0], 1, channels_, "[4 + classes, anchors]"));
     const std::array<std::int64_t, 2> dims{channels_.count, anchors};
-    FOVEA_ASSIGN(map_, find(tensors, channels_.tensor, dims));
+    FOVEA_ASSIGN(map_, find_values(tensors, channels_.tensor, dims));
     anchor_count_ = static_cast<std::uint32_t>(anchors);
     return {};
   }
@@ -136,7 +136,7 @@ class ObjectnessDecoder final : public AnchorDecoder<ObjectnessDecoder> {
     FOVEA_ASSIGN(const std::int64_t anchors,
                  anchors_of(tensors[0], 0, channels_, "[anchors, 5 + classes]"));
     const std::array<std::int64_t, 2> dims{anchors, channels_.count};
-    FOVEA_ASSIGN(map_, find(tensors, channels_.tensor, dims));
+    FOVEA_ASSIGN(map_, find_values(tensors, channels_.tensor, dims));
     anchor_count_ = static_cast<std::uint32_t>(anchors);
     return {};
   }

@@ -12,19 +12,15 @@
 #include "msgs/model_info.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/base/result.hpp"
+#include "nodes/postprocess/anchor_details.hpp"
+#include "nodes/postprocess/head_tensors.hpp"
 #include "nodes/postprocess/options.hpp"
+#include "nodes/postprocess/turned_box.hpp"
 
 namespace fovea {
 
-// One borrowed output of the network. May come from a peer: nothing about it is trusted.
-struct HeadTensor {
-  std::string_view name;
-  msgs::DataType dtype = msgs::DataType::kFloat32;
-  std::span<const std::int64_t> dims;  // of one image, innermost last; see HeadSpec
-  std::span<const std::byte> bytes;
-};
-
-// A box in network pixels (not clipped) with its best or its one class.
+// A box in network pixels (not clipped) with its best or its one class. Of a turned box: the upright
+// one around it. A classifier's candidates are classes of the whole picture and have no box.
 struct Candidate {
   float x1 = 0;
   float y1 = 0;
@@ -32,6 +28,7 @@ struct Candidate {
   float y2 = 0;
   float score = 0;  // 0..1
   std::uint32_t class_id = 0;
+  std::uint32_t anchor = 0;
 
   bool operator==(const Candidate&) const = default;
 };
@@ -39,9 +36,10 @@ struct Candidate {
 // Anchors whose numbers are no numbers: what a broken model or an overflow gives.
 struct NotFinite {
   std::uint32_t scores = 0;  // with a NaN or infinity among their class scores or as objectness
-  std::uint32_t boxes = 0;   // above a threshold, but without a finite box
+  std::uint32_t boxes = 0;   // above a threshold, but without a finite box, point or angle
+  std::uint32_t masks = 0;   // detections whose mask has such numbers
 
-  bool any() const { return scores != 0 || boxes != 0; }
+  bool any() const { return scores != 0 || boxes != 0 || masks != 0; }
 };
 
 // Thread safety: one thread at a time.
@@ -67,6 +65,12 @@ class Decoder {
                   const msgs::LetterboxTransform* visible = nullptr) {
     return decode_frame(tensors, candidates, visible);
   }
+
+  // What the last decode's anchors have beside boxes and classes; null for heads without such maps.
+  // Valid as long as the tensors.
+  virtual const AnchorDetails* details() const { return nullptr; }
+  // In network pixels, not clipped. REQUIRES: details() with angles.
+  virtual TurnedBox turned_box_of(std::uint32_t /*anchor*/) const { return {}; }
 
   // Of the last decode.
   virtual const NotFinite& not_finite() const = 0;

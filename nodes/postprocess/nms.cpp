@@ -2,10 +2,8 @@
 // decode_kernels.hpp.
 #include "nodes/postprocess/nms.hpp"
 
-#include <algorithm>
-#include <bit>
-
 #include "nodes/postprocess/decode_kernels.hpp"
+#include "nodes/postprocess/score_order.hpp"
 
 namespace fovea {
 
@@ -23,14 +21,7 @@ std::span<const std::uint32_t> NonMaximumSuppression::run(std::span<const Candid
   const auto& kernels =
       force_scalar_ ? decode_kernels::scalar_kernels() : decode_kernels::best_kernels();
 
-  // The bits of floats >= 0 sort like the floats, so one integer holds both sort keys.
-  order_.clear();
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const auto score_bits = std::bit_cast<std::uint32_t>(candidates[i].score + 0.0f);
-    order_.push_back(std::uint64_t{~score_bits} << 32 | i);
-  }
-  std::sort(order_.begin(), order_.end());
-
+  sort_by_score(candidates, order_);
   KeptBoxes boxes;
   kept_.clear();
   for (const std::uint64_t entry : order_) {

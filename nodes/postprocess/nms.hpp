@@ -34,7 +34,7 @@ class NonMaximumSuppression {
 
  private:
   bool force_scalar_;
-  std::vector<std::uint64_t> order_;  // inverted score bits, then number: ascending = best first
+  std::vector<std::uint64_t> order_;  // see sort_by_score()
   std::vector<std::uint32_t> kept_;
 };
 

@@ -1,7 +1,10 @@
 // Checks of a whole message, and the way back from network to source pixels.
 #include "nodes/postprocess/postprocessor.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
+#include <numbers>
 #include <utility>
 
 #include <fmt/core.h>
@@ -11,13 +14,16 @@
 namespace fovea {
 
 Postprocessor::Postprocessor(std::unique_ptr<Decoder> decoder, bool force_scalar)
-    : decoder_(std::move(decoder)), suppression_(force_scalar) {}
+    : decoder_(std::move(decoder)), suppression_(force_scalar), instance_masks_(force_scalar) {
+  found_.reserve(msgs::Detection2DArray::kMaxDetections);
+}
 
 Result<Postprocessor> Postprocessor::create(const msgs::ModelInfo& model,
                                             const PostprocessOptions& options, bool force_scalar) {
   FOVEA_ASSIGN(auto decoder, create_decoder(model, force_scalar));
   Postprocessor postprocessor(std::move(decoder), force_scalar);
   postprocessor.model_id_ = model.model_id;
+  postprocessor.task_ = model.head.task();
   postprocessor.one_to_one_ = model.head.suppression == Suppression::kNone;
   postprocessor.network_width_ = model.network_width;
   postprocessor.network_height_ = model.network_height;
@@ -36,6 +42,11 @@ Result<> Postprocessor::set_options(const PostprocessOptions& options) {
   options_ = std::move(applied);
   candidates_.reserve(options.max_candidates);
   suppression_.reserve(options.max_candidates);
+  if (task_ == Task::kObb) {
+    turned_suppression_.reserve(options.max_candidates);
+    turned_boxes_.reserve(options.max_candidates);
+  }
+  if (task_ == Task::kSegment) runs_.resize(msgs::InstanceMask2DArray::kMaxRuns);
   return {};
 }
 
@@ -50,26 +61,145 @@ Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
                             transform.pad_top, transform.network_width, transform.network_height,
                             network_width_, network_height_));
   }
+  transform_ = transform;
+  found_.clear();
   FOVEA_TRY(decoder_->decode(tensors, candidates_, &transform));
-  const NotFinite& broken = decoder_->not_finite();
-  if (broken.scores == decoder_->anchor_count() || (candidates_.empty() && broken.boxes > 0)) {
+  not_finite_ = decoder_->not_finite();
+  if (not_finite_.scores == decoder_->anchor_count() ||
+      (candidates_.empty() && not_finite_.boxes > 0)) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("the model's outputs are not finite: NaN or infinity in the scores of "
                             "{} of {} anchors and in {} boxes",
-                            broken.scores, decoder_->anchor_count(), broken.boxes));
+                            not_finite_.scores, decoder_->anchor_count(), not_finite_.boxes));
   }
 
   out.source_width = transform.source_width;
   out.source_height = transform.source_height;
   out.detections.clear();
-  for (const std::uint32_t number : suppression_.run(candidates_, options_)) {
-    const Candidate& candidate = candidates_[number];
-    out.detections.push_back(
-        {.bbox = to_source(candidate.x1, candidate.y1, candidate.x2, candidate.y2, transform),
-         .hypothesis = {.class_id = candidate.class_id, .score = candidate.score},
-         .class_name = class_names_[candidate.class_id]});
+  if (task_ == Task::kClassify) return {};
+  for (const std::uint32_t number : suppress()) {
+    const Candidate& box = candidates_[number];
+    found_.push_back({number, to_source(box.x1, box.y1, box.x2, box.y2, transform)});
+  }
+  if (task_ == Task::kSegment) draw_masks();
+  for (const Found& found : found_) {
+    out.detections.push_back({.bbox = found.bbox,
+                              .hypothesis = hypothesis_of(found),
+                              .class_name = class_name_of(found)});
   }
   return {};
+}
+
+std::span<const std::uint32_t> Postprocessor::suppress() {
+  if (task_ != Task::kObb) return suppression_.run(candidates_, options_);
+  turned_boxes_.clear();
+  for (const Candidate& candidate : candidates_) {
+    turned_boxes_.push_back(
+        {decoder_->turned_box_of(candidate.anchor), candidate.score, candidate.class_id});
+  }
+  return turned_suppression_.run(turned_boxes_, options_);
+}
+
+void Postprocessor::draw_masks() {
+  const AnchorDetails& details = *decoder_->details();
+  run_count_ = 0;
+  masks_without_room_ = 0;
+  const auto is_empty = [&](Found& found) {
+    const msgs::BoundingBox2D& box = found.bbox;
+    std::size_t count = 0;
+    const auto outcome = instance_masks_.write(
+        details.prototypes(), details.coefficients_of(candidates_[found.candidate].anchor),
+        {box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
+         box.center_x + box.size_x / 2, box.center_y + box.size_y / 2},
+        transform_, std::span(runs_).subspan(run_count_), count);
+    found.first_run = static_cast<std::uint32_t>(run_count_);
+    found.run_count = static_cast<std::uint32_t>(count);
+    run_count_ += count;
+    if (outcome == InstanceMasks::Outcome::kNotFinite) ++not_finite_.masks;
+    if (outcome == InstanceMasks::Outcome::kNoRoom) ++masks_without_room_;
+    return outcome == InstanceMasks::Outcome::kEmpty ||
+           outcome == InstanceMasks::Outcome::kNotFinite;
+  };
+  // In their order, so that the best ones have room.
+  found_.erase(std::remove_if(found_.begin(), found_.end(), is_empty), found_.end());
+}
+
+msgs::ObjectHypothesis Postprocessor::hypothesis_of(const Found& found) const {
+  const Candidate& candidate = candidates_[found.candidate];
+  return {.class_id = candidate.class_id, .score = candidate.score};
+}
+
+const msgs::ClassName& Postprocessor::class_name_of(const Found& found) const {
+  return class_names_[candidates_[found.candidate].class_id];
+}
+
+void Postprocessor::masks(msgs::InstanceMask2DArray& out) const {
+  out.source_width = transform_.source_width;
+  out.source_height = transform_.source_height;
+  out.truncated = masks_without_room_;
+  out.instances.clear();
+  for (const Found& found : found_) {
+    out.instances.push_back({.bbox = found.bbox,
+                             .hypothesis = hypothesis_of(found),
+                             .class_name = class_name_of(found),
+                             .first_run = found.first_run,
+                             .run_count = found.run_count});
+  }
+  out.runs.count = static_cast<std::uint32_t>(run_count_);
+  std::copy_n(runs_.begin(), run_count_, out.runs.begin());
+}
+
+void Postprocessor::keypoints(msgs::KeypointDetection2DArray& out) const {
+  out.source_width = transform_.source_width;
+  out.source_height = transform_.source_height;
+  out.detections.clear();
+  const AnchorDetails& details = *decoder_->details();
+  std::array<NetworkPoint, msgs::KeypointDetection2D::kMaxKeypoints> points;
+  for (const Found& found : found_) {
+    details.points_of(candidates_[found.candidate].anchor, points);
+    msgs::KeypointDetection2D detection;
+    detection.bbox = found.bbox;
+    detection.hypothesis = hypothesis_of(found);
+    detection.class_name = class_name_of(found);
+    for (const NetworkPoint& point : std::span(points).first(details.point_count())) {
+      const msgs::BoundingBox2D place = to_source(point.x, point.y, point.x, point.y, transform_);
+      detection.keypoints.push_back({place.center_x, place.center_y, point.visibility});
+    }
+    out.detections.push_back(detection);
+  }
+}
+
+void Postprocessor::oriented_boxes(msgs::OrientedDetection2DArray& out) const {
+  out.source_width = transform_.source_width;
+  out.source_height = transform_.source_height;
+  out.detections.clear();
+  const auto scale = [](std::uint32_t source, std::uint32_t scaled) {
+    return static_cast<float>(source) / static_cast<float>(scaled);
+  };
+  const float scale_x = scale(transform_.source_width, transform_.new_width);
+  const float scale_y = scale(transform_.source_height, transform_.new_height);
+  for (const Found& found : found_) {
+    const TurnedBox& box = turned_boxes_[found.candidate].box;
+    // Half a turn more is the same box.
+    const float theta = std::remainder(box.theta, std::numbers::pi_v<float>);
+    out.detections.push_back({.bbox = {.center_x = transform_.source_x(box.center_x),
+                                       .center_y = transform_.source_y(box.center_y),
+                                       .size_x = box.size_x * scale_x,
+                                       .size_y = box.size_y * scale_y,
+                                       .theta = theta},
+                              .hypothesis = hypothesis_of(found),
+                              .class_name = class_name_of(found)});
+  }
+}
+
+void Postprocessor::classification(msgs::Classification& out) const {
+  out.source_width = transform_.source_width;
+  out.source_height = transform_.source_height;
+  out.results.clear();
+  for (const Candidate& candidate : candidates_) {
+    out.results.push_back({.hypothesis = {.class_id = candidate.class_id, .score = candidate.score},
+                           .class_name = class_names_[candidate.class_id]});
+  }
 }
 
 Result<> Postprocessor::run(const msgs::TensorArray& message, std::span<const std::byte> slot,

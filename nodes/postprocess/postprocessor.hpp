@@ -1,5 +1,5 @@
-// Decoder and suppression of one model in one object, from raw maps to detections in source pixels.
-// The live node and `fovea engine verify` call this same class.
+// Decoder and suppression of one model in one object, from raw maps to what was found, in source
+// pixels. The live node, `fovea predict` and `fovea engine verify` call this same class.
 #pragma once
 
 #include <cstddef>
@@ -8,13 +8,19 @@
 #include <span>
 #include <vector>
 
+#include "msgs/classification.hpp"
 #include "msgs/detection.hpp"
+#include "msgs/instance_mask.hpp"
+#include "msgs/keypoints.hpp"
 #include "msgs/model_info.hpp"
+#include "msgs/oriented_box.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/base/result.hpp"
 #include "nodes/postprocess/decoder.hpp"
+#include "nodes/postprocess/instance_masks.hpp"
 #include "nodes/postprocess/nms.hpp"
 #include "nodes/postprocess/options.hpp"
+#include "nodes/postprocess/turned_box.hpp"
 
 namespace fovea {
 
@@ -29,13 +35,17 @@ class Postprocessor {
 
   // Takes effect with the next run. Errors: kInvalidArgument, and the former options stay.
   Result<> set_options(const PostprocessOptions& options);
+  // What the model finds. Every task gives detections, a classifier none but its classes.
+  Task task() const { return task_; }
+
   // As they are applied: where the model's boxes need no suppression, every class of an anchor is an
   // object and no overlap is too large.
   const PostprocessOptions& options() const { return options_; }
 
   // Replaces source size and detections of `out`, best first; leaves its header alone. Boxes are
   // clipped to the source image; those that lie wholly in the padding are left out before anything
-  // is counted or suppressed. Errors: kInvalidArgument if a tensor or the transform does not fit
+  // is counted or suppressed. Of turned boxes: the upright ones around them. A detection whose mask has
+  // not a pixel is left out. Errors: kInvalidArgument if a tensor or the transform does not fit
   // the model; kCorrupt if nothing in the tensors is a finite number.
   Result<> run(std::span<const HeadTensor> tensors, const msgs::LetterboxTransform& transform,
                msgs::Detection2DArray& out);
@@ -45,21 +55,56 @@ class Postprocessor {
   Result<> run(const msgs::TensorArray& message, std::span<const std::byte> slot,
                msgs::Detection2DArray& out);
 
+  // What the last run found beside boxes, in the order of its detections; all but the header. Valid
+  // while the run's tensors are. REQUIRES: the task is kSegment, kPose, kObb, kClassify.
+  void masks(msgs::InstanceMask2DArray& out) const;
+  void keypoints(msgs::KeypointDetection2DArray& out) const;
+  void oriented_boxes(msgs::OrientedDetection2DArray& out) const;
+  void classification(msgs::Classification& out) const;
+
   // What in the last run's tensors was NaN or infinite and therefore left out.
-  const NotFinite& not_finite() const { return decoder_->not_finite(); }
+  const NotFinite& not_finite() const { return not_finite_; }
+  // Of the last run: detections whose masks had no room.
+  std::uint32_t masks_without_room() const { return masks_without_room_; }
 
  private:
   Postprocessor(std::unique_ptr<Decoder> decoder, bool force_scalar);
 
+  // What stays of a run's candidates, and how it looks in the source picture.
+  struct Found {
+    std::uint32_t candidate;
+    msgs::BoundingBox2D bbox;
+    std::uint32_t first_run = 0;
+    std::uint32_t run_count = 0;
+  };
+
+  std::span<const std::uint32_t> suppress();
+  // Draws the masks of found_, and takes those without a pixel out of it.
+  void draw_masks();
+  msgs::ObjectHypothesis hypothesis_of(const Found& found) const;
+  const msgs::ClassName& class_name_of(const Found& found) const;
+
   std::unique_ptr<Decoder> decoder_;
   NonMaximumSuppression suppression_;
+  TurnedSuppression turned_suppression_;
+  InstanceMasks instance_masks_;
+  Task task_ = Task::kDetect;
   PostprocessOptions options_;
   bool one_to_one_ = false;  // Suppression::kNone
   std::uint64_t model_id_ = 0;
   std::uint32_t network_width_ = 0;
   std::uint32_t network_height_ = 0;
   std::vector<msgs::ClassName> class_names_;
+
+  // Of the last run.
   std::vector<Candidate> candidates_;
+  std::vector<TurnedSuppression::Box> turned_boxes_;  // by candidate
+  std::vector<Found> found_;
+  std::vector<std::uint32_t> runs_;
+  std::size_t run_count_ = 0;
+  msgs::LetterboxTransform transform_;
+  NotFinite not_finite_;
+  std::uint32_t masks_without_room_ = 0;
 };
 
 }  // namespace fovea

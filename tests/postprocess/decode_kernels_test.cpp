@@ -144,6 +144,27 @@ TEST(DecodeKernels, EveryIsaGivesNoFiniteBinForNan) {
   }
 }
 
+TEST(DecodeKernels, EveryIsaWeighsTheSame) {
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal(0, 1);
+  for (const std::size_t columns : {1, 7, 8, 16, 32, 33, 48}) {
+    std::vector<float> values(5 * columns), weights(columns);
+    for (float& value : values) value = normal(random);
+    for (float& value : weights) value = normal(random);
+    for (const NamedKernels& candidate : all_kernels()) {
+      std::array<float, 5> sums{};
+      candidate.kernels->weighted_sums(values.data(), 5, columns, weights.data(), sums.data());
+      for (std::size_t row = 0; row < 5; ++row) {
+        double expected = 0;
+        for (std::size_t c = 0; c < columns; ++c) {
+          expected += double{values[row * columns + c]} * double{weights[c]};
+        }
+        EXPECT_NEAR(sums[row], expected, 1e-4) << candidate.name << " of " << columns;
+      }
+    }
+  }
+}
+
 TEST(DecodeKernels, EveryIsaSeesTheSameOverlaps) {
   std::mt19937 random(4);
   std::uniform_real_distribution<float> position(0, 100), size(1, 40);

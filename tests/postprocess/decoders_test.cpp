@@ -213,7 +213,7 @@ TEST(Decoders, TakesTheBestClassAmongThoseThatPass) {
   std::vector<Candidate> candidates;
   ASSERT_TRUE(decoder->decode(head.tensors(), candidates));
   ASSERT_EQ(candidates.size(), 1u);
-  EXPECT_EQ(candidates[0], (Candidate{40, 40, 60, 60, 0.6f, 1}));
+  EXPECT_EQ(candidates[0], (Candidate{40, 40, 60, 60, 0.6f, 1, 17}));
 }
 
 TEST(Decoders, KeepsTheBestWhenThereAreTooManyAndPrefersEarlierOnesAmongEquals) {
@@ -313,7 +313,7 @@ TEST(Decoders, ReadsDistancesDirectlyWithOneBin) {
   std::vector<Candidate> candidates;
   ASSERT_TRUE(make_decoder(model, {})->decode(head.tensors(), candidates));
   ASSERT_EQ(candidates.size(), 1u);
-  EXPECT_EQ(candidates[0], (Candidate{20, 4, 52, 52, 0.5f, 0}));
+  EXPECT_EQ(candidates[0], (Candidate{20, 4, 52, 52, 0.5f, 0, 2 * 20 + 3}));
 }
 
 TEST(Decoders, RefusesTensorsThatAreNotTheModels) {
@@ -377,8 +377,8 @@ TEST(Decoders, RefuseModelsThatMakeNoSense) {
       {HeadKind::kDfl, [](Model& m) { m.head.maps.count = 0xffffffff; }, "at most 32"},
       {HeadKind::kDfl, [](Model& m) { m.head.maps[2].role = static_cast<OutputRole>(8); },
        "map 2 of the head: role is 8"},
-      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].encoding = static_cast<OutputEncoding>(3); },
-       "encoding is 3"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].encoding = static_cast<OutputEncoding>(5); },
+       "encoding is 5"},
       {HeadKind::kDfl, [](Model& m) { m.head.maps[2].anchors = static_cast<AnchorAxis>(2); },
        "anchors is 2"},
       {HeadKind::kDfl, [](Model& m) { m.head.maps[2].tensor = std::string_view(); },
@@ -446,30 +446,32 @@ TEST(Decoders, RefuseModelsThatMakeNoSense) {
   }
 }
 
-// A head that nobody knows yet: boxes, scores and keypoints.
-msgs::ModelInfo pose_model() {
+// A head that nobody knows yet: boxes, scores and looks.
+msgs::ModelInfo embedding_model() {
   auto model = make_model(HeadKind::kDecoded, 1);
-  OutputMap keypoints = model.head.maps[0];
-  keypoints.role = OutputRole::kKeypoints;
-  keypoints.first_channel = 5;
-  keypoints.channels = 51;
-  model.head.maps.push_back(keypoints);
+  OutputMap embedding = model.head.maps[0];
+  embedding.role = OutputRole::kEmbedding;
+  embedding.first_channel = 5;
+  embedding.channels = 51;
+  model.head.maps.push_back(embedding);
   return model;
 }
 
 TEST(Decoders, DeclineAHeadThatNoneOfThemKnowsEachWithItsReason) {
-  const auto refused = create_decoder(pose_model());
+  const auto refused = create_decoder(embedding_model());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(
       refused.error().message,
-      "no decoder takes the model's head: dfl, decoded: the head has a map of role keypoints; "
-      "it reads box, class_score only; decoded_objectness: the head has a map of role "
-      "keypoints; it reads box, objectness, class_score only");
+      "no decoder takes the model's head: dfl: the head has a map of role embedding; it reads box, "
+      "class_score, mask_coefficients, prototype, keypoints, angle only; decoded: the head has a "
+      "map of role embedding; it reads box, class_score only; decoded_objectness: the head has a "
+      "map of role embedding; it reads box, objectness, class_score only; classes: the head has a "
+      "map of role box; it reads class_score only");
 }
 
 // A decoder that only this test knows, and that a row alone makes known.
-class PoseDecoder final : public Decoder {
+class EmbeddingDecoder final : public Decoder {
  public:
   Result<> set_options(const PostprocessOptions&) override { return {}; }
   const NotFinite& not_finite() const override { return not_finite_; }
@@ -484,20 +486,20 @@ class PoseDecoder final : public Decoder {
   NotFinite not_finite_;
 };
 
-Result<std::unique_ptr<Decoder>> create_pose_decoder(const msgs::ModelInfo& model, bool) {
-  if (model.head.find(OutputRole::kKeypoints) == nullptr) {
-    return fail(ErrorCode::kUnsupported, "no keypoints");
+Result<std::unique_ptr<Decoder>> create_embedding_decoder(const msgs::ModelInfo& model, bool) {
+  if (model.head.find(OutputRole::kEmbedding) == nullptr) {
+    return fail(ErrorCode::kUnsupported, "no embedding");
   }
-  return std::make_unique<PoseDecoder>();
+  return std::make_unique<EmbeddingDecoder>();
 }
 
 TEST(Decoders, OneMoreIsOneRow) {
   std::vector<DecoderRow> rows(decoders().begin(), decoders().end());
-  rows.push_back({"pose", create_pose_decoder});
-  const auto pose = create_decoder(pose_model(), false, rows);
-  ASSERT_TRUE(pose) << pose.error().message;
+  rows.push_back({"embedding", create_embedding_decoder});
+  const auto embedding = create_decoder(embedding_model(), false, rows);
+  ASSERT_TRUE(embedding) << embedding.error().message;
   std::vector<Candidate> candidates;
-  ASSERT_TRUE((*pose)->decode({}, candidates));
+  ASSERT_TRUE((*embedding)->decode({}, candidates));
   EXPECT_EQ(candidates.size(), 1u);
   // The first that takes a head has it; the rest are not asked.
   std::reverse(rows.begin(), rows.end());
@@ -519,7 +521,7 @@ TEST(Decoders, FollowTheChannelsThatTheHeadNames) {
   std::vector<Candidate> candidates;
   ASSERT_TRUE(make_decoder(model, {})->decode(head.tensors(), candidates));
   ASSERT_EQ(candidates.size(), 1u);
-  EXPECT_EQ(candidates[0], (Candidate{40, 55, 60, 65, 0.75f, 1}));
+  EXPECT_EQ(candidates[0], (Candidate{40, 55, 60, 65, 0.75f, 1, 1}));
 }
 
 TEST(Decoders, RefusesOptionsOutOfRangeAndKeepsTheFormerOnes) {
