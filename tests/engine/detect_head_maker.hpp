@@ -1,10 +1,13 @@
 // A small YOLOv8 network (64 x 64, strides 8, 16, 32) whose decoding is spelt in the ways exporters
-// spell it.
+// spell it: of boxes alone, or with masks, keypoints or angles beside them.
 #pragma once
 
 #include "tests/engine/graph_maker.hpp"
 
 namespace fovea::engine::test {
+
+// What a third convolution per level gives.
+enum class ThirdMap { kNone, kMasks, kKeypoints, kAngle };
 
 struct HeadSpelling {
   std::int64_t batch = -1;
@@ -18,6 +21,10 @@ struct HeadSpelling {
   bool shapes_from_batch = false;  // reshape targets made of Shape(images)[0]
   bool computed_anchors = false;   // anchors made of Range and Expand, as with dynamic=True
   std::int64_t best = 0;           // so many best boxes as rows of 6, of one anchor per object
+  ThirdMap third = ThirdMap::kNone;
+  std::int64_t third_channels = 1;
+  std::int64_t point_values = 3;  // of keypoints: x, y and perhaps a visibility
+  bool as_26 = false;             // YOLO26's rule for keypoints and angles
   // Decodings that are not YOLOv8's.
   float anchor_offset = 0.5F;
   float stride_error = 1.0F;
@@ -25,6 +32,12 @@ struct HeadSpelling {
   bool raw_scores = false;
   bool one_class_each = false;  // of the best: an anchor's best class only
   bool worst = false;           // of the best: the others
+  float point_error = 1.0F;     // factor of keypoints
+  bool raw_visibility = false;
+  float half_turn = 3.14159265F;      // of angles
+  bool straight_boxes = false;        // although there is an angle
+  std::int64_t fewer_prototypes = 0;  // than coefficients
+  bool low_prototypes = false;        // half as many rows of cells
 };
 
 class HeadMaker {
@@ -36,10 +49,14 @@ class HeadMaker {
     std::vector<ValueId> boxes;
     std::vector<ValueId> scores;
     std::vector<ValueId> joined;
+    std::vector<ValueId> thirds;
     for (const std::int64_t stride : {8, 16, 32}) {
       const ValueId features = g_.silu(g_.conv(images_, 3, 6, stride, stride));
       const ValueId box = g_.conv(features, 6, 4 * s_.reg_max);
       const ValueId score = g_.conv(features, 6, s_.classes);
+      if (s_.third != ThirdMap::kNone) {
+        thirds.push_back(flat(g_.conv(features, 6, s_.third_channels), s_.third_channels));
+      }
       if (s_.joined_levels) {
         joined.push_back(
             flat(g_.add(OpType::kConcat, {box, score}, axis(1)), 4 * s_.reg_max + s_.classes));
@@ -59,10 +76,17 @@ class HeadMaker {
     }
     const ValueId sides = project(box);
     if (!s_.raw_scores) score = g_.add(OpType::kSigmoid, {score});
-    ValueId output = g_.add(OpType::kConcat, {decode(sides), score}, axis(1));
+    std::vector<ValueId> parts = {kNoValue, score};
+    if (!thirds.empty()) parts.push_back(third(g_.add(OpType::kConcat, thirds, axis(2))));
+    parts[0] = decode(sides, parts.back());
+    ValueId output = g_.add(OpType::kConcat, parts, axis(1));
     if (s_.best > 0) output = best_of(output);
-    NetworkDefinition network = g_.finish({output});
-    network.value(output).name = "output0";
+    std::vector<ValueId> outputs = {output};
+    if (s_.third == ThirdMap::kMasks) outputs.push_back(prototypes());
+    NetworkDefinition network = g_.finish(outputs);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      network.value(outputs[i]).name = "output" + std::to_string(i);
+    }
     return network;
   }
 
@@ -156,8 +180,68 @@ class HeadMaker {
     return g_.constant(std::move(tensor));
   }
 
-  ValueId decode(ValueId sides) {
+  ValueId number(float value) { return g_.constant(floats({}, {value})); }
+  ValueId strides() {
+    std::vector<float> strides;
+    for (const auto& [count, stride] :
+         {std::pair(64, 8.0F), std::pair(16, 16.0F), std::pair(4, 32.0F)}) {
+      strides.insert(strides.end(), static_cast<std::size_t>(count), stride * s_.stride_error);
+    }
+    return g_.constant(floats({1, kAnchors}, strides));
+  }
+
+  // What the numbers of the third maps become.
+  ValueId third(ValueId x) {
+    if (s_.third == ThirdMap::kKeypoints) return keypoints(x);
+    if (s_.third != ThirdMap::kAngle || s_.as_26) return x;
+    x = g_.add(OpType::kSub, {g_.add(OpType::kSigmoid, {x}), number(0.25F)});
+    return g_.add(OpType::kMul, {x, number(s_.half_turn)});
+  }
+  ValueId keypoints(ValueId x) {
+    const std::int64_t values = s_.point_values;
+    x = reshape(x, {s_.third_channels / values, values, kAnchors});
+    std::vector<ValueId> parts = {x};
+    if (values == 3) {
+      parts = g_.add_many(OpType::kSplit, {x, g_.constant(ints({2, 1}))}, axis(2), 2);
+    }
+    ValueId at = anchors();
+    if (!s_.as_26) {
+      parts[0] = g_.add(OpType::kMul, {parts[0], number(2)});
+      at = g_.add(OpType::kSub, {at, number(0.5F)});
+    }
+    parts[0] = g_.add(OpType::kMul, {g_.add(OpType::kAdd, {parts[0], at}), strides()});
+    parts[0] = g_.add(OpType::kMul, {parts[0], number(s_.point_error)});
+    if (values == 3 && !s_.raw_visibility) parts[1] = g_.add(OpType::kSigmoid, {parts[1]});
+    x = values == 3 ? g_.add(OpType::kConcat, parts, axis(2)) : parts[0];
+    return reshape(x, {s_.third_channels, kAnchors});
+  }
+  ValueId prototypes() {
+    const ValueId all = g_.conv(images_, 3, s_.third_channels - s_.fewer_prototypes, 4, 4);
+    if (!s_.low_prototypes) return all;
+    return g_.add(OpType::kSlice,
+                  {all, g_.constant(ints({0})), g_.constant(ints({8})), g_.constant(ints({2}))});
+  }
+
+  ValueId turned_box(ValueId left_top, ValueId right_bottom, ValueId angle) {
+    const ValueId off =
+        g_.add(OpType::kDiv, {g_.add(OpType::kSub, {right_bottom, left_top}), number(2)});
+    const auto axes = g_.add_many(OpType::kSplit, {off, g_.constant(ints({1, 1}))}, axis(1), 2);
+    const ValueId cosine = g_.add(OpType::kCos, {angle});
+    const ValueId sine = g_.add(OpType::kSin, {angle});
+    const auto times = [&](ValueId a, ValueId b) { return g_.add(OpType::kMul, {a, b}); };
+    const ValueId x = g_.add(OpType::kSub, {times(axes[0], cosine), times(axes[1], sine)});
+    const ValueId y = g_.add(OpType::kAdd, {times(axes[0], sine), times(axes[1], cosine)});
+    const ValueId centre =
+        g_.add(OpType::kAdd, {g_.add(OpType::kConcat, {x, y}, axis(1)), anchors()});
+    const ValueId size = g_.add(OpType::kAdd, {left_top, right_bottom});
+    return g_.add(OpType::kMul, {g_.add(OpType::kConcat, {centre, size}, axis(1)), strides()});
+  }
+
+  ValueId decode(ValueId sides, ValueId angle) {
     const auto [left_top, right_bottom] = halves(sides, 2, 4);
+    if (s_.third == ThirdMap::kAngle && !s_.straight_boxes) {
+      return turned_box(left_top, right_bottom, angle);
+    }
     const ValueId centres = anchors();
     const ValueId low = g_.add(OpType::kSub, {centres, left_top});
     const ValueId high = g_.add(OpType::kAdd, {centres, right_bottom});
@@ -168,13 +252,8 @@ class HeadMaker {
           g_.add(OpType::kDiv, {g_.add(OpType::kAdd, {low, high}), g_.constant(floats({}, {2}))});
       second = g_.add(OpType::kSub, {high, low});
     }
-    std::vector<float> strides;
-    for (const auto& [count, stride] :
-         {std::pair(64, 8.0F), std::pair(16, 16.0F), std::pair(4, 32.0F)}) {
-      strides.insert(strides.end(), static_cast<std::size_t>(count), stride * s_.stride_error);
-    }
     const ValueId box = g_.add(OpType::kConcat, {first, second}, axis(1));
-    return g_.add(OpType::kMul, {box, g_.constant(floats({1, kAnchors}, strides))});
+    return g_.add(OpType::kMul, {box, strides()});
   }
 
   ValueId unsqueeze(ValueId x) { return g_.add(OpType::kUnsqueeze, {x, g_.constant(ints({-1}))}); }
@@ -189,11 +268,13 @@ class HeadMaker {
                        {{"largest", std::int64_t{s_.worst ? 0 : 1}}}, 2);
   }
 
-  // The best anchors by their best class, then the best of their classes: [N, best, 6].
+  // The best anchors by their best class, then the best of their classes: [N, best, 6 + third].
   ValueId best_of(ValueId all) {
     const ValueId by_anchor = transpose(all, {0, 2, 1});
+    std::vector<std::int64_t> sizes = {4, s_.classes};
+    if (s_.third != ThirdMap::kNone) sizes.push_back(s_.third_channels);
     const auto parts =
-        g_.add_many(OpType::kSplit, {by_anchor, g_.constant(ints({4, s_.classes}))}, axis(2), 2);
+        g_.add_many(OpType::kSplit, {by_anchor, g_.constant(ints(sizes))}, axis(2), sizes.size());
     const ValueId most = g_.add(OpType::kReduceMax, {parts[1], g_.constant(ints({-1}))},
                                 {{"keepdims", std::int64_t{0}}});
     const ValueId anchors = top(most)[1];
@@ -211,9 +292,12 @@ class HeadMaker {
     const ValueId classes = g_.constant(scalar(s_.classes));
     const ValueId place = g_.add(OpType::kDiv, {chosen[1], classes});
     const ValueId number = g_.add(OpType::kMod, {chosen[1], classes});
-    return g_.add(OpType::kConcat,
-                  {rows(boxes, place, 4), unsqueeze(chosen[0]), as_float(unsqueeze(number))},
-                  axis(2));
+    std::vector<ValueId> fields = {rows(boxes, place, 4), unsqueeze(chosen[0]),
+                                   as_float(unsqueeze(number))};
+    if (parts.size() > 2) {
+      fields.push_back(rows(rows(parts[2], anchors, s_.third_channels), place, s_.third_channels));
+    }
+    return g_.add(OpType::kConcat, fields, axis(2));
   }
 
   HeadSpelling s_;

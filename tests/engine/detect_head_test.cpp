@@ -176,12 +176,19 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
   EXPECT_FALSE(lowered->head.known());
   EXPECT_EQ(
       lowered->head.note,
-      "dfl: the last convolutions (1) are no pairs of maps, one for boxes and one for classes "
-      "per level; decoded, decoded_objectness: 'y0' is [1, 4, 64], no detector's output that "
-      "Fovea knows");
+      "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
+      "classes and perhaps one more; classify: no metadata say that it classifies; decoded, "
+      "decoded_objectness: 'y0' is [1, 4, 64], no detector's output that Fovea knows");
   NetworkDefinition posing = with_output({-1, 8, 64});
   posing.metadata["task"] = "pose";
-  EXPECT_EQ(lower(posing)->head.note, "its task is 'pose'; only detect is decoded");
+  EXPECT_EQ(
+      lower(posing)->head.note,
+      "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
+      "classes and perhaps one more; classify, decoded, decoded_objectness: its task is "
+      "'pose'");
+  posing.metadata["task"] = "depth";
+  EXPECT_EQ(lower(posing)->head.note,
+            "its task is 'depth'; decoded are detect, segment, pose, obb, classify");
 }
 
 // What a plan could not keep is no head, however well it fits.
@@ -228,8 +235,9 @@ TEST(HeadRecognisers, OneMoreIsOneRow) {
   EXPECT_FALSE(none->head.known());
   EXPECT_EQ(
       none->head.note,
-      "dfl, decoded, decoded_objectness: its task is 'segment'; only detect is decoded; pose: "
-      "its task is not pose");
+      "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
+      "classes and perhaps one more; classify, decoded, decoded_objectness: its task is 'segment'; "
+      "pose: its task is not pose");
 }
 
 using AlignedBytes = std::unique_ptr<std::byte, decltype(&std::free)>;

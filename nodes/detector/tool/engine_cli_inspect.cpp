@@ -189,7 +189,11 @@ struct InspectCommand {
     const engine::HeadInfo& head = lowered.network->head;
     const std::string note = lowered.no_head.empty() ? head.note : lowered.no_head;
     const auto& names = lowered.network->class_names;
+    const Json task =
+        head.known() ? Json(kTaskNames[static_cast<std::size_t>(head.spec.task())]) : Json(nullptr);
     result["head"] = {{"kind", head.known() ? head.name : "none"},
+                      {"task", task},
+                      {"maps", to_string(head.spec)},
                       {"basis", engine::to_string(head.basis)},
                       {"classes", head.classes()},
                       {"reg_max", head.spec.bins()},
@@ -199,7 +203,15 @@ struct InspectCommand {
     result["class_names"] = names;
     const bool known = head.known();
     line("head", known ? note : "none: " + note);
-    if (known && head.basis != engine::HeadBasis::kComputed) {
+    if (known) line("task", task.get<std::string>());
+    for (const OutputMap& map : head.spec.maps) {
+      HeadSpec one;
+      one.maps.push_back(map);
+      line("map", to_string(one));
+    }
+    const bool guessed = head.basis != engine::HeadBasis::kComputed &&
+                         head.name != "classify";  // whose numbers are proven
+    if (known && guessed) {
       line("", "a build looks at its numbers, too");
     }
     for (const std::string& warning : head.warnings) line("warning", warning);

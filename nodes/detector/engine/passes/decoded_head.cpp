@@ -243,7 +243,7 @@ Result<HeadAnswer> recognise(const HeadQuestion& question, bool as_columns) {
   }
   const Value& output = question.shaped.value(question.network.outputs.front());
   if (output.dtype != DataType::kFloat32) {
-    answer.why_not = no_numbers(output);
+    answer.why_not = no_numbers(question.network, output);
     return answer;
   }
   FOVEA_ASSIGN(HeadInfo head, read_output(question.network, question.shaped, question.stated));
@@ -256,12 +256,14 @@ Result<HeadAnswer> recognise(const HeadQuestion& question, bool as_columns) {
 
 Result<HeadAnswer> recognise_decoded(const HeadQuestion& question) {
   if (question.keep_output0) {
-    FOVEA_ASSIGN(const auto classes, classes_of_decoding(question));
-    if (classes) {
+    FOVEA_ASSIGN(Columns columns, columns_of(question));
+    if (!columns.why_not.empty()) return HeadAnswer{{}, {}, {}, std::move(columns.why_not)};
+    if (columns.classes > 0) {
       HeadInfo head;
-      head.spec = decoded_head(*classes);
+      head.spec = decoded_head(columns.classes);
       head.basis = HeadBasis::kComputed;
-      head.note = fmt::format("YOLOv8's columns, {} classes, as the model computes it", *classes);
+      head.note =
+          fmt::format("YOLOv8's columns, {} classes, as the model computes it", columns.classes);
       return taken(std::move(head), question);
     }
   }

@@ -1,15 +1,19 @@
-// Where a YOLO network stops being a network: the raw maps of its detect head.
+// Where a YOLO network stops being a network: the raw maps of its head.
 //
-// The structure only proposes: the convolutions nearest to the output are taken as maps, two per
-// size. The numbers decide: the tail runs on random maps, and counts as the decoding of YOLOv8 and
+// The structure only proposes: the convolutions nearest to the output are taken as maps, two or three
+// per size. The numbers decide: the tail runs on random maps, and counts as the decoding of YOLOv8 and
 // its successors if it gives what that decoding gives, whole or as the best boxes of a head without
 // suppression. So exports may spell the tail in any way (Split or Slice, one concat or two, Softmax
 // with transposes around it, a Conv or a MatMul as projection, any way to the best), and no other
-// head passes for this one.
+// head passes for this one. What a third map is, and by which of the rules that there are, is found
+// out in the same way; metadata are not asked, and warned of where they say something else.
+#include <algorithm>
 #include <utility>
 
 #include <fmt/core.h>
 
+#include "nodes/base/text.hpp"
+#include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/passes/head_maps.hpp"
 #include "nodes/detector/engine/passes/head_proof.hpp"
 #include "nodes/detector/engine/passes/head_recognisers.hpp"
@@ -19,62 +23,146 @@ namespace fovea::engine {
 
 namespace {
 
-std::string list_strides(const HeadMaps& candidate) {
-  std::string text;
-  for (const MapLevel& level : candidate.levels)
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", level.stride);
-  return text;
-}
-
 // The maps in front of a tail that is proven to decode them, or why there are none.
 struct Proof {
   std::optional<HeadMaps> maps;
+  Reading reading;  // of them
   std::string why_not;
 };
+Proof none(std::string why_not) { return {{}, {}, std::move(why_not)}; }
+
+std::string_view name_of(Task task) { return kTaskNames[static_cast<std::size_t>(task)]; }
+
+std::string task_of(const NetworkDefinition& network) {
+  const auto task = network.metadata.find("task");
+  return task == network.metadata.end() ? "" : task->second;
+}
+
+// What stands in the way of an output of boxes, in one line.
+std::string no_boxes(const NetworkDefinition& network, bool possible, std::size_t last_maps) {
+  const std::string task = task_of(network);
+  if (!task.empty() && (!is_decoded(task) || task == name_of(Task::kClassify))) {
+    return other_task(task);
+  }
+  if (possible) return "what follows the last convolutions computes no boxes of them";
+  return fmt::format(
+      "the last convolutions ({}) are no maps of a head: per level one for boxes, one for classes "
+      "and perhaps one more",
+      last_maps);
+}
+
 Result<Proof> proven_maps(const HeadQuestion& question) {
   const NetworkDefinition& network = question.network;
   const NetworkDefinition& shaped = question.shaped;
-  if (question.stated == kYolov5Head) return Proof{{}, "another head is stated"};
-  const auto task = network.metadata.find("task");
-  if (task != network.metadata.end() && task->second != "detect") {
-    return Proof{{}, other_task(task->second)};
-  }
-  if (network.inputs.size() != 1) return Proof{{}, "the model has several inputs"};
+  if (question.stated == kYolov5Head) return none("another head is stated");
+  if (network.inputs.size() != 1) return none("the model has several inputs");
   std::size_t last_maps = 0;
-  bool paired = false;
+  bool possible = false;
   for (const ValueId output : network.outputs) {
-    if (shaped.value(output).dtype != DataType::kFloat32) {
-      return Proof{{}, no_numbers(shaped.value(output))};
-    }
+    // Prototypes, if other outputs are there.
+    if (shaped.value(output).dims.size() == 4 && network.outputs.size() > 1) continue;
+    if (shaped.value(output).dtype != DataType::kFloat32)
+      return none(no_numbers(network, shaped.value(output)));
     const std::vector<ValueId> maps = last_convolutions(network, output);
-    if (!paired) last_maps = maps.size();
-    for (const bool swapped : {false, true}) {
-      auto candidate = pair_maps(shaped, maps, shaped.value(output).dims, swapped);
-      if (!candidate) continue;
-      paired = true;
-      for (const bool corners : {false, true}) {
-        // Only suppression, which was cut off, is known to read corners.
-        if (corners && !network.suppression_cut) continue;
-        candidate->corners = corners;
-        FOVEA_ASSIGN(const bool decodes, tail_decodes(network, shaped, *candidate, output));
-        if (decodes) return Proof{std::move(candidate), ""};
-      }
+    if (!possible) last_maps = maps.size();
+    for (HeadMaps& head : possible_heads(shaped, maps, shaped.value(output).dims)) {
+      possible = true;
+      FOVEA_ASSIGN(const auto reading, proven_reading(network, shaped, head, output));
+      if (reading) return Proof{std::move(head), *reading, ""};
     }
     if (!network.suppression_cut) break;
   }
-  return Proof{{},
-               paired ? "what follows the last convolutions computes no boxes of them"
-                      : fmt::format("the last convolutions ({}) are no pairs of maps, one for "
-                                    "boxes and one for classes per level",
-                                    last_maps)};
+  return none(no_boxes(network, possible, last_maps));
+}
+
+// Adds the output that holds the prototypes of so many coefficients. Returns why there is none, empty
+// if there is.
+std::string add_prototypes(const HeadQuestion& question, std::uint32_t coefficients,
+                           HeadAnswer& answer) {
+  const Dims& input = question.shaped.value(question.shaped.inputs[0]).dims;
+  std::string why_not =
+      fmt::format("it gives {} mask coefficients per box, and no output holds as many prototypes",
+                  coefficients);
+  for (const ValueId id : question.network.outputs) {
+    const Value& output = question.shaped.value(id);
+    if (output.dims.size() != 4 || output.dims[1] != coefficients ||
+        output.dtype != DataType::kFloat32) {
+      continue;
+    }
+    const std::int64_t height = output.dims[2];
+    const std::int64_t width = output.dims[3];
+    const std::int64_t stride = height < 1 ? 0 : input[2] / height;
+    if (stride < 1 || stride * height != input[2] || stride * width != input[3]) {
+      why_not = fmt::format("'{}' is {}, a mask output of another stride: the input is {} x {}",
+                            shown(output.name, 60), to_string(output.dims), input[3], input[2]);
+      continue;
+    }
+    answer.head.spec.maps.push_back(prototypes(coefficients, static_cast<std::uint32_t>(stride)));
+    answer.outputs.push_back(id);
+    return "";
+  }
+  return why_not;
+}
+
+std::string described(const LevelMap& map) {
+  switch (map.role) {
+    case OutputRole::kAngle:
+      return map.encoding == OutputEncoding::kLogit ? "an angle as a logit" : "an angle";
+    case OutputRole::kKeypoints:
+      return fmt::format(
+          "{} keypoints of {} numbers, offsets from the cell's {}", map.channels / map.point_values,
+          map.point_values,
+          map.encoding == OutputEncoding::kTwiceOffset ? "corner, halved" : "centre");
+    default:
+      return fmt::format("{} mask coefficients", map.channels);
+  }
+}
+
+std::string described(const HeadSpec& spec, const Proof& proof, bool suppression_cut) {
+  std::string text = "DFL head";
+  if (proof.maps->best) text += " without suppression";
+  if (suppression_cut) text += ", its suppression cut off";
+  text += fmt::format(": {} classes, {} bins, strides ", spec.classes(), spec.bins());
+  for (const MapLevel& level : proof.maps->levels) text += fmt::format("{}, ", level.stride);
+  if (proof.reading.more) text += described(*proof.reading.more) + ", ";
+  return text + "as the model computes it";
+}
+
+// Metadata that say something else than the numbers.
+std::vector<std::string> contradictions(const NetworkDefinition& network, const HeadSpec& spec) {
+  std::vector<std::string> warnings;
+  const std::string task = task_of(network);
+  if (!task.empty() && task != name_of(spec.task())) {
+    warnings.push_back(
+        fmt::format("the metadata say task '{}', and the model computes {}, which counts",
+                    shown(task, 40), name_of(spec.task())));
+  }
+  const OutputMap* points = spec.find(OutputRole::kKeypoints);
+  const auto shape = network.metadata.find("kpt_shape");
+  if (points == nullptr || shape == network.metadata.end()) return warnings;
+  const std::vector<std::int64_t> computed = {points->channels / points->point_values,
+                                              points->point_values};
+  if (parse_int_list(shape->second) != computed) {
+    warnings.push_back(
+        fmt::format("the metadata say kpt_shape {}, and the model computes [{}, {}], which counts",
+                    shown(shape->second, 40), computed[0], computed[1]));
+  }
+  return warnings;
 }
 
 }  // namespace
 
-Result<std::optional<std::uint32_t>> classes_of_decoding(const HeadQuestion& question) {
+Result<Columns> columns_of(const HeadQuestion& question) {
   FOVEA_ASSIGN(const Proof proof, proven_maps(question));
-  if (!proof.maps || proof.maps->best || question.network.suppression_cut) return std::nullopt;
-  return static_cast<std::uint32_t>(proof.maps->classes);
+  Columns columns;
+  if (!proof.maps || proof.maps->best || question.network.suppression_cut) return columns;
+  if (proof.reading.more) {
+    columns.why_not = fmt::format("beside boxes and scores it holds {}, which only raw maps have",
+                                  described(*proof.reading.more));
+  } else {
+    columns.classes = static_cast<std::uint32_t>(proof.maps->classes);
+  }
+  return columns;
 }
 
 Result<HeadAnswer> recognise_dfl(const HeadQuestion& question) {
@@ -88,22 +176,23 @@ Result<HeadAnswer> recognise_dfl(const HeadQuestion& question) {
   if (!proof.maps) return answer;
   const HeadMaps& maps = *proof.maps;
   std::vector<std::uint32_t> strides;
-  for (std::size_t l = 0; l < maps.levels.size(); ++l) {
-    const MapLevel& level = maps.levels[l];
+  for (const MapLevel& level : maps.levels) {
     strides.push_back(static_cast<std::uint32_t>(level.stride));
     answer.outputs.insert(answer.outputs.end(), {level.box, level.scores});
-    answer.names.insert(answer.names.end(), {fmt::format("box{}", l), fmt::format("cls{}", l)});
+    if (level.more != kNoValue) answer.outputs.push_back(level.more);
   }
-  answer.head.spec =
+  HeadSpec& spec = answer.head.spec;
+  spec =
       dfl_head(static_cast<std::uint32_t>(maps.classes), static_cast<std::uint32_t>(maps.reg_max),
-               strides, maps.best ? Suppression::kNone : Suppression::kNeeded);
+               strides, maps.best ? Suppression::kNone : Suppression::kNeeded, proof.reading.more);
+  if (spec.find(OutputRole::kMaskCoefficients) != nullptr) {
+    std::string why_not = add_prototypes(question, proof.reading.more->channels, answer);
+    if (!why_not.empty()) return HeadAnswer{{}, {}, {}, std::move(why_not)};
+  }
+  for (const OutputMap& map : spec.maps) answer.names.emplace_back(map.tensor.view());
   answer.head.basis = HeadBasis::kComputed;
-  answer.head.note =
-      fmt::format("DFL head{}: {} classes, {} bins, strides {}, as the model computes it",
-                  maps.best                          ? " without suppression"
-                  : question.network.suppression_cut ? ", its suppression cut off"
-                                                     : "",
-                  maps.classes, maps.reg_max, list_strides(maps));
+  answer.head.note = described(spec, proof, question.network.suppression_cut);
+  answer.head.warnings = contradictions(question.network, spec);
   return answer;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "nodes/detector/engine/passes/passes.hpp"
+
 namespace fovea::engine {
 
 GraphIndex::GraphIndex(const NetworkDefinition& network)
@@ -46,6 +48,43 @@ void remove_layers(NetworkDefinition& network, const std::vector<bool>& removed)
     if (!removed[i]) kept.push_back(std::move(network.layers[i]));
   }
   network.layers = std::move(kept);
+}
+
+std::vector<ValueId> nearest_written(const NetworkDefinition& network, ValueId output,
+                                     const std::function<bool(const Layer&)>& stops) {
+  const GraphIndex index(network);
+  std::vector<bool> seen(network.values.size(), false);
+  std::vector<ValueId> pending = {output};
+  std::vector<ValueId> found;
+  while (!pending.empty()) {
+    const ValueId id = pending.back();
+    pending.pop_back();
+    if (id == kNoValue || seen[static_cast<std::size_t>(id)]) continue;
+    seen[static_cast<std::size_t>(id)] = true;
+    if (network.value(id).constant != nullptr) continue;
+    const auto producer = index.producer(id);
+    if (!producer) return {};
+    const Layer& layer = network.layers[*producer];
+    if (stops(layer)) {
+      found.push_back(id);
+    } else if (layer.op != OpType::kShape) {
+      pending.insert(pending.end(), layer.inputs.begin(), layer.inputs.end());
+      pending.push_back(layer.residual);
+    }
+  }
+  return found;
+}
+
+Result<> keep_between(NetworkDefinition& network, const std::vector<ValueId>& inputs,
+                      ValueId output) {
+  std::vector<bool> cut(network.layers.size(), false);
+  const GraphIndex index(network);
+  for (const ValueId id : inputs) cut[*index.producer(id)] = true;
+  network.inputs = inputs;
+  network.outputs = {output};
+  remove_layers(network, cut);
+  FOVEA_TRY(remove_dead_layers(network));
+  return {};
 }
 
 Result<NetworkDefinition> with_shapes(const NetworkDefinition& network, std::int64_t batch) {

@@ -1,7 +1,9 @@
 // Questions and edits that passes share.
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <vector>
 
 #include "nodes/detector/engine/network.hpp"
 
@@ -33,6 +35,16 @@ void replace_value(NetworkDefinition& network, ValueId from, ValueId to);
 
 // Drops layers[i] where removed[i].
 void remove_layers(NetworkDefinition& network, const std::vector<bool>& removed);
+
+// What layers for which `stops` holds write, with no other such layer between it and `output`. Empty if
+// the output also depends on a network input directly.
+std::vector<ValueId> nearest_written(const NetworkDefinition& network, ValueId output,
+                                     const std::function<bool(const Layer&)>& stops);
+
+// Drops all but what lies between `inputs` and `output`, and makes inputs of the former, which must
+// have their dims. Renumbers values. REQUIRES: layers write the inputs.
+Result<> keep_between(NetworkDefinition& network, const std::vector<ValueId>& inputs,
+                      ValueId output);
 
 // A copy with shapes inferred for its fixed batch, or for `batch` images where it is open.
 Result<NetworkDefinition> with_shapes(const NetworkDefinition& network, std::int64_t batch = 1);

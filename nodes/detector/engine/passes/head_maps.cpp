@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "nodes/detector/engine/passes/graph.hpp"
@@ -26,6 +28,94 @@ bool is_projection(const NetworkDefinition& network, const Layer& conv) {
   return true;
 }
 
+using Levels = std::vector<std::vector<ValueId>>;  // maps of one size, the largest size first
+
+// In the same order on every level, as far as their channels tell them apart. Empty unless every size
+// has two maps or every size three.
+Levels levels_of(const NetworkDefinition& shaped, std::vector<ValueId> maps) {
+  const auto dims = [&](ValueId id) -> const Dims& { return shaped.value(id).dims; };
+  if (std::any_of(maps.begin(), maps.end(), [&](ValueId id) { return dims(id).size() != 4; })) {
+    return {};
+  }
+  std::sort(maps.begin(), maps.end(), [&](ValueId a, ValueId b) {
+    return std::tuple(-dims(a)[2], dims(a)[1], a) < std::tuple(-dims(b)[2], dims(b)[1], b);
+  });
+  Levels levels;
+  for (const ValueId id : maps) {
+    if (levels.empty() || dims(levels.back()[0])[2] != dims(id)[2]) levels.emplace_back();
+    levels.back().push_back(id);
+    if (dims(levels.back()[0])[3] != dims(id)[3]) return {};
+  }
+  if (levels.empty() || levels.size() > kMaxLevels) return {};
+  const std::size_t each = levels[0].size();
+  if (each < 2 || each > 3) return {};
+  for (const auto& level : levels) {
+    if (level.size() != each) return {};
+  }
+  return levels;
+}
+
+// The level whose maps these are; nullopt if its cells do not divide the input.
+std::optional<MapLevel> level_of(const NetworkDefinition& shaped, const std::vector<ValueId>& maps,
+                                 const std::vector<std::size_t>& order) {
+  const Dims& input = shaped.value(shaped.inputs[0]).dims;
+  MapLevel level{maps[order[0]], maps[order[1]], order.size() > 2 ? maps[order[2]] : kNoValue};
+  level.height = shaped.value(level.box).dims[2];
+  level.width = shaped.value(level.box).dims[3];
+  if (level.height < 1 || level.width < 1) return std::nullopt;
+  const std::int64_t stride = input[2] / level.height;
+  if (stride * level.height != input[2] || stride * level.width != input[3]) return std::nullopt;
+  level.stride = static_cast<std::int32_t>(stride);
+  return level;
+}
+
+// `order`: which of a level's maps is that of the boxes, of the scores, and the third.
+std::optional<HeadMaps> head_of(const NetworkDefinition& shaped, const Levels& levels,
+                                const std::vector<std::size_t>& order) {
+  HeadMaps head;
+  for (const std::vector<ValueId>& maps : levels) {
+    const auto level = level_of(shaped, maps, order);
+    if (!level) return std::nullopt;
+    const std::int64_t box = shaped.value(level->box).dims[1];
+    const std::int64_t scores = shaped.value(level->scores).dims[1];
+    const std::int64_t more = level->more == kNoValue ? 0 : shaped.value(level->more).dims[1];
+    if (head.levels.empty()) {
+      head.reg_max = box / 4;
+      head.classes = scores;
+      head.more_channels = more;
+    } else if (head.levels.back().stride >= level->stride) {
+      return std::nullopt;
+    }
+    if (box < 4 || box != 4 * head.reg_max || scores < 1 || scores != head.classes ||
+        more != head.more_channels) {
+      return std::nullopt;
+    }
+    head.anchors += level->height * level->width;
+    head.levels.push_back(*level);
+  }
+  return head;
+}
+
+// Whether an output has room for what is made of the maps: sets `best`.
+bool fits(HeadMaps& head, const Dims& output, bool suppressed) {
+  if (output[1] == 4 + head.classes + head.more_channels && output[2] == head.anchors) return true;
+  head.best = !suppressed && output[2] == kBestFields + head.more_channels && output[1] >= 1 &&
+              output[1] <= std::min(kMostBest, head.anchors * head.classes) &&
+              head.classes <= kMostProofs * output[1];
+  return head.best;
+}
+
+// Keypoints of two or of three numbers each, offsets from either point of a cell.
+void add_keypoints(std::int64_t channels, std::vector<LevelMap>& kinds) {
+  for (const std::uint32_t values : {3U, 2U}) {
+    if (channels % values != 0) continue;
+    for (const auto encoding : {OutputEncoding::kTwiceOffset, OutputEncoding::kCentreOffset}) {
+      kinds.push_back(
+          {OutputRole::kKeypoints, encoding, static_cast<std::uint32_t>(channels), values});
+    }
+  }
+}
+
 }  // namespace
 
 float projection_tolerance(const NetworkDefinition& network) {
@@ -34,71 +124,48 @@ float projection_tolerance(const NetworkDefinition& network) {
 }
 
 std::vector<ValueId> last_convolutions(const NetworkDefinition& network, ValueId output) {
-  const GraphIndex index(network);
-  std::vector<bool> seen(network.values.size(), false);
-  std::vector<ValueId> pending = {output};
-  std::vector<ValueId> maps;
-  while (!pending.empty()) {
-    const ValueId id = pending.back();
-    pending.pop_back();
-    if (id == kNoValue || seen[static_cast<std::size_t>(id)]) continue;
-    seen[static_cast<std::size_t>(id)] = true;
-    if (network.value(id).constant != nullptr) continue;
-    const auto producer = index.producer(id);
-    if (!producer) return {};
-    const Layer& layer = network.layers[*producer];
-    if (layer.op == OpType::kConv && !is_projection(network, layer)) {
-      maps.push_back(id);
-    } else if (layer.op != OpType::kShape) {
-      pending.insert(pending.end(), layer.inputs.begin(), layer.inputs.end());
-      pending.push_back(layer.residual);
-    }
-  }
-  return maps;
+  return nearest_written(network, output, [&](const Layer& layer) {
+    return layer.op == OpType::kConv && !is_projection(network, layer);
+  });
 }
 
-std::optional<HeadMaps> pair_maps(const NetworkDefinition& shaped, std::vector<ValueId> maps,
-                                  const Dims& output, bool swapped) {
-  const Dims& input = shaped.value(shaped.inputs[0]).dims;
-  if (maps.empty() || maps.size() % 2 != 0 || maps.size() / 2 > kMaxLevels || output.size() != 3 ||
-      input.size() != 4) {
-    return std::nullopt;
+std::vector<HeadMaps> possible_heads(const NetworkDefinition& shaped, std::vector<ValueId> maps,
+                                     const Dims& output) {
+  if (output.size() != 3 || shaped.value(shaped.inputs[0]).dims.size() != 4) return {};
+  const Levels levels = levels_of(shaped, std::move(maps));
+  std::vector<HeadMaps> heads;
+  if (levels.empty()) return heads;
+  std::vector<std::size_t> order(levels.front().size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  do {
+    auto head = head_of(shaped, levels, order);
+    if (head && fits(*head, output, shaped.suppression_cut)) heads.push_back(*std::move(head));
+  } while (std::next_permutation(order.begin(), order.end()));
+  return heads;
+}
+
+std::vector<Reading> possible_readings(const HeadMaps& maps, bool suppressed) {
+  std::vector<Reading> readings;
+  // Rows of best boxes are corners; only suppression is known to read either.
+  const auto add = [&](const std::optional<LevelMap>& more) {
+    const bool turned = more && more->role == OutputRole::kAngle;
+    if (turned || !maps.best) readings.push_back({more, false});
+    if (!turned && (maps.best || suppressed)) readings.push_back({more, true});
+  };
+  if (maps.more_channels == 0) {
+    add(std::nullopt);
+    return readings;
   }
-  std::sort(maps.begin(), maps.end());
-  std::stable_sort(maps.begin(), maps.end(), [&](ValueId a, ValueId b) {
-    return shaped.value(a).dims[2] > shaped.value(b).dims[2];
-  });
-  HeadMaps candidate;
-  for (std::size_t i = 0; i < maps.size(); i += 2) {
-    MapLevel level{maps[i + (swapped ? 1 : 0)], maps[i + (swapped ? 0 : 1)]};
-    const Dims& box = shaped.value(level.box).dims;
-    const Dims& scores = shaped.value(level.scores).dims;
-    level.height = box[2];
-    level.width = box[3];
-    if (level.height < 1 || level.width < 1 || scores[2] != box[2] || scores[3] != box[3])
-      return std::nullopt;
-    const std::int64_t stride = input[2] / level.height;
-    if (stride * level.height != input[2] || stride * level.width != input[3]) return std::nullopt;
-    level.stride = static_cast<std::int32_t>(stride);
-    const std::int64_t reg_max = box[1] / 4;
-    if (candidate.levels.empty()) {
-      candidate.reg_max = reg_max;
-      candidate.classes = scores[1];
-    }
-    if (scores[1] != candidate.classes || box[1] != 4 * reg_max || reg_max != candidate.reg_max ||
-        reg_max < 1 || candidate.classes < 1) {
-      return std::nullopt;
-    }
-    if (!candidate.levels.empty() && candidate.levels.back().stride >= level.stride)
-      return std::nullopt;
-    candidate.anchors += level.height * level.width;
-    candidate.levels.push_back(level);
+  std::vector<LevelMap> kinds;
+  if (maps.more_channels == 1) {
+    kinds.push_back({OutputRole::kAngle, OutputEncoding::kLogit});
+    kinds.push_back({OutputRole::kAngle, OutputEncoding::kDecoded});
   }
-  const bool all = output[1] == 4 + candidate.classes && output[2] == candidate.anchors;
-  candidate.best = !all && !shaped.suppression_cut && output[2] == kBestFields && output[1] >= 1 &&
-                   output[1] <= std::min(kMostBest, candidate.anchors * candidate.classes) &&
-                   candidate.classes <= kMostProofs * output[1];
-  return all || candidate.best ? std::optional(std::move(candidate)) : std::nullopt;
+  add_keypoints(maps.more_channels, kinds);
+  kinds.push_back({OutputRole::kMaskCoefficients, OutputEncoding::kDecoded,
+                   static_cast<std::uint32_t>(maps.more_channels)});
+  for (const LevelMap& kind : kinds) add(kind);
+  return readings;
 }
 
 }  // namespace fovea::engine

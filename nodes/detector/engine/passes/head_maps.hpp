@@ -8,30 +8,38 @@
 #include <optional>
 #include <vector>
 
+#include "nodes/base/head_spec.hpp"
 #include "nodes/detector/engine/network.hpp"
 
 namespace fovea::engine {
 
-// Of a row of best boxes: left, top, right, bottom, score, class.
+// Of a row of best boxes: four of the box, score, class.
 inline constexpr std::int64_t kBestFields = 6;
 
 struct MapLevel {
   ValueId box = kNoValue;
   ValueId scores = kNoValue;
+  ValueId more = kNoValue;  // a head of two maps has none
   std::int64_t height = 0;
   std::int64_t width = 0;
   std::int32_t stride = 0;
 };
 
-// A head as it may be.
+// What the numbers behind the maps may be. With an angle, boxes are turned.
+struct Reading {
+  std::optional<LevelMap> more;  // what the third map of a level is
+  bool corners = false;          // boxes are left, top, right, bottom instead of centre and size
+};
+
+// A head as it may be: which map is which.
 struct HeadMaps {
   std::vector<MapLevel> levels;  // by stride
   std::int64_t classes = 0;
   std::int64_t reg_max = 0;
+  std::int64_t more_channels = 0;  // of the third map
   std::int64_t anchors = 0;
-  // The tail keeps the best boxes, [n, 6], instead of giving all, [4 + classes, anchors].
+  // The tail keeps the best boxes, [n, 6 + more], instead of giving all, [4 + classes + more, anchors].
   bool best = false;
-  bool corners = false;  // all boxes are left, top, right, bottom instead of centre and size
 };
 
 // Cells by which a distance may be off: what a model that brings its own 8 bits has in its tail is
@@ -42,9 +50,13 @@ float projection_tolerance(const NetworkDefinition& network);
 // it also depends on a network input directly.
 std::vector<ValueId> last_convolutions(const NetworkDefinition& network, ValueId output);
 
-// Pairs the maps by size. Which one of a pair is the box map may be open (`swapped`): the proof
-// decides. `output`: the extents of what is made of the maps.
-std::optional<HeadMaps> pair_maps(const NetworkDefinition& shaped, std::vector<ValueId> maps,
-                                  const Dims& output, bool swapped);
+// The heads that `maps` can be, two or three per size, by their channels and by the extents of the
+// `output` that is made of them. More than one if several maps can be that of the boxes: the proof
+// decides.
+std::vector<HeadMaps> possible_heads(const NetworkDefinition& shaped, std::vector<ValueId> maps,
+                                     const Dims& output);
+
+// What can be made of such maps. `suppressed`: a suppression, which was cut off, reads it.
+std::vector<Reading> possible_readings(const HeadMaps& maps, bool suppressed);
 
 }  // namespace fovea::engine

@@ -4,14 +4,17 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include <optional>
+
 #include "nodes/detector/engine/network.hpp"
 #include "nodes/detector/engine/passes/head_maps.hpp"
 
 namespace fovea::engine {
 
-// Does the tail between the maps and `output` decode them? Costs one run of the tail or, for the best
-// boxes, several. Errors: those of cutting it out.
-Result<bool> tail_decodes(const NetworkDefinition& network, const NetworkDefinition& shaped,
-                          const HeadMaps& maps, ValueId output);
+// As what the tail between the maps and `output` decodes them, of possible_readings(); nullopt if as
+// none. Costs one run of the tail or, for the best boxes, several. Errors: those of cutting it out.
+Result<std::optional<Reading>> proven_reading(const NetworkDefinition& network,
+                                              const NetworkDefinition& shaped, const HeadMaps& head,
+                                              ValueId output);
 
 }  // namespace fovea::engine

@@ -1,9 +1,10 @@
 #include "nodes/detector/engine/passes/head_recognisers.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include "nodes/base/refusals.hpp"
 #include "nodes/base/text.hpp"
@@ -18,6 +19,7 @@ namespace {
 // Those that prove something first, those that guess last.
 constexpr std::array kRecognisers = {
     HeadRecogniser{"dfl", recognise_dfl},
+    HeadRecogniser{"classify", recognise_classify},
     HeadRecogniser{"decoded", recognise_decoded},
     HeadRecogniser{"decoded_objectness", recognise_objectness},
 };
@@ -53,12 +55,20 @@ void warn_of_class_names(NetworkDefinition& network) {
 
 }  // namespace
 
-std::string other_task(std::string_view task) {
-  return fmt::format("its task is '{}'; only detect is decoded", shown(task, 40));
+bool is_decoded(std::string_view task) {
+  return std::find(kTaskNames.begin(), kTaskNames.end(), task) != kTaskNames.end();
 }
 
-std::string no_numbers(const Value& output) {
-  return fmt::format("'{}' holds {}, no numbers of a detect head", shown(output.name, 60),
+std::string other_task(std::string_view task) {
+  std::string text = fmt::format("its task is '{}'", shown(task, 40));
+  if (!is_decoded(task)) text += fmt::format("; decoded are {}", fmt::join(kTaskNames, ", "));
+  return text;
+}
+
+std::string no_numbers(const NetworkDefinition& network, const Value& output) {
+  const auto task = network.metadata.find("task");
+  if (task != network.metadata.end() && !is_decoded(task->second)) return other_task(task->second);
+  return fmt::format("'{}' holds {}, no numbers of a head", shown(output.name, 60),
                      to_string(output.dtype));
 }
 

@@ -42,9 +42,14 @@ std::span<const HeadRecogniser> head_recognisers();
 Result<HeadAnswer> find_head(const HeadQuestion& question,
                              std::span<const HeadRecogniser> recognisers = head_recognisers());
 
-// A network with YOLOv8's decoding behind its maps, and perhaps a choice of the best behind that: see
-// dfl_head(). Which maps, it proves by running the tail on made-up ones.
+// A network with YOLOv8's decoding behind its maps, or that of its siblings for masks, keypoints and
+// turned boxes, and perhaps a choice of the best behind that: see dfl_head(). Which maps, it proves by
+// running the tail on made-up ones.
 Result<HeadAnswer> recognise_dfl(const HeadQuestion& question);
+
+// One output of scores that sum up to 1, which is proven, and metadata that say that it classifies: see
+// classify_head(). Nothing is cut off.
+Result<HeadAnswer> recognise_classify(const HeadQuestion& question);
 
 // One output that is read as it is: see decoded_head() and objectness_head(). What such numbers mean
 // they cannot prove, so the user, the class names and the shape are asked, in this order, and the
@@ -54,12 +59,16 @@ Result<HeadAnswer> recognise_dfl(const HeadQuestion& question);
 Result<HeadAnswer> recognise_decoded(const HeadQuestion& question);
 Result<HeadAnswer> recognise_objectness(const HeadQuestion& question);
 
-// Of how many classes the network's one output is YOLOv8's decoding of all boxes; nullopt if it is
-// something else.
-Result<std::optional<std::uint32_t>> classes_of_decoding(const HeadQuestion& question);
+// What the network's first output is, if it is YOLOv8's decoding of all boxes.
+struct Columns {
+  std::uint32_t classes = 0;  // 0: it is something else
+  std::string why_not;        // if it is proven to be something else, a sentence
+};
+Result<Columns> columns_of(const HeadQuestion& question);
 
 // Reasons that several recognisers have, in the same words, so that they are said once.
+bool is_decoded(std::string_view task);  // one of kTaskNames
 std::string other_task(std::string_view task);
-std::string no_numbers(const Value& output);
+std::string no_numbers(const NetworkDefinition& network, const Value& output);
 
 }  // namespace fovea::engine

@@ -146,6 +146,9 @@ Json describe(const Plan& plan) {
           {"outputs", tensors(network.outputs)},
           {"head",
            {{"kind", network.head.known() ? network.head.name : "none"},
+            {"task", network.head.known()
+                         ? Json(kTaskNames[static_cast<std::size_t>(network.head.spec.task())])
+                         : Json(nullptr)},
             {"maps", to_string(network.head.spec)},
             {"classes", network.head.classes()},
             {"basis", to_string(network.head.basis)},
