@@ -20,7 +20,7 @@ struct InstanceMask2D {
 
 // One frame, in the order of its Detection2DArray. By value: no shared memory.
 struct InstanceMask2DArray {
-  static constexpr std::size_t kMaxRuns = 1U << 18;
+  static constexpr std::size_t kMaxRuns = 1U << 17;
 
   Header header;
   std::uint32_t source_width = 0;

@@ -1,5 +1,6 @@
-// Raw head maps in, detections out: `<camera>/heads` -> `<camera>/detections` for every camera. The
-// end of the pipeline, so it also measures each frame's latency from capture to publication.
+// Raw head maps in, detections out: `<camera>/heads` -> `<camera>/detections` for every camera, and
+// what the model finds beside boxes on a topic of its own. The end of the pipeline, so it also measures
+// each frame's latency from capture to publication.
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,37 +8,69 @@
 #include <vector>
 
 #include "msgs/model_info.hpp"
+#include "nodes/base/clock.hpp"
 #include "nodes/postprocess/decode_stage.hpp"
 #include "nodes/postprocess/postprocess_parameters.hpp"
+#include "nodes/postprocess/result_topic.hpp"
 #include "nodes/runtime/log.hpp"
 #include "nodes/runtime/stages/stage_node.hpp"
 
 namespace fovea {
 namespace {
 
+class CameraStage;
+
 // The model that all cameras' stages decode for.
 struct Model {
   std::optional<Postprocessor> postprocessor;
   std::vector<msgs::ClassName> class_names;  // by class id
   std::uint64_t number = 0;                  // grows with every model
+  std::vector<CameraStage*> stages;
 };
 
-// Decodes one camera's frames and counts what it finds in them.
-class CountingStage final : public DecodeStage {
+// Decodes one camera's frames, sends what is found beside boxes, and counts.
+class CameraStage final : public DecodeStage {
  public:
-  CountingStage(Model& model, MetricsPage& page, std::string camera)
+  CameraStage(Model& model, const Domain& domain, Reliability reliability, MetricsPage& page,
+              std::string camera)
       : DecodeStage(model.postprocessor),
         model_(model),
+        domain_(domain),
+        reliability_(reliability),
         page_(page),
         camera_(std::move(camera)),
-        frames_not_finite_(page.counter("frames_not_finite", camera_)) {}
+        frames_not_finite_(page.counter("frames_not_finite", camera_)) {
+    model_.stages.push_back(this);
+    if (model_.postprocessor) open_topic();
+  }
+  ~CameraStage() override { std::erase(model_.stages, this); }
+
+  // For the task of a new model. As soon as the model is known, so that readers are there with the
+  // first frame.
+  void open_topic() {
+    const Task task = model_.postprocessor->task();
+    if (task == topic_task_ && topic_problem_.empty()) return;
+    topic_.reset();
+    topic_task_ = task;
+    auto created = ResultTopic::create(domain_, camera_, task, reliability_);
+    topic_problem_ = created ? "" : created.error().message;
+    if (created) topic_ = std::move(*created);
+  }
 
   Result<> process(const StageIn<msgs::TensorArray>& in,
                    StageOut<msgs::Detection2DArray>& out) override {
+    const std::int64_t started = monotonic_ns();
     const Result<> done = DecodeStage::process(in, out);
     const bool not_finite = done ? !out.warning.empty() : done.error().code == ErrorCode::kCorrupt;
     if (not_finite) ++frames_not_finite_;
     if (!done) return done;
+    if (topic_ != nullptr) {
+      msgs::Header header = out.message.header;
+      header.stages.push_back({std::string_view(page_.type()), started, monotonic_ns()});
+      topic_->publish(*model_.postprocessor, header);
+    } else if (!topic_problem_.empty() && out.warning.empty()) {
+      out.warning = topic_problem_;
+    }
     for (const msgs::Detection2D& detection : out.message.detections) {
       ++class_counter(detection.hypothesis.class_id);
     }
@@ -57,9 +90,14 @@ class CountingStage final : public DecodeStage {
     return *counter;
   }
 
-  const Model& model_;
+  Model& model_;
+  const Domain& domain_;
+  Reliability reliability_;
   MetricsPage& page_;
   std::string camera_;
+  Task topic_task_ = Task::kDetect;
+  std::unique_ptr<ResultTopic> topic_;
+  std::string topic_problem_;  // why there is none; empty = the task needs none, or it is there
   Counter& frames_not_finite_;       // NaN or infinity among the model's outputs
   std::vector<Counter*> per_class_;  // by class id; null until one is seen
   std::uint64_t counted_ = 0;        // the model that per_class_ is of
@@ -69,7 +107,7 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
  public:
   PostprocessNode()
       : StageNode(
-            "postprocess", "Decodes detector outputs, suppresses overlaps, publishes boxes",
+            "postprocess", "Decodes detector outputs, suppresses overlaps, publishes what is found",
             {.input = "heads",
              .output = "detections",
              .latencies = {{"latency_us", StageLatency::Since::kCaptured}, {"postprocess_us"}}}) {}
@@ -92,7 +130,8 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
   }
 
   Result<std::unique_ptr<Stage>> make_stage(const std::string& camera) override {
-    return std::make_unique<CountingStage>(configured_->model, metrics(), camera);
+    return std::make_unique<CameraStage>(configured_->model, domain(), reliability(), metrics(),
+                                         camera);
   }
 
   Result<> activate() override {
@@ -128,6 +167,7 @@ class PostprocessNode final : public StageNode<msgs::TensorArray, msgs::Detectio
     model.postprocessor.emplace(std::move(*made));
     model.class_names.assign(info.class_names.begin(), info.class_names.end());
     ++model.number;
+    for (CameraStage* stage : model.stages) stage->open_topic();
     set_status(msgs::DiagnosticLevel::kOk, "");
   }
 

@@ -97,6 +97,7 @@ class StageNode : public Node {
   bool remove_camera(std::string_view camera) { return stages_->remove_camera(camera); }
 
   StageSet<In, Out>& stages() { return *stages_; }
+  Reliability reliability() const { return reliability_; }
   // In place of Node's, so that a camera's faults are shown over it.
   void set_status(msgs::DiagnosticLevel level, std::string_view text) {
     stages_->set_status(level, text);
