@@ -110,13 +110,15 @@ class Summariser {
     const std::int64_t opset = opset_of(model_);
     std::map<std::string, std::size_t> counts;
     const auto suppression = find_suppression(graph_);  // is never run
-    const int run = suppression ? suppression->first_node : graph_.node_size();
+    const auto runs = [&](int i) {
+      return !suppression || suppression->kept[static_cast<std::size_t>(i)];
+    };
     for (int i = 0; i < graph_.node_size(); ++i) {
       const auto& node = graph_.node(i);
       const bool foreign = !node.domain().empty() && node.domain() != "ai.onnx";
       const std::string op = foreign ? node.domain() + "." + node.op_type() : node.op_type();
       ++counts[op];
-      if (auto reason = i < run ? node_refusal(node, opset) : std::nullopt) {
+      if (auto reason = runs(i) ? node_refusal(node, opset) : std::nullopt) {
         summary_.refused.push_back({node_name(node), op, std::move(*reason)});
       }
       if (node.op_type() != "Constant") continue;

@@ -14,14 +14,17 @@ class GraphProto;
 namespace fovea::engine {
 
 struct SuppressionCut {
-  int first_node = 0;  // of those that go, all behind it included
+  std::vector<bool> kept;  // per node
   // Values, the nearest first, through each of which has come all that the suppression reads.
   std::vector<std::string> outputs;
+  std::vector<std::string> beside;  // outputs that do not come from the suppression
 };
 
-// nullopt if there is no NonMaxSuppression, or no such value.
+// nullopt if there is no suppression (a NonMaxSuppression, or what turned boxes have instead), or no
+// such value.
 std::optional<SuppressionCut> find_suppression(const onnx::GraphProto& graph);
 
+// The outputs become those of `cut`, then those beside it.
 void cut_suppression(const SuppressionCut& cut, onnx::GraphProto& graph);
 
 }  // namespace fovea::engine
