@@ -103,6 +103,83 @@ TEST(Suppression, OfWhatIsNoHeadRefusesTheModel) {
   EXPECT_THAT(tensors.error().message, HasSubstr("head is none, but the model suppresses"));
 }
 
+// What models of masks and of turned boxes suppress has a third map: coefficients, whose prototypes are
+// an output that no suppression reads, written last; or an angle, with which boxes are compared by a
+// triangle of a matrix instead of a NonMaxSuppression.
+std::vector<std::byte> model_of_three_maps(bool turned) {
+  OnnxWriter writer;
+  writer.input("images", {1, 3, 8, 8}).output("output0").metadata("names", "{0: 'a', 1: 'b'}");
+  writer.floats("w", {8, 3, 8, 8}, std::vector<double>(1536, 0.01));
+  writer.floats("u", {4, 8, 1, 1}, std::vector<double>(32, 0.1));
+  writer.floats("v", {2, 8, 1, 1}, std::vector<double>(16, 0.1));
+  writer.floats("one", {1, 8, 1, 1}, std::vector<double>(8, 0.1)).floats("stride", {}, {8});
+  writer.floats("anchor", {1, 2, 1}, {0.5, 0.5}).floats("two", {}, {2});
+  writer.node("Conv", {"images", "w"}, {"f"}, {{"strides", Ints{8, 8}}});
+  writer.node("Conv", {"f", "u"}, {"box"}).node("Conv", {"f", "v"}, {"cls"});
+  writer.node("Conv", {"f", turned ? "one" : "v"}, {"third"});
+  writer.ints("s3", {0, -1, 1});
+  writer.node("Reshape", {"box", "s3"}, {"sides"}).node("Reshape", {"cls", "s3"}, {"logits"});
+  writer.node("Reshape", {"third", "s3"}, {"extra"}).node("Sigmoid", {"logits"}, {"scores"});
+  writer.node("Split", {"sides"}, {"lt", "rb"}, {{"axis", std::int64_t{1}}});
+  const auto axis = [](std::int64_t value) {
+    return std::map<std::string, Attribute>{{"axis", value}};
+  };
+  if (turned) {
+    writer.node("Cos", {"extra"}, {"cos"}).node("Sin", {"extra"}, {"sin"});
+    writer.node("Sub", {"rb", "lt"}, {"twice"}).node("Div", {"twice", "two"}, {"off"});
+    writer.node("Split", {"off"}, {"x", "y"}, axis(1));
+    writer.node("Mul", {"x", "cos"}, {"xc"}).node("Mul", {"y", "sin"}, {"ys"});
+    writer.node("Mul", {"x", "sin"}, {"xs"}).node("Mul", {"y", "cos"}, {"yc"});
+    writer.node("Sub", {"xc", "ys"}, {"dx"}).node("Add", {"xs", "yc"}, {"dy"});
+    writer.node("Concat", {"dx", "dy"}, {"d"}, axis(1)).node("Add", {"d", "anchor"}, {"first"});
+    writer.node("Add", {"lt", "rb"}, {"second"});
+  } else {
+    writer.node("Sub", {"anchor", "lt"}, {"first"}).node("Add", {"anchor", "rb"}, {"second"});
+  }
+  writer.node("Concat", {"first", "second"}, {"cells"}, axis(1));
+  writer.node("Mul", {"cells", "stride"}, {"pixels"});
+  writer.node("Concat", {"pixels", "scores", "extra"}, {"dense"}, axis(1));
+  writer.node("Transpose", {"dense"}, {"rows"}, {{"perm", Ints{0, 2, 1}}});
+  // From here on nothing can be run.
+  writer.ints("zero", {0}).ints("four", {4}).ints("six", {6}).ints("nine", {9}).ints("last", {-1});
+  writer.node("Slice", {"rows", "zero", "four", "last"}, {"boxes"});
+  writer.node("Slice", {"rows", "four", "six", "last"}, {"each"});
+  writer.node("Slice", {"rows", "six", "nine", "last"}, {"extras"});
+  if (turned) {
+    writer.node("MatMul", {"boxes", "extras"}, {"overlaps"})
+        .node("Trilu", {"overlaps"}, {"before"});
+    writer.node("NonZero", {"before"}, {"kept"});
+  } else {
+    writer.node("NonMaxSuppression", {"boxes", "each"}, {"kept"});
+  }
+  writer.node("Concat", {"boxes", "each", "extras"}, {"all"}, axis(2));
+  writer.node("GatherND", {"all", "kept"}, {"output0"});
+  if (!turned) {
+    writer.floats("p", {2, 3, 4, 4}, std::vector<double>(96, 0.01)).output("output1");
+    writer.node("Conv", {"images", "p"}, {"output1"}, {{"strides", Ints{4, 4}}});
+  }
+  return writer.bytes();
+}
+
+TEST(Suppression, OfThreeMapsIsCutOff) {
+  for (const bool turned : {false, true}) {
+    const std::vector<std::byte> bytes = model_of_three_maps(turned);
+    const auto network = parse_onnx(bytes, {});
+    ASSERT_TRUE(network) << network.error().message;
+    const auto lowered = lower(*network);
+    ASSERT_TRUE(lowered) << lowered.error().message;
+    EXPECT_EQ(lowered->head.spec.task(), turned ? Task::kObb : Task::kSegment);
+    EXPECT_THAT(lowered->head.note, HasSubstr("its suppression cut off"));
+    std::vector<std::string> outputs;
+    for (const ValueId id : lowered->outputs) outputs.push_back(lowered->value(id).name);
+    EXPECT_EQ(outputs, turned ? (std::vector<std::string>{"box0", "cls0", "ang0"})
+                              : (std::vector<std::string>{"box0", "cls0", "msk0", "proto"}));
+    const auto summary = summarize_onnx(bytes, {});
+    ASSERT_TRUE(summary) << summary.error().message;
+    EXPECT_TRUE(summary->refused.empty());
+  }
+}
+
 // What a model does to its boxes before it suppresses them is not left out with the suppression.
 TEST(Suppression, OfBoxesThatWereChangedRefusesTheModel) {
   for (const Suppressing& kind :
