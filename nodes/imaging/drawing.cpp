@@ -1,8 +1,9 @@
 #include "nodes/imaging/drawing.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
@@ -11,12 +12,9 @@ namespace fovea::imaging {
 
 namespace {
 
-constexpr int kFont = cv::FONT_HERSHEY_SIMPLEX;
-constexpr double kFontCapital = 21;  // height of a capital at scale 1, in pixels
-constexpr double kFontStroke = 2.6;  // width of a stroke beside that
-// Text is drawn so many times larger and scaled down: strokes of any width, and smooth ones.
-constexpr int kFiner = 4;
-constexpr int kFraction = 4;  // bits of a pixel's fraction in OpenCV's coordinates
+constexpr int kFraction = 4;           // bits of a pixel's fraction in OpenCV's coordinates
+constexpr std::uint8_t kTint = 110;    // of 255
+constexpr double kLineShare = 0.0026;  // of the mean of width and height
 
 cv::Mat view(const ImageTarget& picture) {
   return cv::Mat(static_cast<int>(picture.height), static_cast<int>(picture.width), CV_8UC3,
@@ -27,172 +25,108 @@ cv::Scalar bgr(Colour colour) {
   return {double(colour.blue), double(colour.green), double(colour.red)};
 }
 
-Colour darker(Colour colour) {
-  const auto part = [](std::uint8_t value) { return static_cast<std::uint8_t>(value * 2 / 5); };
-  return {part(colour.red), part(colour.green), part(colour.blue)};
-}
-
-// Black or white, whichever is read more easily on it.
-Colour text_on(Colour ground) {
-  const double luma = 0.299 * ground.red + 0.587 * ground.green + 0.114 * ground.blue;
-  return luma > 110 ? Colour{16, 16, 16} : Colour{255, 255, 255};
-}
-
 // OpenCV's pixel centres lie at whole numbers, ours at halves.
-int fixed_point(float value, std::uint32_t side) {
-  const auto most = 2 * static_cast<float>(side);
-  return static_cast<int>(
-      std::lround((std::clamp(value, -most, most) - 0.5f) * static_cast<float>(1 << kFraction)));
+int fixed_point(double value) {
+  return static_cast<int>(std::lround((value - 0.5) * (1 << kFraction)));
 }
+cv::Point fixed_point(Point point) { return {fixed_point(point.x), fixed_point(point.y)}; }
 
-void blend(cv::Mat region, const cv::Mat& cover, Colour colour) {
-  const std::array<int, 3> target{colour.blue, colour.green, colour.red};
-  for (int y = 0; y < region.rows; ++y) {
-    auto* pixel = region.ptr<cv::Vec3b>(y);
-    const auto* share = cover.ptr<std::uint8_t>(y);
-    for (int x = 0; x < region.cols; ++x) {
-      for (int c = 0; c < 3; ++c) {
-        const int under = pixel[x][c];
-        pixel[x][c] = static_cast<std::uint8_t>(
-            under + ((target[static_cast<std::size_t>(c)] - under) * share[x] + 127) / 255);
-      }
-    }
+bool is_finite(Point point) { return std::isfinite(point.x) && std::isfinite(point.y); }
+
+// Its part within the picture and as much again around it (Liang and Barsky), so that coordinates
+// stay small and no end of a line comes into sight.
+std::optional<std::pair<Point, Point>> near_part(Point from, Point to, const ImageTarget& picture) {
+  double first = 0;
+  double last = 1;
+  const auto keep = [&](double start, double step, double least, double most) {
+    if (step == 0) return start >= least && start <= most;
+    const auto [enter, leave] = std::minmax({(least - start) / step, (most - start) / step});
+    first = std::max(first, enter);
+    last = std::min(last, leave);
+    return first <= last;
+  };
+  const double dx = double{to.x} - from.x;
+  const double dy = double{to.y} - from.y;
+  const double width = picture.width;
+  const double height = picture.height;
+  if (!keep(from.x, dx, -width, 2 * width) || !keep(from.y, dy, -height, 2 * height)) {
+    return std::nullopt;
   }
+  const auto at = [&](double part) {
+    return Point{static_cast<float>(from.x + part * dx), static_cast<float>(from.y + part * dy)};
+  };
+  return std::pair{first > 0 ? at(first) : from, last < 1 ? at(last) : to};
 }
 
 }  // namespace
 
-Colour colour_of(std::uint32_t number) {
-  static constexpr std::array<Colour, 16> kColours{{{255, 92, 71},
-                                                    {51, 181, 255},
-                                                    {255, 193, 38},
-                                                    {93, 214, 92},
-                                                    {222, 110, 255},
-                                                    {255, 138, 188},
-                                                    {0, 214, 190},
-                                                    {255, 140, 26},
-                                                    {125, 140, 255},
-                                                    {196, 222, 60},
-                                                    {255, 84, 150},
-                                                    {92, 200, 230},
-                                                    {235, 180, 130},
-                                                    {150, 230, 160},
-                                                    {186, 150, 255},
-                                                    {240, 220, 130}}};
-  const Colour colour = kColours[number % kColours.size()];
-  const auto each = [&](auto change) {
-    return Colour{change(colour.red), change(colour.green), change(colour.blue)};
-  };
-  // Then the same ones paler, and deeper.
-  switch (number / kColours.size() % 3) {
-    case 1:
-      return each([](int part) { return static_cast<std::uint8_t>(part + (255 - part) * 9 / 20); });
-    case 2:
-      return each([](int part) { return static_cast<std::uint8_t>(part * 13 / 20); });
-    default:
-      return colour;
-  }
-}
-
-std::string writable_text(std::string_view utf8) {
-  std::string text;
-  for (const char c : utf8) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7f) {
-      text += c;
-    } else if ((byte & 0xc0) != 0x80) {  // once a character
-      text += '?';
-    }
-  }
-  return text;
-}
-
 Drawing::Drawing(const ImageTarget& picture) : picture_(picture) {
   const double side =
       (static_cast<double>(picture.width) + static_cast<double>(picture.height)) / 2;
-  line_width_ = std::max(1, static_cast<int>(std::lround(side * 0.0026)));
+  line_width_ = std::max(1, static_cast<int>(std::lround(side * kLineShare)));
   letter_height_ = std::max(8.0, side * 0.0135);
 }
 
-void Drawing::box(const Rectangle& box, Colour colour) {
+bool Drawing::mask(RunLengths runs, Colour colour) {
+  if (!covers(runs, picture_.width, picture_.height)) return false;
+  const auto area = bounds_of(runs, picture_.height);
+  if (!area) return true;
+  Cover cover = cover_of(runs, picture_.height, *area, kTint);
+  const auto x = static_cast<int>(area->x1);
+  const auto y = static_cast<int>(area->y1);
+  blend(picture_, x, y, cover, colour);
+  const cv::Mat inside(cover.height, cover.width, CV_8UC1, cover.share.data());
+  std::vector<std::vector<cv::Point>> edges;
+  cv::findContours(inside, edges, cv::RETR_CCOMP, cv::CHAIN_APPROX_SIMPLE, {x, y});
   cv::Mat image = view(picture_);
-  const cv::Point first(fixed_point(box.x1, picture_.width), fixed_point(box.y1, picture_.height));
-  const cv::Point last(fixed_point(box.x2, picture_.width), fixed_point(box.y2, picture_.height));
+  cv::polylines(image, edges, true, bgr(darker(colour)), line_width_ + 1, cv::LINE_AA);
+  cv::polylines(image, edges, true, bgr(colour), line_width_, cv::LINE_AA);
+  return true;
+}
+
+void Drawing::line(Point from, Point to, Colour colour, int width) {
+  const auto part = near_part(from, to, picture_);
+  if (!part) return;
+  cv::Mat image = view(picture_);
+  cv::line(image, fixed_point(part->first), fixed_point(part->second), bgr(colour), width,
+           cv::LINE_AA, kFraction);
+}
+
+void Drawing::box(const Rectangle& box, Colour colour) {
+  turned_box({{{box.x1, box.y1}, {box.x2, box.y1}, {box.x2, box.y2}, {box.x1, box.y2}}}, colour);
+}
+
+void Drawing::turned_box(const Corners& corners, Colour colour) {
+  if (!std::all_of(corners.begin(), corners.end(), is_finite)) return;
   // A dark rim keeps it visible on a ground of its own colour.
   const int rim = line_width_ + std::max(2, line_width_ / 2);
-  cv::rectangle(image, first, last, bgr(darker(colour)), rim, cv::LINE_AA, kFraction);
-  cv::rectangle(image, first, last, bgr(colour), line_width_, cv::LINE_AA, kFraction);
-}
-
-Drawing::Area Drawing::place(const Rectangle& box, int width, int height) const {
-  const auto picture_width = static_cast<int>(picture_.width);
-  const auto picture_height = static_cast<int>(picture_.height);
-  const auto whole = [](float value, int most) {
-    return static_cast<int>(std::lround(std::clamp(value, 0.0f, static_cast<float>(most))));
-  };
-  const int left = whole(box.x1, picture_width) - line_width_ / 2;
-  const int top = whole(box.y1, picture_height);
-  const int bottom = whole(box.y2, picture_height);
-  const int x = std::clamp(left, 0, std::max(0, picture_width - width));
-  const auto fits = [&](const Area& area) {
-    return area.x >= 0 && area.y >= 0 && area.x + area.width <= std::max(picture_width, width) &&
-           area.y + area.height <= picture_height;
-  };
-  const auto is_free = [&](const Area& area) {
-    return std::none_of(labels_.begin(), labels_.end(), [&](const Area& other) {
-      return area.x < other.x + other.width && other.x < area.x + area.width &&
-             area.y < other.y + other.height && other.y < area.y + area.height;
-    });
-  };
-  const int right = whole(box.x2, picture_width) + line_width_ / 2;
-  const std::array<Area, 6> areas{{{x, top - height, width, height},
-                                   {x, top, width, height},
-                                   {x, bottom - height, width, height},
-                                   {x, bottom, width, height},
-                                   {left - width, top, width, height},
-                                   {right, top, width, height}}};
-  const Area* first = nullptr;
-  for (const Area& area : areas) {
-    if (!fits(area)) continue;
-    if (is_free(area)) return area;
-    if (first == nullptr) first = &area;
+  for (const auto& [shade, width] : {std::pair{darker(colour), rim}, {colour, line_width_}}) {
+    for (std::size_t i = 0; i < 4; ++i) line(corners[i], corners[(i + 1) % 4], shade, width);
   }
-  return first != nullptr ? *first : Area{x, std::max(0, picture_height - height), width, height};
 }
 
-void Drawing::label(const Rectangle& box, std::string_view text, Colour colour) {
-  const std::string written = writable_text(text);
-  const double scale = kFiner * letter_height_ / kFontCapital;
-  const int stroke = std::max(1, static_cast<int>(std::lround(kFontStroke * scale)));
-  int below = 0;
-  const cv::Size large = cv::getTextSize(written, kFont, scale, stroke, &below);
-  const int margin = static_cast<int>(std::lround(letter_height_ * 0.45));
-  const int descent = static_cast<int>(std::lround(letter_height_ * 0.3));
-  const int width = large.width / kFiner + 2 * margin;
-  const int height = static_cast<int>(std::lround(letter_height_)) + 2 * margin + descent / 2;
-  const Area area = place(box, width, height);
-  labels_.push_back(area);
+void Drawing::limb(Point from, Point to, Colour colour) {
+  if (!is_finite(from) || !is_finite(to)) return;
+  line(from, to, darker(colour), line_width_ + std::max(2, line_width_ / 2) + 1);
+  line(from, to, colour, line_width_ + 1);
+}
 
+void Drawing::joint(Point point, Colour colour) {
+  if (!is_finite(point)) return;
+  const float radius = 1.3f * static_cast<float>(line_width_) + 1;
+  const float rim = radius + std::max(1.0f, static_cast<float>(line_width_) / 4);
+  if (point.x < -rim || point.y < -rim || point.x > static_cast<float>(picture_.width) + rim ||
+      point.y > static_cast<float>(picture_.height) + rim) {
+    return;
+  }
   cv::Mat image = view(picture_);
-  // Rounded corners: a filled core within a line whose ends are round.
-  const int radius = std::max(1, static_cast<int>(letter_height_ / 4));
-  const cv::Rect ground(area.x, area.y, area.width, area.height);
-  const cv::Rect core(ground.x + radius, ground.y + radius, ground.width - 2 * radius,
-                      ground.height - 2 * radius);
-  cv::rectangle(image, core, bgr(colour), cv::FILLED);
-  cv::rectangle(image, core, bgr(colour), 2 * radius - 1, cv::LINE_AA);
-
-  cv::Mat letters(height * kFiner, width * kFiner, CV_8UC1, cv::Scalar(0));
-  const int base = margin * kFiner + static_cast<int>(std::lround(letter_height_ * kFiner));
-  cv::putText(letters, written, {margin * kFiner, base}, kFont, scale, cv::Scalar(255), stroke,
-              cv::LINE_AA);
-  cv::Mat cover;
-  cv::resize(letters, cover, {width, height}, 0, 0, cv::INTER_AREA);
-  const cv::Rect visible = ground & cv::Rect(0, 0, image.cols, image.rows);
-  if (visible.empty()) return;
-  blend(image(visible),
-        cover(cv::Rect(visible.x - ground.x, visible.y - ground.y, visible.width, visible.height)),
-        text_on(colour));
+  const auto disc = [&](float size, Colour shade) {
+    cv::circle(image, fixed_point(point),
+               static_cast<int>(std::lround(size * static_cast<float>(1 << kFraction))), bgr(shade),
+               cv::FILLED, cv::LINE_AA, kFraction);
+  };
+  disc(rim, darker(colour));
+  disc(radius, colour);
 }
 
 }  // namespace fovea::imaging

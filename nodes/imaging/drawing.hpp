@@ -1,36 +1,36 @@
-// Marks on a picture for people to look at: boxes and labels with smooth edges, as large as the
-// picture's size asks for.
+// Marks on a picture for people to look at: masks, boxes, skeletons and labels with smooth edges, as
+// large as the picture's size asks for.
 //
 //   Drawing drawing(target);
 //   drawing.box(rectangle, colour);
 //   drawing.label(rectangle, "person 0.93", colour);
 //
+// What lies outside the picture is not drawn, however far away it is; a mark with a coordinate that
+// is infinite or no number is not drawn at all.
+//
 // Thread safety: one thread at a time.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "nodes/imaging/colour.hpp"
+#include "nodes/imaging/cover.hpp"
 #include "nodes/imaging/image_target.hpp"
+#include "nodes/imaging/run_lengths.hpp"
 
 namespace fovea::imaging {
 
-struct Colour {
-  std::uint8_t red = 0;
-  std::uint8_t green = 0;
-  std::uint8_t blue = 0;
-
-  bool operator==(const Colour&) const = default;
+// In pixels; (0, 0) is the outer corner of the first pixel.
+struct Point {
+  float x = 0;
+  float y = 0;
 };
 
-// One of 48 that are told apart: 16 bright ones, then the same paler and deeper; neighbours differ
-// most.
-Colour colour_of(std::uint32_t number);
-
-// In pixels; (0, 0) is the outer corner of the first pixel. What lies outside the picture is not
-// drawn.
 struct Rectangle {
   float x1 = 0;
   float y1 = 0;
@@ -38,19 +38,37 @@ struct Rectangle {
   float y2 = 0;
 };
 
-// The text as the font can write it: a character that it does not have is a question mark.
-std::string writable_text(std::string_view utf8);
+// Of a turned box, one after the other.
+using Corners = std::array<Point, 4>;
+
+// A row of a panel.
+struct Bar {
+  std::string text;
+  float share = 0;  // 0..1
+  Colour colour;
+};
 
 class Drawing {
  public:
   // Draws into borrowed pixels. REQUIRES: they outlive it.
   explicit Drawing(const ImageTarget& picture);
 
+  // Tints the object's pixels and draws a line along their edge. False, and nothing is drawn, for
+  // run lengths that are not of the picture's size.
+  bool mask(RunLengths runs, Colour colour);
   // The middle of the line is the box's edge.
   void box(const Rectangle& box, Colour colour);
+  void turned_box(const Corners& corners, Colour colour);
+  // Of a skeleton.
+  void limb(Point from, Point to, Colour colour);
+  void joint(Point point, Colour colour);
   // One line of text on a ground of the box's colour: above the box, in it, below it or beside
   // it, where it lies in the picture and on no label before it, if there is such a place.
   void label(const Rectangle& box, std::string_view text, Colour colour);
+  // The same at the uppermost corner.
+  void turned_label(const Corners& corners, std::string_view text, Colour colour);
+  // Rows of text, each with its share as a number and as a bar, in the upper left corner.
+  void panel(std::span<const Bar> bars);
 
   int line_width() const { return line_width_; }
 
@@ -58,7 +76,9 @@ class Drawing {
   struct Area {
     int x, y, width, height;
   };
+  void line(Point from, Point to, Colour colour, int width);
   Area place(const Rectangle& box, int width, int height) const;
+  void label_on(const Rectangle& box, const Cover& letters, Colour colour);
 
   ImageTarget picture_;
   int line_width_;
