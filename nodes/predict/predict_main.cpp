@@ -100,8 +100,8 @@ class Run {
         inputs_(inputs),
         predictor_(predictor),
         saved_(std::move(saved)),
-        file_(command.json, command.predictor.engine.model),
-        table_(inputs.files, predictor.class_names()),
+        file_(command.json, command.predictor.engine.model, predictor.task()),
+        table_(inputs.files, predictor.class_names(), predictor.task()),
         on_terminal_(::isatty(STDERR_FILENO) != 0) {
     for (const Inputs::Problem& problem : inputs.problems) {
       summary_.failures.push_back({problem.word, problem.error.message});
@@ -140,6 +140,7 @@ class Run {
 
   void sum_up() {
     const engine::EngineInfo& info = predictor_.info();
+    summary_.task = predictor_.task();
     summary_.provider = info.provider;
     summary_.precision = to_string(info.precision);
     summary_.instruction_set = predictor_.instruction_set();
@@ -238,6 +239,7 @@ class Run {
     ++summary_.pictures;
     summary_.objects += prediction.objects.size();
     for (const Object& object : prediction.objects) ++counts_[object.class_name];
+    if (!prediction.classes.empty()) ++counts_[prediction.classes.front().class_name];
     sum_.preprocess += prediction.times.preprocess;
     sum_.inference += prediction.times.inference;
     sum_.postprocess += prediction.times.postprocess;

@@ -92,6 +92,7 @@ Result<> Predictor::prepare(const PredictorOptions& options, const engine::Plan&
   }
 
   FOVEA_ASSIGN(const msgs::ModelInfo model, describe(options.engine, info));
+  task_ = model.head.task();
   for (const msgs::ClassName& name : model.class_names) class_names_.emplace_back(name.view());
   FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = model.network_width,
                                                   .network_height = model.network_height,
@@ -138,6 +139,7 @@ Result<Prediction> Predictor::run(const Picture& picture) {
   const auto decoded = Clock::now();
 
   Prediction prediction;
+  prediction.task = task_;
   prediction.width = picture.width;
   prediction.height = picture.height;
   prediction.warning = found.warning;

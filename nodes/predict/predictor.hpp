@@ -42,6 +42,7 @@ class Predictor {
   Result<Prediction> run(const Picture& picture);
 
   const engine::EngineInfo& info() const { return engine_->info(); }
+  Task task() const { return task_; }
   const std::vector<std::string>& class_names() const { return class_names_; }
   // The highest instruction set among the kernels that run; empty where a provider does not say.
   const std::string& instruction_set() const { return instruction_set_; }
@@ -54,6 +55,7 @@ class Predictor {
 
   std::shared_ptr<const engine::Engine> engine_;
   std::unique_ptr<engine::ExecutionContext> context_;  // destroyed before its engine
+  Task task_ = Task::kDetect;
   std::vector<std::string> class_names_;
   std::string instruction_set_;
   std::vector<std::string> warnings_;

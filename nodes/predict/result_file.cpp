@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <initializer_list>
 #include <utility>
 
 #include <fmt/core.h>
@@ -31,13 +32,42 @@ Json json_of(const StageTimes& times) {
           {"postprocess", rounded_ms(times.postprocess)}};
 }
 
-Json json_of(const Object& object) {
-  return {{"class_id", object.class_id},
-          {"class", object.class_name},
-          {"score", as_written(object.score)},
-          {"box",
-           {as_written(object.box.x1), as_written(object.box.y1), as_written(object.box.x2),
-            as_written(object.box.y2)}}};
+Json list_of(std::initializer_list<float> values) {
+  Json list = Json::array();
+  for (const float value : values) list.push_back(as_written(value));
+  return list;
+}
+
+template <typename Values, typename Change>
+Json list_of(const Values& values, Change change) {
+  Json list = Json::array();
+  for (const auto& value : values) list.push_back(change(value));
+  return list;
+}
+
+Json json_of(const Object& object, const Prediction& prediction) {
+  Json json = {{"class_id", object.class_id},
+               {"class", object.class_name},
+               {"score", as_written(object.score)},
+               {"box", list_of({object.box.x1, object.box.y1, object.box.x2, object.box.y2})}};
+  if (!object.mask.empty()) {
+    json["mask"] = {{"size", {prediction.height, prediction.width}}, {"counts", object.mask}};
+  }
+  if (!object.keypoints.empty()) {
+    json["keypoints"] = list_of(object.keypoints, [](const Keypoint& point) {
+      return list_of({point.x, point.y, point.visibility});
+    });
+  }
+  if (!object.corners.empty()) {
+    json["corners"] = list_of(object.corners, [](const Point& point) {
+      return list_of({point.x, point.y});
+    });
+  }
+  return json;
+}
+
+Json json_of(const ClassScore& one) {
+  return {{"class_id", one.class_id}, {"class", one.class_name}, {"score", as_written(one.score)}};
 }
 
 }  // namespace
@@ -49,18 +79,26 @@ std::string to_json(const Prediction& prediction) {
   if (prediction.seconds) json["seconds"] = *prediction.seconds;
   json["width"] = prediction.width;
   json["height"] = prediction.height;
-  json["detections"] = Json::array();
-  for (const Object& object : prediction.objects) json["detections"].push_back(json_of(object));
+  if (prediction.task == Task::kClassify) {
+    json["top5"] = list_of(prediction.classes, [](const ClassScore& one) {
+      return Json::array({one.class_id, as_written(one.score)});
+    });
+    json["classes"] =
+        list_of(prediction.classes, [](const ClassScore& one) { return json_of(one); });
+  } else {
+    json["detections"] = list_of(prediction.objects,
+                                 [&](const Object& object) { return json_of(object, prediction); });
+  }
   json["ms"] = json_of(prediction.times);
   if (!prediction.warning.empty()) json["warning"] = prediction.warning;
   if (!prediction.saved.empty()) json["saved"] = prediction.saved;
   return dumped(json);
 }
 
-ResultFile::ResultFile(std::string target, std::string_view model)
+ResultFile::ResultFile(std::string target, std::string_view model, Task task)
     : target_(std::move(target)),
-      text_(fmt::format("{{\"task\":\"detect\",\"model\":{},\n\"pictures\":[",
-                        dumped(Json(model)))) {}
+      text_(fmt::format("{{\"task\":\"{}\",\"model\":{},\n\"pictures\":[",
+                        kTaskNames[static_cast<std::size_t>(task)], dumped(Json(model)))) {}
 
 Result<> ResultFile::write(std::string_view text) {
   text_ += text;

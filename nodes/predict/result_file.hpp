@@ -6,6 +6,10 @@
 //                                  "box": [x1, y1, x2, y2]}], "ms": {...}}],
 //    "unreadable": [{"file": "b.jpg", "error": "..."}], "engine": {...}, "ms": {...}}
 //
+// An object of another task has one field more: "mask": {"size": [height, width], "counts": [...]},
+// "keypoints": [[x, y, visibility], ...] or "corners": [[x, y], ...]. A classified picture has
+// "top5": [[class_id, score], ...] and "classes" with their names, and no "detections".
+//
 // Thread safety: one thread at a time.
 #pragma once
 
@@ -26,6 +30,7 @@ struct Failure {
 
 // What stands beside the pictures.
 struct Summary {
+  Task task = Task::kDetect;
   std::string provider;
   std::string precision;        // as it is executed
   std::string instruction_set;  // empty where the provider does not say
@@ -45,7 +50,7 @@ std::string to_json(const Prediction& prediction);
 class ResultFile {
  public:
   // `target` is a path, or "-" for stdout; empty writes nothing.
-  ResultFile(std::string target, std::string_view model);
+  ResultFile(std::string target, std::string_view model, Task task);
 
   bool on_stdout() const { return target_ == "-"; }
   // Errors: what stdout said.

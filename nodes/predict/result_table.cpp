@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "nodes/base/text.hpp"
+#include "nodes/predict/object_columns.hpp"
 
 namespace fovea::predict {
 
@@ -55,8 +56,9 @@ std::string padded(std::string text, std::size_t width) {
 
 }  // namespace
 
-ResultTable::ResultTable(std::span<const Input> inputs, std::span<const std::string> class_names)
-    : file_width_(kLeastColumn), class_width_(kLeastColumn) {
+ResultTable::ResultTable(std::span<const Input> inputs, std::span<const std::string> class_names,
+                         Task task)
+    : task_(task), file_width_(kLeastColumn), class_width_(kLeastColumn) {
   for (const Input& input : inputs) {
     const std::size_t frame = input.is_video ? kFrameDigits + 2 : 0;
     file_width_ = std::max(file_width_, std::min(places(one_line(input.path)), kMostFile) + frame);
@@ -67,22 +69,28 @@ ResultTable::ResultTable(std::span<const Input> inputs, std::span<const std::str
 }
 
 std::string ResultTable::head() const {
-  return fmt::format("{}  {}  score        x1        y1        x2        y2\n",
-                     padded("picture", file_width_), padded("class", class_width_));
+  return fmt::format("{}  {}  score{}\n", padded("picture", file_width_),
+                     padded("class", class_width_), object_head(task_));
+}
+
+std::string ResultTable::row(std::string file, const std::string& class_name, float score,
+                             const std::string& more) const {
+  return fmt::format("{}  {}  {:5.2f}{}\n", padded(std::move(file), file_width_),
+                     padded(begin_of(one_line(class_name), kMostClass), class_width_), score, more);
 }
 
 std::string ResultTable::rows(const Prediction& prediction) const {
   std::string name = end_of(one_line(prediction.file), kMostFile);
   if (prediction.frame) name += fmt::format(" #{}", *prediction.frame);
-  if (prediction.objects.empty()) return padded(name, file_width_) + "  -\n";
   std::string text;
-  for (const Object& object : prediction.objects) {
-    text += fmt::format("{}  {}  {:5.2f}  {:8.1f}  {:8.1f}  {:8.1f}  {:8.1f}\n",
-                        padded(std::exchange(name, {}), file_width_),
-                        padded(begin_of(one_line(object.class_name), kMostClass), class_width_),
-                        object.score, object.box.x1, object.box.y1, object.box.x2, object.box.y2);
+  for (const ClassScore& one : prediction.classes) {
+    text += row(std::exchange(name, {}), one.class_name, one.score, "");
   }
-  return text;
+  for (const Object& object : prediction.objects) {
+    text += row(std::exchange(name, {}), object.class_name, object.score,
+                object_columns(object, task_));
+  }
+  return text.empty() ? padded(name, file_width_) + "  -\n" : text;
 }
 
 std::string summary_text(const Summary& summary, const ClassCounts& counts, double seconds) {
@@ -103,9 +111,11 @@ std::string summary_text(const Summary& summary, const ClassCounts& counts, doub
   const StageTimes& mean = summary.mean;
   const std::string set =
       summary.instruction_set.empty() ? "" : fmt::format(", {}", summary.instruction_set);
+  // A classified picture is of its best class.
+  const std::string objects =
+      summary.task == Task::kClassify ? "" : fmt::format(", {}", plural(summary.objects, "object"));
   std::string text = fmt::format(
-      "{}, {}{} in {:.1f} s{}{}\n", plural(summary.pictures, "picture"),
-      plural(summary.objects, "object"),
+      "{}{}{} in {:.1f} s{}{}\n", plural(summary.pictures, "picture"), objects,
       shown_classes.empty() ? "" : fmt::format(" ({})", fmt::join(shown_classes, ", ")), seconds,
       summary.failures.empty() ? ""
                                : fmt::format(", {} could not be read", summary.failures.size()),

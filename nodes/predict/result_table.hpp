@@ -1,4 +1,5 @@
-// Results as a table for people: a row for each object, a picture's name in its first one.
+// Results as a table for people: a row for each object (or class of a picture), a picture's name in
+// its first one. Which columns there are follows from the task.
 //
 // Thread safety: const methods from any thread.
 #pragma once
@@ -18,17 +19,22 @@ namespace fovea::predict {
 class ResultTable {
  public:
   // Columns are as wide as these need, within bounds.
-  ResultTable(std::span<const Input> inputs, std::span<const std::string> class_names);
+  ResultTable(std::span<const Input> inputs, std::span<const std::string> class_names,
+              Task task = Task::kDetect);
 
   std::string head() const;  // each ends with a line feed
   std::string rows(const Prediction& prediction) const;
 
  private:
+  std::string row(std::string file, const std::string& class_name, float score,
+                  const std::string& more) const;
+
+  Task task_;
   std::size_t file_width_;
   std::size_t class_width_;
 };
 
-// How often each class was found.
+// How often each class was found; of classified pictures, how often it was the best.
 using ClassCounts = std::map<std::string, std::size_t>;
 
 // Two lines: what was found, and how fast by what.

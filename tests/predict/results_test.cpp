@@ -28,7 +28,8 @@ Prediction two_objects() {
 class Results : public test::ScratchFolder {
  protected:
   json written(const std::vector<Prediction>& predictions, const Summary& summary) const {
-    ResultFile file(path("r.json"), "m.onnx");
+    ResultFile file(path("r.json"), "m.onnx",
+                    predictions.empty() ? Task::kDetect : predictions.front().task);
     for (const Prediction& prediction : predictions) EXPECT_TRUE(file.add(prediction));
     EXPECT_TRUE(file.finish(summary));
     return json::parse(*read_text_file(path("r.json")), nullptr, false);
