@@ -10,6 +10,7 @@
 #include "nodes/base/instruction_set.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/builder.hpp"
+#include "nodes/predict/found.hpp"
 
 namespace fovea::predict {
 
@@ -28,10 +29,12 @@ Result<msgs::ModelInfo> describe(const EngineRequest& request, const engine::Eng
   if (model.error().code != ErrorCode::kUnsupported) {
     return fail(model.error().with_context(said(request.model)));
   }
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("{}: {}. `fovea predict` decodes what postprocess decodes: boxes of "
-                          "YOLO detect heads; `fovea engine inspect --onnx FILE` shows the outputs",
-                          said(request.model), model.error().message));
+  return fail(
+      ErrorCode::kUnsupported,
+      fmt::format("{}: {}. `fovea predict` decodes what postprocess decodes: detect, segment, "
+                  "pose, obb and classify heads of the YOLO family, not maps of semantic "
+                  "classes or depth; `fovea engine inspect --onnx FILE` shows the outputs",
+                  said(request.model), model.error().message));
 }
 
 // A model that nobody can decode costs nobody a build, nor do thresholds of classes that it lacks.
@@ -58,6 +61,17 @@ std::string highest_instruction_set(const engine::EngineInspection& inspection) 
 }
 
 }  // namespace
+
+// The messages of all tasks. Only the task's own one is used.
+struct Predictor::MoreThanBoxes {
+  msgs::InstanceMask2DArray masks;
+  msgs::KeypointDetection2DArray keypoints;
+  msgs::OrientedDetection2DArray oriented_boxes;
+  msgs::Classification classification;
+};
+
+Predictor::Predictor() = default;
+Predictor::~Predictor() = default;
 
 Result<std::unique_ptr<Predictor>> Predictor::create(const PredictorOptions& options,
                                                      const PictureReader& reader,
@@ -110,11 +124,35 @@ Result<> Predictor::prepare(const PredictorOptions& options, const engine::Plan&
     output_views_.push_back({outputs_.get() + view.offset, view.bytes});
   }
   found_ = std::make_unique<msgs::Detection2DArray>();
+  more_ = std::make_unique<MoreThanBoxes>();
 
   // No picture's time has the cost of a first run in it.
   std::fill_n(input_.get(), info.input.bytes, std::byte{options.pad});
   const engine::BatchItem item{{input_.get(), info.input.bytes}, output_views_};
   return context_->execute({&item, 1});
+}
+
+void Predictor::add_found(Prediction& prediction) {
+  prediction.objects = objects_of(*found_);
+  switch (task_) {
+    case Task::kDetect:
+      break;
+    case Task::kSegment:
+      postprocessor_->masks(more_->masks);
+      add_masks(more_->masks, prediction.objects);
+      break;
+    case Task::kPose:
+      postprocessor_->keypoints(more_->keypoints);
+      add_keypoints(more_->keypoints, prediction.objects);
+      break;
+    case Task::kObb:
+      postprocessor_->oriented_boxes(more_->oriented_boxes);
+      add_corners(more_->oriented_boxes, prediction.objects);
+      break;
+    case Task::kClassify:
+      postprocessor_->classification(more_->classification);
+      prediction.classes = classes_of(more_->classification);
+  }
 }
 
 Result<Prediction> Predictor::run(const Picture& picture) {
@@ -136,23 +174,15 @@ Result<Prediction> Predictor::run(const Picture& picture) {
   heads_.message.letterbox = tensor_.letterbox;
   StageOut<msgs::Detection2DArray> found{*found_, {}, {}};
   FOVEA_TRY(decode_->process({heads_.message, {outputs_.get(), heads_.bytes}}, found));
-  const auto decoded = Clock::now();
 
   Prediction prediction;
   prediction.task = task_;
   prediction.width = picture.width;
   prediction.height = picture.height;
   prediction.warning = found.warning;
+  add_found(prediction);
   prediction.times = {ms_between(start, preprocessed), ms_between(preprocessed, inferred),
-                      ms_between(inferred, decoded)};
-  for (const msgs::Detection2D& detection : found_->detections) {
-    const msgs::BoundingBox2D& box = detection.bbox;
-    prediction.objects.push_back({detection.hypothesis.class_id,
-                                  std::string(detection.class_name.view()),
-                                  detection.hypothesis.score,
-                                  {box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
-                                   box.center_x + box.size_x / 2, box.center_y + box.size_y / 2}});
-  }
+                      ms_between(inferred, Clock::now())};
   return prediction;
 }
 

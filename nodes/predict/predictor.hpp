@@ -37,6 +37,7 @@ class Predictor {
                                                    const PictureReader& reader,
                                                    const EngineBuildEvents& events,
                                                    const std::function<void()>& building);
+  ~Predictor();
 
   // Everything but `file`, `frame`, `seconds` and `saved`. Errors: the stages' and the engine's.
   Result<Prediction> run(const Picture& picture);
@@ -50,8 +51,12 @@ class Predictor {
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  Predictor() = default;
+  struct MoreThanBoxes;
+
+  Predictor();
   Result<> prepare(const PredictorOptions& options, const engine::Plan& plan);
+  // What postprocess found in the last run.
+  void add_found(Prediction& prediction);
 
   std::shared_ptr<const engine::Engine> engine_;
   std::unique_ptr<engine::ExecutionContext> context_;  // destroyed before its engine
@@ -72,6 +77,7 @@ class Predictor {
   std::vector<MemoryView> output_views_;
   msgs::Tensor tensor_;
   std::unique_ptr<msgs::Detection2DArray> found_;
+  std::unique_ptr<MoreThanBoxes> more_;
 };
 
 }  // namespace fovea::predict
