@@ -1,5 +1,5 @@
-// The folder that drawn pictures go to: which name each gets, and that none takes the place of what
-// was given.
+// The folder that drawn pictures go to: which name each gets, and that none takes the place of
+// anything but a picture that was drawn before. Each has a note in it that tells those.
 //
 // Thread safety: one thread at a time.
 #pragma once
@@ -38,12 +38,13 @@ class ProtectedFiles {
 class SavedPictures {
  public:
   // Makes the folder. `inputs` are all files that were given. Errors: kInvalidArgument for a folder
-  // in which a picture would take the place of one that was given; check_writable()'s.
+  // in which a picture would take the place of one that was given or that nobody drew here;
+  // check_writable()'s.
   static Result<SavedPictures> create(const std::filesystem::path& folder,
                                       std::span<const Input> inputs, ProtectedFiles given);
 
-  // Writes what was drawn for input number `input`, and returns its path. Errors: write_file()'s,
-  // kInvalidArgument for a place where a given file is.
+  // Writes what was drawn for input number `input`, and returns its path. A link in its place is
+  // replaced, not followed. Errors: write_trusted_file()'s, kInvalidArgument for a place as above.
   Result<std::string> save(std::size_t input, std::optional<std::uint64_t> frame,
                            const Picture& drawn) const;
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "nodes/base/file_io.hpp"
 #include "tests/imaging/video_maker.hpp"
 #include "tests/predict/program_fixture.hpp"
 
@@ -76,11 +77,35 @@ TEST_F(PredictRefusals, CopiesInTheFolderOfThePicturesThemselves) {
   expect_refused({model_, picture_, "--save", picture_}, 2, {"--save", "a.png"});
 }
 
-TEST_F(PredictRefusals, AModelOfAnotherTask) {
-  const std::string model =
-      write("seg.onnx", {grid(2 + 32, true), {{1, 32, 16, 16}, std::vector<double>(8192, 0.1)}},
-            {{"task", "segment"}, {"names", "{0: 'cat', 1: 'dog'}"}});
-  expect_refused({model, picture_}, 1, {"seg.onnx", "its task is 'segment'", "boxes of"});
+TEST_F(PredictRefusals, AModelOfATaskThatIsNotDecoded) {
+  const std::string model = write("sem.onnx", {{{1, 2, 16, 16}, std::vector<double>(512, 0.1)}},
+                                  {{"task", "semantic"}, {"names", "{0: 'cat', 1: 'dog'}"}});
+  expect_refused({model, picture_}, 1, {"sem.onnx", "semantic", "segment, pose, obb and classify"});
+}
+
+// `there` is in the folder that copies go to, and no copy of Fovea's.
+TEST_F(PredictRefusals, CopiesInThePlaceOfSomebodysPictures) {
+  const std::string there = put("out/a.png", imaging::quarters(32, 32));
+  const auto before = *read_file(there);
+  expect_refused({model_, picture_, "--save", path("out")}, 2,
+                 {"--save", "out/a.png", "is there already", "another folder"});
+  EXPECT_EQ(*read_file(there), before);
+  // Through a link, too.
+  const std::string elsewhere = put("elsewhere.png", imaging::quarters(32, 32));
+  fs::create_directories(path("links"));
+  fs::create_symlink(elsewhere, path("links/a.png"));
+  expect_refused({model_, picture_, "--save", path("links")}, 2, {"--save", "links/a.png"});
+}
+
+TEST_F(PredictRefusals, FramesInThePlaceOfSomebodysPictures) {
+  ASSERT_TRUE(imaging::make_video({.path = path("clip.avi"), .frames = 3}));
+  put("out/clip/notes.jpg", imaging::file_of("mine\n"));  // no frame has this name
+  put("out/clip/000002.jpg", imaging::quarters(32, 32));
+  expect_refused({model_, path("clip.avi"), "--save", path("out")}, 2,
+                 {"--save", "000002.jpg", "is there already"});
+  put("other/clip", imaging::file_of("no folder\n"));
+  expect_refused({model_, path("clip.avi"), "--save", path("other")}, 2,
+                 {"--save", "clip", "is no folder"});
 }
 
 TEST_F(PredictRefusals, FilesThatCannotBeReadCostALineEachAndTheOthersGoOn) {

@@ -163,6 +163,28 @@ TEST_F(PredictedPictures, CopiesCarryTheMarksAndWhatWasGivenStaysAsItWas) {
   EXPECT_EQ(cv::imread(path("out/right-a.png")).at<cv::Vec3b>(190, 290), cv::Vec3b(90, 90, 90));
 }
 
+TEST_F(PredictedPictures, CopiesTakeThePlaceOfThoseOfARunBeforeAndOfLinks) {
+  const std::string picture = put("a.png", cv::Mat(200, 300, CV_8UC3, cv::Scalar(70, 70, 70)));
+  const std::string other = put("b.jpg", cv::Mat(200, 300, CV_8UC3, cv::Scalar(70, 70, 70)));
+  const std::string model = fixed_model();
+  const std::vector<std::string> words{model, picture, other, "--save", path("out")};
+  ASSERT_EQ(predict(words).code, 0);
+  const auto first = *read_file(path("out/a.png"));
+  fs::rename(path("out/a.png"), path("kept.png"));
+  fs::create_symlink("../kept.png", path("out/a.png"));  // to a copy of Fovea's
+  fs::remove(path("out/b.jpg"));
+  fs::create_symlink("../nowhere.jpg", path("out/b.jpg"));
+  std::vector<std::string> again = words;
+  again.push_back("score_threshold:=0.95");  // nothing is found
+  const Outcome outcome = predict(again);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(*read_file(path("kept.png")), first);
+  EXPECT_FALSE(fs::is_symlink(path("out/a.png")));
+  EXPECT_FALSE(fs::is_symlink(path("out/b.jpg")));
+  EXPECT_FALSE(fs::exists(path("nowhere.jpg")));
+  EXPECT_EQ(cv::imread(path("out/a.png")).at<cv::Vec3b>(105, 56), cv::Vec3b(70, 70, 70));
+}
+
 TEST_F(PredictedPictures, JsonOnStdoutIsAllThatIsThere) {
   const std::string picture = put("a.png", imaging::quarters(64, 64));
   const Outcome outcome =
