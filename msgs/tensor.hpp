@@ -53,7 +53,9 @@ struct LetterboxTransform {
     return (network_y + static_cast<float>(crop_top) - static_cast<float>(pad_top)) *
            static_cast<float>(source_height) / static_cast<float>(new_height);
   }
-  // All sizes positive, and along each axis the scaled image lies in the network's input or covers
+  static constexpr std::uint32_t kMaxSide = 32768;  // of the source, in pixels
+
+  // All sizes positive, the source's bounded, and along each axis the scaled image lies in the network's input or covers
   // it; check before trusting a peer.
   constexpr bool valid() const {
     const auto fits = [](std::uint32_t pad, std::uint32_t crop, std::uint32_t size,
@@ -62,8 +64,8 @@ struct LetterboxTransform {
       if (size <= network) return crop == 0 && pad <= network - size;
       return pad == 0 && crop <= size - network;
     };
-    return source_width > 0 && source_height > 0 &&
-           fits(pad_left, crop_left, new_width, network_width) &&
+    return source_width > 0 && source_width <= kMaxSide && source_height > 0 &&
+           source_height <= kMaxSide && fits(pad_left, crop_left, new_width, network_width) &&
            fits(pad_top, crop_top, new_height, network_height);
   }
 };

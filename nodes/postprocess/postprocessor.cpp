@@ -53,6 +53,10 @@ Result<> Postprocessor::set_options(const PostprocessOptions& options) {
 Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
                             const msgs::LetterboxTransform& transform,
                             msgs::Detection2DArray& out) {
+  candidates_.clear();
+  found_.clear();
+  run_count_ = 0;
+  masks_without_room_ = 0;
   if (!transform.valid() || transform.network_width != network_width_ ||
       transform.network_height != network_height_) {
     return fail(ErrorCode::kInvalidArgument,
@@ -62,7 +66,6 @@ Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
                             network_width_, network_height_));
   }
   transform_ = transform;
-  found_.clear();
   FOVEA_TRY(decoder_->decode(tensors, candidates_, &transform));
   not_finite_ = decoder_->not_finite();
   if (not_finite_.scores == decoder_->anchor_count() ||
@@ -102,8 +105,6 @@ std::span<const std::uint32_t> Postprocessor::suppress() {
 
 void Postprocessor::draw_masks() {
   const AnchorDetails& details = *decoder_->details();
-  run_count_ = 0;
-  masks_without_room_ = 0;
   const auto is_empty = [&](Found& found) {
     const msgs::BoundingBox2D& box = found.bbox;
     std::size_t count = 0;

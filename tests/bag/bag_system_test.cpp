@@ -12,10 +12,15 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "msgs/classification.hpp"
+#include "msgs/instance_mask.hpp"
+#include "msgs/keypoints.hpp"
+#include "msgs/oriented_box.hpp"
 #include "nodes/bag/mcap.hpp"
 #include "nodes/runtime/figures/ledger.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
 #include "nodes/runtime/process/control.hpp"
+#include "nodes/runtime/topics/pubsub.hpp"
 #include "tests/support/build_paths.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/test_domain.hpp"
@@ -428,6 +433,60 @@ TEST_F(Bag, TheMcapProjectsOwnReaderAgrees) {
     }
     fs::remove(path("run.mcap"));
   }
+}
+
+// Publishes one result of each kind until the recorder has it.
+TEST_F(Bag, EveryKindOfResultIsReadByTheMcapProjectsOwnReader) {
+  const std::string python = FOVEA_SOURCE_DIR "/build/mcap_reader/bin/python";
+  if (!fs::exists(python)) {
+    GTEST_SKIP() << "NOTICE: " << python << " is absent; tests/run.sh makes it";
+  }
+  auto masks = std::make_unique<msgs::InstanceMask2DArray>();
+  masks->instances.push_back({.bbox = {10, 20, 4, 6},
+                              .hypothesis = {1, 0.5f},
+                              .class_name = "cat",
+                              .first_run = 0,
+                              .run_count = 3});
+  for (const std::uint32_t run : {7, 2, 40}) masks->runs.push_back(run);
+  auto keypoints = std::make_unique<msgs::KeypointDetection2DArray>();
+  keypoints->detections.push_back({});
+  keypoints->detections[0].keypoints.push_back({1, 2, 0.5f});
+  keypoints->detections[0].keypoints.push_back({3, 4, 1});
+  msgs::OrientedDetection2DArray boxes;
+  boxes.detections.push_back({{1, 2, 3, 4, 0.25f}, {2, 0.75f}, "ship"});
+  msgs::Classification classes;
+  classes.results.push_back({{3, 0.875f}, "dog"});
+
+  auto recorder = start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/masks",
+                                  "cam0/keypoints", "cam0/oriented_boxes", "cam0/classification"});
+  const auto send = [&]<class M>(const char* kind, M& message) {
+    const std::string topic = std::string("cam0/") + kind;
+    auto publisher = Publisher<M>::create(*domain_, topic);
+    ASSERT_TRUE(publisher);
+    ASSERT_TRUE(eventually([&] { return publisher->subscription_count() > 0; }));
+    message.header.frame_id = "cam0";
+    message.header.seq = 1;
+    publisher->publish(message);
+    EXPECT_TRUE(eventually([&] { return received("recorder", topic) == 1; })) << recorder->err();
+  };
+  send("masks", *masks);
+  send("keypoints", *keypoints);
+  send("oriented_boxes", boxes);
+  send("classification", classes);
+  recorder->send(SIGINT);
+  EXPECT_EQ(recorder->wait(), 0) << recorder->err();
+
+  Child reader(domain_.root(), python,
+               {FOVEA_SOURCE_DIR "/tests/bag/mcap_reader/read.py", path("run.mcap"), "--contents"});
+  ASSERT_EQ(reader.wait(), 0) << reader.err();
+  const json topics = json::parse(reader.out(), nullptr, false)["topics"];
+  const auto last = [&](const char* topic) { return topics[topic]["last"]; };
+  EXPECT_EQ(topics["cam0/masks"]["type"], "fovea_msgs/msg/InstanceMask2DArray");
+  EXPECT_EQ(last("cam0/masks")["runs"], json({7, 2, 40}));
+  EXPECT_EQ(last("cam0/masks")["instances"][0]["class_name"], "cat");
+  EXPECT_EQ(last("cam0/keypoints")["detections"][0]["keypoints"][1]["y"], 4);
+  EXPECT_EQ(last("cam0/oriented_boxes")["detections"][0]["bbox"]["theta"], 0.25);
+  EXPECT_EQ(last("cam0/classification")["results"][0]["hypothesis"]["score"], 0.875);
 }
 
 }  // namespace

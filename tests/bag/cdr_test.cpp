@@ -5,10 +5,14 @@
 
 #include <gmock/gmock.h>
 
+#include "msgs/classification.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
+#include "msgs/instance_mask.hpp"
+#include "msgs/keypoints.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
+#include "msgs/oriented_box.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/bag/image_record.hpp"
 
@@ -103,6 +107,10 @@ TEST(Cdr, AnyBytesAreSafeAndCutOnesAreRefused) {
   expect_safe_on_any_bytes<msgs::Image>(random);
   expect_safe_on_any_bytes<msgs::TensorArray>(random);
   expect_safe_on_any_bytes<msgs::Detection2DArray>(random);
+  expect_safe_on_any_bytes<msgs::InstanceMask2DArray>(random);
+  expect_safe_on_any_bytes<msgs::KeypointDetection2DArray>(random);
+  expect_safe_on_any_bytes<msgs::OrientedDetection2DArray>(random);
+  expect_safe_on_any_bytes<msgs::Classification>(random);
   expect_safe_on_any_bytes<msgs::ModelInfo>(random);
   expect_safe_on_any_bytes<msgs::NodeStatus>(random);
 }

@@ -9,10 +9,14 @@
 #include <stdlib.h>
 
 #include "msgs/cdr.hpp"
+#include "msgs/classification.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
+#include "msgs/instance_mask.hpp"
+#include "msgs/keypoints.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
+#include "msgs/oriented_box.hpp"
 #include "msgs/registry.hpp"
 #include "msgs/tensor.hpp"
 #include "msgs/wire.hpp"
@@ -164,6 +168,34 @@ msgs::Detection2DArray one_detection() {
   return detections;
 }
 
+std::unique_ptr<msgs::InstanceMask2DArray> one_mask() {
+  auto masks = std::make_unique<msgs::InstanceMask2DArray>();
+  masks->instances.push_back(
+      {.bbox = {}, .hypothesis = {}, .class_name = {}, .first_run = 0, .run_count = 2});
+  masks->runs.push_back(3);
+  masks->runs.push_back(4);
+  return masks;
+}
+
+std::unique_ptr<msgs::KeypointDetection2DArray> one_person() {
+  auto people = std::make_unique<msgs::KeypointDetection2DArray>();
+  people->detections.push_back({});
+  people->detections[0].keypoints.push_back({1, 2, 0.5f});
+  return people;
+}
+
+msgs::OrientedDetection2DArray one_turned_box() {
+  msgs::OrientedDetection2DArray boxes;
+  boxes.detections.push_back({});
+  return boxes;
+}
+
+msgs::Classification one_class() {
+  msgs::Classification classes;
+  classes.results.push_back({});
+  return classes;
+}
+
 std::vector<std::string> messages() {
   msgs::ModelInfo model;
   constexpr std::array<std::uint32_t, 2> kStrides{8, 16};
@@ -172,7 +204,7 @@ std::vector<std::string> messages() {
   model.network_height = 32;
   model.class_names.push_back(std::string_view("thing"));
   msgs::TensorArray heads;  // of targets.cpp's small model
-  heads.letterbox = {64, 64, 64, 64, 64, 64, 0, 0};
+  heads.letterbox = {64, 64, 64, 64, 64, 64, 0, 0, 0, 0};
   msgs::TensorView box;
   box.name = std::string_view("box0");
   box.rank = 3;
@@ -185,8 +217,36 @@ std::vector<std::string> messages() {
   cls.bytes = 16;
   heads.tensors.push_back(box);
   heads.tensors.push_back(cls);
-  return {message(msgs::Image{}), message(msgs::Tensor{}),  message(heads),
-          message(model),         message(one_detection()), message(msgs::NodeStatus{})};
+  const auto with = [&](std::string_view name, std::int64_t channels) {
+    msgs::TensorArray more = heads;
+    msgs::TensorView view = box;
+    view.name = name;
+    view.dims = {2, 2, channels};
+    view.offset = 192;
+    view.bytes = static_cast<std::uint64_t>(16 * channels);
+    more.tensors.push_back(view);
+    return more;
+  };
+  msgs::TensorArray masks = with("msk0", 2);
+  msgs::TensorView proto = box;
+  proto.name = std::string_view("proto");
+  proto.dims = {16, 16, 2};
+  proto.offset = 256;
+  proto.bytes = 2048;
+  masks.tensors.push_back(proto);
+  return {message(msgs::Image{}),
+          message(msgs::Tensor{}),
+          message(heads),
+          message(with("kpt0", 6)),
+          message(with("ang0", 1)),
+          message(masks),
+          message(model),
+          message(one_detection()),
+          message(*one_mask()),
+          message(*one_person()),
+          message(one_turned_box()),
+          message(one_class()),
+          message(msgs::NodeStatus{})};
 }
 
 template <class M>
@@ -215,11 +275,18 @@ std::vector<std::string> recorded_messages() {
   constexpr std::array<std::byte, 5> kPayload{};
   msgs::TensorArray heads;
   heads.tensors.push_back({});
-  std::vector<std::string> seeds = {
-      recorded(msgs::Image{}, kPayload), recorded(msgs::Tensor{}, kPayload),
-      recorded(heads, kPayload),         recorded(msgs::ModelInfo{}),
-      recorded(msgs::NodeStatus{}),      recorded(one_detection()),
-      recorded_picture(false),           recorded_picture(true)};
+  std::vector<std::string> seeds = {recorded(msgs::Image{}, kPayload),
+                                    recorded(msgs::Tensor{}, kPayload),
+                                    recorded(heads, kPayload),
+                                    recorded(msgs::ModelInfo{}),
+                                    recorded(msgs::NodeStatus{}),
+                                    recorded(one_detection()),
+                                    recorded(*one_mask()),
+                                    recorded(*one_person()),
+                                    recorded(one_turned_box()),
+                                    recorded(one_class()),
+                                    recorded_picture(false),
+                                    recorded_picture(true)};
   for (std::size_t kind = 0; kind < seeds.size(); ++kind) {
     seeds[kind].insert(seeds[kind].begin(), static_cast<char>(kind));
   }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 
 #include <stdlib.h>
 
@@ -36,11 +37,15 @@ std::string_view as_text(std::span<const std::byte> input) {
   return {reinterpret_cast<const char*>(input.data()), input.size()};
 }
 
-msgs::ModelInfo small_model() {
+// With what a head may have beside boxes and classes.
+msgs::ModelInfo small_model(const std::optional<LevelMap>& more) {
   msgs::ModelInfo model;
   model.model_id = 0;
   constexpr std::array<std::uint32_t, 1> kStrides{32};
-  model.head = dfl_head(1, 2, kStrides);
+  model.head = dfl_head(1, 2, kStrides, Suppression::kNeeded, more);
+  if (more && more->role == OutputRole::kMaskCoefficients) {
+    model.head.maps.push_back(prototypes(more->channels, 4));
+  }
   model.network_width = 64;
   model.network_height = 64;
   model.class_names.push_back(std::string_view("thing"));
@@ -52,10 +57,21 @@ void postprocess(std::span<const std::byte> bytes) {
   auto out = std::make_unique<msgs::Detection2DArray>();
   msgs::TensorArray heads;
   if (msgs::decode(bytes, heads) == msgs::DecodeError::kNone) {
-    auto postprocessor = Postprocessor::create(small_model());
-    require(postprocessor.has_value(), "the small model is refused");
-    alignas(64) static constexpr std::array<std::byte, 256> kSlot{};
-    (void)postprocessor->run(heads, kSlot, *out);
+    alignas(64) static constexpr std::array<std::byte, 4096> kSlot{};
+    const auto run = [&](const std::optional<LevelMap>& more) {
+      auto postprocessor = Postprocessor::create(small_model(more));
+      require(postprocessor.has_value(), "the small model is refused");
+      (void)postprocessor->run(heads, kSlot, *out);
+      return postprocessor;
+    };
+    run({});
+    static const auto keypoints = std::make_unique<msgs::KeypointDetection2DArray>();
+    run(LevelMap{OutputRole::kKeypoints, OutputEncoding::kTwiceOffset, 6, 3})
+        ->keypoints(*keypoints);
+    static const auto boxes = std::make_unique<msgs::OrientedDetection2DArray>();
+    run(LevelMap{OutputRole::kAngle, OutputEncoding::kLogit, 1, 0})->oriented_boxes(*boxes);
+    static const auto masks = std::make_unique<msgs::InstanceMask2DArray>();
+    run(LevelMap{OutputRole::kMaskCoefficients, OutputEncoding::kDecoded, 2, 0})->masks(*masks);
   }
   auto model = std::make_unique<msgs::ModelInfo>();
   if (msgs::decode(bytes, *model) == msgs::DecodeError::kNone) {

@@ -13,6 +13,7 @@
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
 #include "msgs/json.hpp"
+#include "msgs/keypoints.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
 #include "msgs/registry.hpp"
@@ -173,6 +174,21 @@ TEST(Wire, CountBeyondCapacityIsRefused) {
   EXPECT_EQ(decode(wire, copy), DecodeError::kBadCount) << "of an array that is not the last field";
 }
 
+TEST(Wire, CountBeyondCapacityIsRefusedInAnElementOfAList) {
+  auto people = std::make_unique<KeypointDetection2DArray>();
+  people->detections.push_back({});
+  people->detections.push_back({});
+  people->detections[1].keypoints.push_back({1, 2, 0.5f});
+  std::vector<std::byte> wire(wire_size(*people));
+  encode(*people, wire);
+  auto copy = std::make_unique<KeypointDetection2DArray>();
+  ASSERT_EQ(decode(wire, *copy), DecodeError::kNone);
+  EXPECT_EQ(copy->detections[1], people->detections[1]);
+  people->detections[1].keypoints.count = KeypointDetection2D::kMaxKeypoints + 1;
+  encode(*people, wire);
+  EXPECT_EQ(decode(wire, *copy), DecodeError::kBadCount);
+}
+
 TEST(Wire, CountBeyondCapacityIsRefusedHoweverDeepItStands) {
   auto model = std::make_unique<ModelInfo>();
   model->head.maps.push_back({});
@@ -246,6 +262,7 @@ TEST(LetterboxTransform, HostileValuesAreInvalid) {
   EXPECT_FLOAT_EQ(good.source_y(320), 288);
   for (auto break_it : {+[](LetterboxTransform& t) { t.new_width = 0; },
                         +[](LetterboxTransform& t) { t.source_height = 0; },
+                        +[](LetterboxTransform& t) { t.source_width = 32769; },
                         +[](LetterboxTransform& t) { t.crop_left = 1; },
                         +[](LetterboxTransform& t) { t.network_width = 0; },
                         +[](LetterboxTransform& t) { t.new_width = 641, t.crop_left = 2; },

@@ -1,13 +1,22 @@
 """Reads a recording with the MCAP project's own reader (checksums verified) and decodes every message by its schema as
 ROS 2 tools do. Prints what it found as JSON.
 
-    read.py FILE
+    read.py FILE [--contents]    # with what each topic's last message holds
 """
 import json
 import sys
 
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+
+
+
+def plain(value):
+    """A decoded message as what JSON knows."""
+    if hasattr(value, "__slots__"):
+        return {name: plain(getattr(value, name)) for name in value.__slots__}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
 
 topics = {}
 last = 0
@@ -23,4 +32,6 @@ with open(sys.argv[1], "rb") as file:
         topic["bytes"] += len(getattr(decoded, "data", b""))
         topic["sequence"].append(message.sequence)
         topic["frame_id"] = decoded.header.frame_id
+        if "--contents" in sys.argv:
+            topic["last"] = plain(decoded)
 print(json.dumps({"topics": topics, "messages": statistics.message_count, "chunks": statistics.chunk_count}))
