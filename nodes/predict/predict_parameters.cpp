@@ -189,7 +189,7 @@ Result<Command> parse_command(const std::vector<std::string>& words) {
   FOVEA_TRY(parameters.set.check_files());
   FOVEA_TRY(check_engine_parameters(parameters.engine));
   command.predictor = {parameters.engine, parameters.postprocess.options(),
-                       parameters.preprocess.pad};
+                       parameters.preprocess.pad, parameters.preprocess.resize};
   return command;
 }
 

@@ -110,6 +110,7 @@ Result<> Predictor::prepare(const PredictorOptions& options, const engine::Plan&
   for (const msgs::ClassName& name : model.class_names) class_names_.emplace_back(name.view());
   FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = model.network_width,
                                                   .network_height = model.network_height,
+                                                  .resize = options.resize.value_or(model.resize),
                                                   .pad = options.pad}));
   letterbox_.emplace(std::move(letterbox));
   FOVEA_ASSIGN(auto postprocessor, Postprocessor::create(model, options.postprocess));

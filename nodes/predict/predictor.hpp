@@ -25,6 +25,7 @@ struct PredictorOptions {
   EngineRequest engine;
   PostprocessOptions postprocess;
   std::uint8_t pad = 114;
+  std::optional<ResizeMode> resize = std::nullopt;  // none: the model's
 };
 
 class Predictor {

@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
+#include "nodes/preprocess/antialias.hpp"
 #include "nodes/preprocess/letterbox_kernels.hpp"
+#include "nodes/preprocess/placement.hpp"
 
 namespace fovea {
 namespace {
@@ -50,15 +52,22 @@ struct Plan {
   msgs::LetterboxTransform transform;
   std::vector<ColumnTap> columns;  // new_width
   std::vector<Tap> rows;           // new_height
+  AntialiasPlan antialias;         // instead of both
 };
 
-Plan make_plan(const msgs::LetterboxTransform& transform, std::uint32_t channels) {
+Plan make_plan(const msgs::LetterboxTransform& transform, std::uint32_t channels,
+               bool antialiased) {
   Plan plan{.source_width = transform.source_width,
             .source_height = transform.source_height,
             .channels = channels,
             .transform = transform,
             .columns = {},
-            .rows = {}};
+            .rows = {},
+            .antialias = {}};
+  if (antialiased) {
+    plan.antialias = make_antialias_plan(transform);
+    return plan;
+  }
   plan.columns.reserve(transform.new_width);
   for (std::uint32_t x = 0; x < transform.new_width; ++x) {
     const Tap tap = make_tap(x, transform.source_width, transform.new_width);
@@ -119,8 +128,12 @@ struct Letterbox::State {
   const letterbox_kernels::Kernels* kernels = nullptr;
   std::vector<Plan> plans;
   std::vector<std::int16_t> blended;  // one source row between the two passes
+  AntialiasedResize antialiased;      // instead, for kCentreCrop
   std::uint64_t uses = 0;
 
+  bool is_antialiased() const { return options.resize == ResizeMode::kCentreCrop; }
+  // For kLetterbox and kStretch.
+  void scale(const Plan& plan, const ImageView& source, std::uint8_t* out);
   const Plan& plan_for(const msgs::LetterboxTransform& transform, std::uint32_t channels);
 };
 
@@ -134,91 +147,33 @@ const Plan& Letterbox::State::plan_for(const msgs::LetterboxTransform& transform
       return plan;
     }
   }
-  const std::size_t samples =
-      std::size_t{transform.source_width} * channels + letterbox_kernels::kSlack;
-  if (blended.size() < samples) blended.resize(samples);
   // Bounded, because a source that changes its size with every frame must not fill the memory.
   if (plans.size() == kMaxPlans) {
     plans.erase(std::min_element(plans.begin(), plans.end(), [](const Plan& a, const Plan& b) {
       return a.last_use < b.last_use;
     }));
   }
-  plans.push_back(make_plan(transform, channels));
+  plans.push_back(make_plan(transform, channels, is_antialiased()));
   plans.back().last_use = uses;
+  if (is_antialiased()) {
+    antialiased.reserve(plans.back().antialias, channels);
+  } else {
+    const std::size_t samples =
+        std::size_t{transform.source_width} * channels + letterbox_kernels::kSlack;
+    if (blended.size() < samples) blended.resize(samples);
+  }
   return plans.back();
 }
 
-Letterbox::Letterbox(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Letterbox::Letterbox(Letterbox&&) noexcept = default;
-Letterbox& Letterbox::operator=(Letterbox&&) noexcept = default;
-Letterbox::~Letterbox() = default;
-
-Result<Letterbox> Letterbox::create(const LetterboxOptions& options) {
-  if (options.network_width < 1 || options.network_width > kMaxSide || options.network_height < 1 ||
-      options.network_height > kMaxSide) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("network input is {}x{}; each side must be 1..{}",
-                            options.network_width, options.network_height, kMaxSide));
-  }
-  auto state = std::make_unique<State>();
-  state->options = options;
-  state->kernels = options.force_scalar ? &letterbox_kernels::scalar_kernels()
-                                        : &letterbox_kernels::best_kernels();
-  state->plans.reserve(kMaxPlans);
-  return Letterbox(std::move(state));
-}
-
-msgs::LetterboxTransform Letterbox::transform(std::uint32_t source_width,
-                                              std::uint32_t source_height) const {
-  if (source_width < 1 || source_width > kMaxSide || source_height < 1 ||
-      source_height > kMaxSide) {
-    return {};
-  }
-  const std::uint32_t width = state_->options.network_width;
-  const std::uint32_t height = state_->options.network_height;
-  const double scale = std::min(static_cast<double>(height) / source_height,
-                                static_cast<double>(width) / source_width);
-  // std::nearbyint rounds halves to even, as Python's round() does. A very narrow image keeps one
-  // pixel.
-  const auto scaled = [scale](std::uint32_t side, std::uint32_t limit) {
-    const auto rounded = static_cast<std::uint32_t>(std::nearbyint(side * scale));
-    return std::clamp(rounded, std::uint32_t{1}, limit);
-  };
-  const auto padding = [](std::uint32_t total) {
-    return static_cast<std::uint32_t>(std::nearbyint(total / 2.0 - 0.1));
-  };
-  const std::uint32_t new_width = scaled(source_width, width);
-  const std::uint32_t new_height = scaled(source_height, height);
-  return {.source_width = source_width,
-          .source_height = source_height,
-          .network_width = width,
-          .network_height = height,
-          .new_width = new_width,
-          .new_height = new_height,
-          .pad_left = padding(width - new_width),
-          .pad_top = padding(height - new_height)};
-}
-
-Result<msgs::LetterboxTransform> Letterbox::run(const ImageView& source,
-                                                std::span<std::byte> destination) {
-  FOVEA_TRY(check(source));
-  if (destination.size() < output_bytes()) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("tensor has {} bytes; {} needs {}", destination.size(), parameters(),
-                            output_bytes()));
-  }
-  const std::uint32_t channels = msgs::channels(source.encoding);
-  const Plan& plan = state_->plan_for(transform(source.width, source.height), channels);
+void Letterbox::State::scale(const Plan& plan, const ImageView& source, std::uint8_t* out) {
   const msgs::LetterboxTransform& t = plan.transform;
-
   const std::size_t row_bytes = std::size_t{t.network_width} * kOutputChannels;
   const std::size_t left_bytes = std::size_t{t.pad_left} * kOutputChannels;
   const std::size_t image_bytes = std::size_t{t.new_width} * kOutputChannels;
-  const std::size_t source_samples = std::size_t{t.source_width} * channels;
-  const int pad = state_->options.pad;
+  const std::size_t source_samples = std::size_t{t.source_width} * plan.channels;
+  const int pad = options.pad;
   const Order order = order_of(source.encoding);
   const auto* pixels = reinterpret_cast<const std::uint8_t*>(source.pixels.data());
-  auto* out = reinterpret_cast<std::uint8_t*>(destination.data());
 
   // Interpolation would give the same bytes, slower.
   const bool scaled = t.new_width != t.source_width || t.new_height != t.source_height;
@@ -233,19 +188,75 @@ Result<msgs::LetterboxTransform> Letterbox::run(const ImageView& source,
         row.weight_second == 0 ? upper : pixels + std::size_t{row.second} * source.step;
     std::memset(out, pad, left_bytes);
     if (scaled) {
-      state_->kernels->blend_rows(upper, lower, row.weight_first, row.weight_second, source_samples,
-                                  state_->blended.data());
-      state_->kernels->resample_row(state_->blended.data(), plan.columns.data(),
-                                    plan.columns.size(), order, image_row);
+      kernels->blend_rows(upper, lower, row.weight_first, row.weight_second, source_samples,
+                          blended.data());
+      kernels->resample_row(blended.data(), plan.columns.data(), plan.columns.size(), order,
+                            image_row);
     } else {
-      state_->kernels->convert_row(upper, plan.columns.size(), order, image_row);
+      kernels->convert_row(upper, plan.columns.size(), order, image_row);
     }
     std::memset(out + left_bytes + image_bytes, pad, row_bytes - left_bytes - image_bytes);
     out += row_bytes;
   }
   const std::size_t bottom = t.network_height - t.pad_top - t.new_height;
   std::memset(out, pad, bottom * row_bytes);
-  return t;
+}
+
+Letterbox::Letterbox(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Letterbox::Letterbox(Letterbox&&) noexcept = default;
+Letterbox& Letterbox::operator=(Letterbox&&) noexcept = default;
+Letterbox::~Letterbox() = default;
+
+Result<Letterbox> Letterbox::create(const LetterboxOptions& options) {
+  if (options.network_width < 1 || options.network_width > kMaxSide || options.network_height < 1 ||
+      options.network_height > kMaxSide) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("network input is {}x{}; each side must be 1..{}",
+                            options.network_width, options.network_height, kMaxSide));
+  }
+  if (static_cast<std::size_t>(options.resize) >= kResizeModeNames.size()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("resize is {}; it must be 0..{} ({})",
+                            static_cast<std::uint32_t>(options.resize), kResizeModeNames.size() - 1,
+                            fmt::join(kResizeModeNames, ", ")));
+  }
+  auto state = std::make_unique<State>();
+  state->options = options;
+  state->antialiased = AntialiasedResize(options.force_scalar);
+  state->kernels = options.force_scalar ? &letterbox_kernels::scalar_kernels()
+                                        : &letterbox_kernels::best_kernels();
+  state->plans.reserve(kMaxPlans);
+  return Letterbox(std::move(state));
+}
+
+msgs::LetterboxTransform Letterbox::transform(std::uint32_t source_width,
+                                              std::uint32_t source_height) const {
+  if (source_width < 1 || source_width > kMaxSide || source_height < 1 ||
+      source_height > kMaxSide) {
+    return {};
+  }
+  const LetterboxOptions& options = state_->options;
+  return place(options.resize, source_width, source_height, options.network_width,
+               options.network_height);
+}
+
+Result<msgs::LetterboxTransform> Letterbox::run(const ImageView& source,
+                                                std::span<std::byte> destination) {
+  FOVEA_TRY(check(source));
+  if (destination.size() < output_bytes()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("tensor has {} bytes; {} needs {}", destination.size(), parameters(),
+                            output_bytes()));
+  }
+  const std::uint32_t channels = msgs::channels(source.encoding);
+  const Plan& plan = state_->plan_for(transform(source.width, source.height), channels);
+  auto* out = reinterpret_cast<std::uint8_t*>(destination.data());
+  if (state_->is_antialiased()) {
+    state_->antialiased.run(plan.antialias, source, order_of(source.encoding), out);
+  } else {
+    state_->scale(plan, source, out);
+  }
+  return plan.transform;
 }
 
 std::size_t Letterbox::output_bytes() const {
@@ -254,8 +265,17 @@ std::size_t Letterbox::output_bytes() const {
 }
 
 std::string Letterbox::parameters() const {
-  return fmt::format("letterbox {}x{} pad {} bilinear rgb u8", state_->options.network_width,
-                     state_->options.network_height, state_->options.pad);
+  const LetterboxOptions& options = state_->options;
+  const std::string size = fmt::format("{}x{}", options.network_width, options.network_height);
+  switch (options.resize) {
+    case ResizeMode::kStretch:
+      return fmt::format("stretch {} bilinear rgb u8", size);
+    case ResizeMode::kCentreCrop:
+      return fmt::format("centre_crop {} antialiased bilinear rgb u8", size);
+    case ResizeMode::kLetterbox:
+      break;
+  }
+  return fmt::format("letterbox {} pad {} bilinear rgb u8", size, options.pad);
 }
 
 }  // namespace fovea

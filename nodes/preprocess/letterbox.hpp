@@ -1,5 +1,5 @@
 // Turns a camera image into a network input in one pass: scaled with its aspect kept, centred,
-// padded, RGB.
+// padded, RGB; or stretched, or cropped, where a model wants that.
 //
 // It reads the camera's slot and writes the tensor's slot directly, so that a frame's pixels are
 // written exactly once. The live node, calibration, verification and the benches all use this one
@@ -12,32 +12,24 @@
 #include <span>
 #include <string>
 
-#include "msgs/image.hpp"
 #include "msgs/tensor.hpp"
+#include "nodes/base/head_spec.hpp"
 #include "nodes/base/result.hpp"
+#include "nodes/preprocess/image_view.hpp"
 
 namespace fovea {
-
-// Borrowed pixels: `height` rows of `width` pixels, rows `step` bytes apart. The last row needs
-// only its pixels, not the whole step.
-struct ImageView {
-  std::span<const std::byte> pixels;
-  std::uint32_t width = 0;
-  std::uint32_t height = 0;
-  std::uint32_t step = 0;
-  msgs::Encoding encoding = msgs::Encoding::kBgr8;
-};
 
 struct LetterboxOptions {
   std::uint32_t network_width = 640;
   std::uint32_t network_height = 640;
+  ResizeMode resize = ResizeMode::kLetterbox;
   std::uint8_t pad = 114;     // value of every channel outside the scaled image
   bool force_scalar = false;  // the readable path; also with FOVEA_ISA=scalar in the environment
 };
 
-// Bilinear with half-pixel centres and 11-bit weights: within 1 of cv::resize(INTER_LINEAR) on
-// every byte. Sizes and padding are rounded as in Ultralytics' LetterBox (centred, scaling up
-// allowed).
+// kLetterbox and kStretch: bilinear with half-pixel centres and 11-bit weights, within 1 of
+// cv::resize(INTER_LINEAR) on every byte. kCentreCrop: bilinear and antialiased, the bytes of PIL. How
+// sizes, padding and crop are rounded: see place().
 //
 // Thread safety: one thread at a time; `transform` and `parameters` from any thread. `run`
 // allocates only when it meets a source size for the first time (the newest kMaxPlans sizes are
@@ -47,7 +39,7 @@ class Letterbox {
   static constexpr std::uint32_t kMaxSide = 32768;  // of source and network, in pixels
   static constexpr std::size_t kMaxPlans = 32;
 
-  // Errors: kInvalidArgument for a network side outside 1..kMaxSide.
+  // Errors: kInvalidArgument for a network side outside 1..kMaxSide or a mode that is none.
   static Result<Letterbox> create(const LetterboxOptions& options);
 
   Letterbox(Letterbox&&) noexcept;
@@ -67,7 +59,8 @@ class Letterbox {
   std::size_t output_bytes() const;
 
   // Canonical text of everything that changes the output, for engine cache keys:
-  // `letterbox 640x640 pad 114 bilinear rgb u8`.
+  // `letterbox 640x640 pad 114 bilinear rgb u8`, `stretch 640x640 bilinear rgb u8`,
+  // `centre_crop 224x224 antialiased bilinear rgb u8`.
   std::string parameters() const;
 
  private:

@@ -16,14 +16,14 @@ namespace {
 class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
  public:
   PreprocessNode()
-      : StageNode("preprocess", "Letterboxes camera images into the detector's input",
+      : StageNode("preprocess", "Scales camera images into the detector's input",
                   {.input = "image",
                    .output = "tensor",
                    .latencies = {{"preprocess_us"}},
                    .reads_when_ready = true}) {}
 
   void declare_stage_parameters(ParameterSet& p) override {
-    p.add("detector", &detector_, "Node whose model_info gives the network's input size")
+    p.add("detector", &detector_, "Node whose model_info gives the network's input")
         .checked_by([](std::string_view name) { return check_name("detector", name); });
     p.add("width", &width_, "Network input width; 0 = the detector's",
           Range{0, Letterbox::kMaxSide}, "px");
@@ -59,7 +59,7 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
 
   Result<> activate() override {
     if (!configured_->model_info) {
-      return set_network_size(width_, height_);
+      return set_input(width_, height_, ResizeMode::kLetterbox);
     }
     if (configured_->letterbox) {  // of the last time: the detector does not say it again
       FOVEA_TRY(stages().set_ready());
@@ -68,11 +68,11 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
     }
     configured_->registration =
         spin(*configured_->model_info, [this](Received<msgs::ModelInfo>&& info) {
-          if (auto sized =
-                  set_network_size(info.message.network_width, info.message.network_height);
-              !sized) {
-            log_error("{}/model_info: {}", detector_, sized.error().message);
-            set_status(msgs::DiagnosticLevel::kError, sized.error().message);
+          if (auto set = set_input(info.message.network_width, info.message.network_height,
+                                   info.message.resize);
+              !set) {
+            log_error("{}/model_info: {}", detector_, set.error().message);
+            set_status(msgs::DiagnosticLevel::kError, set.error().message);
           }
         });
     return {};
@@ -85,17 +85,18 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
  private:
   struct Configured {
     std::optional<Subscription<msgs::ModelInfo>> model_info;  // unless parameters give the size
-    std::optional<Letterbox> letterbox;                       // once the size is known
+    std::optional<Letterbox> letterbox;                       // once the input is known
     Executor::Id registration = 0;
   };
 
-  Result<> set_network_size(std::uint32_t width, std::uint32_t height) {
-    FOVEA_ASSIGN(auto letterbox,
-                 Letterbox::create(
-                     {.network_width = width, .network_height = height, .pad = parameters_.pad}));
+  Result<> set_input(std::uint32_t width, std::uint32_t height, ResizeMode resize) {
+    FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = width,
+                                                    .network_height = height,
+                                                    .resize = parameters_.resize.value_or(resize),
+                                                    .pad = parameters_.pad}));
     configured_->letterbox.emplace(std::move(letterbox));
     FOVEA_TRY(stages().set_ready());
-    log_info("network input {}x{}", width, height);
+    log_info("network input: {}", configured_->letterbox->parameters());
     set_status(msgs::DiagnosticLevel::kOk, "");
     return {};
   }

@@ -1,6 +1,7 @@
 // The process around the letterbox, when a camera's pictures are not what they should be. Real
 // process; the test plays the camera.
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -36,18 +37,21 @@ class PreprocessNode : public ::testing::Test {
   }
   // `step` below a row's bytes makes a picture that cannot be.
   void send(std::uint32_t step) {
-    auto slot = images_.loan(std::size_t{3} * kSide * kSide);
+    auto slot = images_.loan(std::size_t{3} * width_ * kSide);
     ASSERT_TRUE(slot);
     msgs::Image image;
     image.header.seq = ++sent_;
-    image.width = image.height = kSide;
+    image.width = width_;
+    image.height = kSide;
     image.step = step;
-    images_.publish(image, *std::move(slot), std::size_t{3} * kSide * kSide);
+    images_.publish(image, *std::move(slot), std::size_t{3} * width_ * kSide);
   }
   bool good_frame_arrives() {
-    send(3 * kSide);
+    send(3 * width_);
     tensors_.drain();
-    return tensors_.take().has_value();
+    const auto tensor = tensors_.take();
+    if (tensor) placed_ = tensor->message.letterbox;
+    return tensor.has_value();
   }
   std::uint64_t errors() const {
     const auto reader = MetricsReader::open(*domain_, "preprocess");
@@ -69,6 +73,38 @@ class PreprocessNode : public ::testing::Test {
   Subscription<msgs::Tensor> tensors_ = *Subscription<msgs::Tensor>::create(*domain_, "cam/tensor");
   std::unique_ptr<Child> node_;
   std::uint64_t sent_ = 0;
+  std::uint32_t width_ = kSide;
+  msgs::LetterboxTransform placed_;  // of the frame that came last
+};
+
+// A detector that says its model, and goes on saying it to whoever comes late.
+class Detector {
+ public:
+  explicit Detector(const Domain& domain)
+      : model_info_(*Publisher<msgs::ModelInfo>::create(
+            domain, "detector/model_info", {.durability = Durability::kTransientLocal})),
+        serves_([this](const std::stop_token& stop) {
+          while (!stop.stop_requested()) {
+            {
+              const std::lock_guard lock(mutex_);
+              model_info_.subscription_count();
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          }
+        }) {}
+
+  void says(std::uint32_t side, ResizeMode resize) {
+    msgs::ModelInfo info;
+    info.network_width = info.network_height = side;
+    info.resize = resize;
+    const std::lock_guard lock(mutex_);
+    model_info_.publish(info);
+  }
+
+ private:
+  std::mutex mutex_;
+  Publisher<msgs::ModelInfo> model_info_;
+  std::jthread serves_;
 };
 
 TEST_F(PreprocessNode, AFaultThatReturnsIsSaidAgainAndShownWhileItLasts) {
@@ -117,6 +153,60 @@ TEST_F(PreprocessNode, ServesAgainAfterItWasDeactivatedAndActivated) {
   }
   EXPECT_TRUE(eventually([&] { return good_frame_arrives(); })) << node_->err();
   EXPECT_TRUE(eventually([&] { return status().empty(); })) << status();
+}
+
+TEST_F(PreprocessNode, ResizesAsTheModelWants) {
+  Detector detector(*domain_);
+  detector.says(8, ResizeMode::kCentreCrop);
+  width_ = 2 * kSide;
+  start({});
+  EXPECT_EQ(placed_, (msgs::LetterboxTransform{.source_width = 32,
+                                               .source_height = 16,
+                                               .network_width = 8,
+                                               .network_height = 8,
+                                               .new_width = 16,
+                                               .new_height = 8,
+                                               .crop_left = 4}));
+  detector.says(8, ResizeMode::kStretch);
+  EXPECT_TRUE(eventually([&] { return good_frame_arrives() && placed_.new_width == 8; }));
+  EXPECT_EQ(placed_.new_height, 8U);
+  detector.says(8, ResizeMode::kLetterbox);
+  EXPECT_TRUE(eventually([&] { return good_frame_arrives() && placed_.new_height == 4; }));
+  EXPECT_EQ(placed_.pad_top, 2U);
+}
+
+TEST_F(PreprocessNode, TheParameterGoesBeforeTheModel) {
+  Detector detector(*domain_);
+  detector.says(8, ResizeMode::kCentreCrop);
+  width_ = 2 * kSide;
+  start({"--resize", "letterbox"});
+  EXPECT_EQ(placed_.new_width, 8U);
+  EXPECT_EQ(placed_.pad_top, 2U);
+}
+
+TEST_F(PreprocessNode, WithoutAModelTheParameterDecidesElseItIsALetterbox) {
+  width_ = 2 * kSide;
+  start({"--width", "8", "--height", "8"});
+  EXPECT_EQ(placed_.pad_top, 2U);
+  node_.reset();
+  start({"--width", "8", "--height", "8", "--resize", "centre_crop"});
+  EXPECT_EQ(placed_.crop_left, 4U);
+}
+
+// model_info may come from anyone.
+TEST_F(PreprocessNode, AModelWithAModeThatIsNoneIsRefusedAndTheNextOneTaken) {
+  Detector detector(*domain_);
+  detector.says(8, ResizeMode::kLetterbox);
+  start({});
+  detector.says(8, static_cast<ResizeMode>(7));
+  EXPECT_TRUE(eventually([&] {
+    return status() == "resize is 7; it must be 0..2 (letterbox, stretch, centre_crop)";
+  })) << status();
+  EXPECT_TRUE(eventually([&] { return said("detector/model_info: resize is 7") == 1; }))
+      << node_->err();
+  detector.says(8, ResizeMode::kStretch);
+  EXPECT_TRUE(eventually([&] { return status().empty(); })) << status();
+  EXPECT_TRUE(eventually([&] { return good_frame_arrives(); })) << node_->err();
 }
 
 }  // namespace
