@@ -176,6 +176,37 @@ TEST(FoldBatchNormalization, LeavesSharedConvolutionsAlone) {
   apply(fold_batch_normalization, g.finish({y, conv}), {{"x", noise({1, 2, 3, 3}, 3)}}, 0);
 }
 
+// input [2, 4, 3, 5] through one ConvTranspose.
+NetworkDefinition transposed(const Dims& weights, std::map<std::string, Attribute> attributes,
+                             bool bias = true) {
+  GraphMaker g;
+  std::vector<ValueId> inputs = {g.input("x", {2, 4, 3, 5}), g.constant(noise(weights, 1))};
+  if (bias) inputs.push_back(g.constant(noise({weights[1]}, 2)));
+  return g.finish({g.add(OpType::kConvTranspose, inputs, std::move(attributes))});
+}
+
+TEST(UnfoldTransposedConvolutions, MovesWindowsThatDoNotOverlap) {
+  for (const auto& [kernel, bias] : {std::pair(Ints{2, 2}, true), std::pair(Ints{2, 3}, false)}) {
+    const NetworkDefinition after =
+        apply(unfold_transposed_convolutions,
+              transposed({4, 6, kernel[0], kernel[1]}, {{"strides", kernel}}, bias),
+              {{"x", noise({2, 4, 3, 5}, 3)}}, 1, 1e-5F);
+    EXPECT_EQ(op_list(after), "Conv,Reshape,Transpose,Reshape");
+  }
+}
+
+TEST(UnfoldTransposedConvolutions, LeavesOthersAlone) {
+  const NetworkDefinition others[] = {
+      transposed({4, 6, 3, 3}, {{"strides", Ints{2, 2}}}),
+      transposed({4, 6, 2, 2}, {{"strides", Ints{3, 3}}}),
+      transposed({4, 6, 2, 2}, {{"strides", Ints{2, 2}}, {"pads", Ints{1, 0, 0, 0}}}),
+      transposed({4, 6, 2, 2}, {{"strides", Ints{2, 2}}, {"output_padding", Ints{1, 1}}}),
+      transposed({4, 3, 2, 2}, {{"strides", Ints{2, 2}}, {"group", std::int64_t{2}}}, false)};
+  for (const NetworkDefinition& network : others) {
+    apply(unfold_transposed_convolutions, network, {{"x", noise({2, 4, 3, 5}, 3)}}, 0);
+  }
+}
+
 TEST(FuseSilu, TakesBothOrdersAndKeepsASharedSigmoid) {
   GraphMaker g;
   const ValueId x = g.input("x", {4});
