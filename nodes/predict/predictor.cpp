@@ -31,9 +31,8 @@ Result<msgs::ModelInfo> describe(const EngineRequest& request, const engine::Eng
   }
   return fail(
       ErrorCode::kUnsupported,
-      fmt::format("{}: {}. `fovea predict` decodes what postprocess decodes: detect, segment, "
-                  "pose, obb and classify heads of the YOLO family, not maps of semantic "
-                  "classes or depth; `fovea engine inspect --onnx FILE` shows the outputs",
+      fmt::format("{}: {}. `fovea predict` decodes heads of the YOLO family; `fovea engine inspect "
+                  "--onnx FILE` shows the outputs",
                   said(request.model), model.error().message));
 }
 
