@@ -39,6 +39,35 @@ class Axis {
   float high_;
 };
 
+// So many times finer cells, 1, 2 or 4, that the picture's border in the network's input lies between
+// two of them (if any can); else what lies across it would say half of the border.
+std::uint32_t refinement(const msgs::LetterboxTransform& t, std::uint32_t stride) {
+  const auto between_cells = [&](std::uint32_t cell) {
+    return (t.pad_left | t.pad_top | t.new_width | t.new_height) % cell == 0;
+  };
+  for (const std::uint32_t times : {1u, 2u, 4u}) {
+    if (stride % times == 0 && between_cells(stride / times)) return times;
+  }
+  return 1;
+}
+
+// Where the centre of a finer cell lies between two cells.
+struct Between {
+  std::size_t first;
+  std::size_t second;
+  float share;  // of the second
+};
+Between between(std::uint32_t finer, std::uint32_t times, std::uint32_t cells) {
+  const float place =
+      std::clamp((static_cast<float>(finer) + 0.5f) / static_cast<float>(times) - 0.5f, 0.0f,
+                 static_cast<float>(cells - 1));
+  const auto first = static_cast<std::size_t>(place);
+  const float share = place - static_cast<float>(first);
+  return {first, share > 0 ? first + 1 : first, share};
+}
+
+float mix(float first, float second, float share) { return first + share * (second - first); }
+
 // Pixels [first, last) whose left or upper edges lie in [low, high).
 struct Pixels {
   std::uint32_t first;
@@ -82,20 +111,68 @@ class Runs {
 InstanceMasks::InstanceMasks(bool force_scalar)
     : kernels_(force_scalar ? decode_kernels::scalar_kernels() : decode_kernels::best_kernels()) {}
 
+bool InstanceMasks::sum_up(const Prototypes& prototypes, std::span<const float> coefficients,
+                           std::uint32_t times, const Window& window) {
+  const std::size_t left = between(window.left, times, prototypes.width).first;
+  const std::size_t right = between(window.right, times, prototypes.width).second;
+  const std::size_t top = between(window.top, times, prototypes.height).first;
+  const std::size_t bottom = between(window.bottom, times, prototypes.height).second;
+  const std::size_t width = right - left + 1;
+  const std::size_t height = bottom - top + 1;
+  // Room for the largest box at once, so that later frames allocate nothing.
+  const std::size_t cells = std::size_t{prototypes.width} * prototypes.height;
+  cells_.reserve(cells);
+  sums_.reserve(cells * times * times);
+  column_.reserve(std::size_t{prototypes.height} * times);
+  first_rows_.reserve(std::size_t{prototypes.height} * times);
+  cells_.resize(width * height);
+  sums_.resize(std::size_t{window.right - window.left + 1} * (window.bottom - window.top + 1));
+  column_.resize(std::max<std::size_t>(height, window.bottom - window.top + 1));
+
+  float checksum = 0;
+  for (std::size_t y = 0; y < height; ++y) {
+    const std::size_t cell = (top + y) * prototypes.width + left;
+    float* row = cells_.data() + y * width;
+    kernels_.weighted_sums(prototypes.values + cell * prototypes.channels, width,
+                           prototypes.channels, coefficients.data(), row);
+    for (std::size_t x = 0; x < width; ++x) checksum += row[x] * 0;  // NaN stays
+  }
+  if (!(checksum == 0)) return false;
+  float* sum = sums_.data();
+  for (std::uint32_t x = window.left; x <= window.right; ++x) {
+    const Between column = between(x, times, prototypes.width);
+    for (std::size_t y = 0; y < height; ++y) {
+      const float* row = cells_.data() + y * width;
+      column_[y] = mix(row[column.first - left], row[column.second - left], column.share);
+    }
+    if (times == 1) {
+      sum = std::copy_n(column_.begin(), height, sum);
+      continue;
+    }
+    for (std::uint32_t y = window.top; y <= window.bottom; ++y) {
+      const Between row = between(y, times, prototypes.height);
+      *sum++ = mix(column_[row.first - top], column_[row.second - top], row.share);
+    }
+  }
+  return true;
+}
+
 InstanceMasks::Outcome InstanceMasks::write(const Prototypes& prototypes,
                                             std::span<const float> coefficients, const MaskBox& box,
                                             const msgs::LetterboxTransform& transform,
                                             std::span<std::uint32_t> runs, std::size_t& count) {
   count = 0;
+  const std::uint32_t times = refinement(transform, prototypes.stride);
+  const std::uint32_t stride = prototypes.stride / times;
   const Axis across(transform.source_width, transform.new_width, transform.pad_left,
-                    transform.crop_left, prototypes.stride, prototypes.width);
+                    transform.crop_left, stride, prototypes.width * times);
   const Axis down(transform.source_height, transform.new_height, transform.pad_top,
-                  transform.crop_top, prototypes.stride, prototypes.height);
+                  transform.crop_top, stride, prototypes.height * times);
   const Pixels columns = pixels_between(box.x1, box.x2, transform.source_width);
   const Pixels rows = pixels_between(box.y1, box.y2, transform.source_height);
   if (columns.first >= columns.last || rows.first >= rows.last) return Outcome::kEmpty;
 
-  // The cells around these pixels.
+  // The finer cells around these pixels.
   const auto first_cell = [](float place) { return static_cast<std::uint32_t>(place); };
   const std::uint32_t left = first_cell(across.place_of(columns.first));
   const std::uint32_t right = std::min(first_cell(across.place_of(columns.last - 1)) + 1,
@@ -103,29 +180,11 @@ InstanceMasks::Outcome InstanceMasks::write(const Prototypes& prototypes,
   const std::uint32_t top = first_cell(down.place_of(rows.first));
   const std::uint32_t bottom = std::min(first_cell(down.place_of(rows.last - 1)) + 1,
                                         static_cast<std::uint32_t>(down.high()));
-  const std::size_t width = right - left + 1;
   const std::size_t height = bottom - top + 1;
 
-  // Room for the largest box at once, so that later frames allocate nothing.
-  row_.reserve(prototypes.width);
-  sums_.reserve(std::size_t{prototypes.width} * prototypes.height);
-  column_.reserve(prototypes.height);
-  first_rows_.reserve(prototypes.height);
-  row_.resize(width);
-  sums_.resize(width * height);
-  column_.resize(height);
+  const Window window{left, right, top, bottom};
+  if (!sum_up(prototypes, coefficients, times, window)) return Outcome::kNotFinite;
   first_rows_.resize(height);
-  float checksum = 0;
-  for (std::size_t y = 0; y < height; ++y) {
-    const std::size_t cell = (top + y) * std::size_t{prototypes.width} + left;
-    kernels_.weighted_sums(prototypes.values + cell * prototypes.channels, width,
-                           prototypes.channels, coefficients.data(), row_.data());
-    for (std::size_t x = 0; x < width; ++x) {
-      sums_[x * height + y] = row_[x];
-      checksum += row_[x] * 0;  // NaN for NaN and infinity, and stays
-    }
-  }
-  if (!(checksum == 0)) return Outcome::kNotFinite;
   for (std::size_t y = 0; y < height; ++y) {
     const float pixel = std::ceil(down.pixel_at(static_cast<float>(top + y)));
     first_rows_[y] = static_cast<std::uint32_t>(
@@ -140,7 +199,7 @@ InstanceMasks::Outcome InstanceMasks::write(const Prototypes& prototypes,
     const float share = place - static_cast<float>(cell);
     const float* here = sums_.data() + (cell - left) * height;
     const float* next = cell < right ? here + height : here;
-    for (std::size_t y = 0; y < height; ++y) column_[y] = here[y] + share * (next[y] - here[y]);
+    for (std::size_t y = 0; y < height; ++y) column_[y] = mix(here[y], next[y], share);
 
     written.add(false, rows.first);
     std::uint32_t row = rows.first;

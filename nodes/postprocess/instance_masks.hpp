@@ -47,9 +47,17 @@ class InstanceMasks {
                 std::span<std::uint32_t> runs, std::size_t& count);
 
  private:
+  // Finer cells, inclusive.
+  struct Window {
+    std::uint32_t left, right, top, bottom;
+  };
+  // Fills sums_. False if one of them is no number.
+  bool sum_up(const Prototypes& prototypes, std::span<const float> coefficients,
+              std::uint32_t times, const Window& window);
+
   const decode_kernels::Kernels& kernels_;
-  std::vector<float> row_;                 // sums of one row of cells
-  std::vector<float> sums_;                // of the box's cells, column by column
+  std::vector<float> cells_;               // sums of the prototypes' cells, row by row
+  std::vector<float> sums_;                // of the box's finer cells, column by column
   std::vector<float> column_;              // between two columns of cells
   std::vector<std::uint32_t> first_rows_;  // of the source, beyond each row of cells
 };

@@ -309,11 +309,19 @@ TEST(Masks, OfPrototypesThatAreNoNumbersAreCounted) {
   EXPECT_EQ(postprocessor.not_finite().masks, 1u);
 }
 
-// Bilinear interpolation of every pixel's centre, as it is written in textbooks.
+// Bilinear interpolation of every pixel's centre between cells that are `times` finer, as it is written
+// in textbooks.
 std::vector<std::vector<bool>> plain_mask(Head& head, std::span<const float> coefficients,
                                           const msgs::BoundingBox2D& box,
-                                          const msgs::LetterboxTransform& t) {
-  std::vector<std::vector<bool>> pixels(t.source_height, std::vector<bool>(t.source_width));
+                                          const msgs::LetterboxTransform& t, int times) {
+  const auto bilinear = [](double u, double v, int side, const auto& value) {
+    const int i = std::min(static_cast<int>(u), side - 2);
+    const int j = std::min(static_cast<int>(v), side - 2);
+    const double a = u - i;
+    const double b = v - j;
+    return (1 - b) * ((1 - a) * value(i, j) + a * value(i + 1, j)) +
+           b * ((1 - a) * value(i, j + 1) + a * value(i + 1, j + 1));
+  };
   const auto sum = [&](int x, int y) {
     double total = 0;
     const float* values = at(head, "proto", y, x);
@@ -322,25 +330,25 @@ std::vector<std::vector<bool>> plain_mask(Head& head, std::span<const float> coe
     }
     return total;
   };
-  const auto place = [](double pixel, double source, double scaled, double pad) {
-    const double at = ((pixel + 0.5) * scaled / source + pad) / 4 - 0.5;
-    return std::clamp(at, std::ceil(pad / 4), std::floor((pad + scaled) / 4) - 1);
+  const auto finer = [&](int x, int y) {
+    const auto place = [&](int cell) { return std::clamp((cell + 0.5) / times - 0.5, 0.0, 39.0); };
+    return bilinear(place(x), place(y), 40, sum);
   };
+  const double stride = 4.0 / times;
+  const auto place = [&](double pixel, double source, double scaled, double pad) {
+    const double at = ((pixel + 0.5) * scaled / source + pad) / stride - 0.5;
+    return std::clamp(at, std::ceil(pad / stride), std::floor((pad + scaled) / stride) - 1);
+  };
+  std::vector<std::vector<bool>> pixels(t.source_height, std::vector<bool>(t.source_width));
   for (std::uint32_t y = 0; y < t.source_height; ++y) {
     for (std::uint32_t x = 0; x < t.source_width; ++x) {
       const auto left = static_cast<float>(x);
       const auto upper = static_cast<float>(y);
       if (left < box.center_x - box.size_x / 2 || left >= box.center_x + box.size_x / 2) continue;
       if (upper < box.center_y - box.size_y / 2 || upper >= box.center_y + box.size_y / 2) continue;
-      const double u = place(x, t.source_width, t.new_width, t.pad_left);
-      const double v = place(y, t.source_height, t.new_height, t.pad_top);
-      const int i = std::min(static_cast<int>(u), 38);
-      const int j = std::min(static_cast<int>(v), 38);
-      const double a = u - i;
-      const double b = v - j;
-      pixels[y][x] = (1 - b) * ((1 - a) * sum(i, j) + a * sum(i + 1, j)) +
-                         b * ((1 - a) * sum(i, j + 1) + a * sum(i + 1, j + 1)) >
-                     0;
+      pixels[y][x] =
+          bilinear(place(x, t.source_width, t.new_width, t.pad_left),
+                   place(y, t.source_height, t.new_height, t.pad_top), 40 * times, finer) > 0;
     }
   }
   return pixels;
@@ -350,16 +358,21 @@ TEST(Masks, EqualPlainInterpolationOfEveryPixel) {
   const auto model = segment_model(32);
   std::mt19937 random(11);
   std::normal_distribution<float> normal(0, 1);
-  const std::array<msgs::LetterboxTransform, 4> transforms{{
-      kTransform,
-      {40, 30, 160, 160, 160, 120, 0, 20, 0, 0},     // four times larger
-      {1000, 700, 160, 160, 160, 112, 0, 24, 0, 0},  // far smaller
-      {61, 160, 160, 160, 61, 160, 49, 0, 0, 0},     // no whole cells of border
-  }};
+  const struct {
+    msgs::LetterboxTransform transform;
+    int times;
+  } cases[] = {
+      {kTransform, 1},
+      {{40, 30, 160, 160, 160, 120, 0, 20, 0, 0}, 1},     // four times larger
+      {{1000, 700, 160, 160, 160, 112, 0, 24, 0, 0}, 1},  // far smaller
+      {{960, 600, 160, 160, 160, 100, 0, 30, 0, 0}, 2},   // its border lies in the middle of a cell
+      {{640, 360, 160, 160, 160, 90, 0, 35, 0, 0}, 4},    // and in a quarter
+      {{61, 160, 160, 160, 61, 160, 49, 0, 0, 0}, 4},
+  };
   std::size_t inside = 0;
   std::size_t differing = 0;
   std::size_t all = 0;
-  for (const msgs::LetterboxTransform& transform : transforms) {
+  for (const auto& [transform, times] : cases) {
     Head head = quiet_head(model);
     for (Head::Map& map : head.maps) {
       if (map.name != "proto") continue;
@@ -376,7 +389,8 @@ TEST(Masks, EqualPlainInterpolationOfEveryPixel) {
     postprocessor.masks(*found);
     ASSERT_EQ(found->instances.size(), 1u);
     const auto pixels = pixels_of(*found, 0);
-    const auto expected = plain_mask(head, coefficients, boxes.detections[0].bbox, transform);
+    const auto expected =
+        plain_mask(head, coefficients, boxes.detections[0].bbox, transform, times);
     for (std::size_t y = 0; y < pixels.size(); ++y) {
       for (std::size_t x = 0; x < pixels[0].size(); ++x) {
         inside += expected[y][x] ? 1 : 0;
