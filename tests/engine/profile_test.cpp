@@ -101,7 +101,11 @@ class DynamicModel : public ::testing::TestWithParam<test::YoloModel> {
     std::string name = ::testing::TempDir() + "fovea-profile-XXXXXX";
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
-    test::make_yolo(GetParam(), {.height = 96, .width = 64, .batch = -1, .open_size = true})
+    test::make_yolo(GetParam(), {.height = 96,
+                                 .width = 64,
+                                 .batch = -1,
+                                 .open_size = true,
+                                 .grid_of_features = GetParam() == test::YoloModel::kV11n})
         .save(folder_ / "model.onnx");
     config_.profile = *parse_profile(kMin, kOpt, kMax);
     config_.max_batch = 2;

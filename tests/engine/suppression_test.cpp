@@ -104,7 +104,7 @@ TEST(Suppression, OfWhatIsNoHeadRefusesTheModel) {
 }
 
 // What models of masks and of turned boxes suppress has a third map: coefficients, whose prototypes are
-// an output that no suppression reads, written last; or an angle, with which boxes are compared by a
+// an output that no suppression reads, written last, and extents of the picture are asked for; or an angle, with which boxes are compared by a
 // triangle of a matrix instead of a NonMaxSuppression.
 std::vector<std::byte> model_of_three_maps(bool turned) {
   OnnxWriter writer;
@@ -151,9 +151,10 @@ std::vector<std::byte> model_of_three_maps(bool turned) {
     writer.node("NonZero", {"before"}, {"kept"});
   } else {
     writer.node("NonMaxSuppression", {"boxes", "each"}, {"kept"});
+    writer.node("Shape", {"images"}, {"extents"}).node("Mul", {"kept", "extents"}, {"sized"});
   }
   writer.node("Concat", {"boxes", "each", "extras"}, {"all"}, axis(2));
-  writer.node("GatherND", {"all", "kept"}, {"output0"});
+  writer.node("GatherND", {"all", turned ? "kept" : "sized"}, {"output0"});
   if (!turned) {
     writer.floats("p", {2, 3, 4, 4}, std::vector<double>(96, 0.01)).output("output1");
     writer.node("Conv", {"images", "p"}, {"output1"}, {{"strides", Ints{4, 4}}});

@@ -50,11 +50,13 @@ class AnchorFree : public Layers {
       c = conv2d(cls + "2", c, o_.classes);
       levels.push_back(concat(path, {b, c}));
     }
-    decode(path, levels, bins);
+    decode(path, levels, o_.grid_of_features ? features : levels, bins);
   }
 
  private:
-  void decode(const std::string& path, const std::vector<Map>& levels, std::int64_t bins) {
+  // `grids`: of the levels' extents.
+  void decode(const std::string& path, const std::vector<Map>& levels,
+              const std::vector<Map>& grids, std::int64_t bins) {
     const auto box_rows = static_cast<double>(4 * bins);
     std::vector<std::string> flat;
     for (const Map& level : levels) {
@@ -65,7 +67,7 @@ class AnchorFree : public Layers {
         nodes(path, "Split", {all, ints(path, {box_rows, static_cast<double>(o_.classes)})}, 2,
               {{"axis", std::int64_t{1}}});
     const auto [anchors, strides] =
-        o_.open_size ? computed_anchors(path, levels) : constant_anchors(path, levels);
+        o_.open_size ? computed_anchors(path, grids) : constant_anchors(path, levels);
 
     const std::string dfl = path + "/dfl";
     std::string x = view(dfl, parts[0], {4, static_cast<double>(bins), -1});

@@ -33,6 +33,9 @@ struct YoloOptions {
   // dynamic=True of v8 and 11: the size is open too, and anchors are computed in the graph.
   // REQUIRES: batch == -1.
   bool open_size = false;
+  // The size of an open one's grid is that of what the last convolutions read, instead of what they
+  // write: Ultralytics does either.
+  bool grid_of_features = false;
   std::int64_t classes = 80;
   std::int64_t opset = 17;
   std::uint64_t seed = 1;  // equal seeds give equal weights

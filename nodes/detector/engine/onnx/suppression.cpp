@@ -19,12 +19,13 @@ constexpr std::array<std::string_view, 6> kMovements = {"Cast",    "Identity",  
 
 using Names = std::unordered_set<std::string>;
 
-// Initialisers, and what nodes make of nothing else.
+// Initialisers, extents, and what nodes make of nothing else: what no picture has to do with.
 Names constants_of(const onnx::GraphProto& graph) {
   Names constants;
   for (const auto& tensor : graph.initializer()) constants.insert(tensor.name());
   for (const auto& node : graph.node()) {
     const bool constant =
+        node.op_type() == "Shape" ||
         std::all_of(node.input().begin(), node.input().end(), [&](const std::string& input) {
           return input.empty() || constants.contains(input);
         });

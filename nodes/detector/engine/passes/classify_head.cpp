@@ -23,12 +23,10 @@ bool sums_products(const Layer& layer) {
 }
 
 // Whether what follows the last products makes numbers of 0..1 of them that sum up to 1.
-Result<bool> sums_up_to_one(const NetworkDefinition& network, const NetworkDefinition& shaped,
-                            ValueId output) {
+Result<bool> sums_up_to_one(const NetworkDefinition& network, ValueId output) {
   const std::vector<ValueId> products = nearest_written(network, output, sums_products);
   if (products.empty()) return false;
   NetworkDefinition tail = network;
-  for (const ValueId id : products) tail.value(id).dims = shaped.value(id).dims;
   FOVEA_TRY(keep_between(tail, products, output));
   const auto outputs = reference::evaluate(tail, made_up_inputs(tail));
   if (!outputs) return false;
@@ -64,7 +62,7 @@ Result<HeadAnswer> recognise_classify(const HeadQuestion& question) {
     return refused(fmt::format("'{}' is {}; a classifier's is [1, classes]", shown(output.name, 60),
                                to_string(output.dims)));
   }
-  FOVEA_ASSIGN(const bool scores, sums_up_to_one(network, question.shaped, id));
+  FOVEA_ASSIGN(const bool scores, sums_up_to_one(network, id));
   if (!scores) {
     return refused(
         fmt::format("the numbers of '{}' are no scores that sum up to 1: a softmax is "

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "nodes/detector/engine/passes/passes.hpp"
+#include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine {
 
@@ -77,9 +78,23 @@ std::vector<ValueId> nearest_written(const NetworkDefinition& network, ValueId o
 
 Result<> keep_between(NetworkDefinition& network, const std::vector<ValueId>& inputs,
                       ValueId output) {
+  NetworkDefinition shaped = network;
+  FOVEA_ASSIGN(const KnownValues known, infer_known_values(shaped, 1));
   std::vector<bool> cut(network.layers.size(), false);
   const GraphIndex index(network);
-  for (const ValueId id : inputs) cut[*index.producer(id)] = true;
+  for (const ValueId id : inputs) {
+    cut[*index.producer(id)] = true;
+    network.value(id).dims = shaped.value(id).dims;
+  }
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    if (network.layers[i].op != OpType::kShape) continue;
+    const ValueId shape = network.layers[i].outputs[0];
+    const auto& contents = known[static_cast<std::size_t>(shape)];
+    if (contents == nullptr) continue;
+    network.value(shape) = shaped.value(shape);
+    network.value(shape).constant = contents;
+    cut[i] = true;
+  }
   network.inputs = inputs;
   network.outputs = {output};
   remove_layers(network, cut);

@@ -32,13 +32,12 @@ Tolerance tolerance_for(const NetworkDefinition& network) {
 }
 
 // Makes inputs of the maps: what lies between them and the output remains.
-Result<NetworkDefinition> tail_of(const NetworkDefinition& network, const NetworkDefinition& shaped,
-                                  const HeadMaps& head, ValueId output) {
+Result<NetworkDefinition> tail_of(const NetworkDefinition& network, const HeadMaps& head,
+                                  ValueId output) {
   NetworkDefinition tail = network;
   std::vector<ValueId> inputs;
   const auto add = [&](const char* kind, std::size_t level, ValueId id) {
     tail.value(id).name = fmt::format("{}{}", kind, level);
-    tail.value(id).dims = shaped.value(id).dims;
     inputs.push_back(id);
   };
   for (std::size_t l = 0; l < head.levels.size(); ++l) {
@@ -185,7 +184,7 @@ bool are_the_best(const HeadMaps& head, const Allowance& allowance, const Tensor
 Result<std::optional<Reading>> proven_reading(const NetworkDefinition& network,
                                               const NetworkDefinition& shaped, const HeadMaps& head,
                                               ValueId output) {
-  FOVEA_ASSIGN(const NetworkDefinition tail, tail_of(network, shaped, head, output));
+  FOVEA_ASSIGN(const NetworkDefinition tail, tail_of(network, head, output));
   TensorMap maps = made_up_inputs(tail);
   const Tolerance tolerance = tolerance_for(network);
   std::vector<Reading> readings = possible_readings(head, network.suppression_cut);
