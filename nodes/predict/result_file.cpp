@@ -103,7 +103,7 @@ ResultFile::ResultFile(std::string target, std::string_view model, Task task)
 Result<> ResultFile::write(std::string_view text) {
   text_ += text;
   if (!on_stdout()) return {};
-  const Result<> written = write_stdout(text_);
+  Result<> written = write_stdout(text_);
   text_.clear();
   return written;
 }
