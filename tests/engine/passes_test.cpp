@@ -195,6 +195,15 @@ TEST(UnfoldTransposedConvolutions, MovesWindowsThatDoNotOverlap) {
   }
 }
 
+TEST(UnfoldTransposedConvolutions, FollowsAnOpenSize) {
+  NetworkDefinition network = transposed({4, 6, 2, 3}, {{"strides", Ints{2, 3}}});
+  network.value(network.inputs[0]).dims = {-1, 4, -1, -1};
+  for (const Dims& size : {Dims{1, 4, 3, 5}, Dims{2, 4, 8, 2}}) {
+    network.profile = {"x", {1, 4, 2, 2}, size, {2, 4, 8, 8}};
+    apply(unfold_transposed_convolutions, network, {{"x", noise(size, 3)}}, 1, 1e-5F);
+  }
+}
+
 TEST(UnfoldTransposedConvolutions, LeavesOthersAlone) {
   const NetworkDefinition others[] = {
       transposed({4, 6, 3, 3}, {{"strides", Ints{2, 2}}}),

@@ -104,8 +104,8 @@ Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOpt
 // (a u8 model scales itself).
 Result<PassOutcome> fold_image_input(NetworkDefinition& network,
                                      const LoweringOptions& options = {});
-// A ConvTranspose whose windows do not overlap, of one size -> a 1x1 Conv and what moves its channels
-// to their pixels.
+// A ConvTranspose whose windows do not overlap -> a 1x1 Conv and what moves its channels to their
+// pixels.
 Result<PassOutcome> unfold_transposed_convolutions(NetworkDefinition& network,
                                                    const LoweringOptions& options = {});
 // Conv + constant Add -> bias; then + Relu, Silu, ... -> activation; then + Add -> residual.

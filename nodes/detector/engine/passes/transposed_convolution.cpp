@@ -53,59 +53,85 @@ Constant repeated(const Constant& bias, std::int64_t times) {
 
 class Rewriter {
  public:
-  // `from`: the extents of the layer's input.
-  Rewriter(NetworkDefinition& network, const Layer& layer, const Dims& from)
-      : network_(network), layer_(layer), height_(from[2]), width_(from[3]) {}
+  // `size`: height and width of the layer's input, empty if they are open.
+  Rewriter(NetworkDefinition& network, const Layer& layer, Dims size)
+      : network_(network), layer_(layer), size_(std::move(size)) {}
 
   // The layers in place of this one. REQUIRES: is_side_by_side(), constant weights and bias.
   std::vector<Layer> run(const Constant& weights, const Constant* bias) {
     const std::int64_t out = weights.dims[1];
     const std::int64_t tall = weights.dims[2];
     const std::int64_t wide = weights.dims[3];
-    Layer conv = begin(OpType::kConv, "", layer_.inputs[0]);
-    conv.inputs.push_back(constant("weights", weights_of_windows(weights)));
-    if (bias != nullptr) conv.inputs.push_back(constant("bias", repeated(*bias, tall * wide)));
-    conv.fused = layer_.fused;
-    const ValueId windows = end(std::move(conv));
-    Layer apart = begin(OpType::kReshape, "/apart", windows);
-    apart.inputs.push_back(
-        constant("apart", Constant::ints({0, tall, wide, out, height_, width_})));
-    Layer move = begin(OpType::kTranspose, "/move", end(std::move(apart)));
-    move.attributes["perm"] = std::vector<std::int64_t>{0, 3, 4, 1, 5, 2};
-    Layer together = begin(OpType::kReshape, "/together", end(std::move(move)));
-    together.inputs.push_back(
-        constant("together", Constant::ints({0, out, height_ * tall, width_ * wide})));
-    together.outputs = layer_.outputs;
-    layers_.push_back(std::move(together));
+    std::vector<ValueId> inputs = {layer_.inputs[0],
+                                   constant("weights", weights_of_windows(weights))};
+    if (bias != nullptr) inputs.push_back(constant("bias", repeated(*bias, tall * wide)));
+    const ValueId windows = add(OpType::kConv, "", std::move(inputs));
+    layers_.back().fused = layer_.fused;
+    const ValueId apart = add(OpType::kReshape, "/apart",
+                              {windows, extents(windows, {0, tall, wide, out}, {1, 1}, "/apart")});
+    const ValueId moved = add(OpType::kTranspose, "/move", {apart});
+    layers_.back().attributes["perm"] = std::vector<std::int64_t>{0, 3, 4, 1, 5, 2};
+    add(OpType::kReshape, "/together",
+        {moved, extents(windows, {0, out}, {tall, wide}, "/together")});
+    layers_.back().outputs = layer_.outputs;
     return std::move(layers_);
   }
 
  private:
-  Layer begin(OpType op, const char* suffix, ValueId input) const {
+  ValueId constant(const std::string& what, Constant value) {
+    return network_.add_constant(layer_.name + "." + what,
+                                 std::make_shared<const Constant>(std::move(value)));
+  }
+  ValueId add(OpType op, const std::string& suffix, std::vector<ValueId> inputs) {
     Layer layer;
     layer.op = op;
     layer.name = layer_.name + suffix;
-    layer.inputs = {input};
-    return layer;
-  }
-  ValueId end(Layer layer) {
-    const ValueId id =
-        network_.add_value({layer.name + ":windows", DataType::kFloat32, {}, nullptr});
-    layer.outputs = {id};
+    layer.inputs = std::move(inputs);
+    layer.outputs = {
+        network_.add_value({layer.name + ":windows", DataType::kFloat32, {}, nullptr})};
     layers_.push_back(std::move(layer));
-    return id;
+    return layers_.back().outputs[0];
   }
-  ValueId constant(const char* what, Constant value) {
-    return network_.add_constant(layer_.name + "." + what,
-                                 std::make_shared<const Constant>(std::move(value)));
+
+  // `first`, then height and width of `windows` times `factors`.
+  ValueId extents(ValueId windows, Dims first, const Dims& factors, const std::string& suffix) {
+    if (!size_.empty()) {
+      first.push_back(size_[0] * factors[0]);
+      first.push_back(size_[1] * factors[1]);
+      return constant(suffix, Constant::ints(first));
+    }
+    const ValueId shape = add(OpType::kShape, suffix + "/shape", {windows});
+    const ValueId size = add(OpType::kSlice, suffix + "/size",
+                             {shape, constant(suffix + ".from", Constant::ints({2})),
+                              constant(suffix + ".to", Constant::ints({4}))});
+    const ValueId scaled = add(OpType::kMul, suffix + "/scaled",
+                               {size, constant(suffix + ".factors", Constant::ints(factors))});
+    const ValueId all = add(OpType::kConcat, suffix + "/extents",
+                            {constant(suffix + ".first", Constant::ints(first)), scaled});
+    layers_.back().attributes["axis"] = std::int64_t{0};
+    return all;
   }
 
   NetworkDefinition& network_;
   const Layer& layer_;
-  std::int64_t height_;
-  std::int64_t width_;
+  Dims size_;
   std::vector<Layer> layers_;
 };
+
+// Weights and bias of a ConvTranspose that can be unfolded; no weights: it cannot.
+struct Parameters {
+  const Constant* weights = nullptr;
+  const Constant* bias = nullptr;
+};
+Parameters parameters_of(const NetworkDefinition& network, const Layer& layer) {
+  if (layer.op != OpType::kConvTranspose) return {};
+  const Constant* weights = float_constant(network, layer.inputs[1]);
+  if (weights == nullptr || weights->dims.size() != 4) return {};
+  if (!is_side_by_side(layer, {weights->dims[2], weights->dims[3]})) return {};
+  if (layer.inputs.size() < 3 || layer.inputs[2] == kNoValue) return {weights, nullptr};
+  const Constant* bias = float_constant(network, layer.inputs[2]);
+  return bias == nullptr ? Parameters{} : Parameters{weights, bias};
+}
 
 }  // namespace
 
@@ -115,29 +141,20 @@ Result<PassOutcome> unfold_transposed_convolutions(NetworkDefinition& network,
   const auto transposed = [](const Layer& layer) { return layer.op == OpType::kConvTranspose; };
   if (std::none_of(network.layers.begin(), network.layers.end(), transposed)) return outcome;
   const ShapeEnds ends = ends_of(network);
-  FOVEA_ASSIGN(const NetworkDefinition least, with_shapes(ends.least));
-  FOVEA_ASSIGN(const NetworkDefinition greatest, with_shapes(ends.greatest));
+  FOVEA_ASSIGN(const NetworkDefinition least, with_shapes(ends.least, ends.least_batch));
+  FOVEA_ASSIGN(const NetworkDefinition greatest, with_shapes(ends.greatest, ends.greatest_batch));
   std::vector<Layer> layers;
   for (Layer& layer : network.layers) {
-    const Constant* weights =
-        transposed(layer) ? float_constant(network, layer.inputs[1]) : nullptr;
-    const bool has_bias = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
-    const Constant* bias =
-        weights != nullptr && has_bias ? float_constant(network, layer.inputs[2]) : nullptr;
-    const bool known = weights != nullptr && weights->dims.size() == 4 &&
-                       (!has_bias || bias != nullptr) &&
-                       is_side_by_side(layer, {weights->dims[2], weights->dims[3]});
-    // A reshape needs one size.
-    const Dims from = known ? least.value(layer.inputs[0]).dims : Dims{};
-    const bool one_size = known && from.size() == 4 && [&] {
-      const Dims& other = greatest.value(layer.inputs[0]).dims;
-      return from[2] == other[2] && from[3] == other[3];
-    }();
-    if (!one_size) {
+    const Parameters parameters = parameters_of(network, layer);
+    if (parameters.weights == nullptr) {
       layers.push_back(std::move(layer));
       continue;
     }
-    for (Layer& part : Rewriter(network, layer, from).run(*weights, bias)) {
+    const Dims& from = least.value(layer.inputs[0]).dims;
+    const Dims& to = greatest.value(layer.inputs[0]).dims;
+    const bool open = from[2] != to[2] || from[3] != to[3];
+    Rewriter rewriter(network, layer, open ? Dims{} : Dims{from[2], from[3]});
+    for (Layer& part : rewriter.run(*parameters.weights, parameters.bias)) {
       layers.push_back(std::move(part));
     }
     ++outcome.changes;
