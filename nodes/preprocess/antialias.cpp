@@ -1,15 +1,14 @@
 #include "nodes/preprocess/antialias.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstring>
 
 namespace fovea {
 namespace {
 
-using antialias_kernels::kSlack;
+using antialias_kernels::kRows;
 using antialias_kernels::kWeightBits;
-using antialias_kernels::kWeightStep;
 using antialias_kernels::Window;
 
 // Grows only.
@@ -18,15 +17,8 @@ void make_room(std::vector<T>& memory, std::size_t size) {
   if (memory.size() < size) memory.resize(size);
 }
 
-std::size_t row_bytes(const AntialiasPlan& plan, std::uint32_t channels) {
-  return plan.columns.windows.size() * channels + kSlack;
-}
-
-// Source samples of a row that are read, from the first on.
-std::size_t samples_read(const AntialiasPlan& plan, std::uint32_t channels) {
-  const Window& last = plan.columns.windows.back();
-  return (std::size_t{last.first} + last.count) * channels;
-}
+// Rows of the longest window, and those that were filtered ahead.
+std::size_t ring_rows(const AntialiasPlan& plan) { return plan.rows.longest + kRows; }
 
 }  // namespace
 
@@ -37,8 +29,7 @@ AntialiasAxis make_antialias_axis(std::uint32_t source_size, std::uint32_t new_s
   const double support = std::max(scale, 1.0);  // half the triangle's base
   const double inverse = 1.0 / support;
   AntialiasAxis axis;
-  const std::size_t most = static_cast<std::size_t>(std::ceil(support)) * 2 + 1;
-  axis.stride = (most + kWeightStep - 1) / kWeightStep * kWeightStep;
+  axis.stride = static_cast<std::size_t>(std::ceil(support)) * 2 + 1;
   axis.windows.reserve(size);
   axis.weights.assign(size * axis.stride, 0);
   std::vector<double> exact;
@@ -57,16 +48,20 @@ AntialiasAxis make_antialias_axis(std::uint32_t source_size, std::uint32_t new_s
     Window window{begin, 0};
     std::int32_t* weights = axis.weights.data() + i * axis.stride;
     for (const double share : exact) {
-      const auto weight = static_cast<std::int32_t>(share / sum * (1 << kWeightBits) + 0.5);
-      if (weight == 0 && window.count == 0)
+      const double rounded = std::floor(share / sum * (1 << kWeightBits) + 0.5);
+      if (rounded == 0 && window.count == 0) {
         ++window.first;  // need not be read
-      else
-        weights[window.count++] = weight;
+      } else {
+        weights[window.count++] = static_cast<std::int32_t>(rounded);
+      }
     }
     while (window.count > 0 && weights[window.count - 1] == 0) --window.count;
     axis.windows.push_back(window);
     axis.longest = std::max(axis.longest, window.count);
   }
+  axis.begin = axis.windows.front().first;
+  for (Window& window : axis.windows) window.first -= axis.begin;
+  axis.length = axis.windows.back().first + axis.windows.back().count;
   return axis;
 }
 
@@ -82,32 +77,38 @@ AntialiasedResize::AntialiasedResize(bool force_scalar)
                             : &letterbox_kernels::best_kernels()) {}
 
 void AntialiasedResize::reserve(const AntialiasPlan& plan, std::uint32_t channels) {
-  make_room(ring_, plan.rows.longest * row_bytes(plan, channels));
+  const std::size_t row_bytes = plan.columns.windows.size() * channels;
+  make_room(block_, std::size_t{plan.columns.length} * channels * kRows);
+  make_room(filtered_, row_bytes * kRows);
+  make_room(ring_, row_bytes * ring_rows(plan));
   make_room(window_, plan.rows.longest);
-  make_room(output_, row_bytes(plan, channels));
-  make_room(last_row_, samples_read(plan, channels) + kSlack);
+  make_room(output_, row_bytes);
 }
 
-std::uint8_t* AntialiasedResize::slot(const AntialiasPlan& plan, std::uint32_t channels,
-                                      std::uint32_t source_row) {
-  return ring_.data() + source_row % plan.rows.longest * row_bytes(plan, channels);
+// Rows are counted from plan.rows.begin on.
+std::uint8_t* AntialiasedResize::filtered_row(const AntialiasPlan& plan, std::uint32_t channels,
+                                              std::uint32_t row) {
+  return ring_.data() + row % ring_rows(plan) * plan.columns.windows.size() * channels;
 }
 
-void AntialiasedResize::filter_row(const AntialiasPlan& plan, const ImageView& source,
-                                   std::uint32_t source_row) {
-  const std::uint32_t channels = msgs::channels(source.encoding);
-  const auto rest = source.pixels.subspan(std::size_t{source_row} * source.step);
-  const auto* row = reinterpret_cast<const std::uint8_t*>(rest.data());
-  // Kernels read a little more than they use; behind the last pixel there may be no memory.
-  const std::size_t samples = samples_read(plan, channels);
-  if (rest.size() < samples + kSlack) {
-    std::memcpy(last_row_.data(), row, samples);
-    row = last_row_.data();
-  }
+// The block of rows from `first` on; the last one again where there are no more.
+void AntialiasedResize::filter_rows(const AntialiasPlan& plan, const ImageView& source,
+                                    std::uint32_t first) {
   const AntialiasAxis& columns = plan.columns;
-  const auto filter = channels == 1 ? kernels_->filter_mono : kernels_->filter_colour;
-  filter(row, columns.windows.data(), columns.weights.data(), columns.stride,
-         columns.windows.size(), slot(plan, channels, source_row));
+  const std::uint32_t channels = msgs::channels(source.encoding);
+  const auto* pixels = reinterpret_cast<const std::uint8_t*>(source.pixels.data());
+  std::array<const std::uint8_t*, kRows> from{};
+  std::array<std::uint8_t*, kRows> to{};
+  for (std::uint32_t r = 0; r < kRows; ++r) {
+    const std::uint32_t row = plan.rows.begin + std::min(first + r, plan.rows.length - 1);
+    from[r] = pixels + std::size_t{row} * source.step + std::size_t{columns.begin} * channels;
+    to[r] = filtered_row(plan, channels, first + r);
+  }
+  const std::size_t width = columns.windows.size();
+  kernels_->gather_rows(from.data(), std::size_t{columns.length} * channels, block_.data());
+  kernels_->filter_block(block_.data(), columns.windows.data(), columns.weights.data(),
+                         columns.stride, channels, width, filtered_.data());
+  kernels_->scatter_rows(filtered_.data(), width * channels, to.data());
 }
 
 void AntialiasedResize::run(const AntialiasPlan& plan, const ImageView& source,
@@ -115,15 +116,14 @@ void AntialiasedResize::run(const AntialiasPlan& plan, const ImageView& source,
   const std::uint32_t channels = msgs::channels(source.encoding);
   reserve(plan, channels);
   const std::size_t width = plan.columns.windows.size();
-  std::uint32_t filtered = 0;  // source rows before this one are in the ring or no longer needed
+  std::uint32_t filtered = 0;  // rows before this one are in the ring or no longer needed
   for (std::size_t y = 0; y < plan.rows.windows.size(); ++y) {
     const Window& window = plan.rows.windows[y];
-    for (filtered = std::max(filtered, window.first); filtered < window.first + window.count;
-         ++filtered) {
-      filter_row(plan, source, filtered);
+    for (; filtered < window.first + window.count; filtered += kRows) {
+      filter_rows(plan, source, filtered);
     }
     for (std::uint32_t k = 0; k < window.count; ++k) {
-      window_[k] = slot(plan, channels, window.first + k);
+      window_[k] = filtered_row(plan, channels, window.first + k);
     }
     kernels_->add_rows(window_.data(), plan.rows.weights.data() + y * plan.rows.stride,
                        window.count, width * channels, output_.data());

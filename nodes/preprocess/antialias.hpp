@@ -21,7 +21,9 @@ namespace fovea {
 
 // Which source positions make each output position of one axis, and how much each weighs.
 struct AntialiasAxis {
-  std::vector<antialias_kernels::Window> windows;  // per output position; `first` never decreases
+  std::uint32_t begin = 0;                         // the first source position that is read
+  std::uint32_t length = 0;                        // so many are
+  std::vector<antialias_kernels::Window> windows;  // per output position, from `begin` on, in order
   std::vector<std::int32_t> weights;               // a row of `stride` per output position
   std::size_t stride = 0;
   std::uint32_t longest = 0;  // of the windows
@@ -55,15 +57,15 @@ class AntialiasedResize {
            std::uint8_t* rgb);
 
  private:
-  std::uint8_t* slot(const AntialiasPlan& plan, std::uint32_t channels, std::uint32_t source_row);
-  void filter_row(const AntialiasPlan& plan, const ImageView& source, std::uint32_t source_row);
+  std::uint8_t* filtered_row(const AntialiasPlan& plan, std::uint32_t channels, std::uint32_t row);
+  void filter_rows(const AntialiasPlan& plan, const ImageView& source, std::uint32_t first);
 
   const antialias_kernels::Kernels* kernels_;
   const letterbox_kernels::Kernels* convert_;
-  std::vector<std::uint8_t> ring_;           // filtered rows, as many as the longest window has
-  std::vector<const std::uint8_t*> window_;  // those of one output row
-  std::vector<std::uint8_t> output_;         // one row in the source's order
-  std::vector<std::uint8_t> last_row_;       // a source row with nothing behind it
+  std::vector<std::uint8_t> block_, filtered_;  // source rows of a block, and what is made of them
+  std::vector<std::uint8_t> ring_;              // filtered rows, as many as can be needed at a time
+  std::vector<const std::uint8_t*> window_;     // those of one output row
+  std::vector<std::uint8_t> output_;            // one row in the source's order
 };
 
 }  // namespace fovea

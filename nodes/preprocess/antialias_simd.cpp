@@ -24,74 +24,95 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr std::int32_t kHalf = 1 << (kWeightBits - 1);
-
-// A pixel per vector, its fourth lane unused.
-void filter_colour(const std::uint8_t* row, const Window* windows, const std::int32_t* weights,
-                   std::size_t stride, std::size_t count, std::uint8_t* out) {
-  const hn::FixedTag<std::int32_t, 4> d32;
-  const hn::FixedTag<std::uint8_t, 4> d8;
-  for (std::size_t x = 0; x < count; ++x) {
-    const std::uint8_t* pixel = row + std::size_t{3} * windows[x].first;
-    const std::int32_t* weight = weights + x * stride;
-    const std::size_t taps = windows[x].count;
-    const auto term = [&](std::size_t k) HWY_ATTR {
-      return hn::Mul(hn::PromoteTo(d32, hn::LoadU(d8, pixel + 3 * k)), hn::Set(d32, weight[k]));
-    };
-    // Two sums, so that additions do not wait for each other.
-    auto even = hn::Set(d32, kHalf);
-    auto odd = hn::Zero(d32);
-    std::size_t k = 0;
-    for (; k + 2 <= taps; k += 2) {
-      even = hn::Add(even, term(k));
-      odd = hn::Add(odd, term(k + 1));
+// Row vectors of scalable length cannot stand in an array; such CPUs turn blocks sample by sample.
+#if !HWY_HAVE_SCALABLE
+// 16x16 bytes. Interleaving each row with the one eight further on, four times, turns them.
+template <class LoadRow, class StoreRow>
+HWY_INLINE void transpose(LoadRow load_row, StoreRow store_row) {
+  const hn::FixedTag<std::uint8_t, kRows> d8;
+  hn::Vec<decltype(d8)> from[kRows], to[kRows];
+  for (std::size_t r = 0; r < kRows; ++r) from[r] = hn::LoadU(d8, load_row(r));
+  for (int step = 0; step < 4; ++step) {
+    for (std::size_t r = 0; r < kRows / 2; ++r) {
+      to[2 * r] = hn::InterleaveLower(d8, from[r], from[r + kRows / 2]);
+      to[2 * r + 1] = hn::InterleaveUpper(d8, from[r], from[r + kRows / 2]);
     }
-    if (k < taps) even = hn::Add(even, term(k));
-    const auto sum = hn::ShiftRight<kWeightBits>(hn::Add(even, odd));
-    hn::StoreU(hn::DemoteTo(d8, sum), d8, out + 3 * x);
+    for (std::size_t r = 0; r < kRows; ++r) from[r] = to[r];
+  }
+  for (std::size_t r = 0; r < kRows; ++r) hn::StoreU(from[r], d8, store_row(r));
+}
+
+// In all kernels below: the last vector lies against the end and repeats some of the one before it.
+
+void gather_rows(const std::uint8_t* const* rows, std::size_t count, std::uint8_t* block) {
+  if (count < kRows) return scalar_kernels().gather_rows(rows, count, block);
+  for (std::size_t i = 0; i < count; i += kRows) {
+    i = std::min(i, count - kRows);
+    transpose([&](std::size_t r) { return rows[r] + i; },
+              [&](std::size_t sample) { return block + (i + sample) * kRows; });
   }
 }
 
-// Four taps per vector; those behind the window weigh nothing.
-void filter_mono(const std::uint8_t* row, const Window* windows, const std::int32_t* weights,
-                 std::size_t stride, std::size_t count, std::uint8_t* out) {
-  const hn::FixedTag<std::int32_t, kWeightStep> d32;
-  const hn::FixedTag<std::uint8_t, kWeightStep> d8;
+void scatter_rows(const std::uint8_t* block, std::size_t count, std::uint8_t* const* rows) {
+  if (count < kRows) return scalar_kernels().scatter_rows(block, count, rows);
+  for (std::size_t i = 0; i < count; i += kRows) {
+    i = std::min(i, count - kRows);
+    transpose([&](std::size_t sample) { return block + (i + sample) * kRows; },
+              [&](std::size_t r) { return rows[r] + i; });
+  }
+}
+#endif
+
+// The weighted sum of `taps` vectors of samples, rounded to 8 bits.
+template <class D32, class SamplesOf>
+HWY_INLINE void weigh(D32 d32, std::size_t taps, const std::int32_t* weights, SamplesOf samples_of,
+                      std::uint8_t* out) {
+  const hn::Rebind<std::uint8_t, D32> d8;
+  auto sum = hn::Set(d32, 1 << (kWeightBits - 1));
+  for (std::size_t k = 0; k < taps; ++k) {
+    const auto samples = hn::PromoteTo(d32, hn::LoadU(d8, samples_of(k)));
+    sum = hn::Add(sum, hn::Mul(samples, hn::Set(d32, weights[k])));
+  }
+  hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kWeightBits>(sum)), d8, out);
+}
+
+void filter_block(const std::uint8_t* block, const Window* windows, const std::int32_t* weights,
+                  std::size_t stride, std::size_t channels, std::size_t count, std::uint8_t* out) {
+  const hn::CappedTag<std::int32_t, kRows> d32;
+  const std::size_t pixel = channels * kRows;
   for (std::size_t x = 0; x < count; ++x) {
-    const std::uint8_t* samples = row + windows[x].first;
-    auto sums = hn::Zero(d32);
-    for (std::size_t k = 0; k < windows[x].count; k += kWeightStep) {
-      sums = hn::Add(sums, hn::Mul(hn::PromoteTo(d32, hn::LoadU(d8, samples + k)),
-                                   hn::LoadU(d32, weights + x * stride + k)));
+    const std::uint8_t* first = block + windows[x].first * pixel;
+    for (std::size_t lane = 0; lane < pixel; lane += hn::Lanes(d32)) {
+      weigh(
+          d32, windows[x].count, weights + x * stride,
+          [&](std::size_t k) { return first + k * pixel + lane; }, out + x * pixel + lane);
     }
-    const std::int32_t sum = hn::GetLane(hn::SumOfLanes(d32, sums)) + kHalf;
-    out[x] = static_cast<std::uint8_t>(std::clamp(sum >> kWeightBits, 0, 255));
   }
 }
 
 void add_rows(const std::uint8_t* const* rows, const std::int32_t* weights, std::size_t taps,
               std::size_t count, std::uint8_t* out) {
   const hn::ScalableTag<std::int32_t> d32;
-  const hn::Rebind<std::uint8_t, decltype(d32)> d8;
   const std::size_t lanes = hn::Lanes(d32);
-  // The last vector lies against the end and repeats what the one before it did.
-  for (std::size_t i = 0; count >= lanes && i < count; i += lanes) {
+  if (count < lanes) return scalar_kernels().add_rows(rows, weights, taps, count, out);
+  for (std::size_t i = 0; i < count; i += lanes) {
     i = std::min(i, count - lanes);
-    auto sum = hn::Set(d32, kHalf);
-    for (std::size_t k = 0; k < taps; ++k) {
-      sum = hn::Add(
-          sum, hn::Mul(hn::PromoteTo(d32, hn::LoadU(d8, rows[k] + i)), hn::Set(d32, weights[k])));
-    }
-    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRight<kWeightBits>(sum)), d8, out + i);
+    weigh(
+        d32, taps, weights, [&](std::size_t k) { return rows[k] + i; }, out + i);
   }
-  if (count < lanes) scalar_kernels().add_rows(rows, weights, taps, count, out);
 }
-
-constexpr Kernels kKernels{filter_colour, filter_mono, add_rows};
 
 }  // namespace
 
-const Kernels* target_kernels() { return &kKernels; }
+const Kernels* target_kernels() {
+#if HWY_HAVE_SCALABLE
+  static const Kernels kKernels{scalar_kernels().gather_rows, scalar_kernels().scatter_rows,
+                                filter_block, add_rows};
+#else
+  static constexpr Kernels kKernels{gather_rows, scatter_rows, filter_block, add_rows};
+#endif
+  return &kKernels;
+}
 
 #endif  // HWY_SCALAR
 

@@ -29,8 +29,8 @@ Filter random_filter(std::mt19937& random, std::size_t count, std::uint32_t sour
         {static_cast<std::uint32_t>(random() % (source_pixels - taps + 1)), taps});
     std::int32_t rest = (1 << kWeightBits) + static_cast<std::int32_t>(random() % 20000);
     for (std::uint32_t k = 0; k < taps; ++k) {
-      const auto weight =
-          k + 1 == taps ? rest : static_cast<std::int32_t>(random() % 1000) * rest / 2000;
+      const auto share = static_cast<std::int32_t>(random() % 1000);
+      const std::int32_t weight = k + 1 == taps ? rest : rest / 2000 * share;
       filter.weights[x * kStride + k] = weight;
       rest -= weight;
     }
@@ -48,28 +48,50 @@ std::vector<std::uint8_t> random_samples(std::mt19937& random, std::size_t count
   return samples;
 }
 
-TEST(AntialiasKernels, EveryIsaFiltersRowsLikeTheScalarKernel) {
+TEST(AntialiasKernels, EveryIsaTurnsRowsIntoBlocksAndBack) {
+  std::mt19937 random(3);
+  for (const NamedKernels& candidate : all_kernels()) {
+    for (const std::size_t count : kCounts) {
+      std::vector<std::vector<std::uint8_t>> rows(kRows), back(kRows);
+      std::vector<const std::uint8_t*> from;
+      std::vector<std::uint8_t*> to;
+      for (std::size_t r = 0; r < kRows; ++r) {
+        rows[r] = random_samples(random, count);
+        from.push_back(rows[r].data());
+        back[r].assign(count + 1, 77);  // the last one shows whether a kernel writes too far
+        to.push_back(back[r].data());
+      }
+      std::vector<std::uint8_t> block(count * kRows + 1, 77);
+      candidate.kernels->gather_rows(from.data(), count, block.data());
+      EXPECT_EQ(block.back(), 77) << candidate.name << " count " << count;
+      for (std::size_t i = 0; i < count * kRows; ++i) {
+        ASSERT_EQ(block[i], rows[i % kRows][i / kRows]) << candidate.name << " count " << count;
+      }
+      candidate.kernels->scatter_rows(block.data(), count, to.data());
+      for (std::size_t r = 0; r < kRows; ++r) {
+        rows[r].push_back(77);
+        ASSERT_EQ(back[r], rows[r]) << candidate.name << " count " << count << " row " << r;
+      }
+    }
+  }
+}
+
+TEST(AntialiasKernels, EveryIsaFiltersBlocksLikeTheScalarKernel) {
   std::mt19937 random(1);
   constexpr std::uint32_t kSourcePixels = 300;
   for (const std::size_t channels : {1, 3}) {
-    const auto kernel = channels == 1 ? &Kernels::filter_mono : &Kernels::filter_colour;
     for (const std::size_t count : kCounts) {
-      // What is behind the last pixel may be read and must not count.
-      std::vector<std::uint8_t> row = random_samples(random, kSourcePixels * channels + kSlack);
+      const auto block = random_samples(random, kSourcePixels * channels * kRows);
       const Filter filter = random_filter(random, count, kSourcePixels);
-      std::vector<std::uint8_t> expected(count * channels + kSlack);
-      (scalar_kernels().*kernel)(row.data(), filter.windows.data(), filter.weights.data(), kStride,
-                                 count, expected.data());
+      std::vector<std::uint8_t> expected(count * channels * kRows + 1, 77);
+      scalar_kernels().filter_block(block.data(), filter.windows.data(), filter.weights.data(),
+                                    kStride, channels, count, expected.data());
       for (const NamedKernels& candidate : all_kernels()) {
-        // One byte more shows whether a kernel writes behind the slack.
-        std::vector<std::uint8_t> got(count * channels + kSlack + 1, 77);
-        (candidate.kernels->*kernel)(row.data(), filter.windows.data(), filter.weights.data(),
-                                     kStride, count, got.data());
-        EXPECT_EQ(got.back(), 77) << candidate.name << " count " << count;
-        got.resize(count * channels);
-        const std::vector<std::uint8_t> wanted(
-            expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(count * channels));
-        ASSERT_EQ(got, wanted) << candidate.name << " count " << count << " channels " << channels;
+        std::vector<std::uint8_t> got(count * channels * kRows + 1, 77);
+        candidate.kernels->filter_block(block.data(), filter.windows.data(), filter.weights.data(),
+                                        kStride, channels, count, got.data());
+        ASSERT_EQ(got, expected) << candidate.name << " count " << count << " channels "
+                                 << channels;
       }
     }
   }
