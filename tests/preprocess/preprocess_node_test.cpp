@@ -184,11 +184,14 @@ TEST_F(PreprocessNode, TheParameterGoesBeforeTheModel) {
   EXPECT_EQ(placed_.pad_top, 2U);
 }
 
-TEST_F(PreprocessNode, WithoutAModelTheParameterDecidesElseItIsALetterbox) {
+TEST_F(PreprocessNode, WithoutAModelAutoIsALetterbox) {
   width_ = 2 * kSide;
   start({"--width", "8", "--height", "8"});
   EXPECT_EQ(placed_.pad_top, 2U);
-  node_.reset();
+}
+
+TEST_F(PreprocessNode, WithoutAModelTheParameterDecides) {
+  width_ = 2 * kSide;
   start({"--width", "8", "--height", "8", "--resize", "centre_crop"});
   EXPECT_EQ(placed_.crop_left, 4U);
 }
