@@ -31,10 +31,6 @@ class DecodeStage : public Stage<msgs::TensorArray, msgs::Detection2DArray> {
           "the model gives NaN or infinity as scores of {} anchors, for {} boxes and in {} masks, "
           "which are left out",
           broken.scores, broken.boxes, broken.masks);
-    } else if (const std::uint32_t masks = postprocessor_->masks_without_room(); masks > 0) {
-      out.warning = fmt::format(
-          "the masks of {} detections are left out: a message holds at most {} run lengths", masks,
-          msgs::InstanceMask2DArray::kMaxRuns);
     }
     return {};
   }

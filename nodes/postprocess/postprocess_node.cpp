@@ -68,6 +68,12 @@ class CameraStage final : public DecodeStage {
       msgs::Header header = out.message.header;
       header.stages.push_back({std::string_view(page_.type()), started, monotonic_ns()});
       topic_->publish(*model_.postprocessor, header);
+      const std::uint32_t masks = model_.postprocessor->masks_without_room();
+      if (masks > 0 && out.warning.empty()) {
+        out.warning = fmt::format(
+            "the masks of {} detections are left out: a message holds at most {} run lengths",
+            masks, msgs::InstanceMask2DArray::kMaxRuns);
+      }
     } else if (!topic_problem_.empty() && out.warning.empty()) {
       out.warning = topic_problem_;
     }

@@ -104,25 +104,34 @@ std::span<const std::uint32_t> Postprocessor::suppress() {
 }
 
 void Postprocessor::draw_masks() {
+  using Outcome = InstanceMasks::Outcome;
   const AnchorDetails& details = *decoder_->details();
-  const auto is_empty = [&](Found& found) {
+  const auto has_none = [&](Found& found) {
     const msgs::BoundingBox2D& box = found.bbox;
+    const auto coefficients = details.coefficients_of(candidates_[found.candidate].anchor);
+    const auto write = [&](std::size_t& count) {
+      return instance_masks_.write(details.prototypes(), coefficients,
+                                   {box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
+                                    box.center_x + box.size_x / 2, box.center_y + box.size_y / 2},
+                                   transform_, std::span(runs_).subspan(run_count_), count);
+    };
     std::size_t count = 0;
-    const auto outcome = instance_masks_.write(
-        details.prototypes(), details.coefficients_of(candidates_[found.candidate].anchor),
-        {box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
-         box.center_x + box.size_x / 2, box.center_y + box.size_y / 2},
-        transform_, std::span(runs_).subspan(run_count_), count);
+    Outcome outcome = write(count);
+    while (outcome == Outcome::kNoRoom && runs_.size() < kMostRuns) {
+      runs_.resize(2 * runs_.size());
+      outcome = write(count);
+    }
     found.first_run = static_cast<std::uint32_t>(run_count_);
     found.run_count = static_cast<std::uint32_t>(count);
     run_count_ += count;
-    if (outcome == InstanceMasks::Outcome::kNotFinite) ++not_finite_.masks;
-    if (outcome == InstanceMasks::Outcome::kNoRoom) ++masks_without_room_;
-    return outcome == InstanceMasks::Outcome::kEmpty ||
-           outcome == InstanceMasks::Outcome::kNotFinite;
+    if (outcome == Outcome::kNotFinite) ++not_finite_.masks;
+    if (outcome == Outcome::kNoRoom || run_count_ > msgs::InstanceMask2DArray::kMaxRuns) {
+      ++masks_without_room_;
+    }
+    return outcome == Outcome::kEmpty || outcome == Outcome::kNotFinite;
   };
   // In their order, so that the best ones have room.
-  found_.erase(std::remove_if(found_.begin(), found_.end(), is_empty), found_.end());
+  found_.erase(std::remove_if(found_.begin(), found_.end(), has_none), found_.end());
 }
 
 msgs::ObjectHypothesis Postprocessor::hypothesis_of(const Found& found) const {
@@ -139,15 +148,19 @@ void Postprocessor::masks(msgs::InstanceMask2DArray& out) const {
   out.source_height = transform_.source_height;
   out.truncated = masks_without_room_;
   out.instances.clear();
-  for (const Found& found : found_) {
-    out.instances.push_back({.bbox = found.bbox,
-                             .hypothesis = hypothesis_of(found),
-                             .class_name = class_name_of(found),
-                             .first_run = found.first_run,
-                             .run_count = found.run_count});
+  out.runs.clear();
+  for (std::size_t i = 0; i < found_.size(); ++i) {
+    const auto runs = mask_runs(i);
+    const bool has_room = found_[i].first_run + runs.size() <= out.runs.items.size();
+    out.instances.push_back({.bbox = found_[i].bbox,
+                             .hypothesis = hypothesis_of(found_[i]),
+                             .class_name = class_name_of(found_[i]),
+                             .first_run = out.runs.count,
+                             .run_count = has_room ? found_[i].run_count : 0});
+    if (!has_room) continue;
+    std::copy(runs.begin(), runs.end(), out.runs.end());
+    out.runs.count += found_[i].run_count;
   }
-  out.runs.count = static_cast<std::uint32_t>(run_count_);
-  std::copy_n(runs_.begin(), run_count_, out.runs.begin());
 }
 
 void Postprocessor::keypoints(msgs::KeypointDetection2DArray& out) const {

@@ -57,14 +57,19 @@ class Postprocessor {
 
   // What the last run found beside boxes, in the order of its detections; all but the header. Valid
   // while the run's tensors are. REQUIRES: the task is kSegment, kPose, kObb, kClassify.
+  // The last masks that a message has no room for are left out of it.
   void masks(msgs::InstanceMask2DArray& out) const;
+  // The runs of one of them, whatever the others have: as msgs::InstanceMask2D.
+  std::span<const std::uint32_t> mask_runs(std::size_t detection) const {
+    return std::span(runs_).subspan(found_[detection].first_run, found_[detection].run_count);
+  }
   void keypoints(msgs::KeypointDetection2DArray& out) const;
   void oriented_boxes(msgs::OrientedDetection2DArray& out) const;
   void classification(msgs::Classification& out) const;
 
   // What in the last run's tensors was NaN or infinite and therefore left out.
   const NotFinite& not_finite() const { return not_finite_; }
-  // Of the last run: detections whose masks had no room.
+  // Of the last run: detections whose masks have no room in a message.
   std::uint32_t masks_without_room() const { return masks_without_room_; }
 
  private:
@@ -77,6 +82,8 @@ class Postprocessor {
     std::uint32_t first_run = 0;
     std::uint32_t run_count = 0;
   };
+
+  static constexpr std::size_t kMostRuns = std::size_t{1} << 24;  // 64 MiB
 
   std::span<const std::uint32_t> suppress();
   // Draws the masks of found_, and takes those without a pixel out of it.
@@ -100,7 +107,7 @@ class Postprocessor {
   std::vector<Candidate> candidates_;
   std::vector<TurnedSuppression::Box> turned_boxes_;  // by candidate
   std::vector<Found> found_;
-  std::vector<std::uint32_t> runs_;
+  std::vector<std::uint32_t> runs_;  // grows as masks need it, up to kMostRuns
   std::size_t run_count_ = 0;
   msgs::LetterboxTransform transform_;
   NotFinite not_finite_;

@@ -53,14 +53,6 @@ std::vector<ClassScore> classes_of(const msgs::Classification& found) {
   return classes;
 }
 
-void add_masks(const msgs::InstanceMask2DArray& found, std::vector<Object>& objects) {
-  for (std::size_t i = 0; i < std::min(objects.size(), found.instances.size()); ++i) {
-    const msgs::InstanceMask2D& instance = found.instances[i];
-    const std::uint32_t* first = found.runs.begin() + instance.first_run;
-    objects[i].mask.assign(first, first + instance.run_count);
-  }
-}
-
 void add_keypoints(const msgs::KeypointDetection2DArray& found, std::vector<Object>& objects) {
   for (std::size_t i = 0; i < std::min(objects.size(), found.detections.size()); ++i) {
     for (const msgs::Keypoint2D& point : found.detections[i].keypoints) {

@@ -7,7 +7,6 @@
 
 #include "msgs/classification.hpp"
 #include "msgs/detection.hpp"
-#include "msgs/instance_mask.hpp"
 #include "msgs/keypoints.hpp"
 #include "msgs/oriented_box.hpp"
 #include "nodes/predict/prediction.hpp"
@@ -18,7 +17,6 @@ std::vector<Object> objects_of(const msgs::Detection2DArray& found);
 std::vector<ClassScore> classes_of(const msgs::Classification& found);
 
 // To the objects of the same run, whose order is that of the message.
-void add_masks(const msgs::InstanceMask2DArray& found, std::vector<Object>& objects);
 void add_keypoints(const msgs::KeypointDetection2DArray& found, std::vector<Object>& objects);
 // And makes each object's box the upright one around its corners.
 void add_corners(const msgs::OrientedDetection2DArray& found, std::vector<Object>& objects);

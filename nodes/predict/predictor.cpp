@@ -63,7 +63,6 @@ std::string highest_instruction_set(const engine::EngineInspection& inspection) 
 
 // The messages of all tasks. Only the task's own one is used.
 struct Predictor::MoreThanBoxes {
-  msgs::InstanceMask2DArray masks;
   msgs::KeypointDetection2DArray keypoints;
   msgs::OrientedDetection2DArray oriented_boxes;
   msgs::Classification classification;
@@ -138,8 +137,10 @@ void Predictor::add_found(Prediction& prediction) {
     case Task::kDetect:
       break;
     case Task::kSegment:
-      postprocessor_->masks(more_->masks);
-      add_masks(more_->masks, prediction.objects);
+      for (std::size_t i = 0; i < prediction.objects.size(); ++i) {
+        const auto runs = postprocessor_->mask_runs(i);
+        prediction.objects[i].mask.assign(runs.begin(), runs.end());
+      }
       break;
     case Task::kPose:
       postprocessor_->keypoints(more_->keypoints);

@@ -423,6 +423,39 @@ TEST(Masks, ForWhichAMessageHasNoRoomAreToldApartFromEmptyOnes) {
   EXPECT_EQ(all[1], 320u * 240u);
 }
 
+// Stripes of one pixel in boxes as large as the picture: more runs than a message holds.
+TEST(Masks, BeyondAMessageAreLeftOutOfItButNotForgotten) {
+  const auto model = segment_model();
+  Head head = quiet_head(model);
+  for (std::int64_t y = 0; y < 40; ++y) {
+    for (std::int64_t x = 0; x < 40; ++x) {
+      at(head, "proto", y, x)[0] = y % 2 == 0 ? 1.0f : -1.0f;
+    }
+  }
+  for (std::int64_t row = 0; row < 4; ++row) {
+    put(head, 2 * row + 6, 9, {20, 20, 20, 20}, 0, 4 - static_cast<float>(row), "msk0", {1, 0});
+  }
+  PostprocessOptions options;
+  options.iou_threshold = 1;
+  Postprocessor postprocessor = make(model, options);
+  const msgs::LetterboxTransform large{1600, 1600, 160, 160, 160, 160, 0, 0, 0, 0};
+  msgs::Detection2DArray boxes;
+  ASSERT_TRUE(postprocessor.run(head.tensors(), large, boxes));
+  ASSERT_EQ(boxes.detections.size(), 4u);
+  const auto found = std::make_unique<msgs::InstanceMask2DArray>();
+  postprocessor.masks(*found);
+  ASSERT_EQ(found->instances.size(), 4u);
+  std::size_t with_runs = 0;
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_GT(postprocessor.mask_runs(i).size(), 40'000u);
+    with_runs += found->instances[i].run_count > 0 ? 1 : 0;
+  }
+  EXPECT_GT(found->instances[0].run_count, 0u);
+  EXPECT_EQ(found->truncated, 4 - with_runs);
+  EXPECT_EQ(found->truncated, postprocessor.masks_without_room());
+  EXPECT_GT(found->truncated, 0u);
+}
+
 TEST(Classes, AreTheBestFiveWhateverTheThreshold) {
   const auto model = model_of(classify_head(7), 7);
   Head head;

@@ -30,31 +30,6 @@ TEST(Found, BoxesAreCorners) {
   EXPECT_EQ(objects[0].box.y2, 45);
 }
 
-TEST(Found, EachMaskHasItsOwnRuns) {
-  auto objects = two_objects();
-  const auto found = std::make_unique<msgs::InstanceMask2DArray>();
-  for (const std::uint32_t run : {7U, 2U, 1U, 5U, 5U}) found->runs.push_back(run);
-  msgs::InstanceMask2D mask;
-  mask.first_run = 0;
-  mask.run_count = 3;
-  found->instances.push_back(mask);
-  mask.first_run = 3;
-  mask.run_count = 2;
-  found->instances.push_back(mask);
-  add_masks(*found, objects);
-  EXPECT_EQ(objects[0].mask, (std::vector<std::uint32_t>{7, 2, 1}));
-  EXPECT_EQ(objects[1].mask, (std::vector<std::uint32_t>{5, 5}));
-}
-
-TEST(Found, ObjectsForWhoseMaskThereWasNoRoomHaveNone) {
-  auto objects = two_objects();
-  const auto found = std::make_unique<msgs::InstanceMask2DArray>();
-  found->instances.push_back({});
-  found->instances.push_back({});
-  add_masks(*found, objects);
-  EXPECT_TRUE(objects[1].mask.empty());
-}
-
 TEST(Found, PointsKeepTheirOrder) {
   auto objects = two_objects();
   const auto found = std::make_unique<msgs::KeypointDetection2DArray>();
