@@ -57,7 +57,7 @@ check() {
   done
   found=$(grep -rnE '^ *# *include *"nodes/runtime/' nodes --include='*.cpp' --include='*.hpp' |
     grep -vE '^nodes/(runtime|detector)/' |
-    grep -vE '(_node|bag_cli)\.cpp:|_parameters\.(hpp|cpp):.*"nodes/runtime/process/parameters\.hpp"' || true)
+    grep -vE '(_node|bag_cli)\.cpp:|_topic\.(cpp|hpp):|_parameters\.(hpp|cpp):.*"nodes/runtime/process/parameters\.hpp"' || true)
   report "algorithms that know the runtime:" "$found"
   found=$(grep -rnE '# *include *[<"](opencv2|google/protobuf|nlohmann/json\.hpp|CLI/|yaml-cpp|onnx/|spdlog|zmq|oneapi|dnnl)' \
     msgs nodes launch --include='*.hpp' 2>/dev/null || true)
