@@ -106,6 +106,23 @@ TEST(Letterbox, IsWithinOneOfOpencvForEverySizeEncodingAndStep) {
   }
 }
 
+TEST(Letterbox, StretchIsWithinOneOfOpencv) {
+  for (const Case& c : kCases) {
+    for (const Encoding encoding : {Encoding::kBgr8, Encoding::kRgb8, Encoding::kMono8}) {
+      const cv::Mat image = random_image(c.source_width, c.source_height, encoding, 5);
+      auto stretch = Letterbox::create({.network_width = c.network_width,
+                                        .network_height = c.network_height,
+                                        .resize = ResizeMode::kStretch});
+      ASSERT_TRUE(stretch);
+      std::vector<std::byte> tensor(stretch->output_bytes());
+      const auto transform = stretch->run(view_of(image, encoding), tensor);
+      ASSERT_TRUE(transform) << transform.error().message;
+      ASSERT_LE(max_difference(tensor, opencv_letterbox(image, encoding, *transform)), 1)
+          << c.source_width << "x" << c.source_height << " " << msgs::enum_name(encoding);
+    }
+  }
+}
+
 TEST(Letterbox, VectorisedPathGivesTheBitsOfTheScalarOne) {
   for (const Case& c : kCases) {
     const cv::Mat image = random_image(c.source_width, c.source_height, Encoding::kBgr8);
