@@ -244,13 +244,15 @@ class Layers {
   }
   OnnxWriter finish(bool with_task) {
     writer_.output("output0");
+    if (o_.task == Task::kSegment) writer_.output("output1");
+    if (o_.task == Task::kPose) writer_.metadata("kpt_shape", "[17, 3]");
     std::string names = "{";
     for (std::int64_t c = 0; c < o_.classes; ++c) {
       names += fmt::format("{}{}: 'class {}'", c == 0 ? "" : ", ", c, c);
     }
     writer_.metadata("stride", "32").metadata("names", names + "}");
     if (with_task) {
-      writer_.metadata("task", "detect")
+      writer_.metadata("task", std::string(kTaskNames[static_cast<std::size_t>(o_.task)]))
           .metadata("batch", std::to_string(std::max<std::int64_t>(1, o_.batch)))
           .metadata("imgsz", fmt::format("[{}, {}]", o_.height, o_.width));
     }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 
+#include "nodes/base/head_spec.hpp"
 #include "tests/engine/onnx_writer.hpp"
 
 namespace fovea::engine::test {
@@ -37,12 +38,14 @@ struct YoloOptions {
   // write: Ultralytics does either.
   bool grid_of_features = false;
   std::int64_t classes = 80;
+  Task task = Task::kDetect;  // of v8 and 11: or segment, pose, obb
   std::int64_t opset = 17;
   std::uint64_t seed = 1;  // equal seeds give equal weights
 };
 
 // Weights keep activations near unit variance from end to end; biases are small. Input "images",
-// output "output0": [N, 4 + classes, anchors], of v5 [N, anchors, 5 + classes].
+// output "output0": [N, 4 + classes, anchors], of v5 [N, anchors, 5 + classes], of other tasks more
+// behind the classes; of segment "output1", [N, 32, height / 4, width / 4].
 OnnxWriter make_yolo(YoloModel model, const YoloOptions& options = {});
 
 }  // namespace fovea::engine::test

@@ -196,9 +196,10 @@ TEST_P(YoloZoo, RunsAndDecodes) {
     EXPECT_EQ(info.head.name, "dfl");
     EXPECT_EQ(info.head.spec.bins(), 16U);
     EXPECT_THAT(info.head.spec.strides(), testing::ElementsAre(8, 16, 32));
-    EXPECT_EQ(info.outputs.size(), 6U);
+    EXPECT_EQ(info.head.spec.task(), c.options.task);
+    EXPECT_THAT(info.head.warnings, testing::IsEmpty());
   }
-  expect_detections(*engine);
+  if (c.options.task == Task::kDetect) expect_detections(*engine);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -222,6 +223,16 @@ INSTANTIATE_TEST_SUITE_P(
                 YoloModel::kV11n,
                 {.height = 64, .width = 96, .batch = -1, .open_size = true},
                 2},
+        ZooCase{
+            "yolov8n_seg", YoloModel::kV8n, {.height = 64, .width = 96, .task = Task::kSegment}},
+        ZooCase{"yolo11n_seg_open",
+                YoloModel::kV11n,
+                {.height = 64, .width = 96, .batch = -1, .open_size = true, .task = Task::kSegment},
+                2},
+        ZooCase{"yolov8n_pose",
+                YoloModel::kV8n,
+                {.height = 64, .width = 96, .classes = 1, .task = Task::kPose}},
+        ZooCase{"yolo11n_obb", YoloModel::kV11n, {.height = 96, .width = 64, .task = Task::kObb}},
         ZooCase{"yolov5n", YoloModel::kV5n, {.height = 64, .width = 96}},
         ZooCase{"yolov5s", YoloModel::kV5s, {.height = 64, .width = 64}},
         ZooCase{"yolov5m", YoloModel::kV5m, {.height = 64, .width = 64}},
@@ -231,21 +242,40 @@ INSTANTIATE_TEST_SUITE_P(
 
 // Ultralytics prints these for fused models: the zoo's graphs are the real ones.
 TEST(YoloZoo, HasThePublishedNumbersOfParameters) {
-  const std::pair<YoloModel, std::int64_t> published[] = {
-      {YoloModel::kV8n, 3'151'904},  {YoloModel::kV8s, 11'156'544}, {YoloModel::kV8m, 25'886'080},
-      {YoloModel::kV11n, 2'616'248}, {YoloModel::kV11s, 9'443'760}, {YoloModel::kV11m, 20'091'712},
-      {YoloModel::kV5n, 1'867'405},  {YoloModel::kV5s, 7'225'885},  {YoloModel::kV5m, 21'172'173}};
-  for (const auto& [model, parameters] : published) {
-    const auto network =
-        parse_onnx(test::make_yolo(model, {.height = 32, .width = 32}).bytes(), "");
+  struct Published {
+    YoloModel model;
+    std::int64_t parameters;
+    Task task = Task::kDetect;
+    std::int64_t classes = 80;
+  };
+  const Published published[] = {{YoloModel::kV8n, 3'151'904},
+                                 {YoloModel::kV8s, 11'156'544},
+                                 {YoloModel::kV8m, 25'886'080},
+                                 {YoloModel::kV11n, 2'616'248},
+                                 {YoloModel::kV11s, 9'443'760},
+                                 {YoloModel::kV11m, 20'091'712},
+                                 {YoloModel::kV5n, 1'867'405},
+                                 {YoloModel::kV5s, 7'225'885},
+                                 {YoloModel::kV5m, 21'172'173},
+                                 {YoloModel::kV8n, 3'404'320, Task::kSegment},
+                                 {YoloModel::kV8n, 3'289'964, Task::kPose, 1},
+                                 {YoloModel::kV8n, 3'223'475, Task::kObb},
+                                 {YoloModel::kV11n, 2'868'664, Task::kSegment},
+                                 {YoloModel::kV11n, 2'900'369, Task::kPose},
+                                 {YoloModel::kV11n, 2'687'819, Task::kObb}};
+  for (const auto& [model, parameters, task, classes] : published) {
+    const YoloOptions options = {.height = 32, .width = 32, .classes = classes, .task = task};
+    const auto network = parse_onnx(test::make_yolo(model, options).bytes(), "");
     ASSERT_TRUE(network) << network.error().message;
     std::int64_t count = 0;
     for (const Layer& layer : network->layers) {
-      for (std::size_t i = 1; layer.op == OpType::kConv && i < layer.inputs.size(); ++i) {
+      const bool counts = layer.op == OpType::kConv || layer.op == OpType::kConvTranspose;
+      for (std::size_t i = 1; counts && i < layer.inputs.size(); ++i) {
         count += network->value(layer.inputs[i]).constant->size();
       }
     }
-    EXPECT_EQ(count, parameters) << test::to_string(model);
+    EXPECT_EQ(count, parameters) << test::to_string(model) << " "
+                                 << kTaskNames[static_cast<std::size_t>(task)];
   }
 }
 
