@@ -80,6 +80,7 @@ class CameraStage final : public DecodeStage {
     for (const msgs::Detection2D& detection : out.message.detections) {
       ++class_counter(detection.hypothesis.class_id);
     }
+    if (const auto best = model_.postprocessor->best_class()) ++class_counter(*best);
     return {};
   }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -66,6 +67,11 @@ class Postprocessor {
   void keypoints(msgs::KeypointDetection2DArray& out) const;
   void oriented_boxes(msgs::OrientedDetection2DArray& out) const;
   void classification(msgs::Classification& out) const;
+  // Of a classifier's last run.
+  std::optional<std::uint32_t> best_class() const {
+    if (task_ != Task::kClassify || candidates_.empty()) return std::nullopt;
+    return candidates_.front().class_id;
+  }
 
   // What in the last run's tensors was NaN or infinite and therefore left out.
   const NotFinite& not_finite() const { return not_finite_; }
