@@ -46,7 +46,7 @@ cmake --build build/arm64 -j "$jobs" --target base_test kernels_test engine_nati
 # What each CPU does in its own way: kernels, engines, letterbox and decoders.
 dependent='^(ActivationTest|AntialiasKernels|Attention|AttentionSteps|ConvolutionFp16Test|ConvolutionInt8Test|ConvolutionOracleTest|ConvolutionTacticTest|CpuProviderInt8|'
 dependent+='DecodeKernels|FillBorderTest|HalfTest|IsaTest|LetterboxKernels|MaxPoolTest|NativeInt8|NativeProvider|NativeProviderAlone|'
-dependent+='PointwiseTest|ResizeModes|TableTest|TensorMap|TensorMatMul|TensorSoftmax|TensorSteps)\.'
+dependent+='PointwiseTest|TableTest|TensorMap|TensorMatMul|TensorSoftmax|TensorSteps)\.'
 # Of the convolutions, which take minutes, a variant of each type of numbers.
 dependent+='|EveryTacticMatchesTheOracle/(f32_f32_f32_dense_activation1|u8_u8_u8_dense_table_activation1|u8_u8_f32_dense_activation0|f16_f16_f16_scatter_activation1)$'
 # The whole demo model, a definition in double precision and a naive search are minutes under emulation.
