@@ -4,8 +4,8 @@
 // and tested.
 //
 // Along the rows first, rounded to 8 bits, then along the columns. (PIL 13 begins with the columns
-// where the height shrinks by much more than the width: bytes then differ by 1 at most.) Only source
-// rows and columns that reach the crop are read.
+// where the height shrinks by much more than the width: bytes then differ by 1 at most.) Only
+// source rows and columns that reach the crop are read.
 #pragma once
 
 #include <cstddef>

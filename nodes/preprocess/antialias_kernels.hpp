@@ -2,7 +2,7 @@
 // bits.
 //
 // The horizontal pass takes 16 rows at a time, turned so that the same sample of all of them lies
-// together: one weight then serves a whole vector, whatever the channels and the width of the filter.
+// together: one weight then serves a whole vector, whatever the channels and the filter's width.
 //
 // Fixed point: weights have 22 bits and sum to 2^22, as nearly as rounding lets them; 255 times so
 // much fits 32 bits. Each pass rounds to 8 bits.

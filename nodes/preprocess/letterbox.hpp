@@ -28,8 +28,8 @@ struct LetterboxOptions {
 };
 
 // kLetterbox and kStretch: bilinear with half-pixel centres and 11-bit weights, within 1 of
-// cv::resize(INTER_LINEAR) on every byte. kCentreCrop: bilinear and antialiased, the bytes of PIL. How
-// sizes, padding and crop are rounded: see place().
+// cv::resize(INTER_LINEAR) on every byte. kCentreCrop: bilinear and antialiased, the bytes of PIL.
+// How sizes, padding and crop are rounded: see place().
 //
 // Thread safety: one thread at a time; `transform` and `parameters` from any thread. `run`
 // allocates only when it meets a source size for the first time (the newest kMaxPlans sizes are

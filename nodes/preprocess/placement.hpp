@@ -1,5 +1,5 @@
-// Where a picture lands in the network's input: its scaled size, the border around it or what is cut
-// off. Pure function; rounds as the models' training did.
+// Where a picture lands in the network's input: its scaled size, the border around it or what is
+// cut off. Pure function; rounds as the models' training did.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@
 
 namespace fovea {
 
-// kLetterbox: as Ultralytics' LetterBox, centred, scaling up allowed; a very narrow picture keeps one
-// pixel. kCentreCrop: as torchvision's Resize of the shorter side and CenterCrop; an input that is
-// not square gets the whole picture, stretched, as Ultralytics' classifiers do.
+// kLetterbox: as Ultralytics' LetterBox, centred, scaling up allowed; a very narrow picture keeps
+// one pixel. kCentreCrop: as torchvision's Resize of the shorter side and CenterCrop; an input that
+// is not square gets the whole picture, stretched, as Ultralytics' classifiers do.
 // REQUIRES: sides of 1..2^15; an enumerator.
 msgs::LetterboxTransform place(ResizeMode resize, std::uint32_t source_width,
                                std::uint32_t source_height, std::uint32_t network_width,
