@@ -216,6 +216,39 @@ TEST(UnfoldTransposedConvolutions, LeavesOthersAlone) {
   }
 }
 
+// x, [rows, 4] made of an input of [2, 4, 1, 1], times constants.
+NetworkDefinition dense(const Tensor& weights, std::map<std::string, Attribute> attributes,
+                        std::optional<Tensor> bias, const Dims& rows = {0, 4}) {
+  GraphMaker g;
+  const ValueId x = g.input("x", {2, 4, 1, 1});
+  const ValueId row = g.add(OpType::kReshape, {x, g.constant(ints(rows))});
+  std::vector<ValueId> inputs = {row, g.constant(weights)};
+  if (bias) inputs.push_back(g.constant(*bias));
+  return g.finish({g.add(OpType::kGemm, inputs, std::move(attributes))});
+}
+
+TEST(ConvolveDenseLayers, TakesEitherOrderOfWeights) {
+  const TensorMap x = {{"x", noise({2, 4, 1, 1}, 3)}};
+  const std::map<std::string, Attribute> turned = {{"transB", std::int64_t{1}}};
+  for (const NetworkDefinition& network : {dense(noise({4, 6}, 1), {}, noise({6}, 2)),
+                                           dense(noise({6, 4}, 1), turned, noise({1, 6}, 2)),
+                                           dense(noise({6, 4}, 1), turned, std::nullopt)}) {
+    const NetworkDefinition after = apply(convolve_dense_layers, network, x, 1, 1e-6F);
+    EXPECT_EQ(op_list(after), "Reshape,Reshape,Conv,Reshape");
+  }
+}
+
+TEST(ConvolveDenseLayers, LeavesOthersAlone) {
+  const TensorMap x = {{"x", noise({2, 4, 1, 1}, 3)}};
+  for (const NetworkDefinition& network :
+       {dense(noise({4, 6}, 1), {{"alpha", 2.0F}}, noise({6}, 2)),
+        dense(noise({4, 6}, 1), {}, noise({2, 6}, 2)),
+        // Four rows of two pictures.
+        dense(noise({2, 6}, 1), {}, noise({6}, 2), {4, 2})}) {
+    apply(convolve_dense_layers, network, x, 0);
+  }
+}
+
 TEST(FuseSilu, TakesBothOrdersAndKeepsASharedSigmoid) {
   GraphMaker g;
   const ValueId x = g.input("x", {4});

@@ -27,6 +27,8 @@ constexpr std::array kPasses = {
     Pass{"unfold_transposed_convolutions",
          "a ConvTranspose without overlaps becomes a 1x1 Conv and a move",
          unfold_transposed_convolutions},
+    Pass{"convolve_dense_layers", "a Gemm over one row per picture becomes a 1x1 Conv",
+         convolve_dense_layers},
     Pass{"fuse_convolutions", "fuse bias, activation and residual into convolutions",
          fuse_convolutions},
     Pass{"remove_dead_layers", "drop what no output needs", remove_dead_layers},

@@ -108,6 +108,9 @@ Result<PassOutcome> fold_image_input(NetworkDefinition& network,
 // pixels.
 Result<PassOutcome> unfold_transposed_convolutions(NetworkDefinition& network,
                                                    const LoweringOptions& options = {});
+// A Gemm over one row per picture -> a 1x1 Conv of one pixel.
+Result<PassOutcome> convolve_dense_layers(NetworkDefinition& network,
+                                          const LoweringOptions& options = {});
 // Conv + constant Add -> bias; then + Relu, Silu, ... -> activation; then + Add -> residual.
 Result<PassOutcome> fuse_convolutions(NetworkDefinition& network,
                                       const LoweringOptions& options = {});
