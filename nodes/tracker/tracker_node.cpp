@@ -3,7 +3,8 @@
 #include <string>
 
 #include "nodes/runtime/stages/stage_node.hpp"
-#include "nodes/tracker/iou_tracker.hpp"
+#include "nodes/tracker/tracker_parameters.hpp"
+#include "nodes/tracker/trackers.hpp"
 
 namespace fovea {
 namespace {
@@ -12,18 +13,18 @@ class TrackerStage final : public Stage<msgs::Detection2DArray, msgs::Track2DArr
  public:
   // The count of tracks is in the metrics page, which outlives the process: a successor gives no
   // number twice.
-  TrackerStage(const TrackerOptions& options, Counter& tracks)
-      : tracker_(options, tracks.load()), tracks_(tracks) {}
+  TrackerStage(const TrackerKind& kind, const TrackerOptions& options, Counter& tracks)
+      : tracker_(kind.make(options, tracks.load())), tracks_(tracks) {}
 
   Result<> process(const StageIn<msgs::Detection2DArray>& in,
                    StageOut<msgs::Track2DArray>& out) override {
-    tracker_.update(in.message.header.seq, in.message, out.message);
-    tracks_ = tracker_.last_id();
+    tracker_->update(in.message, out.message);
+    tracks_ = tracker_->last_id();
     return {};
   }
 
  private:
-  IouTracker tracker_;
+  std::unique_ptr<Tracker> tracker_;
   Counter& tracks_;
 };
 
@@ -36,27 +37,17 @@ class TrackerNode final : public StageNode<msgs::Detection2DArray, msgs::Track2D
                    .latencies = {{"latency_us", StageLatency::Since::kCaptured}, {"tracker_us"}}}) {
   }
 
-  void declare_stage_parameters(ParameterSet& p) override {
-    p.add("iou_threshold", &iou_threshold_,
-          "Overlap from which on a detection can continue a track of its class", Range{0.01, 1});
-    p.add("max_missed", &max_missed_, "Frames that a track outlives without a detection",
-          Range{0, 10000}, "frames");
-    p.add("min_hits", &min_hits_, "Frames that an object must be seen in before it is published",
-          Range{1, 10000}, "frames");
-  }
+  void declare_stage_parameters(ParameterSet& p) override { parameters_.declare(p); }
+
+  Result<> configure() override { return check(parameters_.options()); }
 
   Result<std::unique_ptr<Stage>> make_stage(const std::string& camera) override {
-    return std::make_unique<TrackerStage>(
-        TrackerOptions{.iou_threshold = static_cast<float>(iou_threshold_),
-                       .max_missed = max_missed_,
-                       .min_hits = min_hits_},
-        metrics().counter("tracks", camera));
+    return std::make_unique<TrackerStage>(tracker_kind(parameters_.tracker), parameters_.options(),
+                                          metrics().counter("tracks", camera));
   }
 
  private:
-  double iou_threshold_ = 0.3;
-  std::uint32_t max_missed_ = 10;
-  std::uint32_t min_hits_ = 1;
+  TrackerParameters parameters_;
 };
 
 }  // namespace

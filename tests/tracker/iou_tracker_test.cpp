@@ -1,7 +1,7 @@
 // Association of detections over frames, on boxes made by hand.
 #include "nodes/tracker/iou_tracker.hpp"
 
-#include <cmath>
+#include <chrono>
 #include <limits>
 #include <set>
 #include <vector>
@@ -15,6 +15,7 @@
 namespace fovea {
 namespace {
 
+using std::chrono_literals::operator""ms;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -33,29 +34,18 @@ class IouTrackerTest : public testing::Test {
       detections_.detections.push_back(
           {{box.x, box.y, box.size, box.size}, {box.class_id, 0.9f}, std::string_view("gate")});
     }
-    tracker_.update(seq_ += step, detections_, tracks_);
+    detections_.header.seq = seq_ += step;
+    tracker_.update(detections_, tracks_);
     std::vector<std::uint64_t> ids;
     for (const msgs::Track2D& track : tracks_.tracks) ids.push_back(track.id);
     return ids;
   }
 
-  IouTracker tracker_{{}};
+  IouTracker tracker_{{.min_hits = 1, .iou_threshold = 0.3f}};
   msgs::Detection2DArray detections_;
   msgs::Track2DArray tracks_;
   std::uint64_t seq_ = 0;
 };
-
-TEST(Overlap, OfKnownBoxes) {
-  EXPECT_FLOAT_EQ(overlap({0, 0, 10, 10}, {0, 0, 10, 10}), 1);
-  EXPECT_FLOAT_EQ(overlap({0, 0, 10, 10}, {5, 0, 10, 10}), 50.0f / 150);
-  EXPECT_FLOAT_EQ(overlap({0, 0, 10, 10}, {10, 0, 10, 10}), 0) << "they only touch";
-  EXPECT_FLOAT_EQ(overlap({0, 0, 0, 0}, {0, 0, 0, 0}), 0);
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const float infinite = std::numeric_limits<float>::infinity();
-  EXPECT_FLOAT_EQ(overlap({nan, 0, 10, 10}, {0, 0, 10, 10}), 0);
-  EXPECT_FLOAT_EQ(overlap({0, 0, 10, 10}, {nan, 0, 10, 10}), 0);
-  EXPECT_FLOAT_EQ(overlap({0, 0, infinite, 10}, {0, 0, infinite, 10}), 0);
-}
 
 TEST_F(IouTrackerTest, AnObjectKeepsItsIdWhileItMoves) {
   EXPECT_THAT(frame({{0, 0}, {50, 50}}), ElementsAre(1, 2));
@@ -78,7 +68,7 @@ TEST_F(IouTrackerTest, AnotherClassIsAnotherObject) {
 }
 
 TEST_F(IouTrackerTest, ATrackOutlivesMissedFramesAndNoMore) {
-  tracker_ = IouTracker({.max_missed = 2});
+  tracker_ = IouTracker({.track_buffer = 100ms, .min_hits = 1});
   EXPECT_THAT(frame({{0, 0}}), ElementsAre(1));
   EXPECT_THAT(frame({}), IsEmpty());
   EXPECT_THAT(frame({}), IsEmpty());
@@ -90,7 +80,7 @@ TEST_F(IouTrackerTest, ATrackOutlivesMissedFramesAndNoMore) {
 }
 
 TEST_F(IouTrackerTest, FramesThatWereDroppedOnTheWayAreMissedToo) {
-  tracker_ = IouTracker({.max_missed = 2});
+  tracker_ = IouTracker({.track_buffer = 100ms, .min_hits = 1});
   EXPECT_THAT(frame({{0, 0}}), ElementsAre(1));
   EXPECT_THAT(frame({{0, 0}}, 3), ElementsAre(1)) << "two are missing";
   EXPECT_THAT(frame({{0, 0}}, 4), ElementsAre(2)) << "three are missing";
@@ -112,7 +102,7 @@ TEST_F(IouTrackerTest, AnObjectIsShownOnceItWasSeenOftenEnough) {
 }
 
 TEST_F(IouTrackerTest, NumbersGoOnFromAPredecessors) {
-  tracker_ = IouTracker({}, 41);
+  tracker_ = IouTracker({.min_hits = 1}, 41);
   EXPECT_THAT(frame({{0, 0}}), ElementsAre(42));
   EXPECT_EQ(tracker_.last_id(), 42u);
 }
@@ -131,7 +121,8 @@ TEST_F(IouTrackerTest, FullFramesOfNewObjectsStayBoundedAndCostNoAllocation) {
   }
   EXPECT_EQ(seen.size(), 8 * boxes.size()) << "no number is given twice";
   const test::AllocationGuard guard;
-  tracker_.update(++seq_, detections_, tracks_);
+  detections_.header.seq = ++seq_;
+  tracker_.update(detections_, tracks_);
   EXPECT_EQ(guard.count(), 0u);
 }
 

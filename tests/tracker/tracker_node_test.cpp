@@ -36,9 +36,10 @@ class TrackerNode : public testing::Test {
   void start() {
     node_ = std::make_unique<Child>(
         domain_.root(), FOVEA_BIN_DIR "/fovea-tracker",
-        std::vector<std::string>{"--domain", "test", "--cameras", "cam", "--keep-metrics",
-                                 // Frames are sent until one is answered; those dropped end no track.
-                                 "--max-missed", "10000"});
+        std::vector<std::string>{
+            "--domain", "test", "--cameras", "cam", "--keep-metrics",
+            // Frames are sent until one is answered; those dropped end no track.
+            "--track-buffer-s", "3600"});
   }
   void send() {
     msgs::Detection2DArray array;
