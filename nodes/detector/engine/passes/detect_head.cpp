@@ -45,10 +45,16 @@ std::string no_boxes(const NetworkDefinition& network, bool possible, std::size_
     return other_task(task);
   }
   if (possible) return "what follows the last convolutions computes no boxes of them";
-  return fmt::format(
+  std::string why_not = fmt::format(
       "the last convolutions ({}) are no maps of a head: per level one for boxes, one for classes "
       "and perhaps one more",
       last_maps);
+  const bool rounds =
+      std::any_of(network.layers.begin(), network.layers.end(),
+                  [](const Layer& layer) { return layer.op == OpType::kQuantizeLinear; });
+  if (rounds)
+    why_not += "; the model rounds to 8 bits between them, which only precision int8 adopts";
+  return why_not;
 }
 
 Result<Proof> proven_maps(const HeadQuestion& question) {
