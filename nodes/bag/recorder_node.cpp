@@ -48,6 +48,8 @@ class RecorderNode final : public Node {
 
   void declare_parameters(ParameterSet& p) override {
     p.add("topics", &topics_, "Topics to record").required();
+    p.add("optional_topics", &optional_topics_,
+          "Topics to record where somebody publishes them; that nobody does is no fault");
     p.add("path", &path_,
           "File to create; with several files (max_file_mb, ring) a number follows its name")
         .required();
@@ -83,6 +85,11 @@ class RecorderNode final : public Node {
     for (const std::string& topic : topics_) {
       FOVEA_TRY(add_topic(configured->taps, topic));
       recorded.push_back(configured->taps.back()->describe());
+    }
+    for (const std::string& topic : optional_topics_) {
+      FOVEA_TRY(add_topic(configured->taps, topic));
+      recorded.push_back(configured->taps.back()->describe());
+      metrics().counter(kTopicReads, topic, topic) = 0;  // the graph needs no writer of it
     }
     bag::RecordingOptions options;
     options.path = path_of_this_run();
@@ -324,6 +331,7 @@ class RecorderNode final : public Node {
   }
 
   std::vector<std::string> topics_;
+  std::vector<std::string> optional_topics_;
   std::string path_;
   bool overwrite_ = false;
   bag::ImageFormat image_format_ = bag::ImageFormat::kJpeg;
