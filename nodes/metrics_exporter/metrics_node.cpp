@@ -19,6 +19,7 @@ namespace fovea {
 namespace {
 
 using exporter::Exposition;
+using exporter::Labels;
 using exporter::SeriesKind;
 
 // Upper limits of the latency buckets in seconds. The page's own buckets are 1/32 wide, so a sample
@@ -54,6 +55,18 @@ std::string exported_name(std::string_view name, const BaseUnit& unit, MetricKin
   return fmt::format("fovea_{}{}{}", name, unit.name, kind == MetricKind::kCounter ? "_total" : "");
 }
 
+// `zone/class` and `yard/person`: {zone="yard"}, {class="person"}. What is too much is the last one's.
+void add_labels(Labels& to, std::string_view names, std::string_view values) {
+  for (;;) {
+    const std::size_t name_end = names.find('/'), value_end = values.find('/');
+    if (name_end == std::string_view::npos || value_end == std::string_view::npos) break;
+    to.emplace_back(names.substr(0, name_end), values.substr(0, value_end));
+    names.remove_prefix(name_end + 1);
+    values.remove_prefix(value_end + 1);
+  }
+  to.emplace_back(names, values);
+}
+
 void add_counter(Exposition& to, std::string_view node, const MetricSample& sample) {
   const MetricInfo* info = find_metric(sample.name);
   if (info == nullptr) {
@@ -64,13 +77,11 @@ void add_counter(Exposition& to, std::string_view node, const MetricSample& samp
   }
   if (info->kind == MetricKind::kInternal) return;
   const BaseUnit& unit = base_unit(info->unit);
+  Labels labels{{"node", node}, {"camera", sample.camera}};
+  add_labels(labels, info->label.empty() ? "label" : info->label, sample.label);
   to.add(exported_name(sample.name, unit, info->kind),
          info->kind == MetricKind::kCounter ? SeriesKind::kCounter : SeriesKind::kGauge,
-         fmt::format("{}.", info->help),
-         {{"node", node},
-          {"camera", sample.camera},
-          {info->label.empty() ? "label" : info->label, sample.label}},
-         static_cast<double>(sample.value) * unit.factor);
+         fmt::format("{}.", info->help), labels, static_cast<double>(sample.value) * unit.factor);
 }
 
 void add_histogram(Exposition& to, std::string_view node, const HistogramSample& sample) {

@@ -6,10 +6,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nodes/runtime/process/parameters.hpp"
+#include "nodes/tracker/regions.hpp"
 #include "nodes/tracker/tracker.hpp"
 #include "nodes/tracker/trackers.hpp"
 
@@ -24,6 +27,8 @@ struct TrackerParameters {
   double track_high_threshold = 0.25;
   double track_low_threshold = 0.1;
   double new_track_threshold = 0.25;
+  std::vector<std::string> zones, lines;
+  Anchor anchor = Anchor::kCenter;
 
   // REQUIRES: it outlives `p`.
   void declare(ParameterSet& p) {
@@ -46,6 +51,16 @@ struct TrackerParameters {
     p.add("new_track_threshold", &new_track_threshold,
           "bytetrack: score from which on a detection may open a track, if it is a high one",
           Range{0, 1});
+    p.add("zones", &zones,
+          "Polygons whose tracks are counted, fractions of the picture: 'yard: x1 y1 x2 y2 x3 y3 "
+          "...'")
+        .checked_by(checked_by(&parse_zone));
+    p.add("lines", &lines,
+          "Lines whose crossings are counted, fractions of the picture: 'gate: x1 y1 x2 y2'")
+        .checked_by(checked_by(&parse_line));
+    p.add("anchor",
+          choice(&anchor, {{"center", Anchor::kCenter}, {"bottom_center", Anchor::kBottomCenter}}),
+          "Which point of a box is in a zone or crosses a line");
   }
 
   TrackerOptions options() const {
@@ -58,6 +73,19 @@ struct TrackerParameters {
     options.track_low_threshold = static_cast<float>(track_low_threshold);
     options.new_track_threshold = static_cast<float>(new_track_threshold);
     return options;
+  }
+
+  // Errors: those of make_regions().
+  Result<Regions> regions() const { return make_regions(zones, lines, anchor); }
+
+ private:
+  template <class T>
+  static std::function<Result<>(std::string_view)> checked_by(
+      Result<T> (*parse)(std::string_view)) {
+    return [parse](std::string_view text) -> Result<> {
+      FOVEA_TRY(parse(text));
+      return {};
+    };
   }
 };
 

@@ -66,6 +66,8 @@ TEST_F(MetricsNode, ServesEveryFigureOfEveryNodeInBaseUnits) {
   page_->counter("bytes_written", "cam0") = 4096;
   page_->counter("build_progress_pct") = 50;
   page_->counter("homemade", "cam0", "x") = 3;
+  page_->counter("zone_tracks", "cam0", "yard/either/or") = 4;
+  page_->counter("line_crossings", "cam0", "gate/to_left/person") = 5;
   for (const std::uint64_t us : {400u, 1500u, 30000u, 20000000u})
     page_->histogram("latency_us", "cam0").record(us);
   start();
@@ -82,6 +84,13 @@ TEST_F(MetricsNode, ServesEveryFigureOfEveryNodeInBaseUnits) {
   EXPECT_EQ(seen.value(R"(fovea_written_bytes_total{node="detector",camera="cam0"})"), 4096);
   EXPECT_EQ(seen.value(R"(fovea_build_progress_ratio{node="detector"})"), 0.5);
   EXPECT_EQ(seen.value(R"(fovea_homemade{node="detector",camera="cam0",label="x"})"), 3);
+  EXPECT_EQ(
+      seen.value(
+          R"(fovea_zone_tracks{node="detector",camera="cam0",zone="yard",class="either/or"})"),
+      4);
+  EXPECT_EQ(seen.value(R"(fovea_line_crossings_total{node="detector",camera="cam0",line="gate",)"
+                       R"(direction="to_left",class="person"})"),
+            5);
   EXPECT_EQ(seen.value(R"(fovea_node_up{node="detector",type="detector"})"), 1);
   EXPECT_EQ(seen.value(R"(fovea_node_active{node="detector"})"), 1);
   EXPECT_THAT(text, HasSubstr("traffic \\\"light\\\""));

@@ -33,25 +33,25 @@ using testing::ElementsAre;
 // Publishes one detection in a fixed place and takes the track.
 class TrackerNode : public testing::Test {
  protected:
-  void start() {
-    node_ = std::make_unique<Child>(
-        domain_.root(), FOVEA_BIN_DIR "/fovea-tracker",
-        std::vector<std::string>{
-            "--domain", "test", "--cameras", "cam", "--keep-metrics",
-            // Frames are sent until one is answered; those dropped end no track.
-            "--track-buffer-s", "3600"});
+  void start(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{
+        "--domain", "test", "--cameras", "cam", "--keep-metrics",
+        // Frames are sent until one is answered; those dropped end no track.
+        "--track-buffer-s", "3600"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    node_ = std::make_unique<Child>(domain_.root(), FOVEA_BIN_DIR "/fovea-tracker", arguments);
   }
-  void send() {
+  void send(float x = 32) {
     msgs::Detection2DArray array;
     array.header.seq = ++sent_;
     array.source_width = array.source_height = 64;
-    array.detections.push_back({{32, 32, 8, 8}, {0, 0.9f}, std::string_view("gate")});
+    array.detections.push_back({{x, 32, 8, 8}, {0, 0.9f}, std::string_view("gate")});
     detections_.publish(array);
   }
-  std::uint64_t id_of_next() {
+  std::uint64_t id_of_next(float x = 32) {
     std::optional<Received<msgs::Track2DArray>> got;
     EXPECT_TRUE(eventually([&] {
-      send();
+      send(x);
       tracks_.drain();
       got = tracks_.take();
       return got && got->message.tracks.size() == 1;
@@ -84,6 +84,57 @@ TEST_F(TrackerNode, NoIdIsGivenTwiceAlsoAfterAKill) {
   EXPECT_TRUE(eventually([&] { return id_of_next() == 2; })) << node_->err();
   node_->send(SIGINT);
   EXPECT_EQ(node_->wait(), 0) << node_->err();
+}
+
+TEST_F(TrackerNode, CountsWhoIsInAZoneAndCrossesALineByClass) {
+  // The left half, and the line that it ends at, downwards.
+  const std::vector<std::string> regions{
+      "--zones", "yard: 0 0 0.5 0 0.5 1 0 1", "--lines", "gate: 0.5 0 0.5 1", "--min-hits", "1"};
+  start(regions);
+  EXPECT_EQ(id_of_next(30), 1u);
+  const auto page = MetricsReader::open(*domain_, "tracker");
+  ASSERT_TRUE(page) << page.error().message;
+  const auto value = [&](const char* name, const char* label) {
+    return (*page)->value(name, "cam", label);
+  };
+  // Standing still meanwhile counts nothing.
+  const auto stands = [&](float x, std::uint64_t inside) {
+    return eventually([&] {
+      send(x);
+      return value("zone_tracks", "yard/gate") == inside;
+    });
+  };
+  EXPECT_EQ(value("zone_tracks", "yard/gate"), 1u);
+  EXPECT_TRUE(stands(34, 0));
+  EXPECT_TRUE(eventually([&] { return value("line_crossings", "gate/to_left/gate") == 1; }));
+  EXPECT_EQ(value("line_crossings", "gate/to_right/gate"), 0u);
+  EXPECT_TRUE(stands(30, 1));
+  EXPECT_TRUE(eventually([&] { return value("line_crossings", "gate/to_right/gate") == 1; }));
+  EXPECT_EQ(value("line_crossings", "gate/to_left/gate"), 1u);
+  node_->send(SIGKILL);
+  node_->wait();
+  start(regions);
+  EXPECT_TRUE(eventually([&] {
+    const auto next = MetricsReader::open(*domain_, "tracker");
+    return next && (*next)->starts() == 2 && (*next)->state() == msgs::LifecycleState::kActive &&
+           (*next)->value("zone_tracks", "cam", "yard/gate") == 0;
+  })) << "who was inside before it was killed is not inside now";
+  node_->send(SIGINT);
+  EXPECT_EQ(node_->wait(), 0) << node_->err();
+}
+
+TEST(TrackerConfig, BadRegionsAreRefusedWithNameAndValue) {
+  for (const auto& [option, value, why] :
+       {std::array{"--zones", "yard: 0 0 320 0 320 240", "'yard' has 320; points are fractions"},
+        std::array{"--zones", "bow: 0 0 1 1 1 0 0 1", "'bow' crosses or touches itself"},
+        std::array{"--lines", "gate: 0 0 1", "'gate' has 3 numbers"},
+        std::array{"--tracker", "sort", "tracker is 'sort'; it must be one of bytetrack, iou"}}) {
+    const test::TestDomain domain;
+    Child check(domain.root(), FOVEA_BIN_DIR "/fovea-tracker",
+                {"--check-params", "--cameras", "cam0", option, value});
+    EXPECT_EQ(check.wait(), 2) << value;
+    EXPECT_THAT(check.err(), testing::HasSubstr(why));
+  }
 }
 
 TEST(TrackerConfig, HasTheParametersThatThereAre) {

@@ -50,6 +50,9 @@ constexpr std::array kMetrics{
     MetricInfo{"detections", kCounter, "", "class", "Detections by class"},
     MetricInfo{"frames_not_finite", kCounter, "", "", "Frames with NaN or infinity in the maps"},
     MetricInfo{"tracks", kCounter, "", "", "Objects that were given an id"},
+    MetricInfo{"zone_tracks", kGauge, "", "zone/class", "Tracks inside a zone, now"},
+    MetricInfo{"line_crossings", kCounter, "", "line/direction/class",
+               "Tracks that crossed a line"},
 };
 
 }  // namespace

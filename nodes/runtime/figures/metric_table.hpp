@@ -20,7 +20,9 @@ struct MetricInfo {
   std::string_view name;  // in the page
   MetricKind kind = MetricKind::kGauge;
   std::string_view unit;   // us, ms, s, ns, bytes, percent; empty: a count
-  std::string_view label;  // what the label says: reason, class, ...; empty: there is none
+  // What the label says: reason, class, ...; `zone/class`: several, separated alike in the label;
+  // empty: there is none.
+  std::string_view label;
   std::string_view help;
 };
 
