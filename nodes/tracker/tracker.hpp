@@ -19,11 +19,11 @@ struct TrackerOptions {
   //
   // How long an object is remembered that is not detected; at least one and a half of the camera's
   // frame intervals, so that a slow camera has tracks at all.
-  std::chrono::nanoseconds track_buffer = std::chrono::seconds(1);
+  std::chrono::nanoseconds track_buffer = std::chrono::seconds(2);
   // Frames that an object must be seen in before it is shown, from 1.
   std::uint32_t min_hits = 2;
   // Overlap of a track and a detection from which on they can belong together; above 0.
-  float iou_threshold = 0.2f;
+  float iou_threshold = 0.3f;
   // A detection may continue a track of another class.
   bool class_agnostic = false;
 

@@ -22,7 +22,7 @@ struct TrackerParameters {
   std::string tracker{tracker_kinds().front().name};
   std::chrono::nanoseconds track_buffer = TrackerOptions{}.track_buffer;
   std::uint32_t min_hits = TrackerOptions{}.min_hits;
-  double iou_threshold = 0.2;
+  double iou_threshold = 0.3;
   bool class_agnostic = false;
   double track_high_threshold = 0.25;
   double track_low_threshold = 0.1;

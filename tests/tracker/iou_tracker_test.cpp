@@ -41,7 +41,7 @@ class IouTrackerTest : public testing::Test {
     return ids;
   }
 
-  IouTracker tracker_{{.min_hits = 1, .iou_threshold = 0.3f}};
+  IouTracker tracker_{{.min_hits = 1}};
   msgs::Detection2DArray detections_;
   msgs::Track2DArray tracks_;
   std::uint64_t seq_ = 0;
