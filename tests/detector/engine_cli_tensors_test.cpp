@@ -111,6 +111,52 @@ TEST_F(EngineCliTensors, InputsComeAsBytesPlanesRawFilesAndMany) {
   EXPECT_EQ(cls->dims[0], 2);
 }
 
+TEST_F(EngineCliTensors, BisectFindsNoWrongLayerAndTakesWhatMeansSomethingToIt) {
+  for (const char* precision : {"fp32", "fp16"}) {
+    const Outcome right = verify({"--precision", precision, "--bisect", "--json"});
+    ASSERT_EQ(right.code, 0) << right.err;
+    const json report = json::parse(right.out);
+    EXPECT_EQ(report["differs"], false);
+    EXPECT_GT(report["layers"], 50);
+    EXPECT_FALSE(report.contains("layer"));
+  }
+  const Outcome two = verify({"--bisect", "--against", "onednn"});
+  EXPECT_TRUE(two.code == 0 || two.err.find("no oneDNN") != std::string::npos) << two.err;
+  const auto refused = [&](std::vector<std::string> more, const std::string& text) {
+    more.emplace_back("--bisect");
+    const Outcome outcome = verify(std::move(more));
+    EXPECT_EQ(outcome.code, 2) << text;
+    EXPECT_THAT(outcome.err, HasSubstr(text));
+  };
+  refused({"--data", path("")}, "--data means nothing beside --bisect");
+  refused({"--min-cosine", "0.5"}, "--min-cosine means nothing beside --bisect");
+  refused({"--dump", path("one.npy")}, "name a folder");
+  refused({"--against", path("out")}, "must be a provider, one of cpu");
+}
+
+TEST_F(EngineCliTensors, BisectNamesTheLayerThatMakesANanAndDumpsBothTensors) {
+  Output output{{1, 4}, {1, 2, std::nan(""), 4}};
+  const std::string model = write("nan.onnx", {output});
+  const Outcome found = engine(
+      {"verify", "--onnx", model, "--head", "none", "--bisect", "--dump", path("apart"), "--json"});
+  ASSERT_EQ(found.code, 1) << found.err;
+  const json layer = json::parse(found.out)["layer"];
+  EXPECT_EQ(layer["op"], "Add");
+  EXPECT_EQ(layer["output"], "output0");
+  EXPECT_EQ(layer["position"], (std::vector<int>{0, 2}));
+  EXPECT_EQ(layer["nan"], true);
+  for (const char* file : {"apart/output0.cpu.npy", "apart/output0.expected.npy"}) {
+    const auto tensor = read_npy(path(file));
+    ASSERT_TRUE(tensor) << tensor.error().message;
+    EXPECT_EQ(tensor->dims, (std::vector<std::int64_t>{1, 4}));
+  }
+}
+
+TEST_F(EngineCliTensors, DumpIsAnotherNameOfSaveOutputs) {
+  ASSERT_EQ(verify({"--dump", path("dumped")}).code, 0);
+  EXPECT_EQ(verify({"--against", path("dumped")}).code, 0);
+}
+
 TEST_F(EngineCliTensors, InputsAndExpectationsOfAnotherShapeAreRefusedWithBoth) {
   const auto refused = [&](std::vector<std::string> more, const std::string& text) {
     const Outcome outcome = verify(std::move(more));

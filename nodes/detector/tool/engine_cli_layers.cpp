@@ -38,14 +38,6 @@ double work_of(const engine::NetworkDefinition& network, const engine::Layer& la
   return 2e-9 * per_output * outputs;
 }
 
-std::string describe(const engine::Layer& layer) {
-  std::string text(engine::to_string(layer.op));
-  if (layer.activation != engine::Activation::kNone)
-    text += fmt::format(" + {}", engine::to_string(layer.activation));
-  if (layer.residual != engine::kNoValue) text += " + residual";
-  return text;
-}
-
 // As executed: layers of the plan's precision run in the engine's, which may be another one here.
 // Attention has none of its own in a plan: its kernel's name says what it multiplies.
 std::string precision_of(const engine::NetworkDefinition& network, std::size_t index,
@@ -84,6 +76,14 @@ Result<> measure(const engine::Engine& engine, double seconds, LayerTable& table
 }
 
 }  // namespace
+
+std::string describe_operator(const engine::Layer& layer) {
+  std::string text(engine::to_string(layer.op));
+  if (layer.activation != engine::Activation::kNone)
+    text += fmt::format(" + {}", engine::to_string(layer.activation));
+  if (layer.residual != engine::kNoValue) text += " + residual";
+  return text;
+}
 
 LayerTable::Part LayerTable::on_reference() const {
   Part part;
@@ -125,7 +125,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
     row.implementation = report.implementation;
     if (const auto found = by_name.find(report.layer); found != by_name.end()) {
       const engine::Layer& layer = network.layers[found->second];
-      row.op = describe(layer);
+      row.op = describe_operator(layer);
       row.precision =
           precision_of(network, found->second, plan, engine->info(), report.implementation);
       row.fused = layer.fused;
@@ -136,7 +136,7 @@ Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds, eng
       const auto found = by_name.find(name);
       if (found == by_name.end()) continue;
       const engine::Layer& layer = network.layers[found->second];
-      row.op += " + " + describe(layer);
+      row.op += " + " + describe_operator(layer);
       row.gflop += work_of(network, layer);
     }
     table.rows.push_back(std::move(row));

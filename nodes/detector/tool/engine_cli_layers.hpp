@@ -47,6 +47,9 @@ struct LayerTable {
 Result<LayerTable> describe_layers(const engine::Plan& plan, double seconds,
                                    engine::Dims size = {});
 
+// "Conv + SiLU + residual".
+std::string describe_operator(const engine::Layer& layer);
+
 // Of one picture: multiplications and additions of all layers that multiply; nullopt for a network
 // whose shapes do not settle.
 std::optional<double> gigaflops(const engine::NetworkDefinition& network);

@@ -195,10 +195,12 @@ void TensorOptions::declare(CLI::App& app) {
   add_option(app, "--load-inputs", inputs,
              "What the network sees, one file or several: .npy or .bin with u8 [height, width, "
              "3] RGB or f32 [3, height, width] of 0..1, or pictures");
-  add_option(app, "--save-outputs", outputs,
+  add_option(app, "--save-outputs,--dump", outputs,
              "Write every output as FOLDER/<output>.npy, f32 with the inputs as first axis; a "
-             "network with one output also into FILE.npy");
+             "network with one output also into FILE.npy. --dump is the same");
 }
+
+bool TensorOptions::one_file() const { return extension_of(outputs) == ".npy"; }
 
 Result<> TensorOptions::check() const {
   for (const std::string& file : inputs) {
@@ -208,7 +210,7 @@ Result<> TensorOptions::check() const {
   }
   if (outputs.empty()) return {};
   fs::path tried = outputs;
-  if (extension_of(outputs) != ".npy") {
+  if (!one_file()) {
     std::error_code error;
     fs::create_directories(outputs, error);
     tried /= "output0.npy";
@@ -228,8 +230,7 @@ Result<std::vector<Image>> TensorOptions::load(const engine::EngineInfo& info,
 
 Result<> TensorOptions::save(const std::vector<OutputTensor>& tensors) const {
   if (outputs.empty()) return {};
-  const bool one_file = extension_of(outputs) == ".npy";
-  if (one_file && tensors.size() != 1) {
+  if (one_file() && tensors.size() != 1) {
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("--save-outputs {} is one file; the engine has {} outputs: name a folder",
@@ -241,7 +242,7 @@ Result<> TensorOptions::save(const std::vector<OutputTensor>& tensors) const {
     const std::int64_t each = engine::volume(tensor.dims);
     engine::Dims dims = tensor.dims;
     dims.insert(dims.begin(), static_cast<std::int64_t>(tensor.values.size()) / each);
-    const fs::path file = one_file ? fs::path(outputs) : fs::path(outputs) / names[i];
+    const fs::path file = one_file() ? fs::path(outputs) : fs::path(outputs) / names[i];
     FOVEA_TRY(write_npy(file, npy_of(tensor.values, std::move(dims))));
   }
   return {};

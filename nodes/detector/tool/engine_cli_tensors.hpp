@@ -31,6 +31,7 @@ struct TensorOptions {
   std::string outputs;              // folder, or a .npy file for a network with one output
 
   void declare(CLI::App& app);
+  bool one_file() const;
   // Before anything long: that the inputs are files and the outputs can be written; makes the
   // folder.
   Result<> check() const;

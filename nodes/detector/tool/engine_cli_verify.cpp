@@ -2,6 +2,7 @@
 // and suppression of the live nodes; or, output by output, against another provider or raw tensors
 // from anywhere.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "nodes/detector/accuracy/labelled_set.hpp"
 #include "nodes/detector/engine/painted_picture.hpp"
 #include "nodes/detector/engine/provider.hpp"
+#include "nodes/detector/tool/engine_cli_bisect.hpp"
 #include "nodes/detector/tool/engine_cli_tensors.hpp"
 #include "nodes/detector/tool/options.hpp"
 
@@ -35,7 +37,9 @@ struct VerifyCommand {
   std::uint64_t max_pixels = imaging::kDefaultMaxPixels;
   std::string against;
   bool against_reference = false;
+  bool find_layer = false;  // --bisect
   double min_cosine = kLeastCosine;
+  std::optional<Option> min_cosine_option;
   TensorOptions tensors;
   JsonOption json;
 
@@ -126,6 +130,7 @@ struct VerifyCommand {
     FOVEA_ASSIGN(const auto engine, engine::load_engine(source.plan, shape.size));
     warn_of_another_precision(source.plan.precision, engine->info().precision);
     FOVEA_ASSIGN(const auto inputs, images(engine->info()));
+    if (find_layer) return bisect(source.plan, shape.size, against, inputs, tensors, json);
     FOVEA_ASSIGN(const auto actual, run_images(*engine, inputs));
     FOVEA_TRY(tensors.save(actual));
     if (!tensors.outputs.empty()) {
@@ -161,11 +166,43 @@ struct VerifyCommand {
     return good ? kExitOk : kExitFailure;
   }
 
+  // What means nothing beside --bisect; its other side is the reference unless told.
+  Result<> check_bisect() {
+    const auto refused = [](const std::string& what) {
+      return fail(ErrorCode::kInvalidArgument, what);
+    };
+    if (!data.empty()) {
+      return refused(
+          "--data means nothing beside --bisect, which looks at one picture: give it "
+          "--image");
+    }
+    if (min_cosine_option->given()) {
+      return refused(
+          "--min-cosine means nothing beside --bisect, whose bounds are those of each "
+          "layer's precision: leave it out");
+    }
+    if (tensors.one_file()) {
+      return refused(
+          fmt::format("--dump {} is one file; beside --bisect there are two tensors: "
+                      "name a folder",
+                      tensors.outputs));
+    }
+    if (against.empty()) against = kReference;
+    if (auto known = engine::find_provider(against); !known) {
+      return refused(fmt::format("--against '{}' beside --bisect must be a provider, one of {}",
+                                 shown(against, 60), fmt::join(engine::provider_names(), ", ")));
+    }
+    return {};
+  }
+
   int run() {
     if (against_reference && !against.empty() && against != kReference) {
       return report({ErrorCode::kInvalidArgument, "give either --against or --against-reference"});
     }
     if (against_reference) against = kReference;
+    if (find_layer) {
+      if (auto good = check_bisect(); !good) return report(good.error());
+    }
     const bool compares = !against.empty() || !tensors.outputs.empty();
     if (data.empty() != compares) {
       return report(
@@ -197,10 +234,13 @@ Command add_verify(CLI::App& app) {
                          fmt::join(engine::provider_names(), ", ")));
   add_flag(app, "--against-reference", command->against_reference,
            "The same as --against reference");
-  add_option(app, "--min-cosine", command->min_cosine,
-             "Least cosine of each output at which the engine agrees")
-      .shows_default()
-      .range(-1.0, 1.0);
+  add_flag(app, "--bisect", command->find_layer,
+           "Name the first layer whose output is not what the reference makes of the same inputs, "
+           "and end with 1 if there is one; with --against another provider's layers, too. With "
+           "--dump FOLDER both tensors are written");
+  command->min_cosine_option = add_option(app, "--min-cosine", command->min_cosine,
+                                          "Least cosine of each output at which the engine agrees");
+  command->min_cosine_option->shows_default().range(-1.0, 1.0);
   add_option(app, "--image", command->image, "Picture to compare on; default: a synthetic one");
   declare_max_pixels(app, command->max_pixels);
   command->tensors.declare(app);
