@@ -17,6 +17,7 @@
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/quantization/calibrator.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
+#include "tests/engine/run_engine.hpp"
 #include "tests/engine/small_network.hpp"
 
 namespace fovea {
@@ -197,6 +198,11 @@ TEST_P(LayerChecks, MarksLeaveTheEngineItsStorageAndItsKernels) {
   for (const engine::LayerReport& step : (*before)->inspect().layers) {
     EXPECT_EQ(kernels[step.layer], step.implementation) << step.layer;
   }
+  // Whatever lay in 8 or 16 bits still does: not one bit of the results is another.
+  const auto picture = SmallNetwork::picture(kHeight, kWidth, 7);
+  const auto want = engine::test::run_engine(**before, {picture})[0];
+  const auto got = engine::test::run_engine(**after, {picture})[0];
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_EQ(got[i], want[i]) << i;
 }
 
 TEST_P(LayerChecks, WhatIsCancelledEnds) {
