@@ -48,7 +48,7 @@ struct MadeUpNetwork {
       m.dlogit = std::sqrt(squares) * (choice.exact_activations ? exact : 1);
       if (const auto rule = rules.find(choice.rule); rule != rules.end()) m.dlogit *= rule->second;
       m.loss = loss_per_dlogit * m.dlogit;
-      m.map50_95 = 40 - m.loss;
+      m.score.map50_95 = 40 - m.loss;
       m.agreement = 100 - 10 * m.dlogit;
       return m;
     };
@@ -59,7 +59,7 @@ GuardReport searched(MadeUpNetwork& network, GuardOptions options = {}, bool lab
   GuardReport start;
   start.labelled = labelled;
   start.pictures = 220;
-  start.fp32.map50_95 = 40;
+  start.fp32.score.map50_95 = 40;
   auto report = search_quantization(start, ten_layers(), options, network.measure());
   EXPECT_TRUE(report) << report.error().message;
   return *report;
@@ -179,17 +179,17 @@ TEST(AccuracyGuard, SummaryNamesAccuracyLossAndWhatWasLifted) {
   GuardReport report;
   report.labelled = true;
   report.pictures = 220;
-  report.fp32.map50_95 = 13.19;
+  report.fp32.score.map50_95 = 13.19;
   report.fp32.seconds = 0.025;
   GuardTrial trial;
   trial.step = "recipe";
-  trial.measured.map50_95 = 12.2;
+  trial.measured.score.map50_95 = 12.2;
   trial.measured.loss = 0.99;
   report.trials.push_back(trial);
   trial.step = "lift the first 2 layers";
   trial.choice.lifted = {"stem", "d2"};
   trial.lifted_macs = 7.9;
-  trial.measured.map50_95 = 13.05;
+  trial.measured.score.map50_95 = 13.05;
   trial.measured.loss = 0.14;
   trial.measured.half_width = 0.3;
   trial.measured.seconds = 0.0071;

@@ -7,7 +7,7 @@ namespace fovea {
 namespace {
 
 // A box of 10 x 10 shifted right by `shift`: overlaps the one at 0 by (10 - shift) / (10 + shift).
-ScoredBox box(float shift, float score = 0, std::uint32_t class_id = 0) {
+ScoredObject box(float shift, float score = 0, std::uint32_t class_id = 0) {
   return {shift, 0, shift + 10, 10, score, class_id};
 }
 
@@ -96,18 +96,21 @@ TEST(Accuracy, ClassesAreApartAndThoseWithoutBoxesAreLeftOut) {
 }
 
 TEST(MapDifference, IsCertainOnlyIfAllPicturesAgree) {
-  std::vector<PictureResult> good;
-  std::vector<PictureResult> mixed;
+  AccuracyTally good;
+  AccuracyTally mixed;
   for (int i = 0; i < 40; ++i) {
-    good.push_back({{box(0)}, {box(0, 0.9F)}});
-    mixed.push_back({{box(0)}, {box(i % 2 == 0 ? 0.0F : 50.0F, 0.9F)}});
+    good.add(std::vector{box(0)}, std::vector{box(0, 0.9F)});
+    mixed.add(std::vector{box(0)}, std::vector{box(i % 2 == 0 ? 0.0F : 50.0F, 0.9F)});
   }
-  EXPECT_EQ(map_difference_half_width(good, good), 0);
-  const double width = map_difference_half_width(good, mixed);
+  const auto half_width = [](const AccuracyTally& a, const AccuracyTally& b) {
+    return AccuracyTally::difference_half_width(a, b);
+  };
+  EXPECT_EQ(half_width(good, good), 0);
+  const double width = half_width(good, mixed);
   EXPECT_GT(width, 0.02);
   EXPECT_LT(width, 0.4);
-  EXPECT_EQ(map_difference_half_width(good, mixed), width) << "the same every time";
-  EXPECT_EQ(map_difference_half_width({}, {}), 0);
+  EXPECT_EQ(half_width(good, mixed), width) << "the same every time";
+  EXPECT_EQ(half_width(AccuracyTally(), AccuracyTally()), 0);
 }
 
 }  // namespace

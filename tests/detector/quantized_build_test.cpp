@@ -22,7 +22,8 @@ constexpr std::int64_t kClasses = 3;
 constexpr std::int64_t kRegMax = 4;
 
 // One level of stride 8. Its logits lie around 0, so that there is something to detect.
-engine::Plan small_detector(std::string provider = "reference") {
+// `pose`: with two points, each with a visibility, per anchor.
+engine::Plan small_detector(std::string provider = "reference", bool pose = false) {
   engine::test::SmallNetwork n(kSide, kSide);
   auto x = n.stem(8);
   x = n.conv(x, {.in = 8, .out = 8, .kernel = 3, .stride = 2});
@@ -33,12 +34,23 @@ engine::Plan small_detector(std::string provider = "reference") {
   engine::Plan plan;
   plan.provider = std::move(provider);
   plan.model_hash = "of the model";
-  plan.network = n.finish({box, cls});
+  if (pose) {
+    const auto points = n.conv(x, {.in = 16, .out = 6, .activation = engine::Activation::kNone});
+    plan.network = n.finish({box, cls, points});
+    plan.network.value(points).name = "kpt0";
+  } else {
+    plan.network = n.finish({box, cls});
+  }
   plan.network.value(box).name = "box0";
   plan.network.value(cls).name = "cls0";
   constexpr std::array<std::uint32_t, 1> kStrides{8};
   plan.network.head.name = "dfl";
   plan.network.head.spec = dfl_head(kClasses, kRegMax, kStrides);
+  if (pose) {
+    plan.network.head.spec =
+        dfl_head(kClasses, kRegMax, kStrides, Suppression::kNeeded,
+                 LevelMap{OutputRole::kKeypoints, OutputEncoding::kTwiceOffset, 6, 3});
+  }
   plan.network.class_names = {"a", "b", "c"};
   EXPECT_TRUE(engine::infer_shapes(plan.network, 1));
   return plan;
@@ -298,6 +310,35 @@ TEST_F(QuantizedBuild, MakesAnInt8PlanAndReportsOnIt) {
   const auto again = build_quantized(wanted, imagine);
   ASSERT_TRUE(again);
   EXPECT_EQ(engine::serialize(again->plan), bytes);
+}
+
+TEST_F(QuantizedBuild, PoseModelIsJudgedByItsPoints) {
+  const engine::Plan fp32 = small_detector("reference", true);
+  const auto set = read_sample_set(pictures("samples", 5));
+  ASSERT_TRUE(set);
+  const auto loaded = engine::load_engine(fp32);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  const auto meter = AccuracyMeter::create(*loaded, *set, imagine);
+  ASSERT_TRUE(meter) << meter.error().message;
+  EXPECT_EQ(meter->task(), Task::kPose);
+  ASSERT_GT(meter->findings(), 0U);
+  // The same network, but for the bias of its points: each lies some hundred pixels further.
+  engine::Plan moved = fp32;
+  const auto bias =
+      moved.network.add_constant("far", std::make_shared<const engine::Constant>(
+                                            engine::Constant::floats({6}, {30, 30, 9, 30, 30, 9})));
+  for (engine::Layer& layer : moved.network.layers) {
+    if (moved.network.value(layer.outputs[0]).name == "kpt0") layer.inputs[2] = bias;
+  }
+  const auto candidate = engine::load_engine(moved);
+  ASSERT_TRUE(candidate) << candidate.error().message;
+  const auto measured = meter->measure(*candidate, Extent::kAll);
+  ASSERT_TRUE(measured) << measured.error().message;
+  EXPECT_NEAR(measured->lax_agreement, 100, 1e-6) << "boxes";
+  EXPECT_LT(measured->agreement, 50);
+  GuardReport report;
+  report.task = meter->task();
+  EXPECT_FALSE(within_budget(report, *measured));
 }
 
 TEST_F(QuantizedBuild, RefusesInt8BeyondTheBudgetAndBestFallsBackToF32) {

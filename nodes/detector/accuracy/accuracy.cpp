@@ -1,77 +1,73 @@
-// One pass per class: the overlaps of a picture's boxes are computed once and matched per
+// One pass per picture and class: how alike its objects are is computed once and matched per
 // threshold.
 #include "nodes/detector/accuracy/accuracy.hpp"
 
 #include <algorithm>
-#include <map>
 #include <random>
+#include <set>
 
 namespace fovea {
 
 namespace {
 
-struct ScoredMatch {
-  float score = 0;
-  std::size_t picture = 0;
-  std::array<bool, kIouThresholds.size()> hit{};
-};
-
-// All of one class over all pictures.
-struct ClassTally {
-  std::size_t boxes = 0;
-  std::vector<std::size_t> boxes_of;    // by picture
-  std::vector<ScoredMatch> detections;  // by falling score
-};
-
 // How often each picture counts.
-using Weights = std::vector<std::size_t>;
+using Weights = std::span<const std::size_t>;
 
-void match_picture(const PictureResult& picture, std::size_t number, std::uint32_t class_id,
-                   ClassTally& tally) {
-  std::vector<const ScoredBox*> truth;
-  std::vector<const ScoredBox*> found;
-  for (const ScoredBox& box : picture.truth) {
-    if (box.class_id == class_id) truth.push_back(&box);
+std::vector<const ScoredObject*> of_class(std::span<const ScoredObject> objects,
+                                          std::uint32_t class_id) {
+  std::vector<const ScoredObject*> found;
+  for (const ScoredObject& object : objects) {
+    if (object.class_id == class_id) found.push_back(&object);
   }
-  for (const ScoredBox& box : picture.detections) {
-    if (box.class_id == class_id) found.push_back(&box);
+  return found;
+}
+
+void match_picture(const std::vector<const ScoredObject*>& truth,
+                   const std::vector<const ScoredObject*>& found, std::size_t number,
+                   Similarity similarity, ClassTally& tally) {
+  std::vector<double> alike;
+  alike.reserve(found.size() * truth.size());
+  for (const ScoredObject* detection : found) {
+    for (const ScoredObject* object : truth) alike.push_back(similarity(*detection, *object));
   }
-  std::stable_sort(found.begin(), found.end(),
-                   [](const ScoredBox* a, const ScoredBox* b) { return a->score > b->score; });
   tally.boxes += truth.size();
-  tally.boxes_of.push_back(truth.size());
-  std::vector<ScoredMatch> matches(found.size());
-  for (std::size_t i = 0; i < found.size(); ++i) matches[i] = {found[i]->score, number, {}};
+  tally.boxes_of.resize(number + 1);
+  tally.boxes_of[number] = truth.size();
+  const std::size_t first = tally.detections.size();
+  for (const ScoredObject* detection : found) {
+    tally.detections.push_back({detection->score, number, {}});
+  }
   for (std::size_t level = 0; level < kIouThresholds.size(); ++level) {
     std::vector<bool> taken(truth.size(), false);
     for (std::size_t i = 0; i < found.size(); ++i) {
       double best = kIouThresholds[level];
-      std::size_t best_box = truth.size();
+      std::size_t best_object = truth.size();
       for (std::size_t j = 0; j < truth.size(); ++j) {
-        if (taken[j]) continue;
-        const double overlap = intersection_over_union(*found[i], *truth[j]);
-        if (overlap < best) continue;
-        best = overlap;
-        best_box = j;
+        if (taken[j] || !(alike[i * truth.size() + j] >= best)) continue;
+        best = alike[i * truth.size() + j];
+        best_object = j;
       }
-      if (best_box == truth.size()) continue;
-      taken[best_box] = true;
-      matches[i].hit[level] = true;
+      if (best_object == truth.size()) continue;
+      taken[best_object] = true;
+      tally.detections[first + i].hit[level] = true;
     }
   }
-  tally.detections.insert(tally.detections.end(), matches.begin(), matches.end());
+}
+
+std::size_t boxes_of(const ClassTally& tally, std::size_t picture) {
+  return picture < tally.boxes_of.size() ? tally.boxes_of[picture] : 0;
 }
 
 // Zero without a box.
-double average_precision(const ClassTally& tally, std::size_t level, const Weights& weights) {
+double average_precision(const ClassTally& tally, std::size_t level, Weights weights) {
   std::size_t boxes = 0;
-  for (std::size_t i = 0; i < weights.size(); ++i) boxes += weights[i] * tally.boxes_of[i];
+  for (std::size_t i = 0; i < weights.size(); ++i) boxes += weights[i] * boxes_of(tally, i);
   if (boxes == 0) return 0;
   std::vector<double> recall;
   std::vector<double> precision;
   std::size_t hits = 0;
   std::size_t found = 0;
-  for (const ScoredMatch& match : tally.detections) {
+  for (const ClassTally::Match& match : tally.detections) {
     // A picture that was drawn twice shows its detections twice, one after the other.
     for (std::size_t copy = 0; copy < weights[match.picture]; ++copy) {
       hits += match.hit[level] ? 1 : 0;
@@ -90,29 +86,14 @@ double average_precision(const ClassTally& tally, std::size_t level, const Weigh
   return sum / 101;
 }
 
-std::map<std::uint32_t, ClassTally> tally_classes(std::span<const PictureResult> pictures) {
-  std::map<std::uint32_t, ClassTally> tallies;
-  for (const PictureResult& picture : pictures) {
-    for (const ScoredBox& box : picture.truth) tallies[box.class_id];
-  }
-  for (auto& [class_id, tally] : tallies) {
-    for (std::size_t i = 0; i < pictures.size(); ++i) {
-      match_picture(pictures[i], i, class_id, tally);
-    }
-    std::stable_sort(tally.detections.begin(), tally.detections.end(),
-                     [](const ScoredMatch& a, const ScoredMatch& b) { return a.score > b.score; });
-  }
-  return tallies;
-}
-
 // Classes without a box among the drawn pictures are left out.
-double map50_95(const std::map<std::uint32_t, ClassTally>& tallies, const Weights& weights) {
+double map50_95(const ClassTallies& tallies, Weights weights) {
   double sum = 0;
   std::size_t classes = 0;
   for (const auto& [class_id, tally] : tallies) {
     bool drawn = false;
     for (std::size_t i = 0; i < weights.size() && !drawn; ++i) {
-      drawn = weights[i] > 0 && tally.boxes_of[i] > 0;
+      drawn = weights[i] > 0 && boxes_of(tally, i) > 0;
     }
     if (!drawn) continue;
     ++classes;
@@ -125,22 +106,37 @@ double map50_95(const std::map<std::uint32_t, ClassTally>& tallies, const Weight
 
 }  // namespace
 
-double intersection_over_union(const ScoredBox& a, const ScoredBox& b) {
-  const double width = std::min<double>(a.x2, b.x2) - std::max<double>(a.x1, b.x1);
-  const double height = std::min<double>(a.y2, b.y2) - std::max<double>(a.y1, b.y1);
-  if (width <= 0 || height <= 0) return 0;
-  const auto area = [](const ScoredBox& box) {
-    return (static_cast<double>(box.x2) - box.x1) * (static_cast<double>(box.y2) - box.y1);
-  };
-  const double both = width * height;
-  return both / (area(a) + area(b) - both);
+void AccuracyTally::add(std::span<const ScoredObject> truth,
+                        std::span<const ScoredObject> detections) {
+  std::set<std::uint32_t> classes;
+  for (const ScoredObject& object : truth) classes.insert(object.class_id);
+  for (const ScoredObject& object : detections) classes.insert(object.class_id);
+  for (const std::uint32_t class_id : classes) {
+    auto found = of_class(detections, class_id);
+    std::stable_sort(found.begin(), found.end(), [](const ScoredObject* a, const ScoredObject* b) {
+      return a->score > b->score;
+    });
+    match_picture(of_class(truth, class_id), found, pictures_, similarity_, classes_[class_id]);
+  }
+  ++pictures_;
 }
 
-Accuracy evaluate_accuracy(std::span<const PictureResult> pictures) {
+ClassTallies AccuracyTally::sorted() const {
+  ClassTallies tallies;
+  for (const auto& [class_id, tally] : classes_) {
+    if (tally.boxes == 0) continue;
+    auto& detections = tallies.emplace(class_id, tally).first->second.detections;
+    std::stable_sort(detections.begin(), detections.end(),
+                     [](const auto& a, const auto& b) { return a.score > b.score; });
+  }
+  return tallies;
+}
+
+Accuracy AccuracyTally::accuracy() const {
   Accuracy result;
-  result.pictures = pictures.size();
-  const Weights once(pictures.size(), 1);
-  for (const auto& [class_id, tally] : tally_classes(pictures)) {
+  result.pictures = pictures_;
+  const std::vector<std::size_t> once(pictures_, 1);
+  for (const auto& [class_id, tally] : sorted()) {
     ClassAccuracy accuracy{class_id, tally.boxes, average_precision(tally, 0, once), 0};
     for (std::size_t level = 0; level < kIouThresholds.size(); ++level) {
       accuracy.ap50_95 += average_precision(tally, level, once) / kIouThresholds.size();
@@ -157,21 +153,34 @@ Accuracy evaluate_accuracy(std::span<const PictureResult> pictures) {
   return result;
 }
 
-double map_difference_half_width(std::span<const PictureResult> a, std::span<const PictureResult> b,
-                                 std::size_t resamples) {
-  if (a.empty() || resamples < 2) return 0;
-  const auto tallies_a = tally_classes(a);
-  const auto tallies_b = tally_classes(b);
+double AccuracyTally::difference_half_width(const AccuracyTally& a, const AccuracyTally& b,
+                                            std::size_t resamples) {
+  const ClassTallies tallies_a = a.sorted();
+  const ClassTallies tallies_b = b.sorted();
+  return bootstrap_half_width(a.pictures(), resamples, [&](Weights weights) {
+    return map50_95(tallies_a, weights) - map50_95(tallies_b, weights);
+  });
+}
+
+Accuracy evaluate_accuracy(std::span<const PictureResult> pictures, Similarity similarity) {
+  AccuracyTally tally(similarity);
+  for (const PictureResult& picture : pictures) tally.add(picture.truth, picture.detections);
+  return tally.accuracy();
+}
+
+double bootstrap_half_width(std::size_t pictures, std::size_t resamples,
+                            const std::function<double(std::span<const std::size_t>)>& statistic) {
+  if (pictures == 0 || resamples < 2) return 0;
   std::mt19937 random(1);  // its sequence is part of the standard, a distribution's is not
-  std::vector<double> differences;
+  std::vector<double> values;
   for (std::size_t i = 0; i < resamples; ++i) {
-    Weights weights(a.size(), 0);
-    for (std::size_t draw = 0; draw < a.size(); ++draw) ++weights[random() % a.size()];
-    differences.push_back(map50_95(tallies_a, weights) - map50_95(tallies_b, weights));
+    std::vector<std::size_t> weights(pictures, 0);
+    for (std::size_t draw = 0; draw < pictures; ++draw) ++weights[random() % pictures];
+    values.push_back(statistic(weights));
   }
-  std::sort(differences.begin(), differences.end());
+  std::sort(values.begin(), values.end());
   const std::size_t tail = resamples / 20;
-  return (differences[resamples - 1 - tail] - differences[tail]) / 2;
+  return (values[resamples - 1 - tail] - values[tail]) / 2;
 }
 
 }  // namespace fovea

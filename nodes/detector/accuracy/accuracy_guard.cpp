@@ -17,6 +17,11 @@ using engine::QuantizationChoice;
 using engine::RangeRule;
 using Json = nlohmann::ordered_json;
 
+// For the verdict: " by OKS agreement"; nothing of boxes, which go without saying.
+std::string judged_by(Task task) {
+  return task == Task::kDetect ? "" : fmt::format(" by {}", metric_names(task).agreement);
+}
+
 class Search {
  public:
   Search(GuardReport report, const std::vector<QuantizableLayer>& layers, const Measure& measure,
@@ -160,9 +165,11 @@ class Search {
     const auto outcome = [&](const GuardTrial& trial) {
       const Measurement& m = trial.measured;
       return report_.labelled
-                 ? fmt::format("loses {:.2f} +- {:.2f} points of mAP50-95 ({:.2f} of {:.2f})",
-                               m.loss, m.half_width, m.map50_95, report_.fp32.map50_95)
-                 : fmt::format("agrees with f32 to {:.1f} of 100 points", m.agreement);
+                 ? fmt::format("loses {:.2f} +- {:.2f} points of {} ({:.2f} of {:.2f})", m.loss,
+                               m.half_width, metric_names(report_.task).map50_95, m.score.map50_95,
+                               report_.fp32.score.map50_95)
+                 : fmt::format("agrees with f32 to {:.1f} of 100 points{}", m.agreement,
+                               judged_by(report_.task));
     };
     const std::string budget =
         report_.labelled ? fmt::format("{} points of loss", report_.options.max_map_loss)
@@ -197,15 +204,31 @@ class Search {
   std::uint64_t total_macs_ = 0;
 };
 
-Json described(const Measurement& m, bool labelled) {
+// Keys of a score in the report's JSON.
+struct ScoreKeys {
+  const char* map50;
+  const char* map50_95;
+  const char* box_map50_95;   // null: there is none
+  const char* lax_agreement;  // null: there is none
+};
+ScoreKeys score_keys(Task task) {
+  if (task == Task::kClassify) return {"top5", "top1", nullptr, "top5_agreement"};
+  if (task == Task::kDetect) return {"map50", "map50_95", nullptr, nullptr};
+  return {"map50", "map50_95", "box_map50_95", "box_agreement"};
+}
+
+Json described(const Measurement& m, Task task, bool labelled) {
+  const ScoreKeys keys = score_keys(task);
   Json json = Json::object();
   if (labelled) {
-    json["map50"] = m.map50;
-    json["map50_95"] = m.map50_95;
+    json[keys.map50] = m.score.map50;
+    json[keys.map50_95] = m.score.map50_95;
+    if (keys.box_map50_95 != nullptr) json[keys.box_map50_95] = m.score.box_map50_95;
     json["loss"] = m.loss;
     json["loss_half_width"] = m.half_width;
   }
   json["agreement"] = m.agreement;
+  if (keys.lax_agreement != nullptr) json[keys.lax_agreement] = m.lax_agreement;
   json["dlogit"] = m.dlogit;
   return json;
 }
@@ -234,9 +257,21 @@ Result<GuardReport> search_quantization(GuardReport report,
 std::vector<std::string> summary(const GuardReport& report) {
   const auto line = [&](std::string_view name, const Measurement& m) {
     const std::string time = m.seconds > 0 ? fmt::format("  {:6.2f} ms", 1e3 * m.seconds) : "";
-    return report.labelled ? fmt::format("{:<5} mAP50-95 {:5.2f}  mAP50 {:5.2f}{}", name,
-                                         m.map50_95, m.map50, time)
-                           : fmt::format("{:<5} agreement {:5.1f}{}", name, m.agreement, time);
+    const MetricNames& names = metric_names(report.task);
+    std::string text = fmt::format("{:<5} ", name);
+    if (report.labelled) {
+      text += fmt::format("{} {:5.2f}  {} {:5.2f}", names.map50_95, m.score.map50_95, names.map50,
+                          m.score.map50);
+      if (!names.box_map50_95.empty()) {
+        text += fmt::format("  {} {:5.2f}", names.box_map50_95, m.score.box_map50_95);
+      }
+    } else {
+      text += fmt::format("{} {:5.1f}", names.agreement, m.agreement);
+      if (!names.lax_agreement.empty()) {
+        text += fmt::format("  {} {:5.1f}", names.lax_agreement, m.lax_agreement);
+      }
+    }
+    return text + time;
   };
   std::vector<std::string> lines = {fmt::format("accuracy on {} {} pictures:", report.pictures,
                                                 report.labelled ? "labelled" : "unlabelled"),
@@ -276,20 +311,30 @@ std::string to_json(const GuardReport& report) {
                  {"choice", to_string(trial.choice)},
                  {"pictures", trial.extent == Extent::kAll ? "all" : "ranking"},
                  {"lifted_macs_percent", trial.lifted_macs}};
-    json.update(described(trial.measured, report.labelled && trial.extent == Extent::kAll));
+    json.update(
+        described(trial.measured, report.task, report.labelled && trial.extent == Extent::kAll));
     trials.push_back(std::move(json));
   }
   Json json = {
       {"verdict", report.verdict}, {"labelled", report.labelled}, {"pictures", report.pictures}};
+  if (report.task != Task::kDetect) {
+    const MetricNames& names = metric_names(report.task);
+    json["task"] = kTaskNames[static_cast<std::size_t>(report.task)];
+    json["judged_by"] = report.labelled ? names.map50_95 : names.agreement;
+  }
   if (report.labelled) {
     json["max_map_loss"] = report.options.max_map_loss;
-    json["fp32_map50"] = report.fp32.map50;
-    json["fp32_map50_95"] = report.fp32.map50_95;
+    const ScoreKeys keys = score_keys(report.task);
+    json[std::string("fp32_") + keys.map50] = report.fp32.score.map50;
+    json[std::string("fp32_") + keys.map50_95] = report.fp32.score.map50_95;
+    if (keys.box_map50_95 != nullptr) {
+      json[std::string("fp32_") + keys.box_map50_95] = report.fp32.score.box_map50_95;
+    }
   } else {
     json["min_agreement"] = report.options.min_agreement;
   }
   for (const auto& [precision, measured] : report.halves) {
-    json[std::string(to_string(precision))] = described(measured, report.labelled);
+    json[std::string(to_string(precision))] = described(measured, report.task, report.labelled);
   }
   if (!report.unmeasurable.empty()) json["unmeasurable"] = report.unmeasurable;
   json["accepted"] = report.accepted ? Json(*report.accepted) : Json(nullptr);

@@ -2,8 +2,8 @@
 // exact activations and layers lifted to f32, cheapest first, until the loss is within budget.
 //
 // Candidates are ranked by how far class logits move (dlogit), which 50 pictures resolve, and
-// accepted by mAP, which they do not. The search knows neither engines nor pictures: it calls
-// `measure`.
+// accepted by the task's own measure (mAP; of a classifier, top-1), which they do not. The search
+// knows neither engines nor pictures: it calls `measure`.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "nodes/detector/accuracy/task_accuracy.hpp"
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/quantization/quantizer.hpp"
 
@@ -20,14 +21,18 @@ namespace fovea {
 
 // Against the same network in f32 on the same pictures. Accuracies and losses in points of 0..100.
 struct Measurement {
-  double map50 = 0;       // labelled sets only
-  double map50_95 = 0;    // labelled sets only
-  double loss = 0;        // of mAP50-95; labelled sets only
+  TaskScore score;        // labelled sets only
+  double loss = 0;        // of score.map50_95; labelled sets only
   double half_width = 0;  // of the loss's 90 % interval
-  // mAP50-95 of its detections if f32's of score >= 0.25 were the truth, all classes pooled.
+  // mAP50-95, by the task's own measure, of its detections if f32's of score >= 0.25 were the truth,
+  // all classes pooled. Of a classifier: pictures whose best class is f32's.
   double agreement = 0;
-  // RMS change of the class logits above -3 on anchors whose best f32 logit is above -2. For
-  // networks without such logits: 100 - agreement.
+  // The same by boxes alone (kSegment, kPose, kObb). Of a classifier: pictures of which f32's best
+  // class is among the five best. Decides nothing.
+  double lax_agreement = 0;
+  // RMS change of the class logits above -3 on anchors whose best f32 logit is above -2; of a
+  // classifier, of the logarithms of f32's probabilities above 0.01. For networks without such
+  // logits: 100 - agreement.
   double dlogit = 0;
   double seconds = 0;  // of one inference, median: a busy moment does not decide
 };
@@ -52,6 +57,7 @@ struct GuardTrial {
 };
 
 struct GuardReport {
+  Task task = Task::kDetect;
   bool labelled = false;
   std::size_t pictures = 0;
   Measurement fp32;

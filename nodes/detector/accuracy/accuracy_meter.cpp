@@ -20,6 +20,8 @@ constexpr std::size_t kRankingPictures = 50;
 constexpr float kSureScore = 0.25F;  // f32 detections that a candidate should find again
 constexpr float kLeastAnchor = -2;   // best logit of an anchor that counts
 constexpr float kLeastLogit = -3;    // other classes of such an anchor
+constexpr float kLeastProbability = 0.01F;  // of a classifier's class that counts
+constexpr float kFloorProbability = 1e-6F;  // what a candidate gives at least, for the logarithm
 
 // REQUIRES: not empty.
 double median(std::vector<double> values) {
@@ -28,11 +30,17 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-// COCO's limit per picture is in the postprocessor already.
-std::vector<ScoredBox> pooled(std::vector<ScoredBox> boxes, float least_score) {
-  std::erase_if(boxes, [&](const ScoredBox& box) { return box.score < least_score; });
-  for (ScoredBox& box : boxes) box.class_id = 0;
-  return boxes;
+// The objects of a score of at least that, all of one class. COCO's limit per picture is in the
+// postprocessor already.
+Answer pooled(Answer answer, float least_score) {
+  std::erase_if(answer.objects,
+                [&](const ScoredObject& object) { return object.score < least_score; });
+  for (ScoredObject& object : answer.objects) object.class_id = 0;
+  return answer;
+}
+
+TaskScore in_points(const TaskScore& score) {
+  return {100 * score.map50_95, 100 * score.map50, 100 * score.box_map50_95};
 }
 
 // Whether a tensor is a map of cells, channels last, of class logits alone.
@@ -46,10 +54,11 @@ bool holds_class_logits(const HeadSpec& head, std::string_view tensor) {
 
 }  // namespace
 
-Result<SampleSet> read_sample_set(const fs::path& folder) {
+Result<SampleSet> read_sample_set(const fs::path& folder, const LabelFormat& format) {
   std::error_code error;
-  if (fs::exists(folder / "classes.txt", error)) {
-    FOVEA_ASSIGN(LabelledSet labelled, read_labelled_set(folder));
+  if (format.task == Task::kClassify ? !class_folders(folder).empty()
+                                     : fs::exists(folder / "classes.txt", error)) {
+    FOVEA_ASSIGN(LabelledSet labelled, read_labelled_set(folder, format));
     return SampleSet{true, std::move(labelled.classes), std::move(labelled.pictures)};
   }
   FOVEA_ASSIGN(const auto files, list_pictures(folder));
@@ -62,16 +71,38 @@ Result<std::string> hash_of(const SampleSet& set) {
   engine::Sha256 hash;
   for (const LabelledPicture& picture : set.pictures) {
     FOVEA_ASSIGN(const auto bytes, read_file(picture.image));
-    hash.add(fmt::format("{} {} {}\n", bytes.size(), set.labelled, picture.boxes.size()));
+    const Answer& truth = picture.truth;
+    hash.add(fmt::format("{} {} {}\n", bytes.size(), set.labelled, truth.objects.size()));
     hash.add(bytes);
-    for (const ScoredBox& box : picture.boxes) {
-      hash.add(fmt::format("{} {} {} {} {}\n", box.class_id, box.x1, box.y1, box.x2, box.y2));
+    for (const ScoredObject& object : truth.objects) {
+      hash.add(fmt::format("{} {} {} {} {}\n", object.class_id, object.x1, object.y1, object.x2,
+                           object.y2));
+      for (const msgs::Keypoint2D& point : object.keypoints) {
+        hash.add(fmt::format("{} {} {}\n", point.x, point.y, point.visibility));
+      }
     }
+    for (const auto& outline : picture.outlines) {
+      hash.add(fmt::format("outline {}\n", outline.size()));
+      for (const Point& corner : outline) hash.add(fmt::format("{} {}\n", corner.x, corner.y));
+    }
+    for (const std::uint32_t class_id : truth.classes) hash.add(fmt::format("{}\n", class_id));
   }
   return hash.finish();
 }
 
+std::vector<AccuracyMeter::Logit> AccuracyMeter::probabilities_of(
+    const DetectionPipeline& pipeline) {
+  std::vector<Logit> logits;
+  const auto probabilities = pipeline.output(0);
+  for (std::size_t c = 0; c < probabilities.size(); ++c) {
+    if (!(probabilities[c] >= kLeastProbability)) continue;
+    logits.push_back({0, static_cast<std::uint32_t>(c), std::log(probabilities[c])});
+  }
+  return logits;
+}
+
 std::vector<AccuracyMeter::Logit> AccuracyMeter::logits_of(const DetectionPipeline& pipeline) {
+  if (pipeline.task() == Task::kClassify) return probabilities_of(pipeline);
   std::vector<Logit> logits;
   const engine::EngineInfo& info = pipeline.info();
   for (std::size_t o = 0; o < info.outputs.size(); ++o) {
@@ -105,31 +136,36 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
   meter.set_ = std::move(set);
   meter.reader_ = std::move(reader);
   FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(fp32)));
-  std::vector<PictureResult> results;
+  meter.task_ = pipeline.task();
+  TaskAccuracy accuracy(meter.task_);
   std::vector<double> seconds;
   for (const LabelledPicture& labelled : meter.set_.pictures) {
     if (progress) {
-      progress("accuracy: f32", static_cast<double>(results.size()) /
+      progress("accuracy: f32", static_cast<double>(seconds.size()) /
                                     static_cast<double>(meter.set_.pictures.size()));
     }
     FOVEA_ASSIGN(const Picture picture, meter.reader_(labelled.image));
-    auto boxes = pipeline.run(picture);
-    if (!boxes) return fail(boxes.error().with_context(labelled.image));
+    auto answer = pipeline.run(picture);
+    if (!answer) return fail(answer.error().with_context(labelled.image));
     seconds.push_back(pipeline.inference_seconds());
-    meter.references_.push_back(
-        {in_pixels(labelled.boxes, picture.width, picture.height), *boxes, logits_of(pipeline)});
-    meter.findings_ += static_cast<std::size_t>(
-        std::count_if(boxes->begin(), boxes->end(),
-                      [](const ScoredBox& box) { return box.score >= kSureScore; }));
-    results.push_back({meter.references_.back().truth, std::move(*boxes)});
+    Reference reference;
+    if (meter.set_.labelled) {
+      reference.truth = truth_of(labelled, meter.task_, picture.width, picture.height);
+      accuracy.add(reference.truth, *answer);
+    }
+    reference.sure = pooled(std::move(*answer), kSureScore);
+    reference.logits = logits_of(pipeline);
+    meter.findings_ += reference.sure.objects.size() + (reference.sure.classes.empty() ? 0 : 1);
+    meter.references_.push_back(std::move(reference));
   }
   meter.fp32_.agreement = 100;
+  meter.fp32_.lax_agreement = 100;
   if (!seconds.empty()) meter.fp32_.seconds = median(std::move(seconds));
   if (meter.set_.labelled) {
-    const Accuracy accuracy = evaluate_accuracy(results);
-    meter.fp32_.map50 = 100 * accuracy.map50;
-    meter.fp32_.map50_95 = 100 * accuracy.map50_95;
-    meter.findings_ = accuracy.map50_95 > 0 ? std::max<std::size_t>(meter.findings_, 1) : 0;
+    meter.fp32_.score = in_points(accuracy.score());
+    meter.fp32_accuracy_ = std::move(accuracy);
+    const bool any = meter.fp32_.score.map50_95 > 0;
+    meter.findings_ = any ? std::max<std::size_t>(meter.findings_, 1) : 0;
   }
   return meter;
 }
@@ -140,9 +176,9 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
   FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(candidate)));
   const std::size_t all = set_.pictures.size();
   const std::size_t count = extent == Extent::kAll ? all : std::min(all, kRankingPictures);
-  std::vector<PictureResult> against_labels;
-  std::vector<PictureResult> of_fp32;
-  std::vector<PictureResult> against_fp32;
+  const bool against_labels = set_.labelled && extent == Extent::kAll;
+  TaskAccuracy labelled_accuracy(task_);
+  TaskAccuracy agreement(task_);
   std::vector<double> seconds;
   double squares = 0;
   std::size_t logits = 0;
@@ -153,30 +189,32 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
     const LabelledPicture& labelled = set_.pictures[index];
     const Reference& reference = references_[index];
     FOVEA_ASSIGN(const Picture picture, reader_(labelled.image));
-    auto boxes = pipeline.run(picture);
-    if (!boxes) return fail(boxes.error().with_context(labelled.image));
+    auto answer = pipeline.run(picture);
+    if (!answer) return fail(answer.error().with_context(labelled.image));
     seconds.push_back(pipeline.inference_seconds());
     for (const Logit& logit : reference.logits) {
-      const double change =
-          static_cast<double>(pipeline.output(logit.output)[logit.index]) - logit.value;
+      const float value = pipeline.output(logit.output)[logit.index];
+      const double change = static_cast<double>(task_ == Task::kClassify
+                                                    ? std::log(std::max(value, kFloorProbability))
+                                                    : value) -
+                            logit.value;
       squares += change * change;
     }
     logits += reference.logits.size();
-    against_fp32.push_back({pooled(reference.detections, kSureScore), pooled(*boxes, 0)});
-    if (!set_.labelled || extent != Extent::kAll) continue;
-    of_fp32.push_back({reference.truth, reference.detections});
-    against_labels.push_back({reference.truth, std::move(*boxes)});
+    if (against_labels) labelled_accuracy.add(reference.truth, *answer);
+    agreement.add(reference.sure, pooled(std::move(*answer), 0));
   }
   if (!seconds.empty()) result.seconds = median(std::move(seconds));
-  result.agreement = 100 * evaluate_accuracy(against_fp32).map50_95;
+  const TaskScore agreed = in_points(agreement.score());
+  result.agreement = agreed.map50_95;
+  result.lax_agreement = task_ == Task::kClassify ? agreed.map50 : agreed.box_map50_95;
   result.dlogit =
       logits == 0 ? 100 - result.agreement : std::sqrt(squares / static_cast<double>(logits));
-  if (!against_labels.empty()) {
-    const Accuracy accuracy = evaluate_accuracy(against_labels);
-    result.map50 = 100 * accuracy.map50;
-    result.map50_95 = 100 * accuracy.map50_95;
-    result.loss = fp32_.map50_95 - result.map50_95;
-    result.half_width = 100 * map_difference_half_width(of_fp32, against_labels);
+  if (against_labels) {
+    result.score = in_points(labelled_accuracy.score());
+    result.loss = fp32_.score.map50_95 - result.score.map50_95;
+    result.half_width =
+        100 * TaskAccuracy::difference_half_width(*fp32_accuracy_, labelled_accuracy);
   }
   return result;
 }

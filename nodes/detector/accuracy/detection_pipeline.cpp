@@ -37,9 +37,11 @@ DetectionPipeline::DetectionPipeline(std::shared_ptr<const engine::Engine> engin
       bindings_(std::move(bindings)),
       letterbox_(std::move(letterbox)),
       postprocessor_(std::move(postprocessor)),
-      found_(std::make_unique<msgs::Detection2DArray>()) {}
+      found_(std::make_unique<msgs::Detection2DArray>()),
+      keypoints_(std::make_unique<msgs::KeypointDetection2DArray>()),
+      turned_boxes_(std::make_unique<msgs::OrientedDetection2DArray>()) {}
 
-Result<std::vector<ScoredBox>> DetectionPipeline::run(const Picture& picture) {
+Result<Answer> DetectionPipeline::run(const Picture& picture) {
   FOVEA_ASSIGN(const auto transform, letterbox_.run(view_of(picture), bindings_.input()));
   const auto start = std::chrono::steady_clock::now();
   FOVEA_TRY(context_->execute(bindings_.batch()));
@@ -52,14 +54,41 @@ Result<std::vector<ScoredBox>> DetectionPipeline::run(const Picture& picture) {
         {outputs[i].name, msgs::DataType::kFloat32, outputs[i].dims, bindings_.output(i)});
   }
   FOVEA_TRY(postprocessor_.run(tensors, transform, *found_));
-  std::vector<ScoredBox> boxes;
-  for (const msgs::Detection2D& detection : found_->detections) {
-    const auto& box = detection.bbox;
-    boxes.push_back({box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
-                     box.center_x + box.size_x / 2, box.center_y + box.size_y / 2,
-                     detection.hypothesis.score, detection.hypothesis.class_id});
+  if (task() == Task::kPose) postprocessor_.keypoints(*keypoints_);
+  if (task() == Task::kObb) postprocessor_.oriented_boxes(*turned_boxes_);
+  return answer();
+}
+
+Answer DetectionPipeline::answer() const {
+  Answer answer;
+  if (task() == Task::kClassify) {
+    msgs::Classification best;
+    postprocessor_.classification(best);
+    for (const msgs::ClassScore& result : best.results) {
+      answer.classes.push_back(result.hypothesis.class_id);
+    }
+    return answer;
   }
-  return boxes;
+  for (std::size_t i = 0; i < found_->detections.size(); ++i) {
+    const msgs::Detection2D& detection = found_->detections[i];
+    const auto& box = detection.bbox;
+    ScoredObject object{box.center_x - box.size_x / 2, box.center_y - box.size_y / 2,
+                        box.center_x + box.size_x / 2, box.center_y + box.size_y / 2,
+                        detection.hypothesis.score,    detection.hypothesis.class_id};
+    if (task() == Task::kSegment) {
+      const auto runs = postprocessor_.mask_runs(i);
+      object.mask_runs.assign(runs.begin(), runs.end());
+    } else if (task() == Task::kPose) {
+      const auto& points = keypoints_->detections[i].keypoints;
+      object.keypoints.assign(points.begin(), points.end());
+    } else if (task() == Task::kObb) {
+      const msgs::OrientedBox2D& turned = turned_boxes_->detections[i].bbox;
+      object.turned = {turned.center_x, turned.center_y, turned.size_x, turned.size_y,
+                       turned.theta};
+    }
+    answer.objects.push_back(std::move(object));
+  }
+  return answer;
 }
 
 std::span<const float> DetectionPipeline::output(std::size_t index) const {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "msgs/detection.hpp"
-#include "nodes/detector/accuracy/accuracy.hpp"
+#include "nodes/detector/accuracy/task_accuracy.hpp"
 #include "nodes/detector/engine/engine.hpp"
 #include "nodes/postprocess/postprocessor.hpp"
 #include "nodes/preprocess/letterbox.hpp"
@@ -36,21 +36,24 @@ Result<Letterbox> letterbox_for(const engine::EngineInfo& info);
 // Thread safety: one thread at a time.
 class DetectionPipeline {
  public:
-  // With PostprocessOptions::evaluation(). Errors: kUnsupported if the engine has no detect head.
+  // With PostprocessOptions::evaluation(). Errors: kUnsupported if the engine has no head that is known.
   static Result<DetectionPipeline> create(std::shared_ptr<const engine::Engine> engine);
 
-  // Detections in pixels of the picture, best first.
-  Result<std::vector<ScoredBox>> run(const Picture& picture);
+  // Objects in pixels of the picture, best first, with what the task gives beside boxes; of a
+  // classifier, its best classes.
+  Result<Answer> run(const Picture& picture);
 
   // Of the last run: output `index` of the engine, and the time that execute() took.
   std::span<const float> output(std::size_t index) const;
   double inference_seconds() const { return inference_seconds_; }
   const engine::EngineInfo& info() const { return engine_->info(); }
+  Task task() const { return postprocessor_.task(); }
 
  private:
   DetectionPipeline(std::shared_ptr<const engine::Engine> engine,
                     std::unique_ptr<engine::ExecutionContext> context, engine::Bindings bindings,
                     Letterbox letterbox, Postprocessor postprocessor);
+  Answer answer() const;
 
   std::shared_ptr<const engine::Engine> engine_;
   std::unique_ptr<engine::ExecutionContext> context_;
@@ -58,6 +61,8 @@ class DetectionPipeline {
   Letterbox letterbox_;
   Postprocessor postprocessor_;
   std::unique_ptr<msgs::Detection2DArray> found_;
+  std::unique_ptr<msgs::KeypointDetection2DArray> keypoints_;     // kPose
+  std::unique_ptr<msgs::OrientedDetection2DArray> turned_boxes_;  // kObb
   double inference_seconds_ = 0;
 };
 

@@ -107,13 +107,16 @@ Result<GuardReport> measured(const QuantizedBuildRequest& request, GuardReport r
       const AccuracyMeter meter,
       AccuracyMeter::create(std::move(fp32), *request.samples, reader,
                             [&](std::string_view stage, double done) { bar.fp32(stage, done); }));
+  report.task = meter.task();
   report.labelled = meter.labelled();
   report.pictures = meter.pictures();
   report.fp32 = meter.fp32();
   if (meter.findings() == 0) {
     report.unmeasurable =
-        report.labelled
-            ? fmt::format("fp32 reaches mAP50-95 0.0 on the {} labelled pictures", meter.pictures())
+        report.labelled ? fmt::format("fp32 reaches {} 0.0 on the {} labelled pictures",
+                                      metric_names(report.task).map50_95, meter.pictures())
+        : report.task == Task::kClassify
+            ? fmt::format("fp32 gives no finite scores on the {} pictures", meter.pictures())
             : fmt::format(
                   "fp32 finds nothing (no detection of score 0.25 or more) on the {} pictures",
                   meter.pictures());

@@ -29,6 +29,8 @@ struct Shares {
   double guard_share() const { return guard / (guard + tune); }  // of guard and tuning
 };
 
+constexpr std::size_t kSomePictures = 100;  // of a classifier's set, for progress
+
 class Build {
  public:
   Build(const EngineRequest& request, PlanRequest plan, const PictureReader& reader,
@@ -92,7 +94,7 @@ class Build {
     build.guard.max_map_loss = request_.max_map_loss;
     build.guard.min_agreement = request_.min_agreement;
     build.guard.rule = rule.value_or(engine::RangeRule::kPercentile);  // it was validated
-    FOVEA_TRY(read_folders(build));
+    FOVEA_TRY(read_folders());
     PlanRequest plain = plan_;
     plain.best = false;
     plain.config.precision = engine::Precision::kFp32;
@@ -102,6 +104,7 @@ class Build {
     FOVEA_ASSIGN(CachedPlan fp32, cache_.get_or_build(plain, part_of(events_.progress, 0,
                                                                      shares_.calibrate_from())));
     build.fp32 = std::move(fp32.plan);
+    FOVEA_TRY(read_samples(build));
     if (folder_.empty() && table_.empty()) {
       FOVEA_ASSIGN(build.table, without_pictures(build.fp32));
     } else {
@@ -121,11 +124,26 @@ class Build {
     return guarded.get_or_build(plan_, part_of(events_.progress, shares_.guard_from(), 1));
   }
 
-  Result<> read_folders(QuantizedBuildRequest& build) {
-    const std::string& measured_on = request_.verify.empty() ? folder_ : request_.verify;
-    if (!measured_on.empty()) {
-      FOVEA_ASSIGN(build.samples, read_sample_set(measured_on));
-      shares_.guard = 1.5 * static_cast<double>(build.samples->pictures.size());
+  // Empty: accuracy is not measured.
+  const std::string& measured_on() const {
+    return request_.verify.empty() ? folder_ : request_.verify;
+  }
+
+  // What its labels must be is the model's.
+  Result<> read_samples(QuantizedBuildRequest& build) const {
+    if (measured_on().empty()) return {};
+    const engine::NetworkDefinition& network = build.fp32.network;
+    FOVEA_ASSIGN(build.samples, read_sample_set(measured_on(), label_format(network.head.spec,
+                                                                            network.class_names)));
+    return {};
+  }
+
+  // Their names: what is missing is said before anything is built.
+  Result<> read_folders() {
+    if (!measured_on().empty()) {
+      const auto pictures = list_pictures(measured_on());
+      if (!pictures && class_folders(measured_on()).empty()) return fail(pictures.error());
+      shares_.guard = 1.5 * static_cast<double>(pictures ? pictures->size() : kSomePictures);
     }
     if (!folder_.empty()) {
       FOVEA_ASSIGN(const auto pictures, list_pictures(folder_));

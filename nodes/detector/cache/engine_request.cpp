@@ -116,14 +116,16 @@ std::vector<EngineOption> make_options() {
        .flag = "--verify",
        .member = &R::verify,
        .description = "For int8 and best: folder of pictures to measure accuracy on, better "
-                      "labelled (images/, labels/, classes.txt); empty = the calibration pictures, "
+                      "labelled (images/, labels/, classes.txt; of a classifier, folders named by "
+                      "class); empty = the calibration pictures, "
                       "and with a table nothing is measured",
        .names = EngineOption::Names::kFileOrFolder,
        .is_quantization = true},
       {.name = "max_map_loss",
        .flag = "--max-map-loss",
        .member = &R::max_map_loss,
-       .description = "Most points of mAP50-95 that int8 may lose on a labelled set",
+       .description = "Most points of mAP50-95, of a classifier of top-1, that int8 may lose on a "
+                      "labelled set",
        .least = 0,
        .most = 100,
        .is_parameter = false,

@@ -44,32 +44,58 @@ struct VerifyCommand {
   JsonOption json;
 
   Result<int> measure_accuracy() const {
-    FOVEA_ASSIGN(const LabelledSet set,
-                 read_labelled_set(data));  // first: its faults are found at once
     FOVEA_ASSIGN(const ModelOptions::Source source, model.plan());
     FOVEA_ASSIGN(const ModelOptions::Shape shape, model.shape(source.plan));
     FOVEA_ASSIGN(auto engine, engine::load_engine(source.plan, shape.size));
     warn_of_another_precision(source.plan.precision, engine->info().precision);
+    FOVEA_ASSIGN(const LabelledSet set,
+                 read_labelled_set(
+                     data, label_format(engine->info().head.spec, engine->info().class_names)));
     if (const auto& names = engine->info().class_names; !names.empty() && names != set.classes) {
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}: {} classes that are not the model's {}", set.classes_file,
                               set.classes.size(), names.size()));
     }
     FOVEA_ASSIGN(DetectionPipeline pipeline, DetectionPipeline::create(std::move(engine)));
-    std::vector<PictureResult> results;
+    const Task task = pipeline.task();
+    TaskAccuracy accuracy(task);
     {
       CountProgress bar("pictures", set.pictures.size());
+      std::size_t done = 0;
       for (const LabelledPicture& labelled : set.pictures) {
         if (interrupted) return kExitInterrupted;
         FOVEA_ASSIGN(const Picture picture, read_picture(labelled.image, max_pixels));
-        auto boxes = pipeline.run(picture);
-        if (!boxes) return fail(boxes.error().with_context(labelled.image));
-        results.push_back(
-            {in_pixels(labelled.boxes, picture.width, picture.height), std::move(*boxes)});
-        bar.update(results.size());
+        const auto answer = pipeline.run(picture);
+        if (!answer) return fail(answer.error().with_context(labelled.image));
+        accuracy.add(truth_of(labelled, task, picture.width, picture.height), *answer);
+        bar.update(++done);
       }
     }
-    const Accuracy accuracy = evaluate_accuracy(results);
+    FOVEA_TRY(
+        json.write((task == Task::kClassify ? classified(pipeline.info(), accuracy.score(), set)
+                                            : found(pipeline.info(), task, accuracy, set))
+                       .dump(2, ' ', false, Json::error_handler_t::replace)));
+    return kExitOk;
+  }
+
+  Json classified(const engine::EngineInfo& info, const TaskScore& score,
+                  const LabelledSet& set) const {
+    const MetricNames& names = metric_names(Task::kClassify);
+    say(json,
+        fmt::format("{} pictures, {} classes, {} {}: {} {:.2f}, {} {:.2f}", set.pictures.size(),
+                    set.classes.size(), info.provider, to_string(info.precision), names.map50_95,
+                    100 * score.map50_95, names.map50, 100 * score.map50));
+    return {{"top1", 100 * score.map50_95},
+            {"top5", 100 * score.map50},
+            {"precision", to_string(info.precision)},
+            {"images", set.pictures.size()}};
+  }
+
+  Json found(const engine::EngineInfo& info, Task task, const TaskAccuracy& measured,
+             const LabelledSet& set) const {
+    const Accuracy accuracy = measured.objects();
+    const TaskScore score = measured.score();
+    const MetricNames& names = metric_names(task);
     Json per_class = Json::array();
     for (const ClassAccuracy& one : accuracy.classes) {
       per_class.push_back({{"class", set.classes[one.class_id]},
@@ -80,20 +106,22 @@ struct VerifyCommand {
                             shown(set.classes[one.class_id]), one.boxes, 100 * one.ap50,
                             100 * one.ap50_95));
     }
-    const engine::EngineInfo& info = pipeline.info();
-    say(json,
-        fmt::format("{} pictures, {} boxes, {} classes, {} {}: mAP50 {:.2f}, mAP50-95 {:.2f}",
-                    accuracy.pictures, accuracy.boxes, accuracy.classes.size(), info.provider,
-                    to_string(info.precision), 100 * accuracy.map50, 100 * accuracy.map50_95));
-    FOVEA_TRY(json.write(Json{
-        {"map50", 100 * accuracy.map50},
-        {"map50_95", 100 * accuracy.map50_95},
-        {"precision", to_string(info.precision)},
-        {"images", accuracy.pictures},
-        {"boxes", accuracy.boxes},
-        {"per_class",
-         per_class}}.dump(2, ' ', false, Json::error_handler_t::replace)));
-    return kExitOk;
+    std::string text = fmt::format("{} pictures, {} boxes, {} classes, {} {}: {} {:.2f}, {} {:.2f}",
+                                   accuracy.pictures, accuracy.boxes, accuracy.classes.size(),
+                                   info.provider, to_string(info.precision), names.map50,
+                                   100 * score.map50, names.map50_95, 100 * score.map50_95);
+    Json result = {{"map50", 100 * score.map50}, {"map50_95", 100 * score.map50_95}};
+    if (!names.box_map50_95.empty()) {
+      text += fmt::format(", {} {:.2f}", names.box_map50_95, 100 * score.box_map50_95);
+      result["box_map50_95"] = 100 * score.box_map50_95;
+      result["judged_by"] = names.map50_95;
+    }
+    say(json, text);
+    result["precision"] = to_string(info.precision);
+    result["images"] = accuracy.pictures;
+    result["boxes"] = accuracy.boxes;
+    result["per_class"] = std::move(per_class);
+    return result;
   }
 
   // What the engine sees: the files of --load-inputs, --image, or a synthetic picture.
@@ -227,7 +255,8 @@ Command add_verify(CLI::App& app) {
   command->model.declare_with_engine(app);
   command->model.declare_shapes(app);
   add_option(app, "--data", command->data,
-             "Folder with images/, labels/ (YOLO text) and classes.txt");
+             "Folder with images/, labels/ (YOLO text, of the model's task) and classes.txt; of a "
+             "classifier, with pictures in folders named by class");
   add_option(app, "--against", command->against,
              fmt::format("Compare every raw output: with another provider's ({}), or with a .npy "
                          "FILE, or a FOLDER with <output>.npy, as --save-outputs writes them",
