@@ -33,8 +33,9 @@ rules=(
 # Any other folder of nodes/ is a node: msgs, the runtime and its own.
 # Not `printf | grep -q`: grep leaves at its first find, and printf may then die of SIGPIPE.
 has_rule() { grep -q "^$1	" <<<"$(printf '%s\n' "${rules[@]}")"; }
-# Calibration and verification must call the live run's own preprocessing and decoding objects.
-exceptions='^nodes/detector/(accuracy|tool)/[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(nms|postprocessor))\.hpp"'
+# Calibration and verification must call the live run's own preprocessing and decoding objects, and
+# compare turned boxes as its suppression does.
+exceptions='^nodes/detector/(accuracy|tool)/[a-z_]*\.(cpp|hpp):.*"nodes/(preprocess/letterbox|postprocess/(nms|postprocessor|turned_box))\.hpp"'
 # Algorithm files know no sockets: only *_node.cpp may use the runtime beyond fovea::base, and *_parameters.* its
 # parameters.
 
