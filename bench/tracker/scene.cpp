@@ -134,7 +134,7 @@ std::vector<SceneFrame> make_scene(const SceneOptions& options) {
     people.push_back(enter(random, options, ++last_id, true));
   }
   std::vector<Rect> pillars;
-  for (int i = 0; i < static_cast<int>(options.pillars); ++i) {
+  for (int i = 0; i < options.pillars; ++i) {
     const double left = kWidth * (i + random.uniform(0.3, 0.6)) / options.pillars;
     pillars.push_back({left, 0, left + random.uniform(50, 110), kHeight});
   }
@@ -180,8 +180,8 @@ std::vector<SceneFrame> make_scene(const SceneOptions& options) {
       if (person->blurred > 0) score *= 0.3;
       if (!is_missed && score > 0.05) found.push_back(detection(box, std::min(score, 0.99)));
     }
-    for (double left = options.false_per_frame; left > 0; --left) {
-      if (!random.chance(std::min(left, 1.0))) continue;
+    for (int i = 0; i < options.false_per_frame; ++i) {
+      if (!random.chance(std::min(options.false_per_frame - i, 1.0))) continue;
       const double high = random.uniform(40, 200);
       const double x = random.uniform(0, kWidth), y = random.uniform(kHorizon, kHeight);
       const msgs::BoundingBox2D box =

@@ -21,7 +21,7 @@ struct SceneOptions {
   double frames_per_second = 30;
   double seconds = 20;
   double heights_per_second = 0.7;  // how fast people walk, in their own heights; up to twice that
-  double pillars = 3;
+  int pillars = 3;
   double missed = 0.05;   // share of detections that are missing for no reason
   double tremble = 0.03;  // standard deviation of centre and size, of the size
   double false_per_frame = 0.5;
