@@ -19,7 +19,8 @@
 namespace fovea {
 
 // What an engine may be off by, for a value whose numbers have the root mean square `rms`: at one
-// element relative * max(|expected|, rms) + absolute, on average mean * rms + kMeanSteps * absolute.
+// element relative * max(|expected|, rms) + absolute, on average mean * rms + kMeanSteps *
+// absolute, and more where there are few.
 struct LayerBound {
   static constexpr double kMeanSteps =
       0.01;  // a code here and there is rounding, one everywhere not
@@ -43,7 +44,8 @@ struct LayerDifference {
   double largest = 0;
   double mean = 0;
   double cosine = 1;
-  double allowed = 0;  // at that position
+  double allowed = 0;       // at that position
+  bool on_average = false;  // each number is near enough, but not the mean: `allowed` is for that
   bool not_a_number = false;
   // Layers before it that the engine has no memory of its own for: the fault may be in one of them.
   std::vector<std::size_t> inside;

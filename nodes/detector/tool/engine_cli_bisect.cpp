@@ -48,6 +48,7 @@ Json json_of(const LayerCheck& check, std::size_t input) {
           {"value", found.actual},
           {"expected", found.expected},
           {"allowed", found.allowed},
+          {"on_average", found.on_average},
           {"nan", found.not_a_number},
           {"may_be_in", names_of(check, found.inside)}};
 }
@@ -72,10 +73,10 @@ void tell(const LayerCheck& check, const JsonOption& json) {
                               : fmt::format("from the same inputs the reference makes {:.6g}",
                                             found.expected)));
   } else {
-    say(json,
-        fmt::format("  worst at {}: {:.6g}; from the same inputs the reference makes {:.6g}, and "
-                    "{:.3g} apart is allowed",
-                    at, found.actual, found.expected, found.allowed));
+    say(json, fmt::format("  worst at {}: {:.6g}; from the same inputs the reference makes {:.6g}; "
+                          "allowed is {} {:.3g}",
+                          at, found.actual, found.expected,
+                          found.on_average ? "a mean of" : "a difference of", found.allowed));
   }
 }
 
