@@ -322,6 +322,10 @@ TEST_F(QuantizedBuild, PoseModelIsJudgedByItsPoints) {
   ASSERT_TRUE(meter) << meter.error().message;
   EXPECT_EQ(meter->task(), Task::kPose);
   ASSERT_GT(meter->findings(), 0U);
+  const auto itself = meter->measure(*loaded, Extent::kAll);
+  ASSERT_TRUE(itself) << itself.error().message;
+  EXPECT_NEAR(itself->agreement, 100, 1e-6);
+  EXPECT_NEAR(itself->lax_agreement, 100, 1e-6);
   // The same network, but for the bias of its points: each lies some hundred pixels further.
   engine::Plan moved = fp32;
   const auto bias =
