@@ -38,16 +38,18 @@ bool same_bindings(const engine::EngineInfo& a, const engine::EngineInfo& b) {
 
 Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint64_t model_id) {
   if (!info.head.known()) {
-    return fail(ErrorCode::kUnsupported,
-                "the model's outputs are no YOLO detect head that Fovea knows" +
-                    (info.head.note.empty() ? "" : ": " + info.head.note));
+    return fail(ErrorCode::kUnsupported, "the model's outputs are no head that Fovea decodes" +
+                                             (info.head.note.empty() ? "" : ": " + info.head.note));
   }
   const std::size_t classes = info.head.classes();
-  if (classes > msgs::ModelInfo::kMaxClasses ||
-      info.outputs.size() > msgs::TensorArray::kMaxTensors) {
+  if (classes > msgs::ModelInfo::kMaxClasses) {
     return fail(ErrorCode::kUnsupported,
-                fmt::format("the model has {} classes and {} outputs; at most {} and {}", classes,
-                            info.outputs.size(), msgs::ModelInfo::kMaxClasses,
+                fmt::format("the model has {} classes; at most {} are served", classes,
+                            msgs::ModelInfo::kMaxClasses));
+  }
+  if (info.outputs.size() > msgs::TensorArray::kMaxTensors) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the model has {} outputs; at most {} are served", info.outputs.size(),
                             msgs::TensorArray::kMaxTensors));
   }
   msgs::ModelInfo model;

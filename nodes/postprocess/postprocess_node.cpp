@@ -50,11 +50,13 @@ class CameraStage final : public DecodeStage {
   void open_topic() {
     const Task task = model_.postprocessor->task();
     if (task == topic_task_ && topic_problem_.empty()) return;
+    if (topic_ != nullptr) page_.counter(kTopicWrites, camera_, topic_->name()) = 0;
     topic_.reset();
     topic_task_ = task;
     auto created = ResultTopic::create(domain_, camera_, task, reliability_);
     topic_problem_ = created ? "" : created.error().message;
     if (created) topic_ = std::move(*created);
+    if (topic_ != nullptr) page_.counter(kTopicWrites, camera_, topic_->name()) = 1;
   }
 
   Result<> process(const StageIn<msgs::TensorArray>& in,

@@ -14,10 +14,13 @@ class TopicOf final : public ResultTopic {
   static Result<std::unique_ptr<ResultTopic>> create(const Domain& domain, const std::string& topic,
                                                      Reliability reliability, Fill fill) {
     FOVEA_ASSIGN(auto publisher, Publisher<M>::create(domain, topic, {.reliability = reliability}));
-    return std::make_unique<TopicOf>(std::move(publisher), fill);
+    return std::make_unique<TopicOf>(topic, std::move(publisher), fill);
   }
 
-  TopicOf(Publisher<M> publisher, Fill fill) : publisher_(std::move(publisher)), fill_(fill) {}
+  TopicOf(std::string name, Publisher<M> publisher, Fill fill)
+      : name_(std::move(name)), publisher_(std::move(publisher)), fill_(fill) {}
+
+  const std::string& name() const override { return name_; }
 
   void publish(const Postprocessor& found, const msgs::Header& header) override {
     message_->header = header;
@@ -26,6 +29,7 @@ class TopicOf final : public ResultTopic {
   }
 
  private:
+  std::string name_;
   Publisher<M> publisher_;
   Fill fill_;
   std::unique_ptr<M> message_ = std::make_unique<M>();  // some are large

@@ -27,6 +27,8 @@ class ResultTopic {
                                                      Reliability reliability);
   virtual ~ResultTopic() = default;
 
+  virtual const std::string& name() const = 0;
+
   // Sends what the last run found, with this header. REQUIRES: a postprocessor of the topic's task.
   virtual void publish(const Postprocessor& found, const msgs::Header& header) = 0;
 };

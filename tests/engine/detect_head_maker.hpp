@@ -38,6 +38,8 @@ struct HeadSpelling {
   bool straight_boxes = false;        // although there is an angle
   std::int64_t fewer_prototypes = 0;  // than coefficients
   bool low_prototypes = false;        // half as many rows of cells
+  bool second_prototypes = false;     // another output of the same kind
+  bool limited = false;               // numbers of the third maps beyond -5..5 become these
 };
 
 class HeadMaker {
@@ -83,6 +85,7 @@ class HeadMaker {
     if (s_.best > 0) output = best_of(output);
     std::vector<ValueId> outputs = {output};
     if (s_.third == ThirdMap::kMasks) outputs.push_back(prototypes());
+    if (s_.second_prototypes) outputs.push_back(prototypes());
     NetworkDefinition network = g_.finish(outputs);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       network.value(outputs[i]).name = "output" + std::to_string(i);
@@ -192,6 +195,7 @@ class HeadMaker {
 
   // What the numbers of the third maps become.
   ValueId third(ValueId x) {
+    if (s_.limited) x = g_.add(OpType::kClip, {x, number(-5), number(5)});
     if (s_.third == ThirdMap::kKeypoints) return keypoints(x);
     if (s_.third != ThirdMap::kAngle || s_.as_26) return x;
     x = g_.add(OpType::kSub, {g_.add(OpType::kSigmoid, {x}), number(0.25F)});

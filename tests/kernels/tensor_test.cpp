@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <random>
 
@@ -178,6 +179,31 @@ TEST(TensorMap, ConstantsAreOperandsWithoutAddresses) {
     });
     spec.operands[0].constant.pop_back();
     EXPECT_FALSE(create_map(spec, features).has_value());
+  }
+}
+
+// As the scores of a broken model must be.
+TEST(TensorSoftmax, ARowWithNanOrInfinityHasNoShares) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const CpuFeatures& features : instruction_sets()) {
+    for (const std::int64_t count : {1, 4, 19, 64}) {
+      for (const std::int64_t at : {std::int64_t{0}, count / 2, count - 1}) {
+        for (const float broken : {std::numeric_limits<float>::quiet_NaN(), kInfinity}) {
+          std::mt19937 random(3);
+          Tensor from({1, count}, {count, 1});
+          Tensor to({1, count}, {count, 1});
+          from.randomise(random);
+          static_cast<float*>(from.data())[at] = broken;
+          auto kernel = create_softmax({{1, count}, 1, from.view(), to.view()}, features);
+          ASSERT_TRUE(kernel.has_value()) << kernel.error().message;
+          run(**kernel, {from.data()}, to.data(), 2);
+          for (std::int64_t i = 0; i < count; ++i) {
+            EXPECT_TRUE(std::isnan(static_cast<float*>(to.data())[i]))
+                << i << " of " << count << ", " << broken << " at " << at;
+          }
+        }
+      }
+    }
   }
 }
 

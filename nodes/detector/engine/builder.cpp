@@ -11,6 +11,7 @@
 
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/head_check.hpp"
+#include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/onnx/parser.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/plan/model_hash.hpp"
@@ -179,6 +180,17 @@ Result<> check_head(Plan& plan, const Engine& engine, const std::filesystem::pat
                     model.string(),
                     head.spec.find(OutputRole::kObjectness) == nullptr ? "YOLOv8's" : "YOLOv5's",
                     doubt));
+  }
+  const auto names = plan.network.metadata.find("names");
+  const std::size_t named =
+      names == plan.network.metadata.end() ? 0 : read_class_names(names->second).names.size();
+  if (head.basis == HeadBasis::kMetadata && named > 0 && named != head.classes()) {
+    return fail(
+        ErrorCode::kUnsupported,
+        fmt::format("{}: neither the numbers nor the {} names of the metadata go with {}: {}; "
+                    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5 "
+                    "or none",
+                    model.string(), named, head.note, doubt));
   }
   head.warnings.push_back(fmt::format("the outputs do not look like {} ({}): {}", head.note,
                                       to_string(head.basis), doubt));

@@ -89,6 +89,8 @@ std::string add_prototypes(const HeadQuestion& question, std::uint32_t coefficie
   std::string why_not =
       fmt::format("it gives {} mask coefficients per box, and no output holds as many prototypes",
                   coefficients);
+  ValueId found = kNoValue;
+  std::uint32_t found_stride = 0;
   for (const ValueId id : question.network.outputs) {
     const Value& output = question.shaped.value(id);
     if (output.dims.size() != 4 || output.dims[1] != coefficients ||
@@ -103,11 +105,18 @@ std::string add_prototypes(const HeadQuestion& question, std::uint32_t coefficie
                             shown(output.name, 60), to_string(output.dims), input[3], input[2]);
       continue;
     }
-    answer.head.spec.maps.push_back(prototypes(coefficients, static_cast<std::uint32_t>(stride)));
-    answer.outputs.push_back(id);
-    return "";
+    if (found != kNoValue) {
+      return fmt::format("'{}' and '{}' could both be the prototypes of its {} mask coefficients",
+                         shown(question.shaped.value(found).name, 60), shown(output.name, 60),
+                         coefficients);
+    }
+    found = id;
+    found_stride = static_cast<std::uint32_t>(stride);
   }
-  return why_not;
+  if (found == kNoValue) return why_not;
+  answer.head.spec.maps.push_back(prototypes(coefficients, found_stride));
+  answer.outputs.push_back(found);
+  return "";
 }
 
 std::string described(const LevelMap& map) {

@@ -20,14 +20,14 @@ class Noise {
   std::uint64_t state_ = 1;
 };
 
-// One f32 tensor per input, of its dims, with values of -5..5.
-inline reference::TensorMap made_up_inputs(const NetworkDefinition& network) {
+// One f32 tensor per input, of its dims, with values of -range..range.
+inline reference::TensorMap made_up_inputs(const NetworkDefinition& network, float range = 5) {
   reference::TensorMap inputs;
   Noise noise;
   for (const ValueId id : network.inputs) {
     const Value& value = network.value(id);
     auto tensor = reference::Tensor::make(DataType::kFloat32, value.dims);
-    for (std::int64_t i = 0; i < tensor.size(); ++i) tensor.data<float>()[i] = noise.next(5.0F);
+    for (std::int64_t i = 0; i < tensor.size(); ++i) tensor.data<float>()[i] = noise.next(range);
     inputs.emplace(value.name, std::move(tensor));
   }
   return inputs;

@@ -112,8 +112,8 @@ inline Floats multiply_subtract(Floats a, Floats b, Floats c) {
 // c - a * b
 inline Floats subtract_product(Floats a, Floats b, Floats c) { return vfmsq_f32(c, a, b); }
 // The second if the first is no number. REQUIRES: the second is one.
-inline Floats smaller(Floats a, Floats b) { return vminnmq_f32(a, b); }
 // The second if they compare equal, or not at all.
+inline Floats smaller(Floats a, Floats b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 inline Floats larger(Floats a, Floats b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 inline Floats nearest(Floats x) { return vrndnq_f32(x); }
 inline Floats power_of_two(Integers exponent) {  // -126..127

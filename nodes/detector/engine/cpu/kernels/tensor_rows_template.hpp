@@ -102,8 +102,9 @@ void softmax(float* row, std::int64_t count) {
   Floats sums = set(0);
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const Lanes lanes = first_lanes(count - i);
-    // Below e^-87 a share is nothing in f32; exponential() needs the bound.
-    const Floats power = exponential(larger(load_floats(row + i, lanes) - top, set(-87)));
+    // Below e^-87 a share is nothing in f32; exponential() needs the bound. As the second operand NaN
+    // is the larger one, so that a row with NaN or infinity has no shares but NaN.
+    const Floats power = exponential(larger(set(-87), load_floats(row + i, lanes) - top));
     sums = sums + keep(lanes, power);
     store_floats(row + i, lanes, power);
   }

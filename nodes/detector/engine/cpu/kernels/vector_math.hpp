@@ -10,7 +10,7 @@ namespace {
 inline Floats exponential(Floats x) {
   const Floats high = set(1.44269502F);
   const Floats low = set(1.92596299e-8F);
-  x = smaller(larger(x, set(-150)), set(150));
+  x = smaller(set(150), larger(set(-150), x));  // in this order NaN stays
   const Floats power = nearest(x * high);
   const Floats z = multiply_add(x, low, multiply_subtract(x, high, power));
   Floats y = multiply_add(set(0.00133908634F), z, set(0.00967603192F));
