@@ -85,7 +85,7 @@ TEST_F(FailedConfiguration, RefusedModelEndsWithTwoAndNothingIsBuiltForIt) {
       arguments.insert(arguments.end(), pictures.begin(), pictures.end());
       const auto detector = start(arguments);
       EXPECT_EQ(detector->wait(), 2) << detector->err();
-      EXPECT_THAT(detector->err(), HasSubstr("no YOLO detect head"));
+      EXPECT_THAT(detector->err(), HasSubstr("no head that Fovea decodes"));
       EXPECT_FALSE(fs::exists(called())) << "a builder ran for a model that is refused";
       std::error_code error;
       for (const auto& file : fs::directory_iterator(cache(), error))
