@@ -104,7 +104,8 @@ class DflDecoder final : public AnchorDecoder<DflDecoder> {
             (y + distance[3]) * stride};
   }
 
-  // The distances are along the box's own axes.
+  // The distances are along the box's own axes. Where they make a size negative the box is mirrored,
+  // which is the same rectangle.
   TurnedBox turned_box_of(std::uint32_t anchor) const override {
     const auto [x, y, distance, stride] = cell_of(anchor);
     const float angle = details_.angle_of(anchor);
@@ -114,8 +115,8 @@ class DflDecoder final : public AnchorDecoder<DflDecoder> {
     const float sine = std::sin(angle);
     return {.center_x = (along * cosine - across * sine + x) * stride,
             .center_y = (along * sine + across * cosine + y) * stride,
-            .size_x = (distance[0] + distance[2]) * stride,
-            .size_y = (distance[1] + distance[3]) * stride,
+            .size_x = std::abs(distance[0] + distance[2]) * stride,
+            .size_y = std::abs(distance[1] + distance[3]) * stride,
             .theta = angle};
   }
 

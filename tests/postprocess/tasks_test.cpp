@@ -226,7 +226,7 @@ TEST(OrientedBoxes, AreNoBoxesWithoutASizeOrAnAngle) {
   const auto model = obb_model(OutputEncoding::kDecoded);
   Head head = quiet_head(model);
   put(head, 3, 3, {1, 1, -1, 1}, 0, 4, "ang0", {0.3f});
-  put(head, 5, 3, {1, -2, 1, 1}, 0, 4, "ang0", {0.3f});
+  put(head, 5, 3, {1, -1, 1, 1}, 0, 4, "ang0", {0.3f});
   put(head, 7, 3, {1, 1, 1, 1}, 0, 4, "ang0", {std::numeric_limits<float>::infinity()});
   put(head, 9, 3, {1, 1, 1, 1}, 0, 4, "ang0", {0.3f});
   Postprocessor postprocessor = make(model);
@@ -234,6 +234,20 @@ TEST(OrientedBoxes, AreNoBoxesWithoutASizeOrAnAngle) {
   ASSERT_TRUE(postprocessor.run(head.tensors(), kTransform, boxes));
   EXPECT_EQ(boxes.detections.size(), 1u);
   EXPECT_EQ(postprocessor.not_finite().boxes, 1u);
+}
+
+TEST(OrientedBoxes, OfNegativeSizeAreTheSameRectangleMirrored) {
+  const auto model = obb_model(OutputEncoding::kDecoded);
+  Head head = quiet_head(model);
+  put(head, 9, 9, {-2, 1, -2, 1}, 0, 4, "ang0", {0.3f});
+  Postprocessor postprocessor = make(model);
+  msgs::Detection2DArray boxes;
+  ASSERT_TRUE(postprocessor.run(head.tensors(), kTransform, boxes));
+  msgs::OrientedDetection2DArray found;
+  postprocessor.oriented_boxes(found);
+  ASSERT_EQ(found.detections.size(), 1u);
+  EXPECT_FLOAT_EQ(found.detections[0].bbox.size_x, 64);
+  EXPECT_FLOAT_EQ(found.detections[0].bbox.size_y, 32);
 }
 
 // The pixels of a mask, [source_height][source_width].
