@@ -36,7 +36,7 @@ def row_of(model, options):
     row = {"model": name}
     inspected, problem = run(tool, "engine", "inspect", "--onnx", model, "--json")
     head = (from_json(inspected) or {}).get("model", {}).get("head") or {}
-    row["head"] = " ".join(str(head.get(k, "")) for k in ("task", "kind")).strip() or "none"
+    row["head"] = " ".join(str(head.get(k) or "") for k in ("task", "kind")).strip() or "none"
 
     profile, problem = run(tool, "engine", "profile", "--onnx", model, "--duration", "0.3", "--json", *OPTIONS)
     profiled = from_json(profile)
