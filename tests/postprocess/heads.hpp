@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "msgs/model_info.hpp"
+#include "msgs/tensor.hpp"
 #include "nodes/postprocess/decoder.hpp"
 
 namespace fovea::test {
@@ -42,6 +43,18 @@ inline msgs::ModelInfo make_model(HeadKind head, std::uint32_t classes, std::uin
   }
   return model;
 }
+
+// 320x240 pixels, halved into the middle of 160x160.
+inline constexpr msgs::LetterboxTransform kTransform{.source_width = 320,
+                                                     .source_height = 240,
+                                                     .network_width = 160,
+                                                     .network_height = 160,
+                                                     .new_width = 160,
+                                                     .new_height = 120,
+                                                     .pad_left = 0,
+                                                     .pad_top = 20,
+                                                     .crop_left = 0,
+                                                     .crop_top = 0};
 
 // The outputs of one image, owned.
 struct Head {

@@ -17,18 +17,9 @@ namespace {
 using test::fill;
 using test::Head;
 using test::HeadKind;
+using test::kTransform;
 using test::make_head;
 using test::make_model;
-
-// 320x240 pixels, halved into the middle of 160x160.
-constexpr msgs::LetterboxTransform kTransform{.source_width = 320,
-                                              .source_height = 240,
-                                              .network_width = 160,
-                                              .network_height = 160,
-                                              .new_width = 160,
-                                              .new_height = 120,
-                                              .pad_left = 0,
-                                              .pad_top = 20};
 
 Postprocessor make(const msgs::ModelInfo& model, const PostprocessOptions& options = {}) {
   auto postprocessor = Postprocessor::create(model, options);
