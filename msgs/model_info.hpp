@@ -41,7 +41,7 @@ struct Fields<OutputMap> {
       field("encoding", &OutputMap::encoding), field("anchors", &OutputMap::anchors),
       field("stride", &OutputMap::stride, "px"), field("first_channel", &OutputMap::first_channel),
       field("channels", &OutputMap::channels), field("bins", &OutputMap::bins),
-      field("point_values", &OutputMap::point_values));
+      field("point_values", &OutputMap::point_values), field("classes", &OutputMap::classes));
 };
 
 template <>

@@ -49,6 +49,11 @@ std::string problem_of(const OutputMap& map) {
         "point_values is {} of {} channels; {}", map.point_values, map.channels,
         has_points ? "it must be 2 or 3 and divide them" : "only keypoints have such");
   }
+  if (map.role == OutputRole::kClassIndex ? map.classes < 1 || map.classes > kMaxChannels
+                                          : map.classes != 0) {
+    return fmt::format("classes is {}; of a class index it must be 1..{}, else 0", map.classes,
+                       kMaxChannels);
+  }
   if (map.encoding != OutputEncoding::kDistribution) {
     return map.bins == 0 ? "" : fmt::format("bins is {} without a distribution", map.bins);
   }
@@ -133,6 +138,7 @@ ResizeMode HeadSpec::resize() const {
 }
 
 std::uint32_t HeadSpec::classes() const {
+  if (const OutputMap* index = find(OutputRole::kClassIndex)) return index->classes;
   const OutputMap* scores = find(OutputRole::kClassScore);
   return scores == nullptr ? 0 : scores->channels;
 }
@@ -194,6 +200,7 @@ std::string to_string(const HeadSpec& spec) {
         fmt::format("{}{} in {}: {}", text.empty() ? "" : "; ", name_of(map.role, kOutputRoleNames),
                     shown(map.tensor.view()), name_of(map.encoding, kOutputEncodingNames));
     if (map.bins > 0) text += fmt::format(" of {}", map.bins);
+    if (map.classes > 0) text += fmt::format(" of {} classes", map.classes);
     if (map.point_values > 0) text += fmt::format(" of {} values", map.point_values);
     text += fmt::format(", {}", name_of(map.anchors, kAnchorAxisNames));
     if (map.stride > 0) text += fmt::format(", stride {}", map.stride);
@@ -253,6 +260,26 @@ HeadSpec objectness_head(std::uint32_t classes) {
   return one_tensor(
       AnchorAxis::kOutermost,
       {{OutputRole::kBox, 4}, {OutputRole::kObjectness, 1}, {OutputRole::kClassScore, classes}});
+}
+
+HeadSpec rows_head(std::uint32_t classes, std::optional<LevelMap> more) {
+  HeadSpec head = one_tensor(
+      AnchorAxis::kOutermost,
+      {{OutputRole::kBox, 4}, {OutputRole::kClassScore, 1}, {OutputRole::kClassIndex, 1}});
+  const bool turned = more && more->role == OutputRole::kAngle;
+  head.maps[0].encoding = turned ? OutputEncoding::kDecoded : OutputEncoding::kCorners;
+  head.maps[2].classes = classes;
+  head.suppression = Suppression::kNone;
+  if (!more) return head;
+  OutputMap map = head.maps[2];
+  map.role = more->role;
+  map.encoding = more->encoding;
+  map.first_channel = 6;
+  map.channels = more->channels;
+  map.point_values = more->point_values;
+  map.classes = 0;
+  head.maps.push_back(map);
+  return head;
 }
 
 }  // namespace fovea

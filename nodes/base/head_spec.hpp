@@ -29,14 +29,16 @@ enum class OutputRole : std::uint32_t {
   kKeypoints,         // `point_values` per point: x, y and perhaps a visibility
   kAngle,             // one number: how far a box is turned
   kEmbedding,         // what the object looks like, for comparisons
+  kClassIndex,        // one number: which of `classes` the one class score beside it is of
 };
-inline constexpr std::array<std::string_view, 8> kOutputRoleNames = {
-    "box",       "class_score", "objectness", "mask_coefficients",
-    "prototype", "keypoints",   "angle",      "embedding"};
+inline constexpr std::array<std::string_view, 9> kOutputRoleNames = {
+    "box",       "class_score", "objectness", "mask_coefficients", "prototype",
+    "keypoints", "angle",       "embedding",  "class_index"};
 
 enum class OutputEncoding : std::uint32_t {
-  kDecoded,  // scores 0..1; boxes as centre x, y, width and height in network pixels; angles in
-             // radians from x to y; coefficients and prototypes as they are
+  kDecoded,  // scores 0..1; boxes as centre x, y, width and height in network pixels; points in
+             // network pixels, a visibility 0..1; angles in radians from x to y; coefficients and
+             // prototypes as they are
   kLogit,    // scores before the sigmoid; angles: (sigmoid - 1/4) * pi
   kDistribution,  // `bins` logits per number, which is 0..bins-1 weighted by their softmax; with one
                   // bin the number itself. Of boxes: left, top, right and bottom of the cell's
@@ -44,9 +46,11 @@ enum class OutputEncoding : std::uint32_t {
   // Of keypoints, in cells; a visibility is a logit.
   kCentreOffset,  // x and y from the cell's centre
   kTwiceOffset,   // half of x and y from the cell's upper left corner
+
+  kCorners,  // boxes: x1, y1, x2, y2 in network pixels
 };
-inline constexpr std::array<std::string_view, 5> kOutputEncodingNames = {
-    "decoded", "logit", "distribution", "centre_offset", "twice_offset"};
+inline constexpr std::array<std::string_view, 6> kOutputEncodingNames = {
+    "decoded", "logit", "distribution", "centre_offset", "twice_offset", "corners"};
 
 enum class AnchorAxis : std::uint32_t {
   kInnermost,  // [channels, anchors], [channels, h, w]
@@ -87,6 +91,7 @@ struct OutputMap {
   std::uint32_t channels = 0;
   std::uint32_t bins = 0;          // kDistribution only
   std::uint32_t point_values = 0;  // kKeypoints only: 2 (x, y) or 3 (and its visibility)
+  std::uint32_t classes = 0;       // kClassIndex only
 
   bool operator==(const OutputMap&) const = default;
 };
@@ -103,7 +108,7 @@ struct HeadSpec {
   // REQUIRES: not empty().
   Task task() const;
   ResizeMode resize() const;
-  // Channels of the class scores, 0 without.
+  // Channels of the class scores, or as many as a class index tells apart; 0 without.
   std::uint32_t classes() const;
   // Of the first box map, 0 without.
   std::uint32_t bins() const;
@@ -127,7 +132,7 @@ std::string to_string(const HeadSpec& spec);
 
 // The heads of the YOLO family.
 
-// What every level of a head gives beside boxes and class scores: a map of its own per level i, f32
+// What a head gives beside boxes and class scores. Of raw maps: a map of its own per level i, f32
 // [h, w, channels], called `msk<i>` (mask coefficients), `kpt<i>` (keypoints) or `ang<i>` (angle).
 struct LevelMap {
   OutputRole role = OutputRole::kAngle;
@@ -149,6 +154,10 @@ OutputMap prototypes(std::uint32_t channels, std::uint32_t stride);
 HeadSpec decoded_head(std::uint32_t classes);
 // YOLOv5's `output0` f32 [anchors, 5 + classes]: the same with the objectness before the scores.
 HeadSpec objectness_head(std::uint32_t classes);
+// Rows of a model that chooses the best boxes itself, `output0` f32 [rows, 6 + more.channels]: corners
+// (of turned boxes: centre x, y, width, height), the score and number of one class, then `more`.
+// Rows of score 0 are empty.
+HeadSpec rows_head(std::uint32_t classes, std::optional<LevelMap> more = std::nullopt);
 // A classifier's `output0` f32 [classes]: scores that sum up to 1.
 HeadSpec classify_head(std::uint32_t classes);
 

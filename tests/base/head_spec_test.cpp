@@ -43,6 +43,26 @@ TEST(HeadSpec, OfDecodedAnchorsIsOneTensor) {
   EXPECT_EQ(objectness_head(3).find(OutputRole::kClassScore)->first_channel, 5u);
 }
 
+TEST(HeadSpec, OfRowsNamesItsClassesByNumber) {
+  const HeadSpec head =
+      rows_head(80, LevelMap{.role = OutputRole::kKeypoints, .channels = 51, .point_values = 3});
+  EXPECT_EQ(problem_of(head), "");
+  EXPECT_EQ(head.classes(), 80u);
+  EXPECT_EQ(head.channels_of("output0"), 57u);
+  EXPECT_EQ(head.task(), Task::kPose);
+  EXPECT_EQ(head.find(OutputRole::kBox)->encoding, OutputEncoding::kCorners);
+  EXPECT_THAT(to_string(head), HasSubstr("class_index in output0: decoded of 80 classes"));
+  const HeadSpec turned = rows_head(2, LevelMap{.role = OutputRole::kAngle});
+  EXPECT_EQ(problem_of(turned), "");
+  EXPECT_EQ(turned.find(OutputRole::kBox)->encoding, OutputEncoding::kDecoded);
+  HeadSpec forged = rows_head(2);
+  forged.maps[2].classes = 0;
+  EXPECT_THAT(problem_of(forged), HasSubstr("classes is 0"));
+  forged = rows_head(2);
+  forged.maps[1].classes = 2;
+  EXPECT_THAT(problem_of(forged), HasSubstr("classes is 2"));
+}
+
 TEST(HeadSpec, OfNothingIsNoHead) {
   EXPECT_TRUE(HeadSpec{}.empty());
   EXPECT_EQ(HeadSpec{}.classes(), 0u);

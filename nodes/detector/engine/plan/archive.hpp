@@ -263,6 +263,7 @@ void archive(A& a, OutputMap& map) {
   a(map.channels);
   a(map.bins);
   a(map.point_values);
+  a(map.classes);
 }
 
 // A count beyond what there is room for is kept: problem_of() says so.

@@ -25,7 +25,7 @@ namespace fovea::engine {
 
 // Rises with every change of the format, or of the tactics or what the passes and providers make of
 // a network; plans of another version are refused (and, in the plan cache, rebuilt).
-inline constexpr std::uint32_t kPlanVersion = 13;
+inline constexpr std::uint32_t kPlanVersion = 14;
 
 struct Plan {
   std::string provider = "cpu";
