@@ -294,7 +294,6 @@ TEST(NativeProviderAlone, RunsGroupedConvolutionsAndCpusWithoutVectors) {
 }
 
 TEST(TensorSteps, CommonExtentsCutBothShapes) {
-  using cpu::native::common_extents;
   EXPECT_EQ(common_extents({1, 2, 64, 12}, {1, 128, 3, 4}), (Dims{2, 64, 3, 4}));
   EXPECT_EQ(common_extents({6}, {3, 1, 2}), (Dims{3, 2}));
   EXPECT_EQ(common_extents({2, 3, 4}, {24}), (Dims{2, 3, 4}));

@@ -8,8 +8,6 @@ namespace fovea::engine::cpu::native {
 
 namespace {
 
-std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
-
 // nullopt for one that no shape inference lets through.
 std::optional<std::vector<std::int64_t>> order_of(const Layer& layer, std::size_t rank) {
   std::vector<std::int64_t> reversed(rank);
@@ -26,22 +24,8 @@ std::optional<std::vector<std::int64_t>> order_of(const Layer& layer, std::size_
 
 }  // namespace
 
-Dims row_major(const Dims& extents) {
-  Dims strides(extents.size(), 1);
-  for (std::size_t i = extents.size(); i-- > 1;) strides[i - 1] = strides[i] * extents[i];
-  return strides;
-}
-
 Dims channels_last(const Dims& extents) {
   return {volume(extents), 1, extents[3] * extents[1], extents[1]};
-}
-
-std::vector<std::int64_t> known_ints(const KnownValues& known, const Layer& layer,
-                                     std::size_t input) {
-  if (input >= layer.inputs.size() || layer.inputs[input] == kNoValue) return {};
-  const auto& constant = known[index(layer.inputs[input])];
-  if (!constant) return {};
-  return {constant->data<std::int64_t>(), constant->data<std::int64_t>() + constant->size()};
 }
 
 bool only_moves(const Layer& layer) {

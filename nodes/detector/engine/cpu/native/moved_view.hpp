@@ -9,18 +9,13 @@
 #include <vector>
 
 #include "nodes/detector/engine/network.hpp"
+#include "nodes/detector/engine/program/strides.hpp"
 #include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::cpu::native {
 
-// Strides of a tensor without gaps.
-Dims row_major(const Dims& extents);
-// The same of a picture [1, C, H, W] whose channels lie side by side.
+// Strides of a picture [1, C, H, W] whose channels lie side by side.
 Dims channels_last(const Dims& extents);
-
-// Contents of an i64 input that may be absent; empty if it is, or if they are not known.
-std::vector<std::int64_t> known_ints(const KnownValues& known, const Layer& layer,
-                                     std::size_t input);
 
 // Each output of the layer holds elements of its first input, in another order or some of them.
 bool only_moves(const Layer& layer);

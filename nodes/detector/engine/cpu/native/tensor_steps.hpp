@@ -12,17 +12,10 @@
 #include "nodes/detector/engine/cpu/native/storage.hpp"
 #include "nodes/detector/engine/cpu/program/program.hpp"
 #include "nodes/detector/engine/network.hpp"
+#include "nodes/detector/engine/program/strides.hpp"
 #include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine::cpu::native {
-
-// The strides with which `extents` at `strides` can be read as `to`, an equal number of elements in
-// the same order; nullopt if the memory does not allow it.
-std::optional<Dims> reshape_strides(const Dims& extents, const Dims& strides, const Dims& to);
-
-// The coarsest extents, none of them 1, that both shapes can be cut into: [2, 64, 12] and [128, 3,
-// 4] give [2, 64, 3, 4]; nullopt if there are none. REQUIRES: an equal number of elements.
-std::optional<Dims> common_extents(const Dims& a, const Dims& b);
 
 // The strided kernels or views can run the layer, f32 in and out. A Reshape may still turn out to
 // need a copy that is none of theirs (TensorSteps::emit).
