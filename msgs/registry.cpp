@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "msgs/classification.hpp"
+#include "msgs/depth_map.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
 #include "msgs/instance_mask.hpp"
@@ -11,6 +12,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
 #include "msgs/oriented_box.hpp"
+#include "msgs/semantic_map.hpp"
 #include "msgs/tensor.hpp"
 #include "msgs/track.hpp"
 #include "msgs/wire.hpp"
@@ -38,7 +40,9 @@ constexpr std::array kTypes{describe<Image>(),
                             describe<InstanceMask2DArray>(),
                             describe<KeypointDetection2DArray>(),
                             describe<OrientedDetection2DArray>(),
-                            describe<Classification>()};
+                            describe<Classification>(),
+                            describe<SemanticMap>(),
+                            describe<DepthMap>()};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "msgs/classification.hpp"
+#include "msgs/depth_map.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
 #include "msgs/instance_mask.hpp"
@@ -14,6 +15,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
 #include "msgs/oriented_box.hpp"
+#include "msgs/semantic_map.hpp"
 #include "msgs/tensor.hpp"
 #include "msgs/track.hpp"
 #include "nodes/base/result.hpp"
@@ -33,14 +35,17 @@ Result<> with_type_of(std::string_view topic, Use&& use) {
   if (kind == "keypoints") return use(std::type_identity<msgs::KeypointDetection2DArray>{});
   if (kind == "oriented_boxes") return use(std::type_identity<msgs::OrientedDetection2DArray>{});
   if (kind == "classification") return use(std::type_identity<msgs::Classification>{});
+  if (kind == "semantic_map") return use(std::type_identity<msgs::SemanticMap>{});
+  if (kind == "depth") return use(std::type_identity<msgs::DepthMap>{});
   if (kind == "tracks") return use(std::type_identity<msgs::Track2DArray>{});
   if (kind == "model_info") return use(std::type_identity<msgs::ModelInfo>{});
   if (kind == "status") return use(std::type_identity<msgs::NodeStatus>{});
-  return fail(ErrorCode::kInvalidArgument,
-              "topic `" + std::string(topic) +
-                  "` does not tell what it carries; it must end in /image, /tensor, /heads, "
-                  "/detections, /masks, /keypoints, /oriented_boxes, /classification, /tracks, "
-                  "/model_info or /status");
+  return fail(
+      ErrorCode::kInvalidArgument,
+      "topic `" + std::string(topic) +
+          "` does not tell what it carries; it must end in /image, /tensor, /heads, "
+          "/detections, /masks, /keypoints, /oriented_boxes, /classification, /semantic_map, "
+          "/depth, /tracks, /model_info or /status");
 }
 
 }  // namespace fovea::bag

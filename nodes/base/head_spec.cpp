@@ -92,12 +92,16 @@ std::string_view name_of(OutputRole role) {
   }
 }
 
-OutputMap raw_map(std::string_view kind, std::size_t level, std::uint32_t stride) {
+OutputMap raw_map(std::string_view tensor, std::uint32_t stride) {
   OutputMap map;
-  map.tensor = std::string_view(fmt::format("{}{}", kind, level));
+  map.tensor = tensor;
   map.anchors = AnchorAxis::kOutermost;
   map.stride = stride;
   return map;
+}
+
+OutputMap raw_map(std::string_view kind, std::size_t level, std::uint32_t stride) {
+  return raw_map(fmt::format("{}{}", kind, level), stride);
 }
 
 // Maps that lie one behind the other in `output0`.
@@ -127,6 +131,8 @@ const OutputMap* HeadSpec::find(OutputRole role) const {
 }
 
 Task HeadSpec::task() const {
+  if (find(OutputRole::kSemantic) != nullptr) return Task::kSemantic;
+  if (find(OutputRole::kDepth) != nullptr) return Task::kDepth;
   if (find(OutputRole::kAngle) != nullptr) return Task::kObb;
   if (find(OutputRole::kKeypoints) != nullptr) return Task::kPose;
   if (find(OutputRole::kMaskCoefficients) != nullptr) return Task::kSegment;
@@ -134,12 +140,20 @@ Task HeadSpec::task() const {
 }
 
 ResizeMode HeadSpec::resize() const {
-  return task() == Task::kClassify ? ResizeMode::kCentreCrop : ResizeMode::kLetterbox;
+  switch (task()) {
+    case Task::kClassify:
+      return ResizeMode::kCentreCrop;
+    case Task::kDepth:
+      return ResizeMode::kStretch;
+    default:
+      return ResizeMode::kLetterbox;
+  }
 }
 
 std::uint32_t HeadSpec::classes() const {
   if (const OutputMap* index = find(OutputRole::kClassIndex)) return index->classes;
   const OutputMap* scores = find(OutputRole::kClassScore);
+  if (scores == nullptr) scores = find(OutputRole::kSemantic);
   return scores == nullptr ? 0 : scores->channels;
 }
 
@@ -238,13 +252,29 @@ HeadSpec dfl_head(std::uint32_t classes, std::uint32_t bins, std::span<const std
 }
 
 OutputMap prototypes(std::uint32_t channels, std::uint32_t stride) {
-  OutputMap map;
-  map.tensor = std::string_view("proto");
+  OutputMap map = raw_map("proto", stride);
   map.role = OutputRole::kPrototype;
-  map.anchors = AnchorAxis::kOutermost;
-  map.stride = stride;
   map.channels = channels;
   return map;
+}
+
+HeadSpec semantic_head(std::uint32_t classes, std::uint32_t stride) {
+  HeadSpec head;
+  OutputMap map = raw_map("semantic", stride);
+  map.role = OutputRole::kSemantic;
+  map.encoding = OutputEncoding::kLogit;
+  map.channels = classes;
+  head.maps.push_back(map);
+  return head;
+}
+
+HeadSpec depth_head(std::uint32_t stride) {
+  HeadSpec head;
+  OutputMap map = raw_map("depth", stride);
+  map.role = OutputRole::kDepth;
+  map.channels = 1;
+  head.maps.push_back(map);
+  return head;
 }
 
 HeadSpec classify_head(std::uint32_t classes) {

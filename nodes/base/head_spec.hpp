@@ -19,7 +19,8 @@
 
 namespace fovea {
 
-// What the numbers of a map are about. All but kPrototype: so many per anchor.
+// What the numbers of a map are about. All but kPrototype: so many per anchor. kSemantic and kDepth
+// are about every pixel of the picture, and stand alone.
 enum class OutputRole : std::uint32_t {
   kBox,               // where the object is
   kClassScore,        // one number per class
@@ -30,10 +31,16 @@ enum class OutputRole : std::uint32_t {
   kAngle,             // one number: how far a box is turned
   kEmbedding,         // what the object looks like, for comparisons
   kClassIndex,        // one number: which of `classes` the one class score beside it is of
+  // One number per class: a pixel is of the class whose number is the greatest, interpolated linearly
+  // between the cells' centres; of a single class, where it is above 0.
+  kSemantic,
+  // One number: the distance from the camera in m, interpolated linearly between cells that reach to
+  // the edges of the picture (align_corners).
+  kDepth,
 };
-inline constexpr std::array<std::string_view, 9> kOutputRoleNames = {
-    "box",       "class_score", "objectness", "mask_coefficients", "prototype",
-    "keypoints", "angle",       "embedding",  "class_index"};
+inline constexpr std::array<std::string_view, 11> kOutputRoleNames = {
+    "box",   "class_score", "objectness",  "mask_coefficients", "prototype", "keypoints",
+    "angle", "embedding",   "class_index", "semantic",          "depth"};
 
 enum class OutputEncoding : std::uint32_t {
   kDecoded,  // scores 0..1; boxes as centre x, y, width and height in network pixels; points in
@@ -67,9 +74,13 @@ enum class Suppression : std::uint32_t {
 inline constexpr std::array<std::string_view, 2> kSuppressionNames = {"needed", "none"};
 
 // What a head finds. Follows from its maps.
-enum class Task : std::uint32_t { kDetect, kSegment, kPose, kObb, kClassify };
-inline constexpr std::array<std::string_view, 5> kTaskNames = {"detect", "segment", "pose", "obb",
-                                                               "classify"};
+enum class Task : std::uint32_t { kDetect, kSegment, kPose, kObb, kClassify, kSemantic, kDepth };
+inline constexpr std::array<std::string_view, 7> kTaskNames = {
+    "detect", "segment", "pose", "obb", "classify", "semantic", "depth"};
+// Whether it finds objects, each with a box.
+constexpr bool finds_objects(Task task) {
+  return task != Task::kClassify && task != Task::kSemantic && task != Task::kDepth;
+}
 
 // How a picture becomes the network's input.
 enum class ResizeMode : std::uint32_t {
@@ -108,7 +119,8 @@ struct HeadSpec {
   // REQUIRES: not empty().
   Task task() const;
   ResizeMode resize() const;
-  // Channels of the class scores, or as many as a class index tells apart; 0 without.
+  // Channels of the class scores or of the semantic map, or as many as a class index tells apart; 0
+  // without.
   std::uint32_t classes() const;
   // Of the first box map, 0 without.
   std::uint32_t bins() const;
@@ -160,5 +172,9 @@ HeadSpec objectness_head(std::uint32_t classes);
 HeadSpec rows_head(std::uint32_t classes, std::optional<LevelMap> more = std::nullopt);
 // A classifier's `output0` f32 [classes]: scores that sum up to 1.
 HeadSpec classify_head(std::uint32_t classes);
+// `semantic` f32 [h, w, classes], logits.
+HeadSpec semantic_head(std::uint32_t classes, std::uint32_t stride);
+// `depth` f32 [h, w, 1], in m.
+HeadSpec depth_head(std::uint32_t stride);
 
 }  // namespace fovea

@@ -52,7 +52,7 @@ Result<std::unique_ptr<ResultTopic>> ResultTopic::create(const Domain& domain,
       return make("oriented_boxes", &Postprocessor::oriented_boxes);
     case Task::kClassify:
       return make("classification", &Postprocessor::classification);
-    case Task::kDetect:
+    default:
       break;
   }
   return nullptr;

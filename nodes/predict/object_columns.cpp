@@ -65,7 +65,7 @@ std::string_view object_head(Task task) {
       return "         x         y         w         h  angle";
     case Task::kClassify:
       return "";
-    case Task::kDetect:
+    default:
       break;
   }
   return "        x1        y1        x2        y2";
@@ -79,8 +79,7 @@ std::string object_columns(const Object& object, Task task) {
       return box_columns(object.box) + point_columns(object.keypoints);
     case Task::kObb:
       return turned_columns(object.corners);
-    case Task::kDetect:
-    case Task::kClassify:
+    default:
       break;
   }
   return box_columns(object.box);

@@ -134,8 +134,6 @@ Result<> Predictor::prepare(const PredictorOptions& options, const engine::Plan&
 void Predictor::add_found(Prediction& prediction) {
   prediction.objects = objects_of(*found_);
   switch (task_) {
-    case Task::kDetect:
-      break;
     case Task::kSegment:
       for (std::size_t i = 0; i < prediction.objects.size(); ++i) {
         const auto runs = postprocessor_->mask_runs(i);
@@ -153,6 +151,9 @@ void Predictor::add_found(Prediction& prediction) {
     case Task::kClassify:
       postprocessor_->classification(more_->classification);
       prediction.classes = classes_of(more_->classification);
+      break;
+    default:
+      break;
   }
 }
 

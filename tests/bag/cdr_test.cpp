@@ -111,6 +111,8 @@ TEST(Cdr, AnyBytesAreSafeAndCutOnesAreRefused) {
   expect_safe_on_any_bytes<msgs::KeypointDetection2DArray>(random);
   expect_safe_on_any_bytes<msgs::OrientedDetection2DArray>(random);
   expect_safe_on_any_bytes<msgs::Classification>(random);
+  expect_safe_on_any_bytes<msgs::SemanticMap>(random);
+  expect_safe_on_any_bytes<msgs::DepthMap>(random);
   expect_safe_on_any_bytes<msgs::ModelInfo>(random);
   expect_safe_on_any_bytes<msgs::NodeStatus>(random);
 }

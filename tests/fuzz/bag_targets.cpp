@@ -189,6 +189,8 @@ bool run_cdr(std::span<const std::byte> input) {
                                    read_message<msgs::KeypointDetection2DArray>,
                                    read_message<msgs::OrientedDetection2DArray>,
                                    read_message<msgs::Classification>,
+                                   read_message<msgs::SemanticMap>,
+                                   read_message<msgs::DepthMap>,
                                    read_image<false>,
                                    read_image<true>};
   return kReaders[std::to_integer<std::size_t>(input[0]) % kReaders.size()](input.subspan(1));

@@ -10,6 +10,7 @@
 
 #include "msgs/cdr.hpp"
 #include "msgs/classification.hpp"
+#include "msgs/depth_map.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
 #include "msgs/instance_mask.hpp"
@@ -18,6 +19,7 @@
 #include "msgs/node_status.hpp"
 #include "msgs/oriented_box.hpp"
 #include "msgs/registry.hpp"
+#include "msgs/semantic_map.hpp"
 #include "msgs/tensor.hpp"
 #include "msgs/wire.hpp"
 #include "nodes/bag/image_record.hpp"
@@ -196,6 +198,23 @@ msgs::Classification one_class() {
   return classes;
 }
 
+std::unique_ptr<msgs::SemanticMap> one_map() {
+  auto map = std::make_unique<msgs::SemanticMap>();
+  map->width = 3;
+  map->height = 1;
+  map->classes.push_back({.class_id = 1, .pixels = 2, .class_name = {}});
+  map->runs.push_back({1, 2});
+  map->runs.push_back({msgs::SemanticMap::kNoLabel, 1});
+  return map;
+}
+
+std::unique_ptr<msgs::DepthMap> one_depth() {
+  auto map = std::make_unique<msgs::DepthMap>();
+  map->width = map->height = 1;
+  map->depth.push_back(2.5f);
+  return map;
+}
+
 std::vector<std::string> messages() {
   msgs::ModelInfo model;
   constexpr std::array<std::uint32_t, 2> kStrides{8, 16};
@@ -234,19 +253,11 @@ std::vector<std::string> messages() {
   proto.offset = 256;
   proto.bytes = 2048;
   masks.tensors.push_back(proto);
-  return {message(msgs::Image{}),
-          message(msgs::Tensor{}),
-          message(heads),
-          message(with("kpt0", 6)),
-          message(with("ang0", 1)),
-          message(masks),
-          message(model),
-          message(one_detection()),
-          message(*one_mask()),
-          message(*one_person()),
-          message(one_turned_box()),
-          message(one_class()),
-          message(msgs::NodeStatus{})};
+  return {message(msgs::Image{}),   message(msgs::Tensor{}),   message(heads),
+          message(with("kpt0", 6)), message(with("ang0", 1)),  message(masks),
+          message(model),           message(one_detection()),  message(*one_mask()),
+          message(*one_person()),   message(one_turned_box()), message(one_class()),
+          message(*one_map()),      message(*one_depth()),     message(msgs::NodeStatus{})};
 }
 
 template <class M>
@@ -285,6 +296,8 @@ std::vector<std::string> recorded_messages() {
                                     recorded(*one_person()),
                                     recorded(one_turned_box()),
                                     recorded(one_class()),
+                                    recorded(*one_map()),
+                                    recorded(*one_depth()),
                                     recorded_picture(false),
                                     recorded_picture(true)};
   for (std::size_t kind = 0; kind < seeds.size(); ++kind) {

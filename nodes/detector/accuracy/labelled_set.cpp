@@ -45,8 +45,7 @@ std::string line_format(const LabelFormat& format, std::size_t classes) {
                          format.points);
     case Task::kObb:
       return start + "four corners, each x and y, fractions 0..1";
-    case Task::kDetect:
-    case Task::kClassify:
+    default:
       break;
   }
   return start + "four fractions 0..1";

@@ -27,8 +27,7 @@ Similarity similarity_of(Task task) {
       return object_keypoint_similarity;
     case Task::kObb:
       return turned_box_similarity;
-    case Task::kDetect:
-    case Task::kClassify:
+    default:
       break;
   }
   return intersection_over_union;

@@ -22,6 +22,8 @@ const MetricNames& metric_names(Task task) {
       {"OKS agreement", "box agreement", "OKS mAP50-95", "OKS mAP50", "box mAP50-95"},
       {"ProbIoU agreement", "box agreement", "ProbIoU mAP50-95", "ProbIoU mAP50", "box mAP50-95"},
       {"top-1 agreement", "top-5 agreement", "top-1", "top-5", ""},
+      {"mIoU agreement", "pixel agreement", "mIoU", "pixel accuracy", ""},
+      {"delta1 agreement", "", "delta1", "", ""},
   }};
   return kNames[static_cast<std::size_t>(task)];
 }
