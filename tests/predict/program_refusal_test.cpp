@@ -69,6 +69,18 @@ TEST_F(PredictRefusals, JsonThatCannotBeWritten) {
   expect_refused({model_, picture_, "--json", picture_}, 2,
                  {"--json", "a.png", "is a picture's or video's name"});
   expect_refused({model_, picture_, "--json", model_}, 2, {"--json", "one of the files"});
+  expect_refused({model_, picture_, "--json", path("in")}, 2, {"--json", "in"});
+}
+
+TEST_F(PredictRefusals, JsonThroughALink) {
+  put("other.txt", imaging::file_of("mine\n"));
+  for (const char* target : {"other.txt", "absent.txt"}) {
+    fs::remove(path("r.json"));
+    fs::create_symlink(path(target), path("r.json"));
+    expect_refused({model_, picture_, "--json", path("r.json")}, 2, {"--json", "is a link"});
+  }
+  EXPECT_EQ(fs::file_size(path("other.txt")), 5U);
+  EXPECT_FALSE(fs::exists(path("absent.txt")));
 }
 
 TEST_F(PredictRefusals, CopiesInTheFolderOfThePicturesThemselves) {
