@@ -30,6 +30,8 @@ Result<std::unique_ptr<Decoder>> create_decoded_decoder(const msgs::ModelInfo& m
                                                         bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_objectness_decoder(const msgs::ModelInfo& model,
                                                            bool force_scalar);
+Result<std::unique_ptr<Decoder>> create_row_decoder(const msgs::ModelInfo& model,
+                                                    bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_class_decoder(const msgs::ModelInfo& model,
                                                       bool force_scalar);
 
@@ -99,6 +101,11 @@ template <class X>
 class AnchorDecoder : public AnchorDecoderBase {
  protected:
   using AnchorDecoderBase::AnchorDecoderBase;
+
+  // Adds one class of an anchor if it passes.
+  void add_class(std::uint32_t anchor, std::uint32_t class_id, float key) {
+    if (key > thresholds_[class_id]) add({key, anchor, class_id});
+  }
 
   // Adds the classes of one anchor that pass; key of class c = factor * scores[c * stride].
   void add_anchor(std::uint32_t anchor, const float* scores, std::size_t stride, float factor) {

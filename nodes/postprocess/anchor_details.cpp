@@ -24,25 +24,34 @@ tl::unexpected<Error> unsupported(std::string why) {
   return fail(ErrorCode::kUnsupported, std::move(why));
 }
 
+bool is_detail(const OutputMap& map) {
+  return std::find(kRoles.begin(), kRoles.end(), map.role) != kRoles.end();
+}
+
 // Errors: numbers that mean something else for this role.
 Result<> check_encoding(const OutputMap& map) {
+  const bool of_rows = map.stride == 0;
   bool known = false;
   switch (map.role) {
     case OutputRole::kAngle:
       FOVEA_TRY(check_range("angle channels", map.channels, 1, 1));
-      known = map.encoding == OutputEncoding::kLogit || map.encoding == OutputEncoding::kDecoded;
+      known = map.encoding == OutputEncoding::kDecoded ||
+              (!of_rows && map.encoding == OutputEncoding::kLogit);
       break;
     case OutputRole::kKeypoints:
       FOVEA_TRY(check_range("keypoints", map.channels / map.point_values, 1,
                             msgs::KeypointDetection2D::kMaxKeypoints));
-      known = map.encoding == OutputEncoding::kCentreOffset ||
-              map.encoding == OutputEncoding::kTwiceOffset;
+      known = of_rows ? map.encoding == OutputEncoding::kDecoded
+                      : map.encoding == OutputEncoding::kCentreOffset ||
+                            map.encoding == OutputEncoding::kTwiceOffset;
       break;
     default:
       known = map.encoding == OutputEncoding::kDecoded;
   }
   FOVEA_TRY(check_range("channels of details", map.channels, 1, AnchorDetails::kMaxChannels));
-  if (known && map.anchors == AnchorAxis::kOutermost && map.first_channel == 0) return {};
+  if (known && map.anchors == AnchorAxis::kOutermost && (of_rows || map.first_channel == 0)) {
+    return {};
+  }
   return unsupported(fmt::format("{} is {} with anchors {} from channel {} on",
                                  msgs::enum_name(map.role), msgs::enum_name(map.encoding),
                                  msgs::enum_name(map.anchors), map.first_channel));
@@ -56,7 +65,7 @@ Result<AnchorDetails> AnchorDetails::create(const HeadSpec& head, std::span<cons
   AnchorDetails details;
   const OutputMap* first = nullptr;
   for (const OutputMap& map : head.maps) {
-    if (std::find(kRoles.begin(), kRoles.end(), map.role) == kRoles.end()) continue;
+    if (!is_detail(map)) continue;
     FOVEA_TRY(check_encoding(map));
     if (first == nullptr) first = &map;
     if (map.role != first->role || map.encoding != first->encoding ||
@@ -83,13 +92,39 @@ Result<AnchorDetails> AnchorDetails::create(const HeadSpec& head, std::span<cons
     }
     std::sort(details.maps_.begin(), details.maps_.end(),
               [](const Map& a, const Map& b) { return a.grid.first_anchor < b.grid.first_anchor; });
-    details.role_ = first->role;
-    details.encoding_ = first->encoding;
-    details.channels_ = first->channels;
-    details.point_values_ = first->point_values;
+    details.read_kind(*first);
   }
   FOVEA_TRY(details.read_prototypes(head, network_width, network_height));
   return details;
+}
+
+Result<AnchorDetails> AnchorDetails::create_for_rows(const HeadSpec& head,
+                                                     std::uint32_t network_width,
+                                                     std::uint32_t network_height) {
+  AnchorDetails details;
+  for (const OutputMap& map : head.maps) {
+    if (!is_detail(map)) continue;
+    FOVEA_TRY(check_encoding(map));
+    FOVEA_TRY(
+        check_range(fmt::format("stride of {}", msgs::enum_name(map.role)), map.stride, 0, 0));
+    if (!details.empty()) {
+      return unsupported(fmt::format("rows have {} and {}; they must have one of them",
+                                     msgs::enum_name(details.role_), msgs::enum_name(map.role)));
+    }
+    details.maps_.push_back({std::string(map.tensor.view()), {}});
+    details.read_kind(map);
+  }
+  FOVEA_TRY(details.read_prototypes(head, network_width, network_height));
+  return details;
+}
+
+void AnchorDetails::read_kind(const OutputMap& map) {
+  role_ = map.role;
+  encoding_ = map.encoding;
+  channels_ = map.channels;
+  point_values_ = map.point_values;
+  first_channel_ = map.first_channel;
+  step_ = map.channels;
 }
 
 Result<> AnchorDetails::read_prototypes(const HeadSpec& head, std::uint32_t network_width,
@@ -128,7 +163,8 @@ Result<> AnchorDetails::read_prototypes(const HeadSpec& head, std::uint32_t netw
 }
 
 std::size_t AnchorDetails::tensor_count() const {
-  return maps_.size() + (prototype_tensor_.empty() ? 0 : 1);
+  const bool of_rows = !empty() && maps_.front().grid.stride == 0;
+  return (of_rows ? 0 : maps_.size()) + (prototype_tensor_.empty() ? 0 : 1);
 }
 
 Result<> AnchorDetails::bind(std::span<const HeadTensor> tensors) {
@@ -136,6 +172,17 @@ Result<> AnchorDetails::bind(std::span<const HeadTensor> tensors) {
     const std::array<std::int64_t, 3> dims{map.grid.height, map.grid.width, channels_};
     FOVEA_ASSIGN(map.values, find_values(tensors, map.tensor, dims));
   }
+  return bind_prototypes(tensors);
+}
+
+Result<> AnchorDetails::bind_rows(const float* rows, std::size_t channels,
+                                  std::span<const HeadTensor> tensors) {
+  for (Map& map : maps_) map.values = rows + first_channel_;
+  step_ = channels;
+  return bind_prototypes(tensors);
+}
+
+Result<> AnchorDetails::bind_prototypes(std::span<const HeadTensor> tensors) {
   if (prototype_tensor_.empty()) return {};
   const std::array<std::int64_t, 3> dims{prototypes_.height, prototypes_.width, channels_};
   FOVEA_ASSIGN(prototypes_.values, find_values(tensors, prototype_tensor_, dims));
@@ -150,7 +197,7 @@ const AnchorDetails::Map& AnchorDetails::map_of(std::uint32_t anchor) const {
 
 const float* AnchorDetails::values_of(std::uint32_t anchor) const {
   const Map& map = map_of(anchor);
-  return map.values + std::size_t{anchor - map.grid.first_anchor} * channels_;
+  return map.values + std::size_t{anchor - map.grid.first_anchor} * step_;
 }
 
 bool AnchorDetails::is_finite(std::uint32_t anchor) const {
@@ -165,6 +212,14 @@ float AnchorDetails::angle_of(std::uint32_t anchor) const {
 }
 
 void AnchorDetails::points_of(std::uint32_t anchor, std::span<NetworkPoint> points) const {
+  const float* value = values_of(anchor);
+  if (encoding_ == OutputEncoding::kDecoded) {
+    for (std::size_t i = 0; i < point_count(); ++i, value += point_values_) {
+      points[i] = {value[0], value[1],
+                   point_values_ == 3 ? std::clamp(value[2], 0.0f, 1.0f) : 1.0f};
+    }
+    return;
+  }
   const Map& map = map_of(anchor);
   const std::uint32_t cell = anchor - map.grid.first_anchor;
   const auto column = static_cast<float>(cell % map.grid.width);
@@ -173,7 +228,6 @@ void AnchorDetails::points_of(std::uint32_t anchor, std::span<NetworkPoint> poin
   const bool twice = encoding_ == OutputEncoding::kTwiceOffset;
   const float factor = twice ? 2.0f : 1.0f;
   const float shift = twice ? 0.0f : 0.5f;
-  const float* value = values_of(anchor);
   for (std::size_t i = 0; i < point_count(); ++i, value += point_values_) {
     points[i] = {(factor * value[0] + column + shift) * stride,
                  (factor * value[1] + row + shift) * stride,

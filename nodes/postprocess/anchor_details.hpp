@@ -1,5 +1,6 @@
 // What anchors have beside a box and class scores: keypoints, an angle, or mask coefficients with the
-// prototypes that they weigh. Raw maps per level, read for the few anchors that become detections.
+// prototypes that they weigh. Raw maps per level or channels of rows, read for the few anchors that
+// become detections.
 //
 // Thread safety: one thread at a time; const methods from any thread.
 #pragma once
@@ -48,13 +49,19 @@ class AnchorDetails {
   static Result<AnchorDetails> create(const HeadSpec& head, std::span<const Grid> grids,
                                       std::uint32_t network_width, std::uint32_t network_height);
 
+  // For a head whose anchors are the rows of one tensor; as above.
+  static Result<AnchorDetails> create_for_rows(const HeadSpec& head, std::uint32_t network_width,
+                                               std::uint32_t network_height);
+
   bool empty() const { return maps_.empty(); }
   OutputRole role() const { return role_; }
-  std::size_t tensor_count() const;
+  std::size_t tensor_count() const;  // of rows: beside theirs
 
   // Finds the maps of a frame. Errors: kInvalidArgument for tensors that are missing or of another
   // shape.
   Result<> bind(std::span<const HeadTensor> tensors);
+  // The same, of rows that lie [rows, channels] there.
+  Result<> bind_rows(const float* rows, std::size_t channels, std::span<const HeadTensor> tensors);
 
   bool is_finite(std::uint32_t anchor) const;
   // Role kAngle: radians from x to y.
@@ -72,9 +79,12 @@ class AnchorDetails {
  private:
   struct Map {
     std::string tensor;
-    Grid grid;
+    Grid grid;                      // of rows: empty
     const float* values = nullptr;  // [height, width, channels] of the current frame
   };
+
+  void read_kind(const OutputMap& map);
+  Result<> bind_prototypes(std::span<const HeadTensor> tensors);
 
   Result<> read_prototypes(const HeadSpec& head, std::uint32_t network_width,
                            std::uint32_t network_height);
@@ -85,6 +95,8 @@ class AnchorDetails {
   OutputEncoding encoding_ = OutputEncoding::kDecoded;
   std::uint32_t channels_ = 0;
   std::uint32_t point_values_ = 0;
+  std::size_t first_channel_ = 0;  // of rows
+  std::size_t step_ = 0;           // from one anchor's values to the next one's
   std::vector<Map> maps_;  // by first anchor
   Prototypes prototypes_;
   std::string prototype_tensor_;

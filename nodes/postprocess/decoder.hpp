@@ -35,7 +35,8 @@ struct Candidate {
 
 // Anchors whose numbers are no numbers: what a broken model or an overflow gives.
 struct NotFinite {
-  std::uint32_t scores = 0;  // with a NaN or infinity among their class scores or as objectness
+  std::uint32_t scores = 0;  // with a NaN or infinity among their class scores or as objectness,
+                             // or above a threshold with a class number that there is not
   std::uint32_t boxes = 0;   // above a threshold, but without a finite box, point or angle
   std::uint32_t masks = 0;   // detections whose mask has such numbers
 

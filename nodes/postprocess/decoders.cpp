@@ -17,6 +17,7 @@ constexpr std::array kDecoders = {
     DecoderRow{"dfl", create_dfl_decoder},
     DecoderRow{"decoded", create_decoded_decoder},
     DecoderRow{"decoded_objectness", create_objectness_decoder},
+    DecoderRow{"rows", create_row_decoder},
     DecoderRow{"classes", create_class_decoder},
 };
 

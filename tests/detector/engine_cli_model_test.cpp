@@ -74,7 +74,7 @@ TEST_F(EngineCliModel, StatedHeadAgainstTheShapeIsAnErrorAndAgainstTheNumbersAWa
   EXPECT_THAT(detector(model, {"--head", "yolov5"}).err, HasSubstr("head is yolov5"));
   const Outcome unknown = engine({"build", "--onnx", model, "--head", "yolov99"});
   EXPECT_EQ(unknown.code, 2);
-  EXPECT_THAT(unknown.err, HasSubstr("it must be auto, yolov8, yolov5 or none"));
+  EXPECT_THAT(unknown.err, HasSubstr("it must be auto, yolov8, yolov5, rows or none"));
   const auto logits = [](std::size_t, std::vector<double>& row) { row.back() -= 6; };
   const Outcome doubted =
       engine({"build", "--onnx", write("logits.onnx", {grid(3, true, logits)}), "--head", "yolov8"});

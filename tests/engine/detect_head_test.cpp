@@ -177,15 +177,16 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
   EXPECT_EQ(
       lowered->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; classify: no metadata say that it classifies; decoded, "
-      "decoded_objectness: 'y0' is [1, 4, 64], no detector's output that Fovea knows");
+      "classes and perhaps one more; classify: no metadata say that it classifies; rows: 'y0' is "
+      "[1, 4, 64], and metadata name no classes; decoded, decoded_objectness: 'y0' is [1, 4, 64], "
+      "no detector's output that Fovea knows");
   NetworkDefinition posing = with_output({-1, 8, 64});
   posing.metadata["task"] = "pose";
   EXPECT_EQ(
       lower(posing)->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
       "classes and perhaps one more; classify, decoded, decoded_objectness: its task is "
-      "'pose'");
+      "'pose'; rows: 'y0' is [1, 8, 64], and metadata name no classes");
   posing.metadata["task"] = "depth";
   EXPECT_EQ(lower(posing)->head.note,
             "its task is 'depth'; decoded are detect, segment, pose, obb, classify");
@@ -237,7 +238,7 @@ TEST(HeadRecognisers, OneMoreIsOneRow) {
       none->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
       "classes and perhaps one more; classify, decoded, decoded_objectness: its task is 'segment'; "
-      "pose: its task is not pose");
+      "rows: 'y0' is [], no rows of the best boxes; pose: its task is not pose");
 }
 
 using AlignedBytes = std::unique_ptr<std::byte, decltype(&std::free)>;

@@ -296,7 +296,7 @@ TEST(NoHead, SaysWhyByTheMetadata) {
   };
   EXPECT_THAT(note({-1, 7, 84}, 3, "segment"), HasSubstr("its task is 'segment'"));
   EXPECT_THAT(note({-1, 84, 7}, 3, "detect"), HasSubstr("transposed"));
-  EXPECT_THAT(note({-1, 50, 6}, 3, "detect"), HasSubstr("rows of six"));
+  EXPECT_THAT(note({-1, 5000, 6}, 3, "detect"), HasSubstr("rows of six"));
 }
 
 }  // namespace

@@ -375,10 +375,10 @@ TEST(Decoders, RefuseModelsThatMakeNoSense) {
       {HeadKind::kDfl, [](Model& m) { m.head.maps.count = 0; }, "scores of 0 classes"},
       {HeadKind::kDfl, [](Model& m) { m.head.maps.count = HeadSpec::kMaxMaps + 1; }, "has 33 maps"},
       {HeadKind::kDfl, [](Model& m) { m.head.maps.count = 0xffffffff; }, "at most 32"},
-      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].role = static_cast<OutputRole>(8); },
-       "map 2 of the head: role is 8"},
-      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].encoding = static_cast<OutputEncoding>(5); },
-       "encoding is 5"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].role = static_cast<OutputRole>(9); },
+       "map 2 of the head: role is 9"},
+      {HeadKind::kDfl, [](Model& m) { m.head.maps[2].encoding = static_cast<OutputEncoding>(6); },
+       "encoding is 6"},
       {HeadKind::kDfl, [](Model& m) { m.head.maps[2].anchors = static_cast<AnchorAxis>(2); },
        "anchors is 2"},
       {HeadKind::kDfl, [](Model& m) { m.head.maps[2].tensor = std::string_view(); },
@@ -466,8 +466,9 @@ TEST(Decoders, DeclineAHeadThatNoneOfThemKnowsEachWithItsReason) {
       "no decoder takes the model's head: dfl: the head has a map of role embedding; it reads box, "
       "class_score, mask_coefficients, prototype, keypoints, angle only; decoded: the head has a "
       "map of role embedding; it reads box, class_score only; decoded_objectness: the head has a "
-      "map of role embedding; it reads box, objectness, class_score only; classes: the head has a "
-      "map of role box; it reads class_score only");
+      "map of role embedding; it reads box, objectness, class_score only; rows: the head has a map "
+      "of role embedding; it reads box, class_score, class_index, mask_coefficients, prototype, "
+      "keypoints, angle only; classes: the head has a map of role box; it reads class_score only");
 }
 
 // A decoder that only this test knows, and that a row alone makes known.

@@ -83,13 +83,15 @@ std::vector<EngineOption> make_options() {
       {.name = "keep_output0",
        .flag = "--keep-output0",
        .member = &R::keep_output0,
-       .description = "Run the model's own decode tail instead of cutting it off"},
+       .description = "Run the model's own tail, with its choice of the best boxes if it makes "
+                      "one, instead of cutting it off"},
       {.name = "head",
        .flag = "--head",
        .member = &R::head,
        .description = "What the model's outputs are: auto finds out from its tail, its metadata "
                       "and its shape; yolov8 is [1, 4 + classes, anchors], yolov5 is [1, anchors, "
-                      "5 + classes], none is raw tensors that no detector decodes",
+                      "5 + classes], rows is [1, rows, 6 + more] (a box's corners, score, class), "
+                      "none is raw tensors that no detector decodes",
        .choices =
            std::vector<std::string>(engine::kHeadChoices.begin(), engine::kHeadChoices.end())},
       {.name = "calibration",

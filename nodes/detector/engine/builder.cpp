@@ -38,7 +38,7 @@ Result<> check(const BuilderConfig& config) {
     return refuse(fmt::format("max_batch is {}; it must be 1..{}", config.max_batch, kMaxBatch));
   }
   if (std::find(kHeadChoices.begin(), kHeadChoices.end(), config.head) == kHeadChoices.end()) {
-    return refuse(fmt::format("head is '{}'; it must be auto, yolov8, yolov5 or none",
+    return refuse(fmt::format("head is '{}'; it must be auto, yolov8, yolov5, rows or none",
                               shown(config.head, 40)));
   }
   if (config.threads < 1 || config.threads > kMaxThreads) {
@@ -175,8 +175,8 @@ Result<> check_head(Plan& plan, const Engine& engine, const std::filesystem::pat
     return fail(
         ErrorCode::kUnsupported,
         fmt::format("{}: no metadata says what the outputs mean, and they are not {}: {}; "
-                    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5 "
-                    "or none",
+                    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5, "
+                    "rows or none",
                     model.string(),
                     head.spec.find(OutputRole::kObjectness) == nullptr ? "YOLOv8's" : "YOLOv5's",
                     doubt));
@@ -188,8 +188,8 @@ Result<> check_head(Plan& plan, const Engine& engine, const std::filesystem::pat
     return fail(
         ErrorCode::kUnsupported,
         fmt::format("{}: neither the numbers nor the {} names of the metadata go with {}: {}; "
-                    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5 "
-                    "or none",
+                    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5, "
+                    "rows or none",
                     model.string(), named, head.note, doubt));
   }
   head.warnings.push_back(fmt::format("the outputs do not look like {} ({}): {}", head.note,

@@ -36,6 +36,7 @@ DecodedMaps decoded_maps(const EngineInfo& info) {
   const DecodedMaps maps{spec.find(OutputRole::kBox), spec.find(OutputRole::kClassScore),
                          spec.find(OutputRole::kObjectness)};
   if (maps.box == nullptr || maps.scores == nullptr || maps.box->channels != 4) return {};
+  if (spec.find(OutputRole::kClassIndex) != nullptr) return {};
   if (info.outputs.size() != 1 || info.outputs[0].dims.size() != 2) return {};
   for (const OutputMap* map : {maps.box, maps.scores, maps.objectness}) {
     if (map != nullptr && (map->encoding != OutputEncoding::kDecoded || map->stride != 0 ||
@@ -106,9 +107,37 @@ bool are_corners(const Anchors& anchors, std::size_t box, float width, float hei
          right.high > width / 2 && bottom.high > height / 2;
 }
 
+// Of rows of the best boxes, in the engine's first output: scores and class numbers.
+std::string doubt_of_rows(const HeadSpec& spec, std::span<const float> output) {
+  const std::size_t fields = spec.channels_of(spec.find(OutputRole::kBox)->tensor.view());
+  const std::size_t score = spec.find(OutputRole::kClassScore)->first_channel;
+  const OutputMap& index = *spec.find(OutputRole::kClassIndex);
+  for (std::size_t row = 0; row + fields <= output.size(); row += fields) {
+    if (!(output[row + score] >= 0 && output[row + score] <= 1.001F)) {
+      return fmt::format("row {} has {:.4g} as its score in place of 0..1", row / fields,
+                         output[row + score]);
+    }
+    const float number = output[row + index.first_channel];
+    if (!(number >= 0 && number < static_cast<float>(index.classes)) ||
+        number != std::floor(number)) {
+      return fmt::format("row {} has {:.4g} as its class number; there are {} classes",
+                         row / fields, number, index.classes);
+    }
+  }
+  return {};
+}
+
+bool are_rows(const EngineInfo& info) {
+  const HeadSpec& spec = info.head.spec;
+  return spec.find(OutputRole::kClassIndex) != nullptr && spec.find(OutputRole::kBox) != nullptr &&
+         spec.find(OutputRole::kClassScore) != nullptr && !info.outputs.empty() &&
+         info.outputs[0].name == spec.find(OutputRole::kBox)->tensor.view();
+}
+
 }  // namespace
 
 std::string doubt_of_output(const EngineInfo& info, std::span<const float> output) {
+  if (are_rows(info)) return doubt_of_rows(info.head.spec, output);
   const DecodedMaps maps = decoded_maps(info);
   if (maps.box == nullptr) return {};
   const bool finite = std::all_of(output.begin(), output.end(), [](float v) { return std::isfinite(v); });
@@ -158,7 +187,7 @@ std::string doubt_of_output(const EngineInfo& info, std::span<const float> outpu
 
 Result<std::string> doubt_of_head(const Engine& engine) {
   const EngineInfo& info = engine.info();
-  if (decoded_maps(info).box == nullptr) return std::string();
+  if (decoded_maps(info).box == nullptr && !are_rows(info)) return std::string();
   FOVEA_ASSIGN(const auto context, engine.create_execution_context());
   FOVEA_ASSIGN(const Bindings bindings, engine.make_bindings());
   const std::span<std::byte> input = bindings.input();

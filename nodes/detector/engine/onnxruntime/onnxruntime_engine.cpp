@@ -105,6 +105,11 @@ Result<> recognise(NetworkDefinition& network, std::string_view stated) {
   FOVEA_ASSIGN(HeadAnswer answer, find_head({network, planes, stated}));
   network.head = std::move(answer.head);
   if (!network.head.known()) return {};
+  if (network.head.spec.find(OutputRole::kPrototype) != nullptr) {  // channels first here
+    network.head = {};
+    network.head.note = "prototypes of a model that is taken over are not decoded";
+    return {};
+  }
   for (std::size_t i = 0; i < answer.outputs.size(); ++i) {
     network.value(answer.outputs[i]).name = answer.names[i];
   }

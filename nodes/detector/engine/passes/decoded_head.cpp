@@ -18,11 +18,12 @@ constexpr std::int64_t kColumnFields = 4;  // of YOLOv8: cx, cy, w, h
 constexpr std::int64_t kRowFields = 5;     // of YOLOv5: cx, cy, w, h, objectness
 
 constexpr std::string_view kSayWhich =
-    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5 or none";
+    "head (--head of `fovea engine`) says which head it is: yolov8, yolov5, rows or none";
 
 constexpr std::string_view kSuppressed =
-    "rows of six are what suppression inside a model leaves; export it without (Ultralytics: "
-    "end2end=False, or from 8.4.190 on without nms)";
+    "rows of six are what suppression inside a model leaves; metadata with a task and class names "
+    "would say so, or head rows; or export it without (Ultralytics: end2end=False, or from 8.4.190 "
+    "on without nms)";
 
 // Cells of a grid per stride, summed over the usual sets of strides; empty if the count is that of
 // none. A head with three anchors per cell has three times as many.
@@ -189,6 +190,7 @@ Result<HeadInfo> read_output(const NetworkDefinition& network, const NetworkDefi
                                shape_of(shaped)));
   }
   const auto names = static_cast<std::int64_t>(network.class_names.size());
+  if (stated == kRowsHead) return no_head("another head is stated");
   if (names == 0 && task == network.metadata.end()) return assumed_head(network, shaped);
 
   HeadInfo head;

@@ -26,10 +26,11 @@ namespace {
 // The maps in front of a tail that is proven to decode them, or why there are none.
 struct Proof {
   std::optional<HeadMaps> maps;
-  Reading reading;  // of them
+  Reading reading;            // of them
+  ValueId output = kNoValue;  // that the tail computes of them
   std::string why_not;
 };
-Proof none(std::string why_not) { return {{}, {}, std::move(why_not)}; }
+Proof none(std::string why_not) { return {{}, {}, kNoValue, std::move(why_not)}; }
 
 std::string_view name_of(Task task) { return kTaskNames[static_cast<std::size_t>(task)]; }
 
@@ -74,49 +75,11 @@ Result<Proof> proven_maps(const HeadQuestion& question) {
     for (HeadMaps& head : possible_heads(shaped, maps, shaped.value(output).dims)) {
       possible = true;
       FOVEA_ASSIGN(const auto reading, proven_reading(network, shaped, head, output));
-      if (reading) return Proof{std::move(head), *reading, ""};
+      if (reading) return Proof{std::move(head), *reading, output, ""};
     }
     if (!network.suppression_cut) break;
   }
   return none(no_boxes(network, possible, last_maps));
-}
-
-// Adds the output that holds the prototypes of so many coefficients. Returns why there is none, empty
-// if there is.
-std::string add_prototypes(const HeadQuestion& question, std::uint32_t coefficients,
-                           HeadAnswer& answer) {
-  const Dims& input = question.shaped.value(question.shaped.inputs[0]).dims;
-  std::string why_not =
-      fmt::format("it gives {} mask coefficients per box, and no output holds as many prototypes",
-                  coefficients);
-  ValueId found = kNoValue;
-  std::uint32_t found_stride = 0;
-  for (const ValueId id : question.network.outputs) {
-    const Value& output = question.shaped.value(id);
-    if (output.dims.size() != 4 || output.dims[1] != coefficients ||
-        output.dtype != DataType::kFloat32) {
-      continue;
-    }
-    const std::int64_t height = output.dims[2];
-    const std::int64_t width = output.dims[3];
-    const std::int64_t stride = height < 1 ? 0 : input[2] / height;
-    if (stride < 1 || stride * height != input[2] || stride * width != input[3]) {
-      why_not = fmt::format("'{}' is {}, a mask output of another stride: the input is {} x {}",
-                            shown(output.name, 60), to_string(output.dims), input[3], input[2]);
-      continue;
-    }
-    if (found != kNoValue) {
-      return fmt::format("'{}' and '{}' could both be the prototypes of its {} mask coefficients",
-                         shown(question.shaped.value(found).name, 60), shown(output.name, 60),
-                         coefficients);
-    }
-    found = id;
-    found_stride = static_cast<std::uint32_t>(stride);
-  }
-  if (found == kNoValue) return why_not;
-  answer.head.spec.maps.push_back(prototypes(coefficients, found_stride));
-  answer.outputs.push_back(found);
-  return "";
 }
 
 std::string described(const LevelMap& map) {
@@ -167,6 +130,42 @@ std::vector<std::string> contradictions(const NetworkDefinition& network, const 
 
 }  // namespace
 
+std::string add_prototypes(const HeadQuestion& question, std::uint32_t coefficients,
+                           HeadAnswer& answer) {
+  const Dims& input = question.shaped.value(question.shaped.inputs[0]).dims;
+  std::string why_not =
+      fmt::format("it gives {} mask coefficients per box, and no output holds as many prototypes",
+                  coefficients);
+  ValueId found = kNoValue;
+  std::uint32_t found_stride = 0;
+  for (const ValueId id : question.network.outputs) {
+    const Value& output = question.shaped.value(id);
+    if (output.dims.size() != 4 || output.dims[1] != coefficients ||
+        output.dtype != DataType::kFloat32) {
+      continue;
+    }
+    const std::int64_t height = output.dims[2];
+    const std::int64_t width = output.dims[3];
+    const std::int64_t stride = height < 1 ? 0 : input[2] / height;
+    if (stride < 1 || stride * height != input[2] || stride * width != input[3]) {
+      why_not = fmt::format("'{}' is {}, a mask output of another stride: the input is {} x {}",
+                            shown(output.name, 60), to_string(output.dims), input[3], input[2]);
+      continue;
+    }
+    if (found != kNoValue) {
+      return fmt::format("'{}' and '{}' could both be the prototypes of its {} mask coefficients",
+                         shown(question.shaped.value(found).name, 60), shown(output.name, 60),
+                         coefficients);
+    }
+    found = id;
+    found_stride = static_cast<std::uint32_t>(stride);
+  }
+  if (found == kNoValue) return why_not;
+  answer.head.spec.maps.push_back(prototypes(coefficients, found_stride));
+  answer.outputs.push_back(found);
+  return "";
+}
+
 Result<Columns> columns_of(const HeadQuestion& question) {
   FOVEA_ASSIGN(const Proof proof, proven_maps(question));
   Columns columns;
@@ -180,6 +179,12 @@ Result<Columns> columns_of(const HeadQuestion& question) {
   return columns;
 }
 
+Result<std::optional<OwnRows>> own_rows_of(const HeadQuestion& question) {
+  FOVEA_ASSIGN(const Proof proof, proven_maps(question));
+  if (!proof.maps || !proof.maps->best || question.network.suppression_cut) return std::nullopt;
+  return OwnRows{static_cast<std::uint32_t>(proof.maps->classes), proof.reading.more, proof.output};
+}
+
 Result<HeadAnswer> recognise_dfl(const HeadQuestion& question) {
   HeadAnswer answer;
   if (question.keep_output0) {
@@ -190,6 +195,10 @@ Result<HeadAnswer> recognise_dfl(const HeadQuestion& question) {
   answer.why_not = proof.why_not;
   if (!proof.maps) return answer;
   const HeadMaps& maps = *proof.maps;
+  if (question.stated == kRowsHead && !maps.best) {
+    answer.why_not = "another head is stated";
+    return answer;
+  }
   std::vector<std::uint32_t> strides;
   for (const MapLevel& level : maps.levels) {
     strides.push_back(static_cast<std::uint32_t>(level.stride));

@@ -20,6 +20,7 @@ namespace {
 constexpr std::array kRecognisers = {
     HeadRecogniser{"dfl", recognise_dfl},
     HeadRecogniser{"classify", recognise_classify},
+    HeadRecogniser{"rows", recognise_rows},
     HeadRecogniser{"decoded", recognise_decoded},
     HeadRecogniser{"decoded_objectness", recognise_objectness},
 };
@@ -94,6 +95,12 @@ Result<HeadAnswer> find_head(const HeadQuestion& question,
 Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options) {
   PassOutcome outcome;
   network.head = {};
+  if (options.keep_output0 && network.suppression_cut) {
+    return fail(ErrorCode::kUnsupported,
+                "keep_output0 would keep the model's own suppression, whose shapes depend on the "
+                "picture: only ONNX Runtime's provider runs it (provider onnxruntime); without "
+                "keep_output0 it is cut off and postprocess suppresses");
+  }
   if (options.head == kNoHead && network.suppression_cut) {
     return fail(ErrorCode::kUnsupported,
                 fmt::format("head is none, but the model {}", kSuppresses));

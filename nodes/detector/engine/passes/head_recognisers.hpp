@@ -59,6 +59,24 @@ Result<HeadAnswer> recognise_classify(const HeadQuestion& question);
 Result<HeadAnswer> recognise_decoded(const HeadQuestion& question);
 Result<HeadAnswer> recognise_objectness(const HeadQuestion& question);
 
+// Rows of the best boxes, as a model that chooses them gives them: see rows_head(). Proven if the
+// model's own tail is to be kept; else read so if its tail cannot be cut off and the metadata, or the
+// user, say that. Errors: kInvalidArgument for a stated head that contradicts the shape.
+Result<HeadAnswer> recognise_rows(const HeadQuestion& question);
+
+// The output that is proven to be rows of the best boxes.
+struct OwnRows {
+  std::uint32_t classes = 0;
+  std::optional<LevelMap> more;  // encoded as raw maps are
+  ValueId output = kNoValue;
+};
+Result<std::optional<OwnRows>> own_rows_of(const HeadQuestion& question);
+
+// Adds the output that holds the prototypes of so many coefficients. Returns why there is none, empty
+// if there is.
+std::string add_prototypes(const HeadQuestion& question, std::uint32_t coefficients,
+                           HeadAnswer& answer);
+
 // What the network's first output is, if it is YOLOv8's decoding of all boxes.
 struct Columns {
   std::uint32_t classes = 0;  // 0: it is something else

@@ -17,8 +17,10 @@ namespace fovea::engine {
 inline constexpr std::string_view kAutoHead = "auto";      // found out
 inline constexpr std::string_view kYolov8Head = "yolov8";  // [4 + classes, anchors], or its raw maps
 inline constexpr std::string_view kYolov5Head = "yolov5";  // [anchors, 5 + classes]
+inline constexpr std::string_view kRowsHead = "rows";      // [rows, 6 + more] of the best boxes
 inline constexpr std::string_view kNoHead = "none";        // nothing that a detector could decode
-inline constexpr std::array kHeadChoices = {kAutoHead, kYolov8Head, kYolov5Head, kNoHead};
+inline constexpr std::array kHeadChoices = {kAutoHead, kYolov8Head, kYolov5Head, kRowsHead,
+                                            kNoHead};
 
 struct LoweringOptions {
   // Keep the model's own output, `output0`, instead of cutting it off at the raw maps of its head.
