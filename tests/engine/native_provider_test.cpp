@@ -142,6 +142,25 @@ TEST_F(NativeProvider, StridedPoolingOfThePicture) {
   check(n.finish({n.conv(n.max_pool(n.x(), 3, 2), {.in = 3, .out = 16, .scale = 0.01F})}));
 }
 
+TEST_F(NativeProvider, AveragesOfPictures) {
+  for (const auto& [kernel, stride, pad, counted] :
+       {std::tuple(2, 1, 0, true), std::tuple(3, 2, 1, true), std::tuple(3, 2, 1, false)}) {
+    SmallNetwork n(kHeight, kWidth);
+    const ValueId pooled = n.average_pool(n.stem(12), kernel, stride, pad, counted);
+    auto engine = check(n.finish({n.conv(pooled, {.in = 12, .out = 9, .kernel = 3})}));
+    ASSERT_TRUE(engine);
+    EXPECT_EQ(count_of(*engine, "reference"), 0U);
+  }
+}
+
+TEST_F(NativeProvider, AverageOfAWholePicture) {
+  SmallNetwork n(kHeight, kWidth);
+  const ValueId pooled = n.add(OpType::kGlobalAveragePool, {n.stem(20)}, {});
+  auto engine = check(n.finish({n.conv(pooled, {.in = 20, .out = 9})}));
+  ASSERT_TRUE(engine);
+  EXPECT_EQ(count_of(*engine, "reference"), 0U);
+}
+
 TEST_F(NativeProvider, UpsamplingIsAnotherDestination) {
   SmallNetwork n(kHeight, kWidth);
   const ValueId large = n.stem(16);

@@ -96,6 +96,14 @@ class SmallNetwork {
                 {"strides", std::vector<std::int64_t>{stride, stride}},
                 {"pads", std::vector<std::int64_t>{pad, pad, pad, pad}}});
   }
+  ValueId average_pool(ValueId x, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
+                       bool count_padding) {
+    return add(OpType::kAveragePool, {x},
+               {{"kernel_shape", std::vector<std::int64_t>{kernel, kernel}},
+                {"strides", std::vector<std::int64_t>{stride, stride}},
+                {"pads", std::vector<std::int64_t>{pad, pad, pad, pad}},
+                {"count_include_pad", std::int64_t{count_padding ? 1 : 0}}});
+  }
   ValueId upsample(ValueId x, float factor = 2) {
     const ValueId scales = network_.add_constant(
         "scales", std::make_shared<const Constant>(Constant::floats({4}, {1, 1, factor, factor})));

@@ -12,7 +12,9 @@ namespace {
 
 using engine::Activation;
 using engine::cpu::ThreadPool;
+using engine::kernels::AveragePoolSpec;
 using engine::kernels::CpuFeatures;
+using engine::kernels::create_average_pool;
 using engine::kernels::create_max_pool;
 using engine::kernels::create_pointwise;
 using engine::kernels::Kernel;
@@ -213,6 +215,77 @@ TEST(MaxPoolTest, EveryWindowMatchesTheDefinition) {
                     best);
               }
             }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(AveragePoolTest, EveryWindowMatchesTheDefinition) {
+  struct Case {
+    std::int64_t kernel, stride, pad, pad_end;
+    bool count_padding;
+  };
+  constexpr Case kCases[] = {{2, 1, 0, 0, true},  {2, 2, 0, 0, false}, {3, 2, 1, 1, true},
+                             {3, 2, 1, 1, false}, {3, 2, 0, 1, true},  {7, 1, 0, 0, false}};
+  constexpr std::int64_t kIn = 7;
+  auto pool = make_pool(2);
+  std::mt19937 random(4);
+  for (const CpuFeatures& features : instruction_sets()) {
+    for (const DataType from_type : kTypes) {
+      for (const DataType to_type : kTypes) {
+        for (const std::int64_t channels : {1, 17, 64}) {
+          for (const Case& c : kCases) {
+            const std::int64_t out = (kIn + c.pad + c.pad_end - c.kernel) / c.stride + 1;
+            const std::int64_t out_width = (kIn + 1 + c.pad + c.pad_end - c.kernel) / c.stride + 1;
+            Picture from(from_type, kIn, kIn + 1, channels, {}, 2, {0.1F, 7});
+            Picture to(to_type, out, out_width, channels, {1, 1, 1, 1}, 1, {0.05F, 120});
+            from.randomise(random);
+            AveragePoolSpec spec{.pool = {.channels = channels,
+                                          .in_height = kIn,
+                                          .in_width = kIn + 1,
+                                          .out_height = out,
+                                          .out_width = out_width,
+                                          .kernel_height = c.kernel,
+                                          .kernel_width = c.kernel,
+                                          .stride_height = c.stride,
+                                          .stride_width = c.stride,
+                                          .pad_top = c.pad,
+                                          .pad_left = c.pad,
+                                          .from = from.surface(),
+                                          .to = to.surface()}};
+            spec.count_padding = c.count_padding;
+            spec.pad_bottom = spec.pad_right = c.pad_end;
+            auto kernel = create_average_pool(spec, features);
+            ASSERT_TRUE(kernel.has_value()) << kernel.error().message;
+            Picture expected = to;
+            run(**kernel, {from.data()}, to.data(), *pool);
+            for (std::int64_t y = 0; y < out; ++y) {
+              for (std::int64_t x = 0; x < out_width; ++x) {
+                for (std::int64_t channel = 0; channel < channels; ++channel) {
+                  float sum = 0;
+                  int count = 0;
+                  for (std::int64_t k = 0; k < c.kernel * c.kernel; ++k) {
+                    const std::int64_t row = y * c.stride - c.pad + k / c.kernel;
+                    const std::int64_t column = x * c.stride - c.pad + k % c.kernel;
+                    const bool inside = row >= 0 && row < kIn && column >= 0 && column <= kIn;
+                    if (inside) {
+                      sum += from.value(row * from.surface().row_stride +
+                                        column * from.surface().pixel_stride + channel);
+                    }
+                    const bool padded = row < kIn + c.pad_end && column < kIn + 1 + c.pad_end;
+                    count += inside || (c.count_padding && padded) ? 1 : 0;
+                  }
+                  engine::kernels::store_element(
+                      expected.data(), to_type, to.surface().grid,
+                      y * to.surface().row_stride + x * to.surface().pixel_stride + channel,
+                      sum / static_cast<float>(count));
+                }
+              }
+            }
+            expect_close(expected, to, std::string((*kernel)->implementation()));
+            if (HasFatalFailure()) return;
           }
         }
       }

@@ -7,6 +7,7 @@
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/profile.hpp"
+#include "nodes/detector/engine/shapes/geometry.hpp"
 #include "nodes/detector/engine/shapes/shape_inference.hpp"
 
 namespace fovea::engine {
@@ -94,6 +95,15 @@ ValueId add_ints(NetworkDefinition& network, const std::string& name,
   return network.add_constant(name, std::make_shared<const Constant>(Constant::ints(values)));
 }
 
+// A Softmax of before opset 13 over all axes from one on, of which the others have one element.
+bool is_over_one_axis(const Layer& layer, const NetworkDefinition& shaped) {
+  if (layer.op != OpType::kSoftmax || layer.int_attribute("flatten", 0) == 0) return false;
+  const Dims& dims = shaped.value(layer.inputs[0]).dims;
+  const auto axis = resolve_axis(layer.int_attribute("axis", -1), dims.size());
+  return axis && std::all_of(dims.begin() + static_cast<std::ptrdiff_t>(*axis) + 1, dims.end(),
+                             [](std::int64_t extent) { return extent == 1; });
+}
+
 }  // namespace
 
 Result<PassOutcome> resolve_input_size(NetworkDefinition& network, const LoweringOptions& options) {
@@ -178,6 +188,10 @@ Result<PassOutcome> resolve_shapes(NetworkDefinition& network, const LoweringOpt
         layer.inputs = {layer.inputs[0], add_ints(network, layer.name + ".shape", *shape)};
         changed = true;
       }
+    }
+    if (is_over_one_axis(layer, a.network) && is_over_one_axis(layer, b.network)) {
+      layer.attributes.erase("flatten");
+      changed = true;
     }
     // Sizes that name the batch: leave that axis out.
     if (layer.op == OpType::kResize && layer.inputs.size() > 3 && layer.inputs[3] != kNoValue &&

@@ -205,6 +205,93 @@ class MaxPool final : public Kernel {
   RowFunctions rows_;
 };
 
+// Rows first, as above: the sum of each column of the window's rows goes to scratch as f32.
+class AveragePool final : public Kernel {
+ public:
+  AveragePool(const AveragePoolSpec& spec, const CpuFeatures& features)
+      : pool_(spec.pool), spec_(spec), rows_(best_rows(features)) {}
+
+  std::string_view implementation() const override { return rows_.name; }
+  std::size_t scratch_bytes(int threads) const override {
+    return static_cast<std::size_t>(threads * worker_bytes());
+  }
+
+  void run(const Arguments& arguments, cpu::ThreadPool& pool) const override {
+    const std::int64_t work =
+        pool_.in_width * pool_.channels * (pool_.kernel_height + pool_.kernel_width);
+    const std::int64_t tasks = task_count(pool_.out_height, work, pool);
+    pool.parallel_for(tasks, [&](std::int64_t task, int worker) {
+      std::byte* scratch = arguments.scratch + worker * worker_bytes();
+      for (std::int64_t y = task * pool_.out_height / tasks;
+           y < (task + 1) * pool_.out_height / tasks; ++y) {
+        run_row(arguments, y, reinterpret_cast<float*>(scratch));
+      }
+    });
+  }
+
+ private:
+  // The positions of one window on one axis.
+  struct Span {
+    std::int64_t begin = 0;  // inside the picture
+    std::int64_t end = 0;
+    std::int64_t counted = 0;
+  };
+  Span span(std::int64_t first, std::int64_t kernel, std::int64_t in, std::int64_t pad_end) const {
+    const std::int64_t begin = std::max(first, std::int64_t{0});
+    const std::int64_t end = std::min(first + kernel, in);
+    const std::int64_t padded = std::min(first + kernel, in + pad_end) - first;
+    return {begin, end, spec_.count_padding ? padded : end - begin};
+  }
+
+  std::int64_t worker_bytes() const {
+    constexpr std::int64_t kLine = 64;
+    const auto bytes = pool_.in_width * pool_.channels * static_cast<std::int64_t>(sizeof(float));
+    return (bytes + kLine - 1) / kLine * kLine;
+  }
+
+  void run_row(const Arguments& arguments, std::int64_t y, float* columns) const {
+    const Span rows = span(y * pool_.stride_height - pool_.pad_top, pool_.kernel_height,
+                           pool_.in_height, spec_.pad_bottom);
+    SumJob job;
+    job.from = {at(arguments.sources[0], pool_.from, rows.begin), pool_.from.pixel_stride,
+                pool_.from.type, pool_.from.grid};
+    job.step = pool_.from.row_stride;
+    job.count = static_cast<int>(rows.end - rows.begin);
+    job.to = columns;
+    job.to_stride = pool_.channels;
+    job.pixels = pool_.in_width;
+    job.channels = pool_.channels;
+    rows_.sum(job);
+
+    job.step = pool_.channels;
+    job.to_stride = pool_.to.pixel_stride;
+    job.to_type = pool_.to.type;
+    job.to_grid = pool_.to.grid;
+    std::byte* to = at(arguments.destinations[0], pool_.to, y);
+    for (std::int64_t x = 0; x < pool_.out_width; x += job.pixels) {
+      const Span window = span(x * pool_.stride_width - pool_.pad_left, pool_.kernel_width,
+                               pool_.in_width, spec_.pad_right);
+      job.from = {columns + window.begin * pool_.channels,
+                  pool_.stride_width * pool_.channels,
+                  DataType::kFloat32,
+                  {}};
+      job.count = static_cast<int>(window.end - window.begin);
+      job.factor = 1.0F / static_cast<float>(rows.counted * window.counted);
+      job.pixels = 1;
+      if (job.count == pool_.kernel_width) {
+        const std::int64_t more = (pool_.in_width - window.end) / pool_.stride_width;
+        job.pixels = std::min(more + 1, pool_.out_width - x);
+      }
+      job.to = to + x * pool_.to.pixel_stride * element_bytes(pool_.to.type);
+      rows_.sum(job);
+    }
+  }
+
+  const MaxPoolSpec pool_;
+  const AveragePoolSpec spec_;
+  RowFunctions rows_;
+};
+
 Result<> check_positive(std::string_view what, std::int64_t value) {
   if (value >= 1) return {};
   return fail(ErrorCode::kInvalidArgument,
@@ -229,6 +316,16 @@ Result<> check_windows(std::string_view axis, std::int64_t in, std::int64_t out,
   return {};
 }
 
+Result<> check_pool(const MaxPoolSpec& spec) {
+  FOVEA_TRY(check_positive("channels", spec.channels));
+  FOVEA_TRY(check_windows("height", spec.in_height, spec.out_height, spec.kernel_height,
+                          spec.stride_height, spec.pad_top));
+  FOVEA_TRY(check_windows("width", spec.in_width, spec.out_width, spec.kernel_width,
+                          spec.stride_width, spec.pad_left));
+  FOVEA_TRY(check_surface("from", spec.from, spec.channels));
+  return check_surface("to", spec.to, spec.channels);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<const Kernel>> create_pointwise(const PointwiseSpec& spec,
@@ -248,19 +345,24 @@ Result<std::unique_ptr<const Kernel>> create_pointwise(const PointwiseSpec& spec
 
 Result<std::unique_ptr<const Kernel>> create_max_pool(const MaxPoolSpec& spec,
                                                       const CpuFeatures& features) {
-  FOVEA_TRY(check_positive("channels", spec.channels));
-  FOVEA_TRY(check_windows("height", spec.in_height, spec.out_height, spec.kernel_height,
-                          spec.stride_height, spec.pad_top));
-  FOVEA_TRY(check_windows("width", spec.in_width, spec.out_width, spec.kernel_width,
-                          spec.stride_width, spec.pad_left));
-  FOVEA_TRY(check_surface("from", spec.from, spec.channels));
-  FOVEA_TRY(check_surface("to", spec.to, spec.channels));
+  FOVEA_TRY(check_pool(spec));
   if (spec.from.type != spec.to.type ||
       (spec.from.type == DataType::kUint8 && spec.from.grid != spec.to.grid)) {
     return fail(ErrorCode::kInvalidArgument,
                 "max pooling needs equal types and grids on both sides");
   }
   return std::make_unique<MaxPool>(spec, features);
+}
+
+Result<std::unique_ptr<const Kernel>> create_average_pool(const AveragePoolSpec& spec,
+                                                          const CpuFeatures& features) {
+  FOVEA_TRY(check_pool(spec.pool));
+  if (spec.pad_bottom < 0 || spec.pad_right < 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the padding is {} below and {} to the right; it must be 0 or more",
+                            spec.pad_bottom, spec.pad_right));
+  }
+  return std::make_unique<AveragePool>(spec, features);
 }
 
 void fill_border(void* picture, const Surface& surface, std::int64_t height, std::int64_t width,

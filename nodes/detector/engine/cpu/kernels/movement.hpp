@@ -1,4 +1,4 @@
-// Everything between convolutions: conversions, copies, 2x upsampling, sums, max pooling, the
+// Everything between convolutions: conversions, copies, 2x upsampling, sums, pooling, the
 // filling of physical padding. Implementations: avx512, scalar.
 #pragma once
 
@@ -52,6 +52,19 @@ struct MaxPoolSpec {
 // included.
 Result<std::unique_ptr<const Kernel>> create_max_pool(const MaxPoolSpec& spec,
                                                       const CpuFeatures& features = cpu_features());
+
+// Mean over windows, summed in f32; between any two types and grids. Positions outside the picture
+// are not read. Addresses: sources = {from}, destinations = {to}.
+struct AveragePoolSpec {
+  MaxPoolSpec pool{};
+  // They count as zeros, as far as these reach; else they do not count.
+  bool count_padding = false;
+  std::int64_t pad_bottom = 0;
+  std::int64_t pad_right = 0;
+};
+// Errors: those of create_max_pool(), types and grids apart.
+Result<std::unique_ptr<const Kernel>> create_average_pool(
+    const AveragePoolSpec& spec, const CpuFeatures& features = cpu_features());
 
 struct Border {
   std::int64_t top = 0;

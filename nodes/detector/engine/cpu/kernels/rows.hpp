@@ -68,11 +68,27 @@ struct MaximumJob {
   std::int64_t channels = 0;
 };
 
+// to[i] = factor * the sum of from[i + k * step], k in 0..count - 1, for every channel of every pixel,
+// summed in f32.
+struct SumJob {
+  Pixels from;            // `stride`: between the first summands of neighbouring output pixels
+  std::int64_t step = 0;  // elements between summands
+  int count = 1;
+  float factor = 1;
+  void* to = nullptr;
+  std::int64_t to_stride = 0;
+  DataType to_type = DataType::kFloat32;
+  Grid to_grid;
+  std::int64_t pixels = 0;
+  std::int64_t channels = 0;
+};
+
 struct RowFunctions {
   const char* name;
   void (*pointwise)(const PointwiseJob&);
   void (*table)(const TableJob&);
   void (*maximum)(const MaximumJob&);
+  void (*sum)(const SumJob&);
 };
 
 const RowFunctions& scalar_rows();

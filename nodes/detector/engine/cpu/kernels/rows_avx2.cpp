@@ -89,7 +89,7 @@ struct Narrow {
 namespace fovea::engine::kernels {
 
 const RowFunctions& avx2_rows() {
-  static const RowFunctions kFunctions{"avx2", pointwise, table, maximum};
+  static const RowFunctions kFunctions{"avx2", pointwise, table, maximum, sum};
   return kFunctions;
 }
 

@@ -83,8 +83,8 @@ namespace fovea::engine::kernels {
 const RowFunctions& avx2_rows();
 
 const RowFunctions& avx512_rows(bool vbmi) {
-  static const RowFunctions kVbmi{"avx512_vbmi", pointwise, table, maximum};
-  static const RowFunctions kPlain{"avx512", pointwise, avx2_rows().table, maximum};
+  static const RowFunctions kVbmi{"avx512_vbmi", pointwise, table, maximum, sum};
+  static const RowFunctions kPlain{"avx512", pointwise, avx2_rows().table, maximum, sum};
   return vbmi ? kVbmi : kPlain;
 }
 

@@ -72,7 +72,7 @@ namespace fovea::engine::kernels {
 const RowFunctions& neon_rows();
 
 const RowFunctions& neon_rows() {
-  static const RowFunctions kFunctions{"neon", pointwise, table, maximum};
+  static const RowFunctions kFunctions{"neon", pointwise, table, maximum, sum};
   return kFunctions;
 }
 

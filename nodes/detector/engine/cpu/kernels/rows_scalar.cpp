@@ -78,10 +78,25 @@ void maximum(const MaximumJob& job) {
   }
 }
 
+void sum(const SumJob& job) {
+  for (std::int64_t pixel = 0; pixel < job.pixels; ++pixel) {
+    for (std::int64_t channel = 0; channel < job.channels; ++channel) {
+      std::int64_t at = pixel * job.from.stride + channel;
+      float value = load_element(job.from.data, job.from.type, job.from.grid, at);
+      for (int k = 1; k < job.count; ++k) {
+        at += job.step;
+        value += load_element(job.from.data, job.from.type, job.from.grid, at);
+      }
+      store_element(job.to, job.to_type, job.to_grid, pixel * job.to_stride + channel,
+                    value * job.factor);
+    }
+  }
+}
+
 }  // namespace
 
 const RowFunctions& scalar_rows() {
-  static constexpr RowFunctions kFunctions{"scalar", pointwise, table, maximum};
+  static constexpr RowFunctions kFunctions{"scalar", pointwise, table, maximum, sum};
   return kFunctions;
 }
 

@@ -208,5 +208,52 @@ void maximum(const MaximumJob& job) {
   }
 }
 
+template <DataType kFrom, DataType kTo>
+void sum_loop(const SumJob& given) {
+  const SumJob job = given;  // a copy, which no store can change
+  const VectorGrid from_grid(job.from.grid);
+  const VectorGrid to_grid(job.to_grid);
+  const Floats factor = set(job.factor);
+  for (std::int64_t pixel = 0; pixel < job.pixels; ++pixel) {
+    for (std::int64_t channel = 0; channel < job.channels; channel += kLanes) {
+      const Lanes lanes = first_lanes(job.channels - channel);
+      std::int64_t at = pixel * job.from.stride + channel;
+      Floats value = load<kFrom>(job.from.data, at, lanes, from_grid);
+      for (int k = 1; k < job.count; ++k) {
+        at += job.step;
+        value = value + load<kFrom>(job.from.data, at, lanes, from_grid);
+      }
+      store<kTo>(job.to, pixel * job.to_stride + channel, lanes, to_grid, value * factor);
+    }
+  }
+}
+
+template <DataType kFrom>
+void sum_from(const SumJob& job) {
+  switch (job.to_type) {
+    case DataType::kUint8:
+      return sum_loop<kFrom, DataType::kUint8>(job);
+    case DataType::kFloat16:
+      return sum_loop<kFrom, DataType::kFloat16>(job);
+    case DataType::kBfloat16:
+      return sum_loop<kFrom, DataType::kBfloat16>(job);
+    default:
+      return sum_loop<kFrom, DataType::kFloat32>(job);
+  }
+}
+
+void sum(const SumJob& job) {
+  switch (job.from.type) {
+    case DataType::kUint8:
+      return sum_from<DataType::kUint8>(job);
+    case DataType::kFloat16:
+      return sum_from<DataType::kFloat16>(job);
+    case DataType::kBfloat16:
+      return sum_from<DataType::kBfloat16>(job);
+    default:
+      return sum_from<DataType::kFloat32>(job);
+  }
+}
+
 }  // namespace
 }  // namespace fovea::engine::kernels

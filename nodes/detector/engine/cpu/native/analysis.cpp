@@ -95,6 +95,7 @@ Path Analysis::picture_path(const Layer& layer) const {
         return pictures({layer.inputs[0]}) ? Path::kUpsample : Path::kFallback;
     }
   }
+  if (is_average(layer)) return Path::kAverage;
   const bool plain = layer.activation == Activation::kNone && layer.residual == kNoValue &&
                      pictures(layer.inputs) && pictures(layer.outputs);
   if (plain && activation_of(layer.op)) return Path::kPointwise;
@@ -124,6 +125,12 @@ bool Analysis::is_convolution(const Layer& layer) const {
 bool Analysis::is_pool(const Layer& layer) const {
   const auto dilations = layer.ints_attribute("dilations", {1, 1});
   return pictures({layer.inputs[0]}) && dilations == std::vector<std::int64_t>{1, 1};
+}
+
+bool Analysis::is_average(const Layer& layer) const {
+  if (layer.op != OpType::kAveragePool && layer.op != OpType::kGlobalAveragePool) return false;
+  return layer.activation == Activation::kNone && layer.residual == kNoValue && is_pool(layer) &&
+         !storage_.is_image(layer.inputs[0]) && pictures(layer.outputs);
 }
 
 void Analysis::place() {
@@ -251,6 +258,7 @@ void Analysis::find_layer_uses(std::size_t i) {
       use(layer.residual);
       break;
     case Path::kPool:
+    case Path::kAverage:
       use(layer.inputs[0]);
       break;
     case Path::kSplit:

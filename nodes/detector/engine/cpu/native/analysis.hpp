@@ -19,6 +19,7 @@ enum class Path {
   kImage,
   kConvolution,
   kPool,
+  kAverage,
   kConcat,
   kSplit,
   kUpsample,
@@ -78,6 +79,7 @@ class Analysis {
   Path picture_path(const Layer& layer) const;
   bool is_convolution(const Layer& layer) const;
   bool is_pool(const Layer& layer) const;
+  bool is_average(const Layer& layer) const;
   void place();
   void use(ValueId id);
   void want(ValueId id, Extra extra);

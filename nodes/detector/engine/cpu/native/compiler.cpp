@@ -160,6 +160,8 @@ class Compiler {
         return emit_convolution(layer, i);
       case Path::kPool:
         return emit_pool(layer);
+      case Path::kAverage:
+        return emit_average_pool(layer);
       case Path::kConcat:
         return emit_concat(layer, i);
       case Path::kUpsample:
@@ -305,25 +307,45 @@ class Compiler {
     }
   }
 
+  kernels::MaxPoolSpec pool_spec(const Layer& layer, const Window& window, const Home& from,
+                                 const Home& to) const {
+    return {.channels = dims(layer.inputs[0])[1],
+            .in_height = window[0].input,
+            .in_width = window[1].input,
+            .out_height = window[0].output,
+            .out_width = window[1].output,
+            .kernel_height = window[0].kernel,
+            .kernel_width = window[1].kernel,
+            .stride_height = window[0].stride,
+            .stride_width = window[1].stride,
+            .pad_top = window[0].pad_begin,
+            .pad_left = window[1].pad_begin,
+            .from = from.surface,
+            .to = to.surface};
+  }
+
   Result<> emit_pool(const Layer& layer) {
     const auto kernel_shape = layer.ints_attribute("kernel_shape", {1, 1});
     FOVEA_ASSIGN(const Window window, window_of(layer, {kernel_shape[0], kernel_shape[1]}));
     const Home from = storage_.home(layer.inputs[0]);
     const Home to = storage_.home(layer.outputs[0]);
-    FOVEA_ASSIGN(auto kernel, kernels::create_max_pool({.channels = dims(layer.inputs[0])[1],
-                                                        .in_height = window[0].input,
-                                                        .in_width = window[1].input,
-                                                        .out_height = window[0].output,
-                                                        .out_width = window[1].output,
-                                                        .kernel_height = window[0].kernel,
-                                                        .kernel_width = window[1].kernel,
-                                                        .stride_height = window[0].stride,
-                                                        .stride_width = window[1].stride,
-                                                        .pad_top = window[0].pad_begin,
-                                                        .pad_left = window[1].pad_begin,
-                                                        .from = from.surface,
-                                                        .to = to.surface},
-                                                       options_.features));
+    FOVEA_ASSIGN(auto kernel,
+                 kernels::create_max_pool(pool_spec(layer, window, from, to), options_.features));
+    add_step(layer.name, std::move(kernel), {from.location}, {to.location});
+    return {};
+  }
+
+  Result<> emit_average_pool(const Layer& layer) {
+    const Dims& input = dims(layer.inputs[0]);
+    const auto kernel_shape = layer.ints_attribute("kernel_shape", {input[2], input[3]});
+    FOVEA_ASSIGN(const Window window, window_of(layer, {kernel_shape[0], kernel_shape[1]}));
+    const Home from = storage_.home(layer.inputs[0]);
+    const Home to = storage_.home(layer.outputs[0]);
+    kernels::AveragePoolSpec spec{.pool = pool_spec(layer, window, from, to)};
+    spec.count_padding = layer.int_attribute("count_include_pad", 0) != 0;
+    spec.pad_bottom = window[0].pad_end;
+    spec.pad_right = window[1].pad_end;
+    FOVEA_ASSIGN(auto kernel, kernels::create_average_pool(spec, options_.features));
     add_step(layer.name, std::move(kernel), {from.location}, {to.location});
     return {};
   }
