@@ -177,19 +177,23 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
   EXPECT_EQ(
       lowered->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; classify: no metadata say that it classifies; rows: 'y0' is "
-      "[1, 4, 64], and metadata name no classes; decoded, decoded_objectness: 'y0' is [1, 4, 64], "
+      "classes and perhaps one more; classify: no metadata say that it classifies; semantic: 'y0' "
+      "is "
+      "[1, 4, 64] of a map of 8 x 8, of another stride: the input is 8 x 8; rows: 'y0' is [1, 4, "
+      "64], "
+      "and metadata name no classes; decoded, decoded_objectness: 'y0' is [1, 4, 64], "
       "no detector's output that Fovea knows");
   NetworkDefinition posing = with_output({-1, 8, 64});
   posing.metadata["task"] = "pose";
   EXPECT_EQ(
       lower(posing)->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; classify, decoded, decoded_objectness: its task is "
+      "classes and perhaps one more; classify, semantic, decoded, decoded_objectness: its task is "
       "'pose'; rows: 'y0' is [1, 8, 64], and metadata name no classes");
-  posing.metadata["task"] = "depth";
-  EXPECT_EQ(lower(posing)->head.note,
-            "its task is 'depth'; decoded are detect, segment, pose, obb, classify");
+  posing.metadata["task"] = "flow";
+  EXPECT_EQ(
+      lower(posing)->head.note,
+      "its task is 'flow'; decoded are detect, segment, pose, obb, classify, semantic, depth");
 }
 
 // What a plan could not keep is no head, however well it fits.
@@ -237,7 +241,8 @@ TEST(HeadRecognisers, OneMoreIsOneRow) {
   EXPECT_EQ(
       none->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; classify, decoded, decoded_objectness: its task is 'segment'; "
+      "classes and perhaps one more; classify, semantic, decoded, decoded_objectness: its task is "
+      "'segment'; "
       "rows: 'y0' is [], no rows of the best boxes; pose: its task is not pose");
 }
 

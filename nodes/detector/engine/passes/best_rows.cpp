@@ -95,7 +95,7 @@ Result<HeadAnswer> recognise_rows(const HeadQuestion& question) {
       return answer;
     }
   }
-  if (const std::string task = metadata(network, "task"); !task.empty() && !is_decoded(task)) {
+  if (const std::string task = metadata(network, "task"); !task.empty() && !finds_objects(task)) {
     return none(other_task(task));
   }
   const Value& output = question.shaped.value(network.outputs.front());

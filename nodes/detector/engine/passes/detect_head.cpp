@@ -32,8 +32,6 @@ struct Proof {
 };
 Proof none(std::string why_not) { return {{}, {}, kNoValue, std::move(why_not)}; }
 
-std::string_view name_of(Task task) { return kTaskNames[static_cast<std::size_t>(task)]; }
-
 std::string task_of(const NetworkDefinition& network) {
   const auto task = network.metadata.find("task");
   return task == network.metadata.end() ? "" : task->second;
@@ -42,9 +40,7 @@ std::string task_of(const NetworkDefinition& network) {
 // What stands in the way of an output of boxes, in one line.
 std::string no_boxes(const NetworkDefinition& network, bool possible, std::size_t last_maps) {
   const std::string task = task_of(network);
-  if (!task.empty() && (!is_decoded(task) || task == name_of(Task::kClassify))) {
-    return other_task(task);
-  }
+  if (!task.empty() && !finds_objects(task)) return other_task(task);
   if (possible) return "what follows the last convolutions computes no boxes of them";
   std::string why_not = fmt::format(
       "the last convolutions ({}) are no maps of a head: per level one for boxes, one for classes "
@@ -108,13 +104,7 @@ std::string described(const HeadSpec& spec, const Proof& proof, bool suppression
 
 // Metadata that say something else than the numbers.
 std::vector<std::string> contradictions(const NetworkDefinition& network, const HeadSpec& spec) {
-  std::vector<std::string> warnings;
-  const std::string task = task_of(network);
-  if (!task.empty() && task != name_of(spec.task())) {
-    warnings.push_back(
-        fmt::format("the metadata say task '{}', and the model computes {}, which counts",
-                    shown(task, 40), name_of(spec.task())));
-  }
+  std::vector<std::string> warnings = contradictions(network, spec.task());
   const OutputMap* points = spec.find(OutputRole::kKeypoints);
   const auto shape = network.metadata.find("kpt_shape");
   if (points == nullptr || shape == network.metadata.end()) return warnings;

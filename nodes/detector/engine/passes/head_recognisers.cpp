@@ -20,6 +20,7 @@ namespace {
 constexpr std::array kRecognisers = {
     HeadRecogniser{"dfl", recognise_dfl},
     HeadRecogniser{"classify", recognise_classify},
+    HeadRecogniser{"semantic", recognise_semantic},
     HeadRecogniser{"rows", recognise_rows},
     HeadRecogniser{"decoded", recognise_decoded},
     HeadRecogniser{"decoded_objectness", recognise_objectness},
@@ -58,6 +59,21 @@ void warn_of_class_names(NetworkDefinition& network) {
 
 bool is_decoded(std::string_view task) {
   return std::find(kTaskNames.begin(), kTaskNames.end(), task) != kTaskNames.end();
+}
+
+bool finds_objects(std::string_view task) {
+  const auto found = std::find(kTaskNames.begin(), kTaskNames.end(), task);
+  return found != kTaskNames.end() &&
+         fovea::finds_objects(static_cast<Task>(found - kTaskNames.begin()));
+}
+
+std::string_view name_of(Task task) { return kTaskNames[static_cast<std::size_t>(task)]; }
+
+std::vector<std::string> contradictions(const NetworkDefinition& network, Task computed) {
+  const auto task = network.metadata.find("task");
+  if (task == network.metadata.end() || task->second == name_of(computed)) return {};
+  return {fmt::format("the metadata say task '{}', and the model computes {}, which counts",
+                      shown(task->second, 40), name_of(computed))};
 }
 
 std::string other_task(std::string_view task) {

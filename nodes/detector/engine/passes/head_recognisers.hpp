@@ -51,6 +51,10 @@ Result<HeadAnswer> recognise_dfl(const HeadQuestion& question);
 // classify_head(). Nothing is cut off.
 Result<HeadAnswer> recognise_classify(const HeadQuestion& question);
 
+// The class of every pixel, or its logits: see semantic_head(). What chooses the class is proven and cut
+// off.
+Result<HeadAnswer> recognise_semantic(const HeadQuestion& question);
+
 // One output that is read as it is: see decoded_head() and objectness_head(). What such numbers mean
 // they cannot prove, so the user, the class names and the shape are asked, in this order, and the
 // answer says which of them it comes from. Errors: kInvalidArgument for a stated head that
@@ -86,7 +90,11 @@ Result<Columns> columns_of(const HeadQuestion& question);
 
 // Reasons that several recognisers have, in the same words, so that they are said once.
 bool is_decoded(std::string_view task);  // one of kTaskNames
+bool finds_objects(std::string_view task);  // one of those, and of boxes
+std::string_view name_of(Task task);
 std::string other_task(std::string_view task);
 std::string no_numbers(const NetworkDefinition& network, const Value& output);
+// Warnings of metadata that say another task than the one that the model is proven to compute.
+std::vector<std::string> contradictions(const NetworkDefinition& network, Task computed);
 
 }  // namespace fovea::engine
