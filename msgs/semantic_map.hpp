@@ -8,7 +8,7 @@ namespace fovea::msgs {
 
 struct SemanticClass {
   std::uint32_t class_id = 0;
-  std::uint32_t pixels = 0;  // of the map
+  std::uint32_t pixels = 0;  // of the map, with those of rows that have no runs
   ClassName class_name;
 
   bool operator==(const SemanticClass&) const = default;

@@ -13,6 +13,7 @@
 #include "msgs/tensor.hpp"
 #include "nodes/base/result.hpp"
 #include "nodes/postprocess/anchor_details.hpp"
+#include "nodes/postprocess/dense_map.hpp"
 #include "nodes/postprocess/head_tensors.hpp"
 #include "nodes/postprocess/options.hpp"
 #include "nodes/postprocess/turned_box.hpp"
@@ -70,6 +71,9 @@ class Decoder {
   // What the last decode's anchors have beside boxes and classes; null for heads without such maps.
   // Valid as long as the tensors.
   virtual const AnchorDetails* details() const { return nullptr; }
+  // What the last decode's model says about every pixel; null for heads that find objects or classes.
+  // Valid as long as the tensors.
+  virtual const DenseMap* dense_map() const { return nullptr; }
   // In network pixels, not clipped. REQUIRES: details() with angles.
   virtual TurnedBox turned_box_of(std::uint32_t /*anchor*/) const { return {}; }
 

@@ -19,6 +19,7 @@ constexpr std::array kDecoders = {
     DecoderRow{"decoded_objectness", create_objectness_decoder},
     DecoderRow{"rows", create_row_decoder},
     DecoderRow{"classes", create_class_decoder},
+    DecoderRow{"semantic", create_semantic_decoder},
 };
 
 Result<> check_model(const msgs::ModelInfo& model) {

@@ -76,6 +76,12 @@ class CameraStage final : public DecodeStage {
             "the masks of {} detections are left out: a message holds at most {} run lengths",
             masks, msgs::InstanceMask2DArray::kMaxRuns);
       }
+      const std::uint32_t rows = model_.postprocessor->labels().rows_without_room();
+      if (rows > 0 && out.warning.empty()) {
+        out.warning =
+            fmt::format("the last {} rows of the map are left out: a message holds at most {} runs",
+                        rows, msgs::SemanticMap::kMaxRuns);
+      }
     } else if (!topic_problem_.empty() && out.warning.empty()) {
       out.warning = topic_problem_;
     }

@@ -14,7 +14,10 @@
 namespace fovea {
 
 Postprocessor::Postprocessor(std::unique_ptr<Decoder> decoder, bool force_scalar)
-    : decoder_(std::move(decoder)), suppression_(force_scalar), instance_masks_(force_scalar) {
+    : decoder_(std::move(decoder)),
+      suppression_(force_scalar),
+      instance_masks_(force_scalar),
+      labels_(force_scalar) {
   found_.reserve(msgs::Detection2DArray::kMaxDetections);
 }
 
@@ -79,7 +82,7 @@ Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
   out.source_width = transform.source_width;
   out.source_height = transform.source_height;
   out.detections.clear();
-  if (task_ == Task::kClassify) return {};
+  if (!finds_objects(task_)) return draw_map();
   for (const std::uint32_t number : suppress()) {
     const Candidate& box = candidates_[number];
     found_.push_back({number, to_source(box.x1, box.y1, box.x2, box.y2, transform)});
@@ -90,6 +93,19 @@ Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
                               .hypothesis = hypothesis_of(found),
                               .class_name = class_name_of(found)});
   }
+  return {};
+}
+
+Result<> Postprocessor::draw_map() {
+  const DenseMap* map = decoder_->dense_map();
+  if (map == nullptr) return {};
+  constexpr std::uint32_t kMaxSide = SemanticLabels::kMaxSide;
+  if (transform_.new_width > kMaxSide || transform_.new_height > kMaxSide) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the picture is scaled to {}x{}; a map has sides of at most {}",
+                            transform_.new_width, transform_.new_height, kMaxSide));
+  }
+  labels_.draw(*map, transform_);
   return {};
 }
 
@@ -214,6 +230,11 @@ void Postprocessor::classification(msgs::Classification& out) const {
     out.results.push_back({.hypothesis = {.class_id = candidate.class_id, .score = candidate.score},
                            .class_name = class_names_[candidate.class_id]});
   }
+}
+
+void Postprocessor::semantic_map(msgs::SemanticMap& out) const {
+  labels_.write(out);
+  for (msgs::SemanticClass& one : out.classes) one.class_name = class_names_[one.class_id];
 }
 
 Result<> Postprocessor::run(const msgs::TensorArray& message, std::span<const std::byte> slot,

@@ -15,12 +15,14 @@
 #include "msgs/keypoints.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/oriented_box.hpp"
+#include "msgs/semantic_map.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/base/result.hpp"
 #include "nodes/postprocess/decoder.hpp"
 #include "nodes/postprocess/instance_masks.hpp"
 #include "nodes/postprocess/nms.hpp"
 #include "nodes/postprocess/options.hpp"
+#include "nodes/postprocess/semantic_labels.hpp"
 #include "nodes/postprocess/turned_box.hpp"
 
 namespace fovea {
@@ -36,7 +38,7 @@ class Postprocessor {
 
   // Takes effect with the next run. Errors: kInvalidArgument, and the former options stay.
   Result<> set_options(const PostprocessOptions& options);
-  // What the model finds. Every task gives detections, a classifier none but its classes.
+  // What the model finds. Only tasks that find objects give detections.
   Task task() const { return task_; }
 
   // As they are applied: where the model's boxes need no suppression, every class of an anchor is an
@@ -57,7 +59,7 @@ class Postprocessor {
                msgs::Detection2DArray& out);
 
   // What the last run found beside boxes, in the order of its detections; all but the header. Valid
-  // while the run's tensors are. REQUIRES: the task is kSegment, kPose, kObb, kClassify.
+  // while the run's tensors are. REQUIRES: the task is kSegment, kPose, kObb, kClassify, kSemantic.
   // The last masks that a message has no room for are left out of it.
   void masks(msgs::InstanceMask2DArray& out) const;
   // The runs of one of them, whatever the others have: as msgs::InstanceMask2D.
@@ -67,8 +69,13 @@ class Postprocessor {
   void keypoints(msgs::KeypointDetection2DArray& out) const;
   void oriented_boxes(msgs::OrientedDetection2DArray& out) const;
   void classification(msgs::Classification& out) const;
-  // Of a classifier's last run.
+  // The last rows that a message has no room for are left out of it.
+  void semantic_map(msgs::SemanticMap& out) const;
+  // The same without a limit. REQUIRES: the task is kSemantic.
+  const SemanticLabels& labels() const { return labels_; }
+  // Of the last run of a task without objects: a classifier's best class, or that of most pixels.
   std::optional<std::uint32_t> best_class() const {
+    if (task_ == Task::kSemantic) return labels_.greatest();
     if (task_ != Task::kClassify || candidates_.empty()) return std::nullopt;
     return candidates_.front().class_id;
   }
@@ -92,6 +99,8 @@ class Postprocessor {
   static constexpr std::size_t kMostRuns = std::size_t{1} << 24;  // 64 MiB
 
   std::span<const std::uint32_t> suppress();
+  // What the decoder says about every pixel. Errors: a picture too large for a map.
+  Result<> draw_map();
   // Draws the masks of found_, and takes those without a pixel out of it.
   void draw_masks();
   msgs::ObjectHypothesis hypothesis_of(const Found& found) const;
@@ -101,6 +110,7 @@ class Postprocessor {
   NonMaximumSuppression suppression_;
   TurnedSuppression turned_suppression_;
   InstanceMasks instance_masks_;
+  SemanticLabels labels_;
   Task task_ = Task::kDetect;
   PostprocessOptions options_;
   bool one_to_one_ = false;  // Suppression::kNone

@@ -52,6 +52,8 @@ Result<std::unique_ptr<ResultTopic>> ResultTopic::create(const Domain& domain,
       return make("oriented_boxes", &Postprocessor::oriented_boxes);
     case Task::kClassify:
       return make("classification", &Postprocessor::classification);
+    case Task::kSemantic:
+      return make("semantic_map", &Postprocessor::semantic_map);
     default:
       break;
   }

@@ -4,6 +4,7 @@
 //   pose      <camera>/keypoints        msgs::KeypointDetection2DArray
 //   obb       <camera>/oriented_boxes   msgs::OrientedDetection2DArray
 //   classify  <camera>/classification   msgs::Classification
+//   semantic  <camera>/semantic_map     msgs::SemanticMap
 //
 // Thread safety: one thread at a time.
 #pragma once

@@ -72,6 +72,12 @@ void postprocess(std::span<const std::byte> bytes) {
     run(LevelMap{OutputRole::kAngle, OutputEncoding::kLogit, 1, 0})->oriented_boxes(*boxes);
     static const auto masks = std::make_unique<msgs::InstanceMask2DArray>();
     run(LevelMap{OutputRole::kMaskCoefficients, OutputEncoding::kDecoded, 2, 0})->masks(*masks);
+    msgs::ModelInfo pixels = small_model({});
+    pixels.head = semantic_head(1, 32);
+    auto semantic = Postprocessor::create(pixels);
+    require(semantic.has_value(), "the small map is refused");
+    static const auto map = std::make_unique<msgs::SemanticMap>();
+    if (semantic->run(heads, kSlot, *out)) semantic->semantic_map(*map);
   }
   auto model = std::make_unique<msgs::ModelInfo>();
   if (msgs::decode(bytes, *model) == msgs::DecodeError::kNone) {

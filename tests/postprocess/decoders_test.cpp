@@ -468,7 +468,8 @@ TEST(Decoders, DeclineAHeadThatNoneOfThemKnowsEachWithItsReason) {
       "map of role embedding; it reads box, class_score only; decoded_objectness: the head has a "
       "map of role embedding; it reads box, objectness, class_score only; rows: the head has a map "
       "of role embedding; it reads box, class_score, class_index, mask_coefficients, prototype, "
-      "keypoints, angle only; classes: the head has a map of role box; it reads class_score only");
+      "keypoints, angle only; classes: the head has a map of role box; it reads class_score only; "
+      "semantic: the head has a map of role box; it reads semantic only");
 }
 
 // A decoder that only this test knows, and that a row alone makes known.

@@ -18,6 +18,7 @@
 #include "msgs/keypoints.hpp"
 #include "msgs/model_info.hpp"
 #include "msgs/oriented_box.hpp"
+#include "msgs/semantic_map.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/runtime/figures/metrics.hpp"
 #include "nodes/runtime/topics/pubsub.hpp"
@@ -287,6 +288,17 @@ TEST_F(PostprocessNodeTasks, OrientedBoxesMasksAndClassesHaveTheirTopics) {
   const auto classes = next<msgs::Classification>(classify_head(3), "cam/classification");
   ASSERT_EQ(classes->results.size(), 3u);
   EXPECT_EQ(classes->results[0].class_name.view(), "class0");
+}
+
+TEST_F(PostprocessNodeTasks, SemanticMapsHaveTheirTopic) {
+  const HeadSpec head = semantic_head(2, 8);
+  start(head, 2);
+  const auto map = next<msgs::SemanticMap>(head, "cam/semantic_map");
+  EXPECT_EQ(map->width, 64u);
+  ASSERT_EQ(map->classes.size(), 1u);  // equal numbers
+  EXPECT_EQ(map->classes[0].class_name.view(), "class0");
+  EXPECT_EQ(map->classes[0].pixels, 64u * 64);
+  EXPECT_EQ(map->runs.size(), 64u);
 }
 
 }  // namespace
