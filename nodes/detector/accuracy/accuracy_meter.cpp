@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "nodes/base/file_io.hpp"
+#include "nodes/detector/accuracy/label_picture.hpp"
 #include "nodes/detector/engine/plan/sha256.hpp"
 
 namespace fovea {
@@ -55,9 +56,7 @@ bool holds_class_logits(const HeadSpec& head, std::string_view tensor) {
 }  // namespace
 
 Result<SampleSet> read_sample_set(const fs::path& folder, const LabelFormat& format) {
-  std::error_code error;
-  if (format.task == Task::kClassify ? !class_folders(folder).empty()
-                                     : fs::exists(folder / "classes.txt", error)) {
+  if (has_labels(folder, format.task)) {
     FOVEA_ASSIGN(LabelledSet labelled, read_labelled_set(folder, format));
     return SampleSet{true, std::move(labelled.classes), std::move(labelled.pictures)};
   }
@@ -86,6 +85,11 @@ Result<std::string> hash_of(const SampleSet& set) {
       for (const Point& corner : outline) hash.add(fmt::format("{} {}\n", corner.x, corner.y));
     }
     for (const std::uint32_t class_id : truth.classes) hash.add(fmt::format("{}\n", class_id));
+    if (!picture.label_picture.empty()) {
+      FOVEA_ASSIGN(const auto labels, read_file(picture.label_picture));
+      hash.add(fmt::format("label picture {}\n", labels.size()));
+      hash.add(labels);
+    }
   }
   return hash.finish();
 }
@@ -151,11 +155,17 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
     Reference reference;
     if (meter.set_.labelled) {
       reference.truth = truth_of(labelled, meter.task_, picture.width, picture.height);
+      if (!labelled.label_picture.empty()) {
+        FOVEA_ASSIGN(
+            reference.truth.labels,
+            read_label_picture(labelled.label_picture, meter.set_.classes.size(), meter.reader_));
+      }
       accuracy.add(reference.truth, *answer);
     }
     reference.sure = pooled(std::move(*answer), kSureScore);
     reference.logits = logits_of(pipeline);
-    meter.findings_ += reference.sure.objects.size() + (reference.sure.classes.empty() ? 0 : 1);
+    meter.findings_ += reference.sure.objects.size() + (reference.sure.classes.empty() ? 0 : 1) +
+                       (reference.sure.labels.empty() ? 0 : 1);
     meter.references_.push_back(std::move(reference));
   }
   meter.fp32_.agreement = 100;
@@ -207,7 +217,7 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
   if (!seconds.empty()) result.seconds = median(std::move(seconds));
   const TaskScore agreed = in_points(agreement.score());
   result.agreement = agreed.map50_95;
-  result.lax_agreement = task_ == Task::kClassify ? agreed.map50 : agreed.box_map50_95;
+  result.lax_agreement = finds_objects(task_) ? agreed.box_map50_95 : agreed.map50;
   result.dlogit =
       logits == 0 ? 100 - result.agreement : std::sqrt(squares / static_cast<double>(logits));
   if (against_labels) {

@@ -69,6 +69,17 @@ Answer DetectionPipeline::answer() const {
     }
     return answer;
   }
+  if (task() == Task::kSemantic) {
+    const SemanticLabels& labels = postprocessor_.labels();
+    answer.labels = {labels.width(), labels.height()};
+    answer.labels.labels.resize(std::size_t{labels.width()} * labels.height());
+    for (std::uint32_t y = 0; y < labels.height(); ++y) {
+      labels.row(
+          y,
+          std::span(answer.labels.labels).subspan(std::size_t{y} * labels.width(), labels.width()));
+    }
+    return answer;
+  }
   for (std::size_t i = 0; i < found_->detections.size(); ++i) {
     const msgs::Detection2D& detection = found_->detections[i];
     const auto& box = detection.bbox;

@@ -211,6 +211,9 @@ LabelFormat label_format(const HeadSpec& head, std::vector<std::string> classes)
 
 Result<LabelledSet> read_labelled_set(const fs::path& folder, const LabelFormat& format) {
   if (format.task == Task::kClassify) return read_classified_set(folder, format);
+  if (format.task == Task::kDepth) {
+    return fail(ErrorCode::kUnsupported, "labels of depth are not read");
+  }
   LabelledSet set;
   set.classes_file = (folder / "classes.txt").string();
   FOVEA_ASSIGN(set.classes, read_lines(set.classes_file));
@@ -224,7 +227,13 @@ Result<LabelledSet> read_labelled_set(const fs::path& folder, const LabelFormat&
     const fs::path image = file;
     LabelledPicture picture{image.string(), {}};
     const fs::path labels = folder / "labels" / image.stem().concat(".txt");
-    if (fs::exists(labels, error)) {
+    if (format.task == Task::kSemantic) {
+      picture.label_picture = folder / "masks" / image.stem().concat(".png");
+      if (!fs::exists(picture.label_picture, error)) {
+        return fail(ErrorCode::kNotFound, fmt::format("{}: no picture of labels of {} there",
+                                                      picture.label_picture, image.string()));
+      }
+    } else if (fs::exists(labels, error)) {
       FOVEA_TRY(read_labels(labels, format, set.classes.size(), picture));
     }
     set.pictures.push_back(std::move(picture));
@@ -244,6 +253,13 @@ Result<std::vector<std::string>> list_pictures(const fs::path& folder) {
                                 : ": no pictures there (.jpg, .png, .bmp, .webp, .tif, .ppm)"));
   }
   return pictures;
+}
+
+bool has_labels(const fs::path& folder, Task task) {
+  std::error_code error;
+  if (task == Task::kClassify) return !class_folders(folder).empty();
+  if (task == Task::kSemantic && !fs::is_directory(folder / "masks", error)) return false;
+  return task != Task::kDepth && fs::exists(folder / "classes.txt", error);
 }
 
 std::vector<fs::path> class_folders(const fs::path& folder) {

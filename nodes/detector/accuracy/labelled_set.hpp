@@ -9,6 +9,7 @@
 //            labelled, 1 hidden, 2 seen
 //   obb      class, then x and y of the four corners
 // Of a classifier: pictures in folders that are named by class, or by its number.
+// Of semantic maps: `images/`, `masks/NAME.png` (see label_picture.hpp), `classes.txt`.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,7 @@ struct LabelledPicture {
   Answer truth;       // edges and keypoints as fractions of the picture
   // kSegment, kObb: corners by object, as fractions; its mask or turned box, and its edges, follow.
   std::vector<std::vector<Point>> outlines = {};
+  std::string label_picture = {};  // kSemantic: path
 };
 
 struct LabelledSet {
@@ -52,6 +54,9 @@ Result<LabelledSet> read_labelled_set(const std::filesystem::path& folder,
 // Picture files of `folder`/images, or else of `folder` itself, by name. Errors: kNotFound if there
 // are none.
 Result<std::vector<std::string>> list_pictures(const std::filesystem::path& folder);
+
+// Whether there are labels of that task.
+bool has_labels(const std::filesystem::path& folder, Task task);
 
 // Folders within `folder` that hold pictures, but `images`: a classifier's labels. By name.
 std::vector<std::filesystem::path> class_folders(const std::filesystem::path& folder);

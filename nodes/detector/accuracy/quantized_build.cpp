@@ -115,8 +115,8 @@ Result<GuardReport> measured(const QuantizedBuildRequest& request, GuardReport r
     report.unmeasurable =
         report.labelled ? fmt::format("fp32 reaches {} 0.0 on the {} labelled pictures",
                                       metric_names(report.task).map50_95, meter.pictures())
-        : report.task == Task::kClassify
-            ? fmt::format("fp32 gives no finite scores on the {} pictures", meter.pictures())
+        : !finds_objects(report.task)
+            ? fmt::format("fp32 gives no finite numbers on the {} pictures", meter.pictures())
             : fmt::format(
                   "fp32 finds nothing (no detection of score 0.25 or more) on the {} pictures",
                   meter.pictures());

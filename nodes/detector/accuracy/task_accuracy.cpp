@@ -39,17 +39,20 @@ void TaskAccuracy::add(const Answer& truth, const Answer& found) {
                      std::find(best.begin(), best.end(), truth.classes.front()) != best.end());
     return;
   }
+  if (task_ == Task::kSemantic) return labels_.add(truth.labels, found.labels);
   own_.add(truth.objects, found.objects);
   if (task_ != Task::kDetect) boxes_.add(truth.objects, found.objects);
 }
 
 TaskScore TaskAccuracy::score() const {
   if (task_ == Task::kClassify) return {share(first_), share(among_), 0};
+  if (task_ == Task::kSemantic) return {labels_.mean_iou(), labels_.pixel_accuracy(), 0};
   const Accuracy own = own_.accuracy();
   return {own.map50_95, own.map50, boxes_.accuracy().map50_95};
 }
 
 double TaskAccuracy::difference_half_width(const TaskAccuracy& a, const TaskAccuracy& b) {
+  if (a.task_ == Task::kSemantic) return LabelTally::difference_half_width(a.labels_, b.labels_);
   if (a.task_ != Task::kClassify) return AccuracyTally::difference_half_width(a.own_, b.own_);
   return bootstrap_half_width(a.first_.size(), 200, [&](std::span<const std::size_t> weights) {
     double sum = 0;

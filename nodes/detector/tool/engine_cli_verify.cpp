@@ -13,6 +13,7 @@
 #include "nodes/base/progress.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/accuracy/accuracy.hpp"
+#include "nodes/detector/accuracy/label_picture.hpp"
 #include "nodes/detector/accuracy/labelled_set.hpp"
 #include "nodes/detector/engine/painted_picture.hpp"
 #include "nodes/detector/engine/provider.hpp"
@@ -67,28 +68,46 @@ struct VerifyCommand {
         FOVEA_ASSIGN(const Picture picture, read_picture(labelled.image, max_pixels));
         const auto answer = pipeline.run(picture);
         if (!answer) return fail(answer.error().with_context(labelled.image));
-        accuracy.add(truth_of(labelled, task, picture.width, picture.height), *answer);
+        Answer truth = truth_of(labelled, task, picture.width, picture.height);
+        if (!labelled.label_picture.empty()) {
+          FOVEA_ASSIGN(truth.labels, read_label_picture(labelled.label_picture, set.classes.size(),
+                                                        [&](const std::string& path) {
+                                                          return read_picture(path, max_pixels);
+                                                        }));
+        }
+        accuracy.add(truth, *answer);
         bar.update(++done);
       }
     }
-    FOVEA_TRY(
-        json.write((task == Task::kClassify ? classified(pipeline.info(), accuracy.score(), set)
-                                            : found(pipeline.info(), task, accuracy, set))
-                       .dump(2, ' ', false, Json::error_handler_t::replace)));
+    FOVEA_TRY(json.write((finds_objects(task) ? found(pipeline.info(), task, accuracy, set)
+                                              : classified(pipeline.info(), task, accuracy, set))
+                             .dump(2, ' ', false, Json::error_handler_t::replace)));
     return kExitOk;
   }
 
-  Json classified(const engine::EngineInfo& info, const TaskScore& score,
+  // Of whole pictures, or of their pixels.
+  Json classified(const engine::EngineInfo& info, Task task, const TaskAccuracy& measured,
                   const LabelledSet& set) const {
-    const MetricNames& names = metric_names(Task::kClassify);
+    const MetricNames& names = metric_names(task);
+    const TaskScore score = measured.score();
+    Json per_class = Json::array();
+    for (const LabelTally::ClassScore& one : measured.labels().classes()) {
+      per_class.push_back(
+          {{"class", set.classes[one.class_id]}, {"pixels", one.pixels}, {"iou", 100 * one.iou}});
+      say(json, fmt::format("{:<20} {:9} pixels  IoU {:5.1f}", shown(set.classes[one.class_id]),
+                            one.pixels, 100 * one.iou));
+    }
     say(json,
         fmt::format("{} pictures, {} classes, {} {}: {} {:.2f}, {} {:.2f}", set.pictures.size(),
                     set.classes.size(), info.provider, to_string(info.precision), names.map50_95,
                     100 * score.map50_95, names.map50, 100 * score.map50));
-    return {{"top1", 100 * score.map50_95},
-            {"top5", 100 * score.map50},
-            {"precision", to_string(info.precision)},
-            {"images", set.pictures.size()}};
+    const bool pixels = task == Task::kSemantic;
+    Json result = {{pixels ? "miou" : "top1", 100 * score.map50_95},
+                   {pixels ? "pixel_accuracy" : "top5", 100 * score.map50},
+                   {"precision", to_string(info.precision)},
+                   {"images", set.pictures.size()}};
+    if (pixels) result["per_class"] = std::move(per_class);
+    return result;
   }
 
   Json found(const engine::EngineInfo& info, Task task, const TaskAccuracy& measured,
