@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "nodes/imaging/drawing.hpp"
+#include "nodes/imaging/map_drawing.hpp"
 #include "nodes/predict/skeleton.hpp"
 
 namespace fovea::predict {
@@ -98,8 +99,11 @@ void draw_classes(imaging::Drawing& drawing, const Prediction& prediction) {
 }  // namespace
 
 void annotate(Picture& picture, const Prediction& prediction) {
-  imaging::Drawing drawing(
-      {picture.bgr.data(), picture.width, picture.height, std::size_t{3} * picture.width});
+  const imaging::ImageTarget target{picture.bgr.data(), picture.width, picture.height,
+                                    std::size_t{3} * picture.width};
+  const LabelMap& map = prediction.map;
+  if (!map.labels.empty()) imaging::blend_labels(target, {map.labels, map.width, map.height});
+  imaging::Drawing drawing(target);
   // What covers least comes last, and of each kind the best on top.
   for (const auto& draw : {draw_mask, draw_box, draw_skeleton}) {
     for (auto object = prediction.objects.rbegin(); object != prediction.objects.rend(); ++object) {

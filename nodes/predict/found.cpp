@@ -53,6 +53,16 @@ std::vector<ClassScore> classes_of(const msgs::Classification& found) {
   return classes;
 }
 
+std::vector<ClassScore> classes_of(const msgs::SemanticMap& found) {
+  const float all = static_cast<float>(found.width) * static_cast<float>(found.height);
+  std::vector<ClassScore> classes;
+  for (const msgs::SemanticClass& one : found.classes) {
+    classes.push_back(
+        {one.class_id, std::string(one.class_name.view()), static_cast<float>(one.pixels) / all});
+  }
+  return classes;
+}
+
 void add_keypoints(const msgs::KeypointDetection2DArray& found, std::vector<Object>& objects) {
   for (std::size_t i = 0; i < std::min(objects.size(), found.detections.size()); ++i) {
     for (const msgs::Keypoint2D& point : found.detections[i].keypoints) {

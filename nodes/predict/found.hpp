@@ -9,12 +9,15 @@
 #include "msgs/detection.hpp"
 #include "msgs/keypoints.hpp"
 #include "msgs/oriented_box.hpp"
+#include "msgs/semantic_map.hpp"
 #include "nodes/predict/prediction.hpp"
 
 namespace fovea::predict {
 
 std::vector<Object> objects_of(const msgs::Detection2DArray& found);
 std::vector<ClassScore> classes_of(const msgs::Classification& found);
+
+std::vector<ClassScore> classes_of(const msgs::SemanticMap& found);
 
 // To the objects of the same run, whose order is that of the message.
 void add_keypoints(const msgs::KeypointDetection2DArray& found, std::vector<Object>& objects);

@@ -64,6 +64,7 @@ std::string_view object_head(Task task) {
     case Task::kObb:
       return "         x         y         w         h  angle";
     case Task::kClassify:
+    case Task::kSemantic:
       return "";
     default:
       break;

@@ -56,6 +56,17 @@ struct ClassScore {
   float score = 0;  // 0..1
 };
 
+// kSemantic: a label per pixel of a map over the whole picture, [height, width]: a class id, or
+// kNoClass. The picture's pixel (x, y) is of that at (x * width / the picture's width, ...), rounded
+// down.
+struct LabelMap {
+  static constexpr std::uint8_t kNoClass = 255;
+
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  std::vector<std::uint8_t> labels = {};
+};
+
 // Of one picture, in ms.
 struct StageTimes {
   double preprocess = 0;
@@ -71,7 +82,10 @@ struct Prediction {
   std::uint32_t width = 0;             // of the picture, upright
   std::uint32_t height = 0;
   std::vector<Object> objects;      // best first
-  std::vector<ClassScore> classes;  // kClassify: the best five of the whole picture, best first
+  // kClassify: the best five of the whole picture, best first. kSemantic: those that there are, with
+  // their share of the picture's pixels as score, greatest first.
+  std::vector<ClassScore> classes;
+  LabelMap map;
   StageTimes times;
   std::string warning;  // what is wrong with the outputs of the model; empty = nothing
   std::string saved;    // path of the picture that it was drawn into; empty = nowhere

@@ -59,6 +59,15 @@ std::string highest_instruction_set(const engine::EngineInspection& inspection) 
   return highest ? std::string(to_string(*highest)) : "";
 }
 
+LabelMap label_map_of(const SemanticLabels& labels) {
+  LabelMap map{labels.width(), labels.height()};
+  map.labels.resize(std::size_t{map.width} * map.height);
+  for (std::uint32_t y = 0; y < map.height; ++y) {
+    labels.row(y, std::span(map.labels).subspan(std::size_t{y} * map.width, map.width));
+  }
+  return map;
+}
+
 }  // namespace
 
 // The messages of all tasks. Only the task's own one is used.
@@ -66,6 +75,7 @@ struct Predictor::MoreThanBoxes {
   msgs::KeypointDetection2DArray keypoints;
   msgs::OrientedDetection2DArray oriented_boxes;
   msgs::Classification classification;
+  msgs::SemanticMap semantic_map;
 };
 
 Predictor::Predictor() = default;
@@ -151,6 +161,11 @@ void Predictor::add_found(Prediction& prediction) {
     case Task::kClassify:
       postprocessor_->classification(more_->classification);
       prediction.classes = classes_of(more_->classification);
+      break;
+    case Task::kSemantic:
+      postprocessor_->semantic_map(more_->semantic_map);
+      prediction.classes = classes_of(more_->semantic_map);
+      prediction.map = label_map_of(postprocessor_->labels());
       break;
     default:
       break;

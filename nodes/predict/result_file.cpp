@@ -70,6 +70,19 @@ Json json_of(const ClassScore& one) {
   return {{"class_id", one.class_id}, {"class", one.class_name}, {"score", as_written(one.score)}};
 }
 
+// Runs of one label, row by row; a run ends with its row.
+Json json_of(const LabelMap& map) {
+  Json runs = Json::array();
+  for (std::size_t at = 0; at < map.labels.size();) {
+    const std::size_t row_end = (at / map.width + 1) * map.width;
+    std::size_t end = at + 1;
+    while (end < row_end && map.labels[end] == map.labels[at]) ++end;
+    runs.push_back({map.labels[at], end - at});
+    at = end;
+  }
+  return {{"size", {map.height, map.width}}, {"runs", std::move(runs)}};
+}
+
 }  // namespace
 
 std::string to_json(const Prediction& prediction) {
@@ -85,6 +98,12 @@ std::string to_json(const Prediction& prediction) {
     });
     json["classes"] =
         list_of(prediction.classes, [](const ClassScore& one) { return json_of(one); });
+  } else if (prediction.task == Task::kSemantic) {
+    json["classes"] = list_of(prediction.classes, [](const ClassScore& one) {
+      return Json{
+          {"class_id", one.class_id}, {"class", one.class_name}, {"share", as_written(one.score)}};
+    });
+    json["semantic_map"] = json_of(prediction.map);
   } else {
     json["detections"] = list_of(prediction.objects,
                                  [&](const Object& object) { return json_of(object, prediction); });

@@ -69,8 +69,9 @@ ResultTable::ResultTable(std::span<const Input> inputs, std::span<const std::str
 }
 
 std::string ResultTable::head() const {
-  return fmt::format("{}  {}  score{}\n", padded("picture", file_width_),
-                     padded("class", class_width_), object_head(task_));
+  return fmt::format("{}  {}  {}{}\n", padded("picture", file_width_),
+                     padded("class", class_width_), task_ == Task::kSemantic ? "share" : "score",
+                     object_head(task_));
 }
 
 std::string ResultTable::row(std::string file, const std::string& class_name, float score,
@@ -111,9 +112,9 @@ std::string summary_text(const Summary& summary, const ClassCounts& counts, doub
   const StageTimes& mean = summary.mean;
   const std::string set =
       summary.instruction_set.empty() ? "" : fmt::format(", {}", summary.instruction_set);
-  // A classified picture is of its best class.
+  // A picture without objects is of its best class, or of the one that covers most of it.
   const std::string objects =
-      summary.task == Task::kClassify ? "" : fmt::format(", {}", plural(summary.objects, "object"));
+      !finds_objects(summary.task) ? "" : fmt::format(", {}", plural(summary.objects, "object"));
   std::string text = fmt::format(
       "{}{}{} in {:.1f} s{}{}\n", plural(summary.pictures, "picture"), objects,
       shown_classes.empty() ? "" : fmt::format(" ({})", fmt::join(shown_classes, ", ")), seconds,

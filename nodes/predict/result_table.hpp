@@ -34,7 +34,8 @@ class ResultTable {
   std::size_t class_width_;
 };
 
-// How often each class was found; of classified pictures, how often it was the best.
+// How often each class was found; of classified pictures, how often it was the best; of semantic
+// maps, how often it covered most.
 using ClassCounts = std::map<std::string, std::size_t>;
 
 // Two lines: what was found, and how fast by what.

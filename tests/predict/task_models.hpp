@@ -2,6 +2,7 @@
 // the same whatever they see.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -153,5 +154,28 @@ class TaskModel {
   ThirdMap third_;
   int count_ = 0;
 };
+
+// Pixels of 64x64 pictures: `sky` where they are bright, `ground` where they are dark; as Ultralytics
+// exports semantic models.
+inline engine::test::OnnxWriter semantic_model() {
+  engine::test::OnnxWriter writer;
+  writer.input("images", {1, 3, 64, 64});
+  std::vector<double> weights(384, 0.0);
+  std::fill(weights.begin() + 192, weights.end(), 1.0 / 192);
+  writer.floats("weights", {2, 3, 8, 8}, weights);
+  writer.floats("bias", {2}, {0.5, 0});
+  writer.node("Conv", {"images", "weights", "bias"}, {"logits"},
+              {{"strides", std::vector<std::int64_t>{8, 8}}});
+  writer.floats("scales", {4}, {1, 1, 8, 8});
+  writer.node("Resize", {"logits", "", "scales"}, {"pixels"},
+              {{"mode", std::string("linear")},
+               {"coordinate_transformation_mode", std::string("half_pixel")}});
+  writer.node("ArgMax", {"pixels"}, {"labels"},
+              {{"axis", std::int64_t{1}}, {"keepdims", std::int64_t{0}}});
+  writer.node("Cast", {"labels"}, {"output0"}, {{"to", std::int64_t{2}}});  // uint8
+  writer.output("output0");
+  writer.metadata("task", "semantic").metadata("names", "{0: 'ground', 1: 'sky'}");
+  return writer;
+}
 
 }  // namespace fovea::test

@@ -133,5 +133,31 @@ TEST_F(PredictedTasks, ClassifiedPicturesAreOfTheirBestClass) {
   EXPECT_FALSE(is_drawn(120, 120));
 }
 
+TEST_F(PredictedTasks, MapsAreLabelsOfThePicture) {
+  test::semantic_model().save(path("model.onnx"));
+  cv::Mat bright(128, 128, CV_8UC3, cv::Scalar(10, 10, 10));
+  bright(cv::Rect(0, 0, 128, 32)) = cv::Scalar(250, 250, 250);
+  const std::string picture = put("a.png", bright);
+  const Outcome outcome =
+      predict({path("model.onnx"), picture, "--json", path("r.json"), "--save", path("out")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json file = results();
+  EXPECT_EQ(file["task"], "semantic");
+  const json& found = file["pictures"].at(0);
+  EXPECT_FALSE(found.contains("detections"));
+  ASSERT_EQ(found["classes"].size(), 2U);
+  EXPECT_EQ(found["classes"][0]["class"], "ground");
+  EXPECT_NEAR(found["classes"][0]["share"].get<double>(), 0.75, 0.02);
+  const json& map = found["semantic_map"];
+  EXPECT_EQ(map["size"], json({64, 64}));
+  EXPECT_EQ(map["runs"].size(), 64U);
+  EXPECT_EQ(map["runs"][0], json({1, 64}));
+  EXPECT_EQ(map["runs"][63], json({0, 64}));
+  EXPECT_THAT(outcome.out, HasSubstr("share\n"));
+  EXPECT_THAT(outcome.out, HasSubstr("1 picture (ground 1) in"));
+  const cv::Mat drawn = cv::imread(path("out/a.png"));
+  EXPECT_NE(drawn.at<cv::Vec3b>(120, 120), cv::Vec3b(10, 10, 10));
+}
+
 }  // namespace
 }  // namespace fovea
