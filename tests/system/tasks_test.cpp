@@ -121,5 +121,21 @@ TEST_F(TaskPipeline, AClassifiersBestClassIsCountedAndRecorded) {
   EXPECT_EQ(last["results"].size(), 3U);
 }
 
+TEST_F(TaskPipeline, SemanticMapsAreCountedAndRecorded) {
+  test::semantic_model().save(path("model.onnx"));
+  EXPECT_THAT(run(), testing::ContainsRegex("(ground|sky) " + std::to_string(kFrames)));
+  EXPECT_EQ(recorded()["cam0/semantic_map"], kFrames);
+  const json last = last_of("cam0/semantic_map");
+  if (last.is_null()) return;
+  EXPECT_EQ(last["width"], 64);
+  EXPECT_EQ(last["source_width"], 128);
+  std::uint32_t pixels = 0;
+  for (const json& one : last["classes"]) pixels += one["pixels"].get<std::uint32_t>();
+  EXPECT_EQ(pixels, 64U * 64);
+  std::uint32_t length = 0;
+  for (const json& one : last["runs"]) length += one["length"].get<std::uint32_t>();
+  EXPECT_EQ(length, 64U * 64);
+}
+
 }  // namespace
 }  // namespace fovea
