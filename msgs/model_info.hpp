@@ -5,6 +5,7 @@
 #include "msgs/class_name.hpp"
 #include "msgs/header.hpp"
 #include "nodes/base/head_spec.hpp"
+#include "nodes/base/input_spec.hpp"
 
 namespace fovea::msgs {
 
@@ -21,6 +22,16 @@ struct EnumNames<OutputEncoding> {
 template <>
 struct EnumNames<AnchorAxis> {
   static constexpr auto kNames = kAnchorAxisNames;
+};
+
+template <>
+struct EnumNames<ColourOrder> {
+  static constexpr auto kNames = kColourOrderNames;
+};
+
+template <>
+struct EnumNames<ValueRange> {
+  static constexpr auto kNames = kValueRangeNames;
 };
 
 template <>
@@ -51,6 +62,15 @@ struct Fields<HeadSpec> {
       std::tuple(field("maps", &HeadSpec::maps), field("suppression", &HeadSpec::suppression));
 };
 
+template <>
+struct Fields<InputSpec> {
+  static constexpr std::string_view kName = "InputSpec";
+  static constexpr auto kList =
+      std::tuple(field("colour", &InputSpec::colour), field("range", &InputSpec::range),
+                 field("resize", &InputSpec::resize), field("border", &InputSpec::border),
+                 field("mean", &InputSpec::mean), field("deviation", &InputSpec::deviation));
+};
+
 struct ModelInfo {
   static constexpr std::size_t kMaxClasses = 1024;
 
@@ -59,7 +79,7 @@ struct ModelInfo {
   std::uint32_t network_width = 0;
   std::uint32_t network_height = 0;
   HeadSpec head;  // from a peer: see problem_of()
-  ResizeMode resize = ResizeMode::kLetterbox;
+  InputSpec input;  // from a peer: see problem_of(). The network has its numbers inside
   BoundedArray<ClassName, kMaxClasses> class_names;  // by class score, no two are equal
 };
 
@@ -70,7 +90,7 @@ struct Fields<ModelInfo> {
       field("header", &ModelInfo::header), field("model_id", &ModelInfo::model_id),
       field("network_width", &ModelInfo::network_width, "px"),
       field("network_height", &ModelInfo::network_height, "px"), field("head", &ModelInfo::head),
-      field("resize", &ModelInfo::resize), field("class_names", &ModelInfo::class_names));
+      field("input", &ModelInfo::input), field("class_names", &ModelInfo::class_names));
 };
 
 }  // namespace fovea::msgs

@@ -139,17 +139,6 @@ Task HeadSpec::task() const {
   return find(OutputRole::kBox) != nullptr ? Task::kDetect : Task::kClassify;
 }
 
-ResizeMode HeadSpec::resize() const {
-  switch (task()) {
-    case Task::kClassify:
-      return ResizeMode::kCentreCrop;
-    case Task::kDepth:
-      return ResizeMode::kStretch;
-    default:
-      return ResizeMode::kLetterbox;
-  }
-}
-
 std::uint32_t HeadSpec::classes() const {
   if (const OutputMap* index = find(OutputRole::kClassIndex)) return index->classes;
   const OutputMap* scores = find(OutputRole::kClassScore);

@@ -55,9 +55,11 @@ enum class OutputEncoding : std::uint32_t {
   kTwiceOffset,   // half of x and y from the cell's upper left corner
 
   kCorners,  // boxes: x1, y1, x2, y2 in network pixels
+  kGridLog,  // boxes: centre from the cell's upper left corner, in cells; logarithms of width and
+             // height, in cells
 };
-inline constexpr std::array<std::string_view, 6> kOutputEncodingNames = {
-    "decoded", "logit", "distribution", "centre_offset", "twice_offset", "corners"};
+inline constexpr std::array<std::string_view, 7> kOutputEncodingNames = {
+    "decoded", "logit", "distribution", "centre_offset", "twice_offset", "corners", "grid_log"};
 
 enum class AnchorAxis : std::uint32_t {
   kInnermost,  // [channels, anchors], [channels, h, w]
@@ -81,15 +83,6 @@ inline constexpr std::array<std::string_view, 7> kTaskNames = {
 constexpr bool finds_objects(Task task) {
   return task != Task::kClassify && task != Task::kSemantic && task != Task::kDepth;
 }
-
-// How a picture becomes the network's input.
-enum class ResizeMode : std::uint32_t {
-  kLetterbox,   // all of it, its aspect kept, a border around it
-  kStretch,     // all of it, its aspect lost
-  kCentreCrop,  // the middle, its aspect kept: the shorter side fills the input; antialiased
-};
-inline constexpr std::array<std::string_view, 3> kResizeModeNames = {"letterbox", "stretch",
-                                                                     "centre_crop"};
 
 // The channels [first_channel, first_channel + channels) of one tensor.
 struct OutputMap {
@@ -118,7 +111,6 @@ struct HeadSpec {
   const OutputMap* find(OutputRole role) const;
   // REQUIRES: not empty().
   Task task() const;
-  ResizeMode resize() const;
   // Channels of the class scores or of the semantic map, or as many as a class index tells apart; 0
   // without.
   std::uint32_t classes() const;

@@ -24,8 +24,8 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 std::uint64_t model_id(const engine::EngineInfo& info) {
   engine::Sha256 hash;
-  hash.add(fmt::format("{} head {} input {}\n", info.model_hash, to_string(info.head.spec),
-                       engine::to_string(info.input.dims)));
+  hash.add(fmt::format("{} head {} input {} of {}\n", info.model_hash, to_string(info.head.spec),
+                       engine::to_string(info.input.dims), to_string(info.picture)));
   return std::stoull(hash.finish().substr(0, 16), nullptr, 16);
 }
 
@@ -55,7 +55,7 @@ Result<msgs::ModelInfo> describe_model(const engine::EngineInfo& info, std::uint
   msgs::ModelInfo model;
   model.model_id = model_id;
   model.head = info.head.spec;
-  model.resize = model.head.resize();
+  model.input = info.picture;
   model.network_height = static_cast<std::uint32_t>(info.input.dims[0]);
   model.network_width = static_cast<std::uint32_t>(info.input.dims[1]);
   for (const std::string& name : distinct_class_names(info.class_names, classes)) {

@@ -12,7 +12,6 @@
 #include "nodes/detector/engine_parameters.hpp"
 #include "nodes/imaging/picture_name.hpp"
 #include "nodes/postprocess/postprocess_parameters.hpp"
-#include "nodes/preprocess/preprocess_parameters.hpp"
 
 namespace fovea::predict {
 
@@ -25,12 +24,14 @@ constexpr const char* kHelp =
     "\n"
     "  fovea predict yolov8n.onnx street.jpg holiday/ score_threshold:=0.4 --save found\n"
     "\n"
-    "  MODEL          ONNX file of a YOLO model: detect, segment, pose, obb or classify; its engine\n"
+    "  MODEL          ONNX file of a YOLO model: detect, segment, pose, obb or classify; its "
+    "engine\n"
     "                 comes from the plan cache, or is built and kept there\n"
     "  PICTURES       picture files, folders of pictures (without their sub-folders), video files\n"
     "  --json FILE    write the results as JSON; - = to stdout, in place of the table\n"
     "  --save FOLDER  draw what was found into copies of the pictures: a JPEG stays one, all else\n"
-    "                 becomes PNG; a video's frames become numbered JPEGs in a folder of its name.\n"
+    "                 becomes PNG; a video's frames become numbered JPEGs in a folder of its "
+    "name.\n"
     "                 Replaces copies of a run before, and no other file\n"
     "  --version      print the version and exit\n"
     "  -h, --help     print this help and exit\n"
@@ -41,20 +42,18 @@ constexpr const char* kHelp =
     "Exit status: 0; 1 if a picture cannot be read or a result not be written (the others go on);\n"
     "2 for a wrong command line; 130 after Ctrl-C, with the results of the pictures until then.\n"
     "\n"
-    "Parameters, as the nodes preprocess, detector and postprocess have them:\n";
+    "Parameters, as the nodes detector and postprocess have them:\n";
 
 constexpr std::size_t kHelpColumn = 29;
 constexpr std::size_t kHelpWidth = 100;
 
 struct Parameters {
   EngineRequest engine;
-  PreprocessParameters preprocess;
   PostprocessParameters postprocess;
   ParameterSet set;
 
   Parameters() {
     add_engine_parameters(set, engine);
-    preprocess.declare(set);
     postprocess.declare(set);
   }
   Parameters(const Parameters&) = delete;
@@ -189,8 +188,7 @@ Result<Command> parse_command(const std::vector<std::string>& words) {
   FOVEA_TRY(parameters.set.check());
   FOVEA_TRY(parameters.set.check_files());
   FOVEA_TRY(check_engine_parameters(parameters.engine));
-  command.predictor = {parameters.engine, parameters.postprocess.options(),
-                       parameters.preprocess.pad, parameters.preprocess.resize};
+  command.predictor = {parameters.engine, parameters.postprocess.options()};
   return command;
 }
 

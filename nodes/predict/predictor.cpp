@@ -118,8 +118,8 @@ Result<> Predictor::prepare(const PredictorOptions& options, const engine::Plan&
   for (const msgs::ClassName& name : model.class_names) class_names_.emplace_back(name.view());
   FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = model.network_width,
                                                   .network_height = model.network_height,
-                                                  .resize = options.resize.value_or(model.resize),
-                                                  .pad = options.pad}));
+                                                  .resize = model.input.resize,
+                                                  .pad = model.input.border}));
   letterbox_.emplace(std::move(letterbox));
   FOVEA_ASSIGN(auto postprocessor, Postprocessor::create(model, options.postprocess));
   postprocessor_.emplace(std::move(postprocessor));
@@ -136,7 +136,7 @@ Result<> Predictor::prepare(const PredictorOptions& options, const engine::Plan&
   more_ = std::make_unique<MoreThanBoxes>();
 
   // No picture's time has the cost of a first run in it.
-  std::fill_n(input_.get(), info.input.bytes, std::byte{options.pad});
+  std::fill_n(input_.get(), info.input.bytes, std::byte{model.input.border});
   const engine::BatchItem item{{input_.get(), info.input.bytes}, output_views_};
   return context_->execute({&item, 1});
 }

@@ -24,8 +24,6 @@ namespace fovea::predict {
 struct PredictorOptions {
   EngineRequest engine;
   PostprocessOptions postprocess;
-  std::uint8_t pad = 114;
-  std::optional<ResizeMode> resize = std::nullopt;  // none: the model's
 };
 
 class Predictor {

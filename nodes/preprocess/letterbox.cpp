@@ -128,11 +128,14 @@ struct Letterbox::State {
   const letterbox_kernels::Kernels* kernels = nullptr;
   std::vector<Plan> plans;
   std::vector<std::int16_t> blended;  // one source row between the two passes
-  AntialiasedResize antialiased;      // instead, for kCentreCrop
+  AntialiasedResize antialiased;      // instead, for those that average
   std::uint64_t uses = 0;
 
-  bool is_antialiased() const { return options.resize == ResizeMode::kCentreCrop; }
-  // For kLetterbox and kStretch.
+  bool is_antialiased() const {
+    return options.resize == ResizeMode::kCentreCrop ||
+           options.resize == ResizeMode::kStretchAntialiased;
+  }
+  // For all others.
   void scale(const Plan& plan, const ImageView& source, std::uint8_t* out);
   const Plan& plan_for(const msgs::LetterboxTransform& transform, std::uint32_t channels);
 };
@@ -267,15 +270,19 @@ std::size_t Letterbox::output_bytes() const {
 std::string Letterbox::parameters() const {
   const LetterboxOptions& options = state_->options;
   const std::string size = fmt::format("{}x{}", options.network_width, options.network_height);
+  const std::string_view mode = kResizeModeNames[static_cast<std::size_t>(options.resize)];
   switch (options.resize) {
     case ResizeMode::kStretch:
       return fmt::format("stretch {} bilinear rgb u8", size);
+    case ResizeMode::kStretchAntialiased:
+      return fmt::format("stretch {} antialiased bilinear rgb u8", size);
     case ResizeMode::kCentreCrop:
       return fmt::format("centre_crop {} antialiased bilinear rgb u8", size);
     case ResizeMode::kLetterbox:
+    case ResizeMode::kLetterboxTopLeft:
       break;
   }
-  return fmt::format("letterbox {} pad {} bilinear rgb u8", size, options.pad);
+  return fmt::format("{} {} pad {} bilinear rgb u8", mode, size, options.pad);
 }
 
 }  // namespace fovea

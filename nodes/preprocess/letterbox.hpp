@@ -1,5 +1,5 @@
 // Turns a camera image into a network input in one pass: scaled with its aspect kept, centred,
-// padded, RGB; or stretched, or cropped, where a model wants that.
+// padded, RGB; or in a corner, stretched or cropped, where a model wants that.
 //
 // It reads the camera's slot and writes the tensor's slot directly, so that a frame's pixels are
 // written exactly once. The live node, calibration, verification and the benches all use this one
@@ -13,7 +13,7 @@
 #include <string>
 
 #include "msgs/tensor.hpp"
-#include "nodes/base/head_spec.hpp"
+#include "nodes/base/input_spec.hpp"
 #include "nodes/base/result.hpp"
 #include "nodes/preprocess/image_view.hpp"
 
@@ -27,8 +27,9 @@ struct LetterboxOptions {
   bool force_scalar = false;  // the readable path; also with FOVEA_ISA=scalar in the environment
 };
 
-// kLetterbox and kStretch: bilinear with half-pixel centres and 11-bit weights, within 1 of
-// cv::resize(INTER_LINEAR) on every byte. kCentreCrop: bilinear and antialiased, the bytes of PIL.
+// Letterboxes and kStretch: bilinear with half-pixel centres and 11-bit weights, within 1 of
+// cv::resize(INTER_LINEAR) on every byte. kCentreCrop and kStretchAntialiased: the bytes of PIL's
+// bilinear, which averages all pixels of a reduction.
 // How sizes, padding and crop are rounded: see place().
 //
 // Thread safety: one thread at a time; `transform` and `parameters` from any thread. `run`

@@ -9,15 +9,18 @@ namespace {
 // std::nearbyint rounds halves to even, as Python's round() does.
 std::uint32_t rounded(double value) { return static_cast<std::uint32_t>(std::nearbyint(value)); }
 
-void letterbox(msgs::LetterboxTransform& t) {
+void letterbox(msgs::LetterboxTransform& t, bool centred) {
   const double scale = std::min(static_cast<double>(t.network_height) / t.source_height,
                                 static_cast<double>(t.network_width) / t.source_width);
-  const auto scaled = [scale](std::uint32_t side, std::uint32_t limit) {
-    return std::clamp(rounded(side * scale), std::uint32_t{1}, limit);
+  const auto scaled = [scale, centred](std::uint32_t side, std::uint32_t limit) {
+    const std::uint32_t whole =
+        centred ? rounded(side * scale) : static_cast<std::uint32_t>(side * scale);
+    return std::clamp(whole, std::uint32_t{1}, limit);
   };
   const auto padding = [](std::uint32_t total) { return rounded(total / 2.0 - 0.1); };
   t.new_width = scaled(t.source_width, t.network_width);
   t.new_height = scaled(t.source_height, t.network_height);
+  if (!centred) return;
   t.pad_left = padding(t.network_width - t.new_width);
   t.pad_top = padding(t.network_height - t.new_height);
 }
@@ -49,9 +52,13 @@ msgs::LetterboxTransform place(ResizeMode resize, std::uint32_t source_width,
                                      .network_height = network_height};
   switch (resize) {
     case ResizeMode::kLetterbox:
-      letterbox(transform);
+      letterbox(transform, true);
+      break;
+    case ResizeMode::kLetterboxTopLeft:
+      letterbox(transform, false);
       break;
     case ResizeMode::kStretch:
+    case ResizeMode::kStretchAntialiased:
       stretch(transform);
       break;
     case ResizeMode::kCentreCrop:

@@ -59,7 +59,7 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
 
   Result<> activate() override {
     if (!configured_->model_info) {
-      return set_input(width_, height_, ResizeMode::kLetterbox);
+      return set_input(width_, height_, {});
     }
     if (configured_->letterbox) {  // of the last time: the detector does not say it again
       FOVEA_TRY(stages().set_ready());
@@ -69,7 +69,7 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
     configured_->registration =
         spin(*configured_->model_info, [this](Received<msgs::ModelInfo>&& info) {
           if (auto set = set_input(info.message.network_width, info.message.network_height,
-                                   info.message.resize);
+                                   info.message.input);
               !set) {
             log_error("{}/model_info: {}", detector_, set.error().message);
             set_status(msgs::DiagnosticLevel::kError, set.error().message);
@@ -89,11 +89,15 @@ class PreprocessNode final : public StageNode<msgs::Image, msgs::Tensor> {
     Executor::Id registration = 0;
   };
 
-  Result<> set_input(std::uint32_t width, std::uint32_t height, ResizeMode resize) {
-    FOVEA_ASSIGN(auto letterbox, Letterbox::create({.network_width = width,
-                                                    .network_height = height,
-                                                    .resize = parameters_.resize.value_or(resize),
-                                                    .pad = parameters_.pad}));
+  Result<> set_input(std::uint32_t width, std::uint32_t height, const InputSpec& input) {
+    if (const std::string problem = problem_of(input); !problem.empty()) {
+      return fail(ErrorCode::kInvalidArgument, problem);
+    }
+    FOVEA_ASSIGN(auto letterbox,
+                 Letterbox::create({.network_width = width,
+                                    .network_height = height,
+                                    .resize = parameters_.resize.value_or(input.resize),
+                                    .pad = parameters_.border(input.border)}));
     configured_->letterbox.emplace(std::move(letterbox));
     FOVEA_TRY(stages().set_ready());
     log_info("network input: {}", configured_->letterbox->parameters());

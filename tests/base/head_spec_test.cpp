@@ -67,13 +67,11 @@ TEST(HeadSpec, OfAMapStandsAlone) {
   const HeadSpec semantic = semantic_head(19, 8);
   EXPECT_EQ(problem_of(semantic), "");
   EXPECT_EQ(semantic.task(), Task::kSemantic);
-  EXPECT_EQ(semantic.resize(), ResizeMode::kLetterbox);
   EXPECT_EQ(semantic.classes(), 19u);
   EXPECT_TRUE(semantic.channels_last("semantic"));
   const HeadSpec depth = depth_head(4);
   EXPECT_EQ(problem_of(depth), "");
   EXPECT_EQ(depth.task(), Task::kDepth);
-  EXPECT_EQ(depth.resize(), ResizeMode::kStretch);
   EXPECT_EQ(depth.classes(), 0u);
   EXPECT_EQ(to_string(depth), "depth in depth: decoded, outermost, stride 4, channels 0..0");
   EXPECT_FALSE(finds_objects(semantic.task()) || finds_objects(depth.task()));

@@ -48,15 +48,14 @@ TEST_F(Commands, DefaultsAreThoseOfTheNodes) {
   EXPECT_FLOAT_EQ(options.score_threshold, 0.25f);
   EXPECT_FLOAT_EQ(options.iou_threshold, 0.45f);
   EXPECT_EQ(options.max_detections, 100U);
-  EXPECT_EQ(command->predictor.pad, 114);
-  EXPECT_FALSE(command->predictor.resize) << "the model decides";
+  EXPECT_EQ(command->predictor.engine.resize, "auto") << "the model decides";
   EXPECT_EQ(command->predictor.engine.precision, "fp32");
 }
 
 TEST_F(Commands, HowPicturesAreResizedMayBeChosen) {
   const auto command = parse_command({model_, "a.jpg", "resize:=centre_crop"});
   ASSERT_TRUE(command) << command.error().message;
-  EXPECT_EQ(command->predictor.resize, ResizeMode::kCentreCrop);
+  EXPECT_EQ(command->predictor.engine.resize, "centre_crop");
   EXPECT_THAT(error_of({model_, "a.jpg", "resize:=squash"}),
               AllOf(HasSubstr("squash"), HasSubstr("letterbox"), HasSubstr("centre_crop")));
 }

@@ -56,6 +56,20 @@ TEST(Placement, StretchFillsTheInput) {
   EXPECT_FLOAT_EQ(t.source_y(120), 270);
 }
 
+// int(side * min(...)), as YOLOX's preproc() has it.
+TEST(Placement, ATopLeftLetterboxCutsDownToWholePixels) {
+  const auto t = place(ResizeMode::kLetterboxTopLeft, 810, 1080, 640, 640);
+  EXPECT_EQ(t, (msgs::LetterboxTransform{.source_width = 810,
+                                         .source_height = 1080,
+                                         .network_width = 640,
+                                         .network_height = 640,
+                                         .new_width = 480,
+                                         .new_height = 640}));
+  EXPECT_EQ(place(ResizeMode::kLetterboxTopLeft, 500, 375, 416, 416).new_height, 312U);
+  EXPECT_EQ(place(ResizeMode::kLetterboxTopLeft, 333, 500, 640, 640).new_width, 426U);  // 426.24
+  EXPECT_EQ(place(ResizeMode::kLetterboxTopLeft, 427, 640, 416, 416).new_width, 277U);  // 277.55
+}
+
 TEST(Placement, IsValidForEverySizeAndMode) {
   std::mt19937 random(5);
   std::uniform_int_distribution<std::uint32_t> exponent(0, 15);
@@ -66,13 +80,13 @@ TEST(Placement, IsValidForEverySizeAndMode) {
   for (int trial = 0; trial < 20000; ++trial) {
     const std::uint32_t width = side(), height = side(), columns = side();
     const std::uint32_t rows = trial % 2 == 0 ? columns : side();
-    for (const ResizeMode mode :
-         {ResizeMode::kLetterbox, ResizeMode::kStretch, ResizeMode::kCentreCrop}) {
+    for (const ResizeMode mode : {ResizeMode::kLetterbox, ResizeMode::kLetterboxTopLeft,
+                                  ResizeMode::kStretch, ResizeMode::kCentreCrop}) {
       const auto t = place(mode, width, height, columns, rows);
       ASSERT_TRUE(t.valid()) << width << "x" << height << " -> " << columns << "x" << rows
                              << " mode " << static_cast<int>(mode);
       const bool fills = t.new_width >= columns && t.new_height >= rows;
-      ASSERT_TRUE(fills || mode == ResizeMode::kLetterbox);
+      ASSERT_TRUE(fills || mode == ResizeMode::kLetterbox || mode == ResizeMode::kLetterboxTopLeft);
     }
   }
 }

@@ -96,7 +96,7 @@ class Detector {
   void says(std::uint32_t side, ResizeMode resize) {
     msgs::ModelInfo info;
     info.network_width = info.network_height = side;
-    info.resize = resize;
+    info.input.resize = resize;
     const std::lock_guard lock(mutex_);
     model_info_.publish(info);
   }
@@ -203,7 +203,9 @@ TEST_F(PreprocessNode, AModelWithAModeThatIsNoneIsRefusedAndTheNextOneTaken) {
   start({});
   detector.says(8, static_cast<ResizeMode>(7));
   EXPECT_TRUE(eventually([&] {
-    return status() == "resize is 7; it must be 0..2 (letterbox, stretch, centre_crop)";
+    return status() ==
+           "resize is 7; it must be 0..4 (letterbox, stretch, centre_crop, letterbox_top_left, "
+           "stretch_antialiased)";
   })) << status();
   EXPECT_TRUE(eventually([&] { return said("detector/model_info: resize is 7") == 1; }))
       << node_->err();

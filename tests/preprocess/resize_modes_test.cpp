@@ -19,9 +19,14 @@ namespace {
 
 using msgs::Encoding;
 
-constexpr ResizeMode kModes[] = {ResizeMode::kLetterbox, ResizeMode::kStretch,
+constexpr ResizeMode kModes[] = {ResizeMode::kLetterbox, ResizeMode::kLetterboxTopLeft,
+                                 ResizeMode::kStretch, ResizeMode::kStretchAntialiased,
                                  ResizeMode::kCentreCrop};
 constexpr Encoding kEncodings[] = {Encoding::kBgr8, Encoding::kRgb8, Encoding::kMono8};
+
+bool antialiased(ResizeMode mode) {
+  return mode == ResizeMode::kCentreCrop || mode == ResizeMode::kStretchAntialiased;
+}
 
 constexpr double kPad = 114;
 
@@ -146,7 +151,7 @@ TEST(ResizeModes, AreWithinOneOfThePlainComputationForEverySizeAndEncoding) {
         const auto t = letterbox.run(picture.view, tensor);
         ASSERT_TRUE(t) << t.error().message;
         EXPECT_EQ(*t, letterbox.transform(c.source_width, c.source_height));
-        const auto expected = reference(picture, *t, mode == ResizeMode::kCentreCrop);
+        const auto expected = reference(picture, *t, antialiased(mode));
         for (std::size_t i = 0; i < tensor.size(); ++i) {
           // Half from each of the two roundings.
           ASSERT_NEAR(std::to_integer<int>(tensor[i]), expected[i], 1.01)
@@ -233,7 +238,7 @@ TEST(ResizeModes, OnlyCentreCropAveragesAllPixelsOfAReduction) {
     std::vector<std::byte> tensor(letterbox.output_bytes());
     ASSERT_TRUE(letterbox.run(picture.view, tensor));
     const int inner = std::to_integer<int>(tensor[tensor.size() / 2 + 48]);
-    if (mode == ResizeMode::kCentreCrop) {
+    if (antialiased(mode)) {
       EXPECT_NEAR(inner, 80, 1);
     } else {
       EXPECT_EQ(inner, 240);
@@ -304,7 +309,8 @@ TEST(ResizeModes, AModeThatIsNoneIsRefused) {
   ASSERT_FALSE(letterbox);
   EXPECT_EQ(letterbox.error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(letterbox.error().message,
-            "resize is 7; it must be 0..2 (letterbox, stretch, centre_crop)");
+            "resize is 7; it must be 0..4 (letterbox, stretch, centre_crop, letterbox_top_left, "
+            "stretch_antialiased)");
 }
 
 // They are in the keys of caches: a text that changes makes engines be built anew.
@@ -314,6 +320,10 @@ TEST(ResizeModes, HaveNamesOfTheirOwnInCacheKeys) {
   EXPECT_EQ(make({}, ResizeMode::kStretch).parameters(), "stretch 32x32 bilinear rgb u8");
   EXPECT_EQ(make({}, ResizeMode::kCentreCrop).parameters(),
             "centre_crop 32x32 antialiased bilinear rgb u8");
+  EXPECT_EQ(make({}, ResizeMode::kLetterboxTopLeft).parameters(),
+            "letterbox_top_left 32x32 pad 114 bilinear rgb u8");
+  EXPECT_EQ(make({}, ResizeMode::kStretchAntialiased).parameters(),
+            "stretch 32x32 antialiased bilinear rgb u8");
 }
 
 }  // namespace

@@ -12,10 +12,10 @@ ImageView view_of(const Picture& picture) {
 }
 
 Result<Letterbox> letterbox_for(const engine::EngineInfo& info) {
-  return Letterbox::create(
-      {.network_width = static_cast<std::uint32_t>(info.input.dims[1]),
-       .network_height = static_cast<std::uint32_t>(info.input.dims[0]),
-       .resize = info.head.known() ? info.head.spec.resize() : ResizeMode::kLetterbox});
+  return Letterbox::create({.network_width = static_cast<std::uint32_t>(info.input.dims[1]),
+                            .network_height = static_cast<std::uint32_t>(info.input.dims[0]),
+                            .resize = info.picture.resize,
+                            .pad = info.picture.border});
 }
 
 Result<DetectionPipeline> DetectionPipeline::create(std::shared_ptr<const engine::Engine> engine) {

@@ -30,7 +30,7 @@ using PictureReader = std::function<Result<Picture>(const std::string& path)>;
 
 ImageView view_of(const Picture& picture);
 
-// The letterbox of an engine's input, which resizes as its head wants it. Errors: Letterbox::create()'s.
+// The letterbox of an engine's input, as its picture is to be. Errors: Letterbox::create()'s.
 Result<Letterbox> letterbox_for(const engine::EngineInfo& info);
 
 // Thread safety: one thread at a time.

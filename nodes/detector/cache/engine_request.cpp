@@ -1,13 +1,16 @@
 #include "nodes/detector/cache/engine_request.hpp"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/cores.hpp"
+#include "nodes/base/input_spec.hpp"
 #include "nodes/base/json.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
@@ -22,6 +25,40 @@ std::vector<std::string> precision_choices() {
   std::vector<std::string> choices(engine::kPrecisionNames.begin(), engine::kPrecisionNames.end());
   choices.emplace_back(kBestPrecision);
   return choices;
+}
+
+template <std::size_t N>
+std::vector<std::string> or_auto(const std::array<std::string_view, N>& names) {
+  std::vector<std::string> choices{"auto"};
+  choices.insert(choices.end(), names.begin(), names.end());
+  return choices;
+}
+
+// REQUIRES: one of or_auto(names).
+template <class Enum, std::size_t N>
+std::optional<Enum> chosen(const std::string& word, const std::array<std::string_view, N>& names) {
+  const auto at = std::find(names.begin(), names.end(), word);
+  if (at == names.end()) return std::nullopt;
+  return static_cast<Enum>(at - names.begin());
+}
+
+Result<InputChoice> input_choice(const EngineRequest& request, Spelling spelling) {
+  InputChoice choice;
+  choice.colour = chosen<ColourOrder>(request.color, kColourOrderNames);
+  choice.range = chosen<ValueRange>(request.value_range, kValueRangeNames);
+  choice.resize = chosen<ResizeMode>(request.resize, kResizeModeNames);
+  if (request.pad >= 0) choice.border = static_cast<std::uint8_t>(request.pad);
+  const std::string_view dashes = spelling == Spelling::kFlags ? "--" : "";
+  if (!request.mean.empty()) {
+    FOVEA_ASSIGN(choice.mean, parse_per_channel(fmt::format("{}mean", dashes), request.mean));
+  }
+  if (!request.std.empty()) {
+    FOVEA_ASSIGN(choice.deviation, parse_per_channel(fmt::format("{}std", dashes), request.std));
+  }
+  if (const std::string problem = problem_of(with_choice({}, choice)); !problem.empty()) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{}{}", dashes, problem));
+  }
+  return choice;
 }
 
 std::vector<EngineOption> make_options() {
@@ -94,6 +131,41 @@ std::vector<EngineOption> make_options() {
                       "none is raw tensors that no detector decodes",
        .choices =
            std::vector<std::string>(engine::kHeadChoices.begin(), engine::kHeadChoices.end())},
+      {.name = "color",
+       .flag = "--color",
+       .member = &R::color,
+       .description = "Order of the channels that the model reads; auto: as its metadata or its "
+                      "family say, else rgb",
+       .choices = or_auto(kColourOrderNames)},
+      {.name = "value_range",
+       .flag = "--value-range",
+       .member = &R::value_range,
+       .description = "What bytes become before mean and std; auto: as for color, else 0..1",
+       .choices = or_auto(kValueRangeNames)},
+      {.name = "mean",
+       .flag = "--mean",
+       .member = &R::mean,
+       .description = "What the model wants subtracted, one number or one per channel in its own "
+                      "order, in units of value_range; empty = as for color, else 0"},
+      {.name = "std",
+       .flag = "--std",
+       .member = &R::std,
+       .description =
+           "What the model wants the difference divided by; empty = as for color, else 1"},
+      {.name = "resize",
+       .flag = "--resize",
+       .member = &R::resize,
+       .description = "How pictures are brought to the input's size: with a border around them "
+                      "(letterbox) or to the right and below (letterbox_top_left), out of "
+                      "proportion (stretch, stretch_antialiased), or their middle, antialiased "
+                      "(centre_crop); auto: as for color, else letterbox",
+       .choices = or_auto(kResizeModeNames)},
+      {.name = "pad",
+       .flag = "--pad",
+       .member = &R::pad,
+       .description = "Value of a letterbox's border; -1 = as for color, else 114",
+       .least = -1,
+       .most = 255},
       {.name = "calibration",
        .flag = "--calib",
        .member = &R::calibration,
@@ -257,6 +329,7 @@ Result<PlanRequest> plan_request(const EngineRequest& request, Spelling spelling
   }
   config.keep_output0 = request.keep_output0;
   config.head = request.head;
+  FOVEA_ASSIGN(config.picture, input_choice(request, spelling));
   config.tuning.level = static_cast<std::int32_t>(request.tuning_level);
   config.tuning.max_seconds = request.tuning_limit_s;
   config.tuning.cache = request.timing_cache.empty() ? plan_cache(request).timing_cache()

@@ -31,6 +31,15 @@ struct EngineRequest {
   bool keep_output0 = false;
   std::string head = "auto";
 
+  // How pictures become the input, where the model's own words or the default are wrong: one of the
+  // names in input_spec.hpp, or "auto". `mean` and `std`: parse_per_channel(), or empty.
+  std::string color = "auto";
+  std::string value_range = "auto";
+  std::string mean;
+  std::string std;
+  std::string resize = "auto";
+  std::int64_t pad = -1;  // -1 = the model's
+
   std::int64_t tuning_level = engine::kDefaultTuningLevel;
   double tuning_limit_s = engine::TuningConfig().max_seconds;
   std::string timing_cache;  // file; empty = in the cache folder

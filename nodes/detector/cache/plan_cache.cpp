@@ -186,6 +186,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"threads", threads_of(config)},
       {"keep_output0", config.keep_output0 ? "true" : "false"},
       {"head", config.head},
+      {"picture", to_string(config.picture)},
       {"adopt_quantization", config.adopt_quantization ? "true" : "false"},
       {"input_size", fmt::format("{}x{}", config.input_width, config.input_height)},
       {"profile", config.profile.empty() ? "none" : engine::to_string(config.profile)},

@@ -127,7 +127,8 @@ Result<NetworkDefinition> lowered(const std::filesystem::path& model, NetworkDef
        .input_width = config.input_width,
        .profile = config.profile,
        .adopt_quantization = config.adopt_quantization || config.precision == Precision::kInt8,
-       .head = config.head});
+       .head = config.head,
+       .picture = config.picture});
   if (!result) return fail(result.error().with_context(model.string()));
   return result;
 }
@@ -154,7 +155,8 @@ Result<> make_network(const std::filesystem::path& model, const BuilderConfig& c
   auto taken = provider.take_over(model, {.input_height = config.input_height,
                                           .input_width = config.input_width,
                                           .threads = config.threads,
-                                          .head = config.head});
+                                          .head = config.head,
+                                          .picture = config.picture});
   if (!taken) {
     return fail(taken.error().code, fmt::format("{}; provider {}: {}", refusal.message,
                                                 provider.name, taken.error().message));

@@ -35,6 +35,8 @@ struct BuilderConfig {
   bool adopt_quantization = false;
   // What the model's outputs are, of kHeadChoices (passes.hpp): "auto" finds out.
   std::string head = "auto";
+  // What the user says of how a picture becomes the input; the model says the rest.
+  InputChoice picture = {};
 };
 inline constexpr std::int32_t kMaxBatch = 64;
 inline constexpr std::int32_t kMaxThreads = 256;

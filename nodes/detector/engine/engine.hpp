@@ -33,6 +33,7 @@ struct EngineInfo {
   Precision precision = Precision::kFp32;
   TensorSpec input;       // "images" u8 [height, width, 3], RGB, 0..255
   std::vector<TensorSpec> outputs;
+  InputSpec picture;  // how a camera's picture becomes that
   HeadInfo head;
   std::vector<std::string> class_names;
   std::int32_t max_batch = 1;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "nodes/base/head_spec.hpp"
+#include "nodes/base/input_spec.hpp"
 #include "nodes/base/result.hpp"
 #include "nodes/detector/engine/packed_forms.hpp"
 #include "nodes/detector/engine/quantization/quantization.hpp"
@@ -250,6 +251,8 @@ struct NetworkDefinition {
   std::map<std::string, std::string> metadata;  // metadata_props verbatim
   std::vector<std::string> class_names;  // from metadata "names"; lowered: one per class of head
   HeadInfo head;
+  // How a picture becomes its input; settled by lower().
+  InputSpec picture;
   // The file suppresses boxes itself, which was cut off; the outputs are what that read, the last
   // first, and one of them must turn out to be a head.
   bool suppression_cut = false;

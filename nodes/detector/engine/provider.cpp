@@ -54,6 +54,7 @@ Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string
                  spec_of(id, lowered.head.spec.channels_last(shaped.value(id).name)));
     info.outputs.push_back(std::move(spec));
   }
+  info.picture = lowered.picture;
   info.head = lowered.head;
   info.class_names = lowered.class_names;
   info.max_batch = options.max_batch;

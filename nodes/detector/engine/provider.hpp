@@ -29,6 +29,7 @@ struct ForeignOptions {
   std::int32_t input_width = 0;
   std::int32_t threads = 1;
   std::string head = "auto";  // of kHeadChoices (passes.hpp)
+  InputChoice picture = {};   // what the user says of it
 };
 // One layer (OpType::kForeign) between its picture and its outputs, and what the provider needs to
 // run it.

@@ -14,6 +14,7 @@
 #include "nodes/detector/engine/onnx/model_file.hpp"
 #include "nodes/detector/engine/onnx/protos.hpp"
 #include "nodes/detector/engine/onnx/writer.hpp"
+#include "nodes/detector/engine/picture.hpp"
 
 namespace fovea::engine {
 
@@ -145,10 +146,12 @@ class Adapter {
     const auto& shape = tensor.shape();
     const bool integers = type == TensorProto::UINT8;
     if (!input->type().has_tensor_type() || shape.dim_size() != 4 ||
-        (shape.dim(1).has_dim_value() && shape.dim(1).dim_value() != 3) ||
+        (shape.dim(1).has_dim_value() && shape.dim(1).dim_value() != 3 &&
+         shape.dim(1).dim_value() != 1) ||
         (!integers && !is_float(type))) {
-      return unsupported(who +
-                         " is no picture; it must be a float or uint8 [batch, 3, height, width]");
+      return unsupported(
+          who +
+          " is no picture; it must be a float or uint8 [batch, 3, height, width], or of 1 channel");
     }
     if (shape.dim(0).has_dim_value() && shape.dim(0).dim_value() > 1) {
       return unsupported(
@@ -156,6 +159,12 @@ class Adapter {
     }
     FOVEA_ASSIGN(adapted_.height, side(shape.dim(2), options_.height, 0, "height"));
     FOVEA_ASSIGN(adapted_.width, side(shape.dim(3), options_.width, 1, "width"));
+
+    const std::int64_t channels = shape.dim(1).has_dim_value() ? shape.dim(1).dim_value() : 3;
+    FOVEA_ASSIGN(
+        adapted_.picture,
+        settled_picture({input->name(), channels, integers ? DataType::kUint8 : DataType::kFloat32},
+                        {}, adapted_.metadata, options_.picture, adapted_.warnings));
 
     const std::string original = input->name();
     rename_if_taken(kWrittenInput);
@@ -169,27 +178,50 @@ class Adapter {
     return {};
   }
 
-  // Planes of 0..1, as the live run's pictures are; uint8 models take 0..255.
+  // Planes of what the model takes of a picture's bytes.
   void prepend(const std::string& target, int type) {
     const int before = graph_.node_size();
-    const bool integers = type == TensorProto::UINT8;
-    const std::string planes = integers ? target : unused("fovea.planes");
+    const PixelValues values = values_of(adapted_.picture);
+    const bool as_they_are = type == TensorProto::UINT8 && values.only_scale() == 1.0F;
+    const std::string planes = as_they_are ? target : unused("fovea.planes");
     set_attribute(add_node(graph_, "Transpose", {kWrittenInput}, {planes}), "perm",
                   std::vector<std::int64_t>{0, 3, 1, 2});
-    if (!integers) {
+    if (!as_they_are) {
       const std::string wide = unused("fovea.wide");
       const std::string scaled = type == TensorProto::FLOAT ? target : unused("fovea.scaled");
-      const std::string factor = unused("fovea.factor");
       cast(planes, wide, TensorProto::FLOAT);
-      TensorProto& scale = *graph_.add_initializer();
-      set_tensor_header(scale, factor, TensorProto::FLOAT, {});
-      scale.add_float_data(1.0F / 255.0F);
-      add_node(graph_, "Mul", {wide, factor}, {scaled});
+      if (const auto scale = values.only_scale()) {
+        add_node(graph_, "Mul", {wide, floats("fovea.factor", {}, {*scale})}, {scaled});
+      } else {
+        mix(values, wide, scaled);
+      }
       if (scaled != target) cast(scaled, target, type);
     }
     // In front of the others: an ONNX graph is in topological order.
     auto& nodes = *graph_.mutable_node();
     std::rotate(nodes.pointer_begin(), nodes.pointer_begin() + before, nodes.pointer_end());
+  }
+
+  void mix(const PixelValues& values, const std::string& from, const std::string& to) {
+    const auto channels = static_cast<std::int64_t>(values.channels);
+    std::vector<float> factors;
+    for (std::size_t c = 0; c < values.channels; ++c) {
+      factors.insert(factors.end(), values.factors[c].begin(), values.factors[c].end());
+    }
+    const std::vector<float> shifts(values.shifts.begin(), values.shifts.begin() + channels);
+    add_node(graph_, "Conv",
+             {from, floats("fovea.factors", {channels, PixelValues::kBytes, 1, 1}, factors),
+              floats("fovea.shifts", {channels}, shifts)},
+             {to});
+  }
+
+  std::string floats(const char* name, const std::vector<std::int64_t>& dims,
+                     const std::vector<float>& values) {
+    const std::string own = unused(name);
+    TensorProto& tensor = *graph_.add_initializer();
+    set_tensor_header(tensor, own, TensorProto::FLOAT, dims);
+    for (const float value : values) tensor.add_float_data(value);
+    return own;
   }
 
   void cast(const std::string& from, const std::string& to, int type) {

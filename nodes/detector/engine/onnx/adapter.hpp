@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "nodes/base/input_spec.hpp"
 #include "nodes/base/result.hpp"
 
 namespace fovea::engine {
@@ -27,11 +28,14 @@ struct AdaptedModel {
   std::int64_t opset = 0;
   std::map<std::string, std::string> metadata;
   std::vector<std::string> class_names;  // of the metadata
+  InputSpec picture;
+  std::vector<std::string> warnings;
 };
 
 struct AdapterOptions {
   std::int32_t height = 0;  // for a model that leaves it open; 0 = metadata "imgsz", else 640
   std::int32_t width = 0;
+  InputChoice picture = {};  // what the user says of it
 };
 
 // Errors: read_model_file()'s; kCorrupt for no ONNX model; kUnsupported for one whose input is no

@@ -76,6 +76,7 @@ NetworkDefinition foreign_network(const AdaptedModel& model, std::vector<TensorS
   network.opset = model.opset;
   network.metadata = model.metadata;
   network.class_names = model.class_names;
+  network.picture = model.picture;
   Layer layer;
   layer.name = "model";
   layer.op = OpType::kForeign;
@@ -94,7 +95,7 @@ NetworkDefinition foreign_network(const AdaptedModel& model, std::vector<TensorS
 }
 
 // What its outputs mean is asked as of any other model; decoders look at the input as planes.
-Result<> recognise(NetworkDefinition& network, std::string_view stated) {
+Result<> recognise(NetworkDefinition& network, const InputChoice& said, std::string_view stated) {
   if (stated == "none") {
     network.head.note = "as stated";
     return {};
@@ -104,6 +105,9 @@ Result<> recognise(NetworkDefinition& network, std::string_view stated) {
   input = {input[0], 3, input[1], input[2]};
   FOVEA_ASSIGN(HeadAnswer answer, find_head({network, planes, stated}));
   network.head = std::move(answer.head);
+  if (!said.resize && network.picture.resize == InputSpec().resize) {
+    network.picture.resize = answer.picture.resize;
+  }
   if (!network.head.known()) return {};
   if (network.head.spec.find(OutputRole::kPrototype) != nullptr) {  // channels first here
     network.head = {};
@@ -157,7 +161,7 @@ Result<ForeignModel> take_over(BackEnd back_end, const std::filesystem::path& mo
                                const ForeignOptions& options) {
   FOVEA_ASSIGN(const Library* library, library_with(back_end));
   FOVEA_ASSIGN(AdaptedModel adapted,
-               adapt_onnx(model, {options.input_height, options.input_width}));
+               adapt_onnx(model, {options.input_height, options.input_width, options.picture}));
   FOVEA_ASSIGN(const auto session,
                OrtSession::create(*library, back_end, adapted.bytes, options.threads));
   TensorSpec input{adapted.input, DataType::kUint8, {adapted.height, adapted.width, 3}, 0};
@@ -172,7 +176,9 @@ Result<ForeignModel> take_over(BackEnd back_end, const std::filesystem::path& mo
     }
   }
   ForeignModel taken{foreign_network(adapted, std::move(outputs)), {}};
-  FOVEA_TRY(recognise(taken.network, options.head));
+  FOVEA_TRY(recognise(taken.network, options.picture, options.head));
+  auto& warnings = taken.network.head.warnings;
+  warnings.insert(warnings.end(), adapted.warnings.begin(), adapted.warnings.end());
   auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(adapted.bytes));
   taken.artifact = SharedBytes(*bytes, bytes);
   return taken;

@@ -30,6 +30,17 @@ constexpr std::string_view kSuppresses =
     "suppresses boxes itself, which only ONNX Runtime's provider runs: export it without "
     "(Ultralytics: without nms=True)";
 
+ResizeMode resize_of(Task task) {
+  switch (task) {
+    case Task::kClassify:
+      return ResizeMode::kCentreCrop;
+    case Task::kDepth:
+      return ResizeMode::kStretch;
+    default:
+      return ResizeMode::kLetterbox;
+  }
+}
+
 // What is wrong with the names in the metadata becomes a warning of network.head.
 void warn_of_class_names(NetworkDefinition& network) {
   HeadInfo& head = network.head;
@@ -99,6 +110,7 @@ Result<HeadAnswer> find_head(const HeadQuestion& question,
     if (answer.head.known()) answer.why_not = problem_of(answer.head.spec);
     if (answer.head.known() && answer.why_not.empty()) {
       answer.head.name = recogniser.name;
+      if (answer.picture == InputSpec{}) answer.picture.resize = resize_of(answer.head.spec.task());
       return answer;
     }
     refusals.add(recogniser.name, std::move(answer.why_not));
@@ -130,6 +142,7 @@ Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOpt
   FOVEA_ASSIGN(const NetworkDefinition shaped, with_shapes(network));
   FOVEA_ASSIGN(HeadAnswer answer, find_head({network, shaped, options.head, options.keep_output0}));
   network.head = std::move(answer.head);
+  network.picture = answer.picture;
   outcome.note = network.head.note;
   if (network.suppression_cut && !network.head.known()) {
     return fail(ErrorCode::kUnsupported,

@@ -27,6 +27,8 @@ struct HeadAnswer {
   std::vector<ValueId> outputs;  // what the network is to give: in the order of `names`
   std::vector<std::string> names;
   std::string why_not;  // one line
+  // How the family that has such heads is fed. As the default: as the task is, says find_head().
+  InputSpec picture = {};
 };
 
 struct HeadRecogniser {

@@ -22,6 +22,7 @@ constexpr std::array kPasses = {
          fold_batch_normalization},
     Pass{"fuse_silu", "x * Sigmoid(x) becomes Silu(x)", fuse_silu},
     Pass{"recognise_head", "stop at the raw maps of the head", recognise_head},
+    Pass{"settle_picture", "say how a picture becomes the input", settle_picture},
     Pass{"fold_image_input", "read u8 RGB images", fold_image_input},
     Pass{"remove_identities", "drop layers that change nothing", remove_identities},
     Pass{"unfold_transposed_convolutions",

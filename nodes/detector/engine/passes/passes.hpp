@@ -36,6 +36,8 @@ struct LoweringOptions {
   bool adopt_quantization = false;
   // What the outputs are: kAutoHead, one of the other kHeadChoices.
   std::string head = std::string(kAutoHead);
+  // What the user says of how a picture becomes the input.
+  InputChoice picture = {};
 };
 
 struct PassOutcome {
@@ -102,8 +104,13 @@ Result<PassOutcome> fuse_silu(NetworkDefinition& network, const LoweringOptions&
 // outputs become those that the head reads, or stay as they are if none is found, and head.note says
 // why. Class names that do not fit become warnings. Errors: find_head()'s.
 Result<PassOutcome> recognise_head(NetworkDefinition& network, const LoweringOptions& options = {});
-// The input becomes u8 [N, H, W, 3]; convolutions that read it, or else a Mul, take the scale 1/255
-// (a u8 model scales itself).
+// NetworkDefinition::picture: what the user says of it, else the metadata (picture_metadata.hpp), else
+// the recognised head's family, else the default. Errors: kInvalidArgument for what cannot be or
+// contradicts the model.
+Result<PassOutcome> settle_picture(NetworkDefinition& network, const LoweringOptions& options = {});
+// The input becomes u8 [N, H, W, 3] RGB; convolutions that read it, directly or through layers that
+// only move its pixels, take over what `picture` says of values and channels, and where they cannot
+// do so exactly a 1x1 Conv of its own does (a u8 model scales itself).
 Result<PassOutcome> fold_image_input(NetworkDefinition& network,
                                      const LoweringOptions& options = {});
 // A ConvTranspose whose windows do not overlap -> a 1x1 Conv and what moves its channels to their

@@ -276,6 +276,16 @@ void archive(A& a, HeadSpec& spec) {
 }
 
 template <class A>
+void archive(A& a, InputSpec& spec) {
+  a(spec.colour);
+  a(spec.range);
+  a(spec.resize);
+  a(spec.border);
+  for (float& value : spec.mean) a(value);
+  for (float& value : spec.deviation) a(value);
+}
+
+template <class A>
 void archive(A& a, HeadInfo& head) {
   a(head.name);
   a(head.spec);
@@ -323,6 +333,7 @@ void archive(A& a, NetworkDefinition& network) {
   a(network.metadata);
   a(network.class_names);
   a(network.head);
+  a(network.picture);
   a(network.profile);
   a(network.own_grids);
   a(network.quantization);

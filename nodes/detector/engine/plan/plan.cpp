@@ -154,6 +154,7 @@ Json describe(const Plan& plan) {
             {"basis", to_string(network.head.basis)},
             {"note", network.head.note},
             {"warnings", network.head.warnings}}},
+          {"picture", to_string(network.picture)},
           {"class_names", network.class_names},
           {"metadata", network.metadata},
           {"artifact_bytes", plan.artifact.size()},
@@ -183,6 +184,9 @@ Result<> check_enums(const NetworkDefinition& network) {
 // REQUIRES: a network that validates.
 Result<> check_head(const NetworkDefinition& network) {
   if (const std::string problem = problem_of(network.head.spec); !problem.empty()) {
+    return corrupt(problem);
+  }
+  if (const std::string problem = problem_of(network.picture); !problem.empty()) {
     return corrupt(problem);
   }
   for (const OutputMap& map : network.head.spec.maps) {
