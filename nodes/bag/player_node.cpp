@@ -211,6 +211,9 @@ class PlayerNode final : public Node {
       output->compressed = compressed;
       return open(to, std::move(output), qos);
     }
+    if (name.starts_with("vision_msgs/") || name.starts_with("foxglove_msgs/")) {
+      return {};  // what another topic holds, for other tools
+    }
     return bag::with_type_of(channel.topic, [&]<class M>(std::type_identity<M>) -> Result<> {
       if (name != msgs::ros2_name<M>() || schema->data != msgs::ros2_schema<M>()) {
         log_warning("{}: its messages ({}) are not those of this build; it is left out",

@@ -23,6 +23,7 @@
 #include "msgs/node_status.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/bag/recording.hpp"
+#include "nodes/bag/standard_record.hpp"
 #include "nodes/bag/topic_type.hpp"
 #include "nodes/base/clock.hpp"
 #include "nodes/base/file_handle.hpp"
@@ -54,6 +55,10 @@ class RecorderNode final : public Node {
           "File to create; with several files (max_file_mb, ring) a number follows its name")
         .required();
     p.add("overwrite", &overwrite_, "An existing file of that name gives way");
+    p.add("standard_messages", &standard_messages_,
+          "Beside what was found also the same as messages of vision_msgs and Foxglove, for tools "
+          "that "
+          "do not know Fovea's: <topic>/vision_msgs, <topic>/foxglove");
     p.add("image_format",
           choice(&image_format_,
                  {{"jpeg", bag::ImageFormat::kJpeg}, {"raw", bag::ImageFormat::kRaw}}),
@@ -91,6 +96,13 @@ class RecorderNode final : public Node {
       recorded.push_back(configured->taps.back()->describe());
       metrics().counter(kTopicReads, topic, topic) = 0;  // the graph needs no writer of it
     }
+    for (auto& tap : configured->taps) {
+      const bag::StandardType* type = standard_messages_ ? tap->standard() : nullptr;
+      if (type == nullptr) continue;
+      tap->standard_index = recorded.size();
+      recorded.push_back({fmt::format("{}{}", tap->topic, type->suffix),
+                          std::string(type->schema_name), std::string(type->schema), false});
+    }
     bag::RecordingOptions options;
     options.path = path_of_this_run();
     options.writer.overwrite = overwrite_;
@@ -103,7 +115,7 @@ class RecorderNode final : public Node {
     options.after_trigger_ns = after_trigger_.count();
     options.on_outcome = [&taps = configured->taps](std::size_t topic, bag::Outcome outcome,
                                                     std::uint64_t count) {
-      settle(taps[topic]->ledger, outcome, count);
+      if (topic < taps.size()) settle(taps[topic]->ledger, outcome, count);
     };
     options.on_error = [this] { executor().post([this] { watch(); }); };
     FOVEA_ASSIGN(configured->recording, bag::Recording::create(options, std::move(recorded)));
@@ -160,6 +172,8 @@ class RecorderNode final : public Node {
           drops_before(all_drops()) {}
     virtual ~Tap() = default;
     virtual bag::RecordedTopic describe() const = 0;
+    // What else its messages can be recorded as; null: nothing.
+    virtual const bag::StandardType* standard() const = 0;
     virtual void start(RecorderNode& node) = 0;
     virtual void drain(RecorderNode& node) = 0;
 
@@ -186,6 +200,7 @@ class RecorderNode final : public Node {
 
     std::string topic;
     std::size_t index;
+    std::size_t standard_index = 0;  // in the recording, behind all taps; 0: not recorded as that
     StageLedger ledger;
     const std::uint64_t received_before;
     const Drops drops_before;
@@ -196,6 +211,13 @@ class RecorderNode final : public Node {
     using Tap::Tap;
     bag::RecordedTopic describe() const override {
       return {topic, msgs::ros2_name<M>(), msgs::ros2_schema<M>(), std::is_same_v<M, msgs::Image>};
+    }
+    const bag::StandardType* standard() const override {
+      if constexpr (bag::HasStandardType<M>) {
+        return &bag::standard_type(M{});
+      } else {
+        return nullptr;
+      }
     }
     void start(RecorderNode& node) override {
       node.spin(*subscription,
@@ -252,6 +274,19 @@ class RecorderNode final : public Node {
       msgs::to_cdr(received.message, received.buffer.data(), item.data);
     }
     received.buffer = {};  // the publisher may have its slot back
+    if constexpr (bag::HasStandardType<M>) {
+      // A copy of what is counted above: it is in no ledger.
+      if (tap.standard_index != 0) {
+        bag::Item copy{.topic = tap.standard_index,
+                       .sequence = item.sequence,
+                       .log_time = item.log_time,
+                       .publish_time = item.publish_time,
+                       .data = configured_->recording->buffer(),
+                       .frame_id = {}};
+        bag::to_standard_cdr(received.message, copy.data);
+        static_cast<void>(configured_->recording->push(std::move(copy)));
+      }
+    }
     switch (configured_->recording->push(std::move(item))) {
       case bag::Push::kTaken:
         break;
@@ -334,6 +369,7 @@ class RecorderNode final : public Node {
   std::vector<std::string> optional_topics_;
   std::string path_;
   bool overwrite_ = false;
+  bool standard_messages_ = false;
   bag::ImageFormat image_format_ = bag::ImageFormat::kJpeg;
   std::int32_t jpeg_quality_ = 95;
   mcap::Compression compression_ = mcap::Compression::kZstd;

@@ -457,8 +457,13 @@ TEST_F(Bag, EveryKindOfResultIsReadByTheMcapProjectsOwnReader) {
   msgs::Classification classes;
   classes.results.push_back({{3, 0.875f}, "dog"});
 
+  msgs::Detection2DArray detections;
+  detections.header.stamp_realtime = 1'500'000'000;
+  detections.detections.push_back({{1, 2, 3, 4}, {1, 0.625f}, "cow"});
+
   auto recorder = start("fovea", {"bag", "record", "-o", path("run.mcap"), "cam0/masks",
-                                  "cam0/keypoints", "cam0/oriented_boxes", "cam0/classification"});
+                                  "cam0/keypoints", "cam0/oriented_boxes", "cam0/classification",
+                                  "cam0/detections", "--standard-messages", "true"});
   const auto send = [&]<class M>(const char* kind, M& message) {
     const std::string topic = std::string("cam0/") + kind;
     auto publisher = Publisher<M>::create(*domain_, topic);
@@ -473,6 +478,7 @@ TEST_F(Bag, EveryKindOfResultIsReadByTheMcapProjectsOwnReader) {
   send("keypoints", *keypoints);
   send("oriented_boxes", boxes);
   send("classification", classes);
+  send("detections", detections);
   recorder->send(SIGINT);
   EXPECT_EQ(recorder->wait(), 0) << recorder->err();
 
@@ -487,6 +493,34 @@ TEST_F(Bag, EveryKindOfResultIsReadByTheMcapProjectsOwnReader) {
   EXPECT_EQ(last("cam0/keypoints")["detections"][0]["keypoints"][1]["y"], 4);
   EXPECT_EQ(last("cam0/oriented_boxes")["detections"][0]["bbox"]["theta"], 0.25);
   EXPECT_EQ(last("cam0/classification")["results"][0]["hypothesis"]["score"], 0.875);
+
+  // The same as other tools know it.
+  EXPECT_EQ(topics["cam0/detections/vision_msgs"]["type"], "vision_msgs/msg/Detection2DArray");
+  EXPECT_EQ(topics["cam0/detections/vision_msgs"]["frame_id"], "cam0");
+  const json found = last("cam0/detections/vision_msgs");
+  EXPECT_EQ(found["header"]["stamp"], json({{"sec", 1}, {"nanosec", 500'000'000}}));
+  const json& cow = found["detections"][0];
+  EXPECT_EQ(cow["results"][0]["hypothesis"], json({{"class_id", "cow"}, {"score", 0.625}}));
+  EXPECT_EQ(cow["results"][0]["pose"]["covariance"].size(), 36U);
+  EXPECT_EQ(cow["results"][0]["pose"]["pose"]["orientation"]["w"], 1);
+  EXPECT_EQ(cow["bbox"]["center"]["position"], json({{"x", 1}, {"y", 2}}));
+  EXPECT_EQ(cow["bbox"]["size_y"], 4);
+  const json turned = last("cam0/oriented_boxes/vision_msgs")["detections"][0]["bbox"];
+  EXPECT_EQ(turned["center"]["theta"], 0.25);
+  EXPECT_EQ(turned["size_x"], 3);
+  EXPECT_EQ(topics["cam0/classification/vision_msgs"]["type"], "vision_msgs/msg/Classification");
+  EXPECT_EQ(last("cam0/classification/vision_msgs")["results"][0]["class_id"], "dog");
+  EXPECT_EQ(topics["cam0/keypoints/foxglove"]["type"], "foxglove_msgs/msg/ImageAnnotations");
+  const json annotations = last("cam0/keypoints/foxglove");
+  EXPECT_EQ(annotations["points"].size(), 2U);
+  EXPECT_EQ(annotations["points"][1]["type"], 1);
+  EXPECT_EQ(annotations["points"][1]["points"], json({{{"x", 1}, {"y", 2}}, {{"x", 3}, {"y", 4}}}));
+  EXPECT_EQ(annotations["texts"][0]["text"], " 0.00");
+  EXPECT_FALSE(topics.contains("cam0/masks/vision_msgs"));
+
+  // And it plays: what is there for others is passed over.
+  auto player = start("fovea", {"bag", "play", path("run.mcap")});
+  EXPECT_EQ(player->wait(), 0) << player->err();
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ with open(sys.argv[1], "rb") as file:
         topic["messages"] += 1
         topic["bytes"] += len(getattr(decoded, "data", b""))
         topic["sequence"].append(message.sequence)
-        topic["frame_id"] = decoded.header.frame_id
+        topic["frame_id"] = decoded.header.frame_id if hasattr(decoded, "header") else ""
         if "--contents" in sys.argv:
             topic["last"] = plain(decoded)
 print(json.dumps({"topics": topics, "messages": statistics.message_count, "chunks": statistics.chunk_count}))
