@@ -35,19 +35,21 @@ export CMAKE_CXX_COMPILER_LAUNCHER="${CMAKE_CXX_COMPILER_LAUNCHER-ccache}" CCACH
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 export CCACHE_INODECACHE=yes  # or it reads their hundred megabytes again for every source
 
-# An independent reader for one test of recordings; that test skips, with a notice, without it.
-install_mcap_reader() {
-  local folder=build/mcap_reader wanted=tests/bag/mcap_reader/requirements.txt
+# Programs of others for a few tests, which skip, with a notice, without them: a reader of recordings, a judge of
+# accuracy.
+install_python() {
+  local folder=build/$1 wanted=$2/requirements.txt
   cmp -s "$wanted" "$folder/requirements.txt" && return 0
   rm -rf "$folder"
-  echo "-- Python's mcap into $folder, for at most 3 minutes"
+  echo "-- Python packages into $folder, for at most 3 minutes"
   { timeout 60 python3 -m venv "$folder" &&
     timeout 120 "$folder/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 20 \
       -r "$wanted" && cp "$wanted" "$folder/"; } ||
-    { echo "-- not to be had: the test with the MCAP project's own reader will be skipped"; rm -rf "$folder"; }
+    { echo "-- not to be had: the tests with $1 will be skipped"; rm -rf "$folder"; }
 }
 mkdir -p build
-install_mcap_reader
+install_python mcap_reader tests/bag/mcap_reader
+install_python coco_judge tests/detector/coco_judge
 
 configure() {
   step "build: $1"

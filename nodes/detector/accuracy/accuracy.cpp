@@ -80,7 +80,8 @@ double average_precision(const ClassTally& tally, std::size_t level, Weights wei
   }
   double sum = 0;
   for (int step = 0; step <= 100; ++step) {
-    const auto at = std::lower_bound(recall.begin(), recall.end(), step / 100.0);
+    // As pycocotools has them, to the last bit: a recall of 7 in 20 is not yet 35 * 0.01.
+    const auto at = std::lower_bound(recall.begin(), recall.end(), step * 0.01);
     if (at != recall.end()) sum += precision[static_cast<std::size_t>(at - recall.begin())];
   }
   return sum / 101;
