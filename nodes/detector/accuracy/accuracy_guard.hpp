@@ -32,7 +32,8 @@ struct Measurement {
   double lax_agreement = 0;
   // RMS change of the class logits above -3 on anchors whose best f32 logit is above -2; of a
   // classifier, of the logarithms of f32's probabilities above 0.01. For networks without such
-  // logits: 100 - agreement.
+  // logits: 100 - agreement. The keypoints, angles or mask coefficients of those anchors count as
+  // much, in units that make their spread that of the logits; squares are summed.
   double dlogit = 0;
   double seconds = 0;  // of one inference, median: a busy moment does not decide
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -52,6 +54,51 @@ bool holds_class_logits(const HeadSpec& head, std::string_view tensor) {
            (map.role == OutputRole::kClassScore && map.encoding == OutputEncoding::kLogit);
   });
 }
+
+// The output of the same stride, if it is a map of cells, that holds what anchors have beside boxes and
+// classes.
+std::optional<std::size_t> details_beside(const engine::EngineInfo& info, std::string_view scores) {
+  const auto& maps = info.head.spec.maps;
+  const auto* of_scores = std::find_if(
+      maps.begin(), maps.end(), [&](const OutputMap& map) { return map.tensor.view() == scores; });
+  const auto* details = std::find_if(maps.begin(), maps.end(), [&](const OutputMap& map) {
+    return map.stride == of_scores->stride &&
+           (map.role == OutputRole::kKeypoints || map.role == OutputRole::kAngle ||
+            map.role == OutputRole::kMaskCoefficients);
+  });
+  if (details == maps.end()) return std::nullopt;
+  const auto output =
+      std::find_if(info.outputs.begin(), info.outputs.end(), [&](const engine::TensorSpec& spec) {
+        return spec.name == details->tensor.view() && spec.dims.size() == 3;
+      });
+  if (output == info.outputs.end()) return std::nullopt;
+  return static_cast<std::size_t>(output - info.outputs.begin());
+}
+
+// How far numbers lie from the mean of their channel (RMS).
+class Spread {
+ public:
+  explicit Spread(std::size_t channels) : sums_(channels), squares_(channels) {}
+
+  void add(std::size_t channel, double value) {
+    sums_[channel] += value;
+    squares_[channel] += value * value;
+    if (channel == 0) ++count_;
+  }
+  double width() const {
+    double variances = 0;
+    const auto count = static_cast<double>(count_);
+    for (std::size_t c = 0; c < sums_.size() && count_ > 0; ++c) {
+      variances += std::max(0.0, squares_[c] / count - sums_[c] * sums_[c] / (count * count));
+    }
+    return std::sqrt(variances / static_cast<double>(sums_.size()));
+  }
+
+ private:
+  std::vector<double> sums_;
+  std::vector<double> squares_;
+  std::size_t count_ = 0;  // by channel
+};
 
 }  // namespace
 
@@ -105,13 +152,16 @@ std::vector<AccuracyMeter::Logit> AccuracyMeter::probabilities_of(
   return logits;
 }
 
-std::vector<AccuracyMeter::Logit> AccuracyMeter::logits_of(const DetectionPipeline& pipeline) {
-  if (pipeline.task() == Task::kClassify) return probabilities_of(pipeline);
-  std::vector<Logit> logits;
+void AccuracyMeter::read_logits(const DetectionPipeline& pipeline, Reference& reference) {
+  if (pipeline.task() == Task::kClassify) {
+    reference.logits = probabilities_of(pipeline);
+    return;
+  }
   const engine::EngineInfo& info = pipeline.info();
   for (std::size_t o = 0; o < info.outputs.size(); ++o) {
     const engine::TensorSpec& spec = info.outputs[o];
     if (!holds_class_logits(info.head.spec, spec.name) || spec.dims.size() != 3) continue;
+    const std::optional<std::size_t> details = details_beside(info, spec.name);
     const auto classes = static_cast<std::size_t>(spec.dims[2]);
     const auto values = pipeline.output(o);
     for (std::size_t first = 0; first + classes <= values.size(); first += classes) {
@@ -119,12 +169,36 @@ std::vector<AccuracyMeter::Logit> AccuracyMeter::logits_of(const DetectionPipeli
       if (!(*std::max_element(anchor.begin(), anchor.end()) > kLeastAnchor)) continue;
       for (std::size_t c = 0; c < classes; ++c) {
         if (anchor[c] <= kLeastLogit) continue;
-        logits.push_back(
+        reference.logits.push_back(
             {static_cast<std::uint32_t>(o), static_cast<std::uint32_t>(first + c), anchor[c]});
+      }
+      if (!details) continue;
+      const auto channels = static_cast<std::size_t>(info.outputs[*details].dims[2]);
+      const auto of_anchor =
+          pipeline.output(*details).subspan(first / classes * channels, channels);
+      reference.details.channels = channels;
+      for (std::size_t c = 0; c < channels; ++c) {
+        reference.details.values.push_back(
+            {static_cast<std::uint32_t>(*details),
+             static_cast<std::uint32_t>(first / classes * channels + c), of_anchor[c]});
       }
     }
   }
-  return logits;
+}
+
+double AccuracyMeter::detail_scale() const {
+  Spread logits(1);
+  std::optional<Spread> details;
+  for (const Reference& reference : references_) {
+    for (const Logit& logit : reference.logits) logits.add(0, logit.value);
+    const Details& own = reference.details;
+    if (!details && own.channels > 0) details.emplace(own.channels);
+    for (std::size_t i = 0; i < own.values.size(); ++i) {
+      details->add(i % own.channels, own.values[i].value);
+    }
+  }
+  const double width = details ? details->width() : 0;
+  return width > 0 ? logits.width() / width : 0;
 }
 
 Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine> fp32,
@@ -163,11 +237,12 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
       accuracy.add(reference.truth, *answer);
     }
     reference.sure = pooled(std::move(*answer), kSureScore);
-    reference.logits = logits_of(pipeline);
+    read_logits(pipeline, reference);
     meter.findings_ += reference.sure.objects.size() + (reference.sure.classes.empty() ? 0 : 1) +
                        (reference.sure.labels.empty() ? 0 : 1);
     meter.references_.push_back(std::move(reference));
   }
+  meter.detail_scale_ = meter.detail_scale();
   meter.fp32_.agreement = 100;
   meter.fp32_.lax_agreement = 100;
   if (!seconds.empty()) meter.fp32_.seconds = median(std::move(seconds));
@@ -192,6 +267,8 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
   std::vector<double> seconds;
   double squares = 0;
   std::size_t logits = 0;
+  double detail_squares = 0;
+  std::size_t details = 0;
   Measurement result;
   for (std::size_t i = 0; i < count; ++i) {
     if (advance) advance(static_cast<double>(i) / static_cast<double>(count));
@@ -211,6 +288,12 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
       squares += change * change;
     }
     logits += reference.logits.size();
+    for (const Logit& detail : reference.details.values) {
+      const double change = static_cast<double>(pipeline.output(detail.output)[detail.index]) -
+                            static_cast<double>(detail.value);
+      detail_squares += change * change * detail_scale_ * detail_scale_;
+    }
+    details += reference.details.values.size();
     if (against_labels) labelled_accuracy.add(reference.truth, *answer);
     agreement.add(reference.sure, pooled(std::move(*answer), 0));
   }
@@ -218,8 +301,9 @@ Result<Measurement> AccuracyMeter::measure(std::shared_ptr<const engine::Engine>
   const TaskScore agreed = in_points(agreement.score());
   result.agreement = agreed.map50_95;
   result.lax_agreement = finds_objects(task_) ? agreed.box_map50_95 : agreed.map50;
-  result.dlogit =
-      logits == 0 ? 100 - result.agreement : std::sqrt(squares / static_cast<double>(logits));
+  if (logits > 0) squares /= static_cast<double>(logits);
+  if (details > 0) squares += detail_squares / static_cast<double>(details);
+  result.dlogit = logits == 0 ? 100 - result.agreement : std::sqrt(squares);
   if (against_labels) {
     result.score = in_points(labelled_accuracy.score());
     result.loss = fp32_.score.map50_95 - result.score.map50_95;

@@ -59,20 +59,30 @@ class AccuracyMeter {
     std::uint32_t index;
     float value;
   };
+  // Keypoints, angles or mask coefficients of the anchors whose class logits count.
+  struct Details {
+    std::vector<Logit> values;  // whole anchors, one after the other
+    std::size_t channels = 0;
+  };
   struct Reference {
     Answer truth;  // labelled; pixels
     Answer sure;   // of f32, pooled(): what a candidate should find again
     std::vector<Logit> logits;
+    Details details;
   };
 
   AccuracyMeter() = default;
-  static std::vector<Logit> logits_of(const DetectionPipeline& pipeline);
+  static void read_logits(const DetectionPipeline& pipeline, Reference& reference);
   static std::vector<Logit> probabilities_of(const DetectionPipeline& pipeline);
 
   Task task_ = Task::kDetect;
   SampleSet set_;
   PictureReader reader_;
+  // Of all references: what makes details as wide as class logits are; 0 without any.
+  double detail_scale() const;
+
   std::vector<Reference> references_;
+  double detail_scale_ = 0;
   std::optional<TaskAccuracy> fp32_accuracy_;  // labelled; after create()
   Measurement fp32_;
   std::size_t findings_ = 0;
