@@ -3,6 +3,7 @@
 #include "nodes/detector/engine/quantization/quantization.hpp"
 
 #include <cmath>
+#include <random>
 
 #include <gtest/gtest.h>
 
@@ -59,8 +60,25 @@ TEST(QuantizationGrid, CoversItsRangeAndHasZero) {
   EXPECT_TRUE(QuantizationGrid::over(0, 0, 0));
 }
 
+// One scale for a whole tensor leaves channels whose largest code is below 127.
+TEST(QuantizeWeights, ThatWereRoundedAreNotRoundedAgain) {
+  constexpr float kScale = 0.0173F;
+  std::mt19937 random(5);
+  for (const int largest : {127, 101, 64, 13, 1}) {
+    std::uniform_int_distribution<int> code(-largest, largest);
+    std::vector<float> weights(40);
+    for (float& weight : weights) weight = static_cast<float>(code(random)) * kScale;
+    weights[7] = static_cast<float>(-largest) * kScale;
+    const QuantizedWeights q = quantize_weights(weights, 1);
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      ASSERT_NEAR(static_cast<float>(q.codes[i]) * q.scales[0], weights[i], 1e-4F * kScale)
+          << largest << " " << i;
+    }
+  }
+}
+
 TEST(QuantizeWeights, ScalesEachOutputChannelByItself) {
-  const std::vector<float> weights = {1, -2, 0.5F, 0, 0, 0, 100, 50, -25};
+  const std::vector<float> weights = {1.01F, -2, 0.5031F, 0, 0, 0, 100, 50.3F, -25.1F};
   const QuantizedWeights q = quantize_weights(weights, 3);
   EXPECT_EQ(q.codes, (std::vector<std::int8_t>{64, -127, 32, 0, 0, 0, 127, 64, -32}));
   ASSERT_EQ(q.scales.size(), 3U);

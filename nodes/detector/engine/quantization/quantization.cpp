@@ -104,6 +104,25 @@ QuantizationGrid QuantizationGrid::over(float low, float high, std::int32_t firs
   return grid;
 }
 
+namespace {
+
+// The greatest code of weights that somebody rounded already: all are whole multiples of
+// largest / code. 127, which any weights get, if they were not.
+float greatest_code(std::span<const float> weights, float largest) {
+  constexpr float kExact = 1e-3F;  // of a step
+  for (float code = 127; code >= 1; --code) {
+    const float per_weight = code / largest;
+    const bool fits = std::all_of(weights.begin(), weights.end(), [&](float weight) {
+      const float multiple = weight * per_weight;
+      return std::abs(multiple - std::nearbyint(multiple)) <= kExact;
+    });
+    if (fits) return code;
+  }
+  return 127;
+}
+
+}  // namespace
+
 QuantizedWeights quantize_weights(std::span<const float> weights, std::int64_t out_channels) {
   QuantizedWeights result;
   result.codes.resize(weights.size());
@@ -115,7 +134,10 @@ QuantizedWeights quantize_weights(std::span<const float> weights, std::int64_t o
       largest_bits = std::max(largest_bits, std::bit_cast<std::int32_t>(weight) & 0x7fffffff);
     }
     const auto largest = std::bit_cast<float>(largest_bits);
-    const float scale = largest / 127.0F >= kSmallestScale ? largest / 127.0F : 1.0F;
+    float scale = 1;
+    if (largest / 127.0F >= kSmallestScale) {
+      scale = largest / greatest_code(weights.subspan(begin, per_channel), largest);
+    }
     result.scales.push_back(scale);
     for (std::size_t i = begin; i < begin + per_channel; ++i) {
       result.codes[i] =
