@@ -280,16 +280,6 @@ Result<std::optional<SavedPictures>> check_outputs(const Command& command, const
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("--json: {} is one of the files given", said(command.json)));
     }
-    // Who may link a name in a shared folder must not choose the file that is replaced. Devices and
-    // descriptors (/dev/stdout) are links, too.
-    std::error_code error;
-    if (std::filesystem::is_symlink(command.json, error) &&
-        (!std::filesystem::exists(command.json, error) ||
-         std::filesystem::is_regular_file(command.json, error))) {
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--json: {} is a link; name the file that is to be written",
-                              said(command.json)));
-    }
     if (auto writable = check_writable(command.json); !writable) {
       return fail(writable.error().with_context("--json"));
     }

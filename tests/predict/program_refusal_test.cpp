@@ -72,15 +72,15 @@ TEST_F(PredictRefusals, JsonThatCannotBeWritten) {
   expect_refused({model_, picture_, "--json", path("in")}, 2, {"--json", "in"});
 }
 
-TEST_F(PredictRefusals, JsonThroughALink) {
-  put("other.txt", imaging::file_of("mine\n"));
-  for (const char* target : {"other.txt", "absent.txt"}) {
-    fs::remove(path("r.json"));
-    fs::create_symlink(path(target), path("r.json"));
-    expect_refused({model_, picture_, "--json", path("r.json")}, 2, {"--json", "is a link"});
-  }
-  EXPECT_EQ(fs::file_size(path("other.txt")), 5U);
-  EXPECT_FALSE(fs::exists(path("absent.txt")));
+// The file is written beside and renamed; a link to it stays, as everywhere.
+TEST_F(PredictRefusals, JsonReplacesAFileAndKeepsALinkToIt) {
+  put("other.json", imaging::file_of("mine\n"));
+  fs::create_symlink(path("other.json"), path("r.json"));
+  const Outcome outcome = predict({model_, picture_, "--json", path("r.json")});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(fs::is_symlink(path("r.json")));
+  EXPECT_EQ(results()["pictures"].size(), 1U);
+  EXPECT_EQ(fs::file_size(path("other.json")), fs::file_size(path("r.json")));
 }
 
 TEST_F(PredictRefusals, CopiesInTheFolderOfThePicturesThemselves) {
