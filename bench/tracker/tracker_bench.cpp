@@ -1,7 +1,10 @@
 // Every tracker on the same made-up streets with truth: how well they track, and what a frame costs.
 //
 // Each gets detections from postprocess's default score_threshold on, and from the one that goes with
-// bytetrack. Figures are of `--seeds` scenes of 20 s each, together.
+// bytetrack. Figures are of five scenes of 20 s each, together.
+//
+// With `--detections FILE [--rate FPS]` on a video instead, of which `fovea predict VIDEO --json FILE
+// score_threshold:=0.1` wrote the detections: no truth, so figures that need none (recorded.hpp).
 #include <array>
 #include <cstdlib>
 #include <memory>
@@ -12,6 +15,7 @@
 
 #include "bench/compare.hpp"
 #include "bench/tracker/mot_metrics.hpp"
+#include "bench/tracker/recorded.hpp"
 #include "bench/tracker/scene.hpp"
 #include "nodes/base/terminal.hpp"
 #include "nodes/tracker/trackers.hpp"
@@ -141,9 +145,38 @@ std::vector<fovea::bench::Row> cost(std::size_t objects, int repetitions) {
                                repetitions);
 }
 
+int print_recorded(const std::string& file, double rate) {
+  const auto frames = fovea::bench::read_predictions(file, rate);
+  if (!frames) {
+    fovea::print_error("{}", frames.error().message);
+    return 1;
+  }
+  fovea::print_out("{:<10} {:>6} {:>7} {:>7} {:>7} {:>7} {:>7} {:>11} {:>9}\n", "tracker", "score",
+                   "frames", "shown", "tracks", "short", "gaps", "hand-overs", "us/frame");
+  for (const float threshold : {0.25f, 0.1f}) {
+    std::vector<fovea::msgs::Detection2DArray> some;
+    for (const auto& frame : *frames) some.push_back(above(frame, threshold));
+    for (const TrackerKind& kind : fovea::tracker_kinds()) {
+      const auto tracker = kind.make(TrackerOptions{}, 0);
+      const auto f = fovea::bench::track_recorded(*tracker, some);
+      fovea::print_out("{:<10} {:>6} {:>7} {:>7} {:>7} {:>7} {:>7} {:>11} {:>9.1f}\n", kind.name,
+                       threshold, f.frames, f.shown, f.tracks, f.short_ones, f.gaps, f.hand_overs,
+                       f.microseconds);
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc >= 3 && std::string_view(argv[1]) == "--detections") {
+    const double rate =
+        argc == 5 && std::string_view(argv[3]) == "--rate" ? std::atof(argv[4]) : 30;
+    if ((argc == 3 || argc == 5) && rate > 0) return print_recorded(argv[2], rate);
+    fovea::print_error("usage: {} --detections FILE [--rate FPS]", argv[0]);
+    return 2;
+  }
   bool json = false;
   int repetitions = 1001;
   if (!fovea::bench::parse_arguments(argc, argv, json, repetitions)) return 2;
