@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "msgs/classification.hpp"
+#include "msgs/depth_map.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/image.hpp"
 #include "msgs/instance_mask.hpp"
@@ -13,6 +14,7 @@
 #include "msgs/model_info.hpp"
 #include "msgs/node_status.hpp"
 #include "msgs/oriented_box.hpp"
+#include "msgs/semantic_map.hpp"
 #include "msgs/tensor.hpp"
 #include "nodes/bag/image_record.hpp"
 
