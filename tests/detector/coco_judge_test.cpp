@@ -135,7 +135,10 @@ TEST_P(CocoJudge, GivesTheSameScores) {
       truth.classes = {static_cast<std::uint32_t>(uniform(0, 9.9F))};
       found.classes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
       std::shuffle(found.classes.begin(), found.classes.end(), random_);
-      if (chance(0.4)) std::swap(found.classes[0], found.classes[truth.classes[0]]);
+      if (chance(0.4)) {
+        std::iter_swap(found.classes.begin(),
+                       std::find(found.classes.begin(), found.classes.end(), truth.classes[0]));
+      }
       found.classes.resize(5);
       picture["truth"] = truth.classes[0];
       picture["found"] = found.classes;

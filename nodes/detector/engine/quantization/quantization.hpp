@@ -71,8 +71,9 @@ struct Quantization {
   bool operator==(const Quantization&) const = default;
 };
 
-// Symmetric, one scale per output channel: the largest magnitude is 127. A channel of zeros has
-// scale 1.
+// Symmetric, one scale per output channel: the largest magnitude is 127, or, of weights that were
+// rounded before (all are whole multiples of the largest by some number below 127), that number, so
+// that nothing is rounded twice. A channel of zeros has scale 1.
 struct QuantizedWeights {
   std::vector<std::int8_t> codes;  // as the weights lie
   std::vector<float> scales;
