@@ -32,6 +32,10 @@ Result<std::unique_ptr<Decoder>> create_objectness_decoder(const msgs::ModelInfo
                                                            bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_row_decoder(const msgs::ModelInfo& model,
                                                     bool force_scalar);
+Result<std::unique_ptr<Decoder>> create_grid_decoder(const msgs::ModelInfo& model,
+                                                     bool force_scalar);
+Result<std::unique_ptr<Decoder>> create_pair_decoder(const msgs::ModelInfo& model,
+                                                     bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_class_decoder(const msgs::ModelInfo& model,
                                                       bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_semantic_decoder(const msgs::ModelInfo& model,

@@ -18,6 +18,8 @@ constexpr std::array kDecoders = {
     DecoderRow{"decoded", create_decoded_decoder},
     DecoderRow{"decoded_objectness", create_objectness_decoder},
     DecoderRow{"rows", create_row_decoder},
+    DecoderRow{"grid", create_grid_decoder},
+    DecoderRow{"pair", create_pair_decoder},
     DecoderRow{"classes", create_class_decoder},
     DecoderRow{"semantic", create_semantic_decoder},
 };

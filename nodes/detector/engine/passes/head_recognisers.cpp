@@ -9,6 +9,7 @@
 #include "nodes/base/refusals.hpp"
 #include "nodes/base/text.hpp"
 #include "nodes/detector/engine/onnx/metadata.hpp"
+#include "nodes/detector/engine/passes/family_heads.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 
@@ -19,6 +20,9 @@ namespace {
 // Those that prove something first, those that guess last.
 constexpr std::array kRecognisers = {
     HeadRecogniser{"dfl", recognise_dfl},
+    HeadRecogniser{"dfl_rows", recognise_dfl_rows},
+    HeadRecogniser{"grid", recognise_grid},
+    HeadRecogniser{"pair", recognise_pair},
     HeadRecogniser{"classify", recognise_classify},
     HeadRecogniser{"semantic", recognise_semantic},
     HeadRecogniser{"rows", recognise_rows},
@@ -51,17 +55,19 @@ void warn_of_class_names(NetworkDefinition& network) {
   const std::size_t named = network.class_names.size();
   if (!problem.empty()) head.warnings.push_back(problem);
   if (named > classes) {
-    head.warnings.push_back(
-        fmt::format("the model has {} classes and its metadata {} names; the last {} are left out",
-                    classes, named, named - classes));
+    head.warnings.push_back(fmt::format(
+        "the model has {} classes and its metadata {} names; the last {} are left out; names:=FILE "
+        "gives others",
+        classes, named, named - classes));
   } else if (named > 0 && named < classes) {
     head.warnings.push_back(
         fmt::format("the model has {} classes and its metadata {} names; the others are called "
-                    "class_{} and so on",
+                    "class_{} and so on; names:=FILE gives all",
                     classes, named, named));
   } else if (named == 0 && problem.empty() && head.basis != HeadBasis::kAssumed) {
     head.warnings.push_back(fmt::format(
-        "the model brings no names for its {} classes; they are called class_0 and so on",
+        "the model brings no names for its {} classes; they are called class_0 and so on; "
+        "names:=FILE gives them",
         classes));
   }
 }
@@ -113,7 +119,7 @@ Result<HeadAnswer> find_head(const HeadQuestion& question,
       if (answer.picture == InputSpec{}) answer.picture.resize = resize_of(answer.head.spec.task());
       return answer;
     }
-    refusals.add(recogniser.name, std::move(answer.why_not));
+    if (!answer.why_not.empty()) refusals.add(recogniser.name, std::move(answer.why_not));
   }
   HeadAnswer none;
   none.head.note = refusals.text();

@@ -26,7 +26,7 @@ struct HeadAnswer {
   HeadInfo head;                 // not known(): the head is another one
   std::vector<ValueId> outputs;  // what the network is to give: in the order of `names`
   std::vector<std::string> names;
-  std::string why_not;  // one line
+  std::string why_not;  // one line; empty: nothing that others do not say
   // How the family that has such heads is fed. As the default: as the task is, says find_head().
   InputSpec picture = {};
 };
