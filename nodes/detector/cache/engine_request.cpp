@@ -10,9 +10,11 @@
 #include <nlohmann/json.hpp>
 
 #include "nodes/base/cores.hpp"
+#include "nodes/base/head_spec.hpp"
 #include "nodes/base/input_spec.hpp"
 #include "nodes/base/json.hpp"
 #include "nodes/base/text.hpp"
+#include "nodes/detector/class_names_file.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 #include "nodes/detector/engine/profile.hpp"
 #include "nodes/detector/engine/provider.hpp"
@@ -166,6 +168,18 @@ std::vector<EngineOption> make_options() {
        .description = "Value of a letterbox's border; -1 = as for color, else 114",
        .least = -1,
        .most = 255},
+      {.name = "task",
+       .flag = "--task",
+       .member = &R::task,
+       .description = "What the model is for, where its metadata do not say or say it wrong; what "
+                      "it is proven to compute goes before",
+       .choices = or_auto(kTaskNames)},
+      {.name = "names",
+       .flag = "--names",
+       .member = &R::names,
+       .description = "File with the names of the classes, in place of the model's: one a line, a "
+                      "list or map in YAML or JSON, or a training's data.yaml",
+       .names = EngineOption::Names::kFile},
       {.name = "calibration",
        .flag = "--calib",
        .member = &R::calibration,
@@ -330,6 +344,11 @@ Result<PlanRequest> plan_request(const EngineRequest& request, Spelling spelling
   config.keep_output0 = request.keep_output0;
   config.head = request.head;
   FOVEA_ASSIGN(config.picture, input_choice(request, spelling));
+  if (request.task != "auto") config.metadata["task"] = request.task;
+  if (!request.names.empty()) {
+    FOVEA_ASSIGN(const std::vector<std::string> names, read_class_names_file(request.names));
+    config.metadata["names"] = metadata_of(names);
+  }
   config.tuning.level = static_cast<std::int32_t>(request.tuning_level);
   config.tuning.max_seconds = request.tuning_limit_s;
   config.tuning.cache = request.timing_cache.empty() ? plan_cache(request).timing_cache()

@@ -40,6 +40,10 @@ struct EngineRequest {
   std::string resize = "auto";
   std::int64_t pad = -1;  // -1 = the model's
 
+  // In place of the model's metadata.
+  std::string task = "auto";  // of kTaskNames, or "auto"
+  std::string names;          // file for read_class_names_file(); empty = the model's
+
   std::int64_t tuning_level = engine::kDefaultTuningLevel;
   double tuning_limit_s = engine::TuningConfig().max_seconds;
   std::string timing_cache;  // file; empty = in the cache folder

@@ -167,6 +167,15 @@ std::string threads_of(const engine::BuilderConfig& config) {
   return fmt::format("the fastest of {}", fmt::join(counts, ", "));
 }
 
+// What the user says in place of the model's own.
+std::string metadata_text(const std::map<std::string, std::string>& metadata) {
+  std::string text;
+  for (const auto& [key, value] : metadata) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : "; ", key, value);
+  }
+  return text;
+}
+
 }  // namespace
 
 Result<KeyInputs> key_inputs(const PlanRequest& request) {
@@ -187,6 +196,7 @@ Result<KeyInputs> key_inputs(const PlanRequest& request) {
       {"keep_output0", config.keep_output0 ? "true" : "false"},
       {"head", config.head},
       {"picture", to_string(config.picture)},
+      {"metadata", config.metadata.empty() ? "the model's" : metadata_text(config.metadata)},
       {"adopt_quantization", config.adopt_quantization ? "true" : "false"},
       {"input_size", fmt::format("{}x{}", config.input_width, config.input_height)},
       {"profile", config.profile.empty() ? "none" : engine::to_string(config.profile)},

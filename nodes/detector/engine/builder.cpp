@@ -128,7 +128,8 @@ Result<NetworkDefinition> lowered(const std::filesystem::path& model, NetworkDef
        .profile = config.profile,
        .adopt_quantization = config.adopt_quantization || config.precision == Precision::kInt8,
        .head = config.head,
-       .picture = config.picture});
+       .picture = config.picture,
+       .metadata = config.metadata});
   if (!result) return fail(result.error().with_context(model.string()));
   return result;
 }
@@ -156,7 +157,8 @@ Result<> make_network(const std::filesystem::path& model, const BuilderConfig& c
                                           .input_width = config.input_width,
                                           .threads = config.threads,
                                           .head = config.head,
-                                          .picture = config.picture});
+                                          .picture = config.picture,
+                                          .metadata = config.metadata});
   if (!taken) {
     return fail(taken.error().code, fmt::format("{}; provider {}: {}", refusal.message,
                                                 provider.name, taken.error().message));

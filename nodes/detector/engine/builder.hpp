@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,6 +38,8 @@ struct BuilderConfig {
   std::string head = "auto";
   // What the user says of how a picture becomes the input; the model says the rest.
   InputChoice picture = {};
+  // What the user says in place of the model's metadata, by their keys: "task", "names".
+  std::map<std::string, std::string> metadata = {};
 };
 inline constexpr std::int32_t kMaxBatch = 64;
 inline constexpr std::int32_t kMaxThreads = 256;

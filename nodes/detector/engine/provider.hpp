@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +31,7 @@ struct ForeignOptions {
   std::int32_t threads = 1;
   std::string head = "auto";  // of kHeadChoices (passes.hpp)
   InputChoice picture = {};   // what the user says of it
+  std::map<std::string, std::string> metadata = {};  // and in place of the model's metadata
 };
 // One layer (OpType::kForeign) between its picture and its outputs, and what the provider needs to
 // run it.

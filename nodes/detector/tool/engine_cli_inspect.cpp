@@ -89,7 +89,9 @@ struct InspectCommand {
                                     .input_height = request.config.input_height,
                                     .input_width = request.config.input_width,
                                     .profile = request.config.profile,
-                                    .head = request.config.head};
+                                    .head = request.config.head,
+                                    .picture = request.config.picture,
+                                    .metadata = request.config.metadata};
     auto network = engine::lower(*parsed, options, &lowered.report);
     if (!network && network.error().message.starts_with("recognise_head: ")) {
       lowered.no_head = network.error().message.substr(sizeof("recognise_head: ") - 1);
@@ -204,6 +206,8 @@ struct InspectCommand {
     const bool known = head.known();
     line("head", known ? note : "none: " + note);
     if (known) line("task", task.get<std::string>());
+    result["picture"] = to_string(lowered.network->picture);
+    line("picture", to_string(lowered.network->picture));
     for (const OutputMap& map : head.spec.maps) {
       HeadSpec one;
       one.maps.push_back(map);

@@ -70,6 +70,7 @@ class Adapter {
     for (const auto& property : model_.metadata_props()) {
       adapted_.metadata[property.key()] = property.value();
     }
+    for (const auto& [key, value] : options_.metadata) adapted_.metadata[key] = value;
     if (const auto names = adapted_.metadata.find("names"); names != adapted_.metadata.end()) {
       adapted_.class_names = parse_class_names(names->second);
     }

@@ -36,6 +36,7 @@ struct AdapterOptions {
   std::int32_t height = 0;  // for a model that leaves it open; 0 = metadata "imgsz", else 640
   std::int32_t width = 0;
   InputChoice picture = {};  // what the user says of it
+  std::map<std::string, std::string> metadata = {};  // and in place of the model's metadata
 };
 
 // Errors: read_model_file()'s; kCorrupt for no ONNX model; kUnsupported for one whose input is no

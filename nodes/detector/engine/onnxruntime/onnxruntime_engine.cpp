@@ -160,8 +160,8 @@ Result<std::shared_ptr<const Engine>> load(BackEnd back_end, NetworkDefinition l
 Result<ForeignModel> take_over(BackEnd back_end, const std::filesystem::path& model,
                                const ForeignOptions& options) {
   FOVEA_ASSIGN(const Library* library, library_with(back_end));
-  FOVEA_ASSIGN(AdaptedModel adapted,
-               adapt_onnx(model, {options.input_height, options.input_width, options.picture}));
+  FOVEA_ASSIGN(AdaptedModel adapted, adapt_onnx(model, {options.input_height, options.input_width,
+                                                        options.picture, options.metadata}));
   FOVEA_ASSIGN(const auto session,
                OrtSession::create(*library, back_end, adapted.bytes, options.threads));
   TensorSpec input{adapted.input, DataType::kUint8, {adapted.height, adapted.width, 3}, 0};

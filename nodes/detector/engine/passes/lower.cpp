@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include "nodes/detector/engine/onnx/metadata.hpp"
 #include "nodes/detector/engine/passes/graph.hpp"
 #include "nodes/detector/engine/passes/passes.hpp"
 
@@ -59,6 +60,10 @@ std::span<const Pass> all_passes() { return kPasses; }
 Result<NetworkDefinition> lower(NetworkDefinition network, const LoweringOptions& options,
                                 LoweringReport* report) {
   FOVEA_TRY(network.validate());
+  for (const auto& [key, value] : options.metadata) network.metadata[key] = value;
+  if (const auto names = options.metadata.find("names"); names != options.metadata.end()) {
+    network.class_names = parse_class_names(names->second);
+  }
   if (report != nullptr) *report = {network.layers.size(), {}};
   for (const Pass& pass : kPasses) {
     auto outcome = pass.run(network, options);

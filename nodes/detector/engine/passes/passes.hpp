@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,6 +39,8 @@ struct LoweringOptions {
   std::string head = std::string(kAutoHead);
   // What the user says of how a picture becomes the input.
   InputChoice picture = {};
+  // What the user says in place of the file's metadata, by their keys: "task", "names".
+  std::map<std::string, std::string> metadata = {};
 };
 
 struct PassOutcome {
