@@ -2,18 +2,19 @@
 #pragma once
 
 #include "msgs/header.hpp"
+#include "nodes/base/pixel_rows.hpp"
 
 namespace fovea::msgs {
 
-enum class Encoding : std::uint32_t { kBgr8, kRgb8, kMono8 };
+using fovea::Encoding;
 
 template <>
 struct EnumNames<Encoding> {
-  static constexpr std::array kNames{std::string_view("bgr8"), std::string_view("rgb8"),
-                                     std::string_view("mono8")};
+  static constexpr auto kNames = kEncodingNames;
 };
 
-// Channels (= bytes) per pixel; 0 for a value that is no encoding.
+// Channels (= bytes) per pixel of those that lie pixel by pixel in bytes of a colour each; 0 for all
+// others, whose rows are as bytes_per_row() says.
 constexpr std::uint32_t channels(Encoding encoding) {
   switch (encoding) {
     case Encoding::kBgr8:
@@ -21,11 +22,12 @@ constexpr std::uint32_t channels(Encoding encoding) {
       return 3;
     case Encoding::kMono8:
       return 1;
+    default:
+      return 0;
   }
-  return 0;
 }
 
-// Pixels: [height, width, channels(encoding)] u8 at `data`, rows `step` bytes apart.
+// Pixels: rows_of_bytes(encoding, height) rows at `data`, `step` bytes apart.
 struct Image {
   Header header;
   std::uint32_t height = 0;

@@ -1,9 +1,15 @@
 #include "nodes/bag/image_record.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "msgs/cdr.hpp"
+#include "nodes/base/text.hpp"
 
 namespace fovea::bag {
 
@@ -92,7 +98,22 @@ void take_header(const RosHeader& header, ImageRecord& record) {
   record.frame_id = header.frame_id.view();
 }
 
+// ROS 2's and OpenCV's other names of the same.
+std::string_view usual_name(std::string_view name) {
+  constexpr std::array<std::array<std::string_view, 2>, 6> kOthers = {{{"8UC1", "mono8"},
+                                                                       {"8UC3", "bgr8"},
+                                                                       {"8UC4", "bgra8"},
+                                                                       {"yuyv", "yuv422_yuy2"},
+                                                                       {"yuv422", "uyvy"},
+                                                                       {"NV12", "nv12"}}};
+  for (const auto& [other, usual] : kOthers) {
+    if (name == other) return usual;
+  }
+  return name;
+}
+
 bool parse_encoding(std::string_view name, msgs::Encoding& encoding) {
+  name = usual_name(name);
   const auto& names = msgs::EnumNames<msgs::Encoding>::kNames;
   const auto found = std::find(names.begin(), names.end(), name);
   if (found == names.end()) return false;
@@ -129,7 +150,8 @@ void to_cdr(const ImageRecord& record, std::vector<std::byte>& out) {
   writer.put_bytes(record.data);
 }
 
-bool from_cdr(std::span<const std::byte> bytes, bool compressed, ImageRecord& record) {
+bool from_cdr(std::span<const std::byte> bytes, bool compressed, ImageRecord& record,
+              std::string* why) {
   msgs::CdrReader reader(bytes);
   record = {};
   record.compressed = compressed;
@@ -147,10 +169,27 @@ bool from_cdr(std::span<const std::byte> bytes, bool compressed, ImageRecord& re
   record.width = image.width;
   record.step = image.step;
   record.data = reader.get_bytes();
-  return reader.ok() && parse_encoding(image.encoding.view(), record.encoding) &&
-         record.width > 0 && record.height > 0 &&
-         std::uint64_t{record.width} * msgs::channels(record.encoding) <= record.step &&
-         std::uint64_t{record.step} * record.height <= record.data.size();
+  const auto refused = [&](std::string text) {
+    if (why != nullptr) *why = std::move(text);
+    return false;
+  };
+  if (!reader.ok()) return false;
+  if (!parse_encoding(image.encoding.view(), record.encoding)) {
+    return refused(fmt::format("its encoding is '{}'; read are {}",
+                               shown(image.encoding.view(), 40), fmt::join(kEncodingNames, ", ")));
+  }
+  if (record.encoding == msgs::Encoding::kMono16 && image.is_bigendian != 0) {
+    return refused("its 16 bits are big endian; little endian is read");
+  }
+  if ((needs_even_width(record.encoding) && record.width % 2 != 0) ||
+      (needs_even_height(record.encoding) && record.height % 2 != 0)) {
+    return refused(fmt::format("it is {}x{}, and {} has even sides", record.width, record.height,
+                               msgs::enum_name(record.encoding)));
+  }
+  return record.width > 0 && record.height > 0 &&
+         bytes_per_row(record.encoding, record.width) <= record.step &&
+         std::uint64_t{record.step} * rows_of_bytes(record.encoding, record.height) <=
+             record.data.size();
 }
 
 }  // namespace fovea::bag

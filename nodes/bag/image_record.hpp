@@ -36,7 +36,9 @@ struct ImageRecord {
 void to_cdr(const ImageRecord& record, std::vector<std::byte>& out);
 
 // False for what is no such message, an encoding that no camera of ours has, or fewer pixels than
-// height and step say; any bytes are safe. `record.data` points into `bytes`.
-bool from_cdr(std::span<const std::byte> bytes, bool compressed, ImageRecord& record);
+// height and step say; any bytes are safe. `record.data` points into `bytes`. `why`, if given, gets a
+// few words where there are any, such as an encoding that is not read.
+bool from_cdr(std::span<const std::byte> bytes, bool compressed, ImageRecord& record,
+              std::string* why = nullptr);
 
 }  // namespace fovea::bag

@@ -209,6 +209,22 @@ class RecordingImpl final : public Recording {
     return {};
   }
 
+  // REQUIRES: as many bytes as its sizes say.
+  imaging::Pixels as_rgb(const Item& item) {
+    const std::size_t row = std::size_t{item.width} * 3;
+    rgb_.resize(row * item.height);
+    const auto* from = reinterpret_cast<const std::uint8_t*>(item.data.data());
+    for (std::uint32_t y = 0; y < item.height; ++y) {
+      const std::uint8_t* chroma = nullptr;
+      if (item.encoding == msgs::Encoding::kNv12) {
+        chroma = from + (std::size_t{item.height} + y / 2) * item.step;
+      }
+      convert_pixels(item.encoding, from + std::size_t{y} * item.step, chroma, item.width,
+                     ChannelOrder::kRgb, reinterpret_cast<std::uint8_t*>(rgb_.data()) + y * row);
+    }
+    return {rgb_, item.width, item.height, row, msgs::Encoding::kRgb8};
+  }
+
   bool encode(const Item& item, std::vector<std::byte>& out) {
     ImageRecord record{.stamp_realtime = item.publish_time,
                        .frame_id = item.frame_id,
@@ -218,13 +234,14 @@ class RecordingImpl final : public Recording {
                        .step = item.step,
                        .encoding = item.encoding,
                        .data = item.data};
-    const std::uint64_t row = std::uint64_t{item.width} * msgs::channels(item.encoding);
+    const std::uint64_t row = bytes_per_row(item.encoding, item.width);
     if (row == 0 || item.height == 0 || item.step < row ||
-        std::uint64_t{item.step} * item.height > item.data.size()) {
+        std::uint64_t{item.step} * rows_of_bytes(item.encoding, item.height) > item.data.size()) {
       return false;
     }
     if (record.compressed) {
-      const imaging::Pixels pixels{item.data, item.width, item.height, item.step, item.encoding};
+      imaging::Pixels pixels{item.data, item.width, item.height, item.step, item.encoding};
+      if (msgs::channels(item.encoding) == 0) pixels = as_rgb(item);
       if (!imaging::encode_jpeg(pixels, options_.jpeg_quality, jpeg_)) return false;
       record.data = jpeg_;
     }
@@ -379,6 +396,7 @@ class RecordingImpl final : public Recording {
   std::int64_t event_end_ = 0;
   std::int64_t last_written_ = 0;
   std::vector<std::byte> jpeg_;
+  std::vector<std::byte> rgb_;  // of encodings that no JPEG takes
   std::thread worker_;  // the last member: it uses all others
 };
 

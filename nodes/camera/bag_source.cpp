@@ -19,20 +19,6 @@ bool is_image_schema(const mcap::Schema* schema) {
          (schema->name == bag::kImageSchemaName || schema->name == bag::kCompressedImageSchemaName);
 }
 
-// bgr8 rows out of rgb8 or mono8 ones.
-void convert_row(msgs::Encoding encoding, const std::byte* from, std::byte* to,
-                 std::uint32_t width) {
-  for (std::uint32_t x = 0; x < width; ++x, to += 3) {
-    if (encoding == msgs::Encoding::kMono8) {
-      to[0] = to[1] = to[2] = from[x];
-    } else {
-      to[0] = from[3 * x + 2];
-      to[1] = from[3 * x + 1];
-      to[2] = from[3 * x];
-    }
-  }
-}
-
 }  // namespace
 
 BagSource::BagSource(std::string name, std::string path, std::string topic,
@@ -131,9 +117,11 @@ Result<bool> BagSource::load_next() {
     return fail(std::move(message).error());
   }
   if (!*message) return false;
-  if (!bag::from_cdr((*message)->data, compressed_, current_)) {
+  std::string why;
+  if (!bag::from_cdr((*message)->data, compressed_, current_, &why)) {
     return fail(ErrorCode::kCorrupt,
-                fmt::format("message {} is no image that can be read", (*message)->sequence));
+                fmt::format("message {} is no image that can be read{}{}", (*message)->sequence,
+                            why.empty() ? "" : ": ", why));
   }
   const auto of_message = [&](const Error& error) {
     return fail(error.with_context(fmt::format("message {}", (*message)->sequence)));
@@ -188,7 +176,13 @@ Result<std::size_t> BagSource::convert(const ImageTarget& destination) {
     if (current_.encoding == msgs::Encoding::kBgr8) {
       std::memcpy(to, from, std::size_t{3} * destination.width);
     } else {
-      convert_row(current_.encoding, from, to, destination.width);
+      const std::byte* chroma = nullptr;
+      if (current_.encoding == msgs::Encoding::kNv12) {
+        chroma = current_.data.data() + (std::size_t{destination.height} + y / 2) * current_.step;
+      }
+      convert_pixels(current_.encoding, reinterpret_cast<const std::uint8_t*>(from),
+                     reinterpret_cast<const std::uint8_t*>(chroma), destination.width,
+                     ChannelOrder::kBgr, reinterpret_cast<std::uint8_t*>(to));
     }
     from += current_.step;
     to += destination.step;

@@ -74,9 +74,12 @@ AntialiasedResize::AntialiasedResize(bool force_scalar)
     : kernels_(force_scalar ? &antialias_kernels::scalar_kernels()
                             : &antialias_kernels::best_kernels()),
       convert_(force_scalar ? &letterbox_kernels::scalar_kernels()
-                            : &letterbox_kernels::best_kernels()) {}
+                            : &letterbox_kernels::best_kernels()),
+      colours_(force_scalar) {}
 
-void AntialiasedResize::reserve(const AntialiasPlan& plan, std::uint32_t channels) {
+void AntialiasedResize::reserve(const AntialiasPlan& plan, std::uint32_t channels,
+                                std::uint32_t source_width) {
+  make_room(rgb_rows_, std::size_t{source_width} * 3 * kRows);
   const std::size_t row_bytes = plan.columns.windows.size() * channels;
   make_room(block_, std::size_t{plan.columns.length} * channels * kRows);
   make_room(filtered_, row_bytes * kRows);
@@ -95,13 +98,20 @@ std::uint8_t* AntialiasedResize::filtered_row(const AntialiasPlan& plan, std::ui
 void AntialiasedResize::filter_rows(const AntialiasPlan& plan, const ImageView& source,
                                     std::uint32_t first) {
   const AntialiasAxis& columns = plan.columns;
-  const std::uint32_t channels = msgs::channels(source.encoding);
+  const bool native = is_native(source.encoding);
+  const std::uint32_t channels = native ? msgs::channels(source.encoding) : 3;
   const auto* pixels = reinterpret_cast<const std::uint8_t*>(source.pixels.data());
   std::array<const std::uint8_t*, kRows> from{};
   std::array<std::uint8_t*, kRows> to{};
   for (std::uint32_t r = 0; r < kRows; ++r) {
     const std::uint32_t row = plan.rows.begin + std::min(first + r, plan.rows.length - 1);
-    from[r] = pixels + std::size_t{row} * source.step + std::size_t{columns.begin} * channels;
+    from[r] = pixels + std::size_t{row} * source.step;
+    if (!native) {
+      std::uint8_t* rgb = rgb_rows_.data() + r * std::size_t{source.width} * 3;
+      colours_.convert(row, rgb);
+      from[r] = rgb;
+    }
+    from[r] += std::size_t{columns.begin} * channels;
     to[r] = filtered_row(plan, channels, first + r);
   }
   const std::size_t width = columns.windows.size();
@@ -113,8 +123,9 @@ void AntialiasedResize::filter_rows(const AntialiasPlan& plan, const ImageView& 
 
 void AntialiasedResize::run(const AntialiasPlan& plan, const ImageView& source,
                             letterbox_kernels::Order order, std::uint8_t* rgb) {
-  const std::uint32_t channels = msgs::channels(source.encoding);
-  reserve(plan, channels);
+  const std::uint32_t channels = is_native(source.encoding) ? msgs::channels(source.encoding) : 3;
+  reserve(plan, channels, source.width);
+  if (!is_native(source.encoding)) colours_.begin(source);
   const std::size_t width = plan.columns.windows.size();
   std::uint32_t filtered = 0;  // rows before this one are in the ring or no longer needed
   for (std::size_t y = 0; y < plan.rows.windows.size(); ++y) {

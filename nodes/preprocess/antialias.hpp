@@ -14,6 +14,7 @@
 
 #include "msgs/tensor.hpp"
 #include "nodes/preprocess/antialias_kernels.hpp"
+#include "nodes/preprocess/colour_rows.hpp"
 #include "nodes/preprocess/image_view.hpp"
 #include "nodes/preprocess/letterbox_kernels.hpp"
 
@@ -49,10 +50,10 @@ class AntialiasedResize {
   explicit AntialiasedResize(bool force_scalar = false);
 
   // Memory for a plan; without, run() allocates it.
-  void reserve(const AntialiasPlan& plan, std::uint32_t channels);
+  void reserve(const AntialiasPlan& plan, std::uint32_t channels, std::uint32_t source_width);
 
   // Writes u8 [plan.rows, plan.columns, 3] RGB, dense. REQUIRES: `source` fits its pixels, has the
-  // plan's size and an encoding, whose order is `order`.
+  // plan's size and an encoding, whose order is `order` (kRgb for one that ColourRows reads).
   void run(const AntialiasPlan& plan, const ImageView& source, letterbox_kernels::Order order,
            std::uint8_t* rgb);
 
@@ -66,6 +67,8 @@ class AntialiasedResize {
   std::vector<std::uint8_t> ring_;              // filtered rows, as many as can be needed at a time
   std::vector<const std::uint8_t*> window_;     // those of one output row
   std::vector<std::uint8_t> output_;            // one row in the source's order
+  ColourRows colours_;
+  std::vector<std::uint8_t> rgb_rows_;  // of a block, of encodings that the kernels do not read
 };
 
 }  // namespace fovea

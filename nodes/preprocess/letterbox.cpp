@@ -9,8 +9,10 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "nodes/preprocess/antialias.hpp"
+#include "nodes/preprocess/colour_rows.hpp"
 #include "nodes/preprocess/letterbox_kernels.hpp"
 #include "nodes/preprocess/placement.hpp"
 
@@ -87,17 +89,23 @@ Order order_of(msgs::Encoding encoding) {
     case msgs::Encoding::kRgb8:
       return Order::kRgb;
     case msgs::Encoding::kMono8:
-      break;
+      return Order::kMono;
+    default:
+      return Order::kRgb;  // as ColourRows has them
   }
-  return Order::kMono;
+}
+
+// Of what the kernels read.
+std::uint32_t channels_of(msgs::Encoding encoding) {
+  return is_native(encoding) ? msgs::channels(encoding) : kOutputChannels;
 }
 
 Result<> check(const ImageView& source) {
-  const std::uint32_t channels = msgs::channels(source.encoding);
-  if (channels == 0) {
+  if (static_cast<std::size_t>(source.encoding) >= kEncodingNames.size()) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("image encoding is {}; it must be bgr8, rgb8 or mono8",
-                            static_cast<std::uint32_t>(source.encoding)));
+                fmt::format("image encoding is {}; it must be 0..{} ({})",
+                            static_cast<std::uint32_t>(source.encoding), kEncodingNames.size() - 1,
+                            fmt::join(kEncodingNames, ", ")));
   }
   if (source.width < 1 || source.width > Letterbox::kMaxSide || source.height < 1 ||
       source.height > Letterbox::kMaxSide) {
@@ -105,18 +113,27 @@ Result<> check(const ImageView& source) {
                 fmt::format("image is {}x{}; each side must be 1..{}", source.width, source.height,
                             Letterbox::kMaxSide));
   }
-  const std::uint64_t row_bytes = std::uint64_t{source.width} * channels;
-  if (source.step < row_bytes) {
+  if ((needs_even_width(source.encoding) && source.width % 2 != 0) ||
+      (needs_even_height(source.encoding) && source.height % 2 != 0)) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("image step is {}; it must be at least {} for {} pixels of {}",
-                            source.step, row_bytes, source.width, enum_name(source.encoding)));
+                fmt::format("image is {}x{}; of {} the {} must be even", source.width,
+                            source.height, msgs::enum_name(source.encoding),
+                            needs_even_height(source.encoding) ? "sides" : "width"));
   }
-  const std::uint64_t needed = std::uint64_t{source.step} * (source.height - 1) + row_bytes;
-  if (source.pixels.size() < needed) {
+  const std::uint64_t row_bytes = bytes_per_row(source.encoding, source.width);
+  if (source.step < row_bytes) {
     return fail(
         ErrorCode::kInvalidArgument,
-        fmt::format("image has {} bytes; {}x{} {} with step {} needs {}", source.pixels.size(),
-                    source.width, source.height, enum_name(source.encoding), source.step, needed));
+        fmt::format("image step is {}; it must be at least {} for {} pixels of {}", source.step,
+                    row_bytes, source.width, msgs::enum_name(source.encoding)));
+  }
+  const std::uint64_t needed =
+      std::uint64_t{source.step} * (rows_of_bytes(source.encoding, source.height) - 1) + row_bytes;
+  if (source.pixels.size() < needed) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("image has {} bytes; {}x{} {} with step {} needs {}",
+                            source.pixels.size(), source.width, source.height,
+                            msgs::enum_name(source.encoding), source.step, needed));
   }
   return {};
 }
@@ -129,6 +146,7 @@ struct Letterbox::State {
   std::vector<Plan> plans;
   std::vector<std::int16_t> blended;  // one source row between the two passes
   AntialiasedResize antialiased;      // instead, for those that average
+  ColourRows colours;                 // of encodings that the kernels do not read
   std::uint64_t uses = 0;
 
   bool is_antialiased() const {
@@ -159,11 +177,12 @@ const Plan& Letterbox::State::plan_for(const msgs::LetterboxTransform& transform
   plans.push_back(make_plan(transform, channels, is_antialiased()));
   plans.back().last_use = uses;
   if (is_antialiased()) {
-    antialiased.reserve(plans.back().antialias, channels);
+    antialiased.reserve(plans.back().antialias, channels, transform.source_width);
   } else {
     const std::size_t samples =
         std::size_t{transform.source_width} * channels + letterbox_kernels::kSlack;
     if (blended.size() < samples) blended.resize(samples);
+    colours.reserve(transform.source_width);
   }
   return plans.back();
 }
@@ -177,18 +196,22 @@ void Letterbox::State::scale(const Plan& plan, const ImageView& source, std::uin
   const int pad = options.pad;
   const Order order = order_of(source.encoding);
   const auto* pixels = reinterpret_cast<const std::uint8_t*>(source.pixels.data());
+  const bool native = is_native(source.encoding);
+  if (!native) colours.begin(source);
+  const auto source_row = [&](std::uint32_t y) {
+    return native ? pixels + std::size_t{y} * source.step : colours.row(y);
+  };
 
   // Interpolation would give the same bytes, slower.
   const bool scaled = t.new_width != t.source_width || t.new_height != t.source_height;
   std::memset(out, pad, t.pad_top * row_bytes);
   out += t.pad_top * row_bytes;
   for (const Tap& row : plan.rows) {
-    const std::uint8_t* upper = pixels + std::size_t{row.first} * source.step;
+    const std::uint8_t* upper = source_row(row.first);
     std::uint8_t* image_row = out + left_bytes;
     // A second row without weight is not read at all: a 3:1 reduction touches a third of the
     // source.
-    const std::uint8_t* lower =
-        row.weight_second == 0 ? upper : pixels + std::size_t{row.second} * source.step;
+    const std::uint8_t* lower = row.weight_second == 0 ? upper : source_row(row.second);
     std::memset(out, pad, left_bytes);
     if (scaled) {
       kernels->blend_rows(upper, lower, row.weight_first, row.weight_second, source_samples,
@@ -226,6 +249,7 @@ Result<Letterbox> Letterbox::create(const LetterboxOptions& options) {
   auto state = std::make_unique<State>();
   state->options = options;
   state->antialiased = AntialiasedResize(options.force_scalar);
+  state->colours = ColourRows(options.force_scalar);
   state->kernels = options.force_scalar ? &letterbox_kernels::scalar_kernels()
                                         : &letterbox_kernels::best_kernels();
   state->plans.reserve(kMaxPlans);
@@ -251,7 +275,7 @@ Result<msgs::LetterboxTransform> Letterbox::run(const ImageView& source,
                 fmt::format("tensor has {} bytes; {} needs {}", destination.size(), parameters(),
                             output_bytes()));
   }
-  const std::uint32_t channels = msgs::channels(source.encoding);
+  const std::uint32_t channels = channels_of(source.encoding);
   const Plan& plan = state_->plan_for(transform(source.width, source.height), channels);
   auto* out = reinterpret_cast<std::uint8_t*>(destination.data());
   if (state_->is_antialiased()) {

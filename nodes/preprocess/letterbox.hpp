@@ -51,7 +51,8 @@ class Letterbox {
   // valid().
   msgs::LetterboxTransform transform(std::uint32_t source_width, std::uint32_t source_height) const;
 
-  // Writes u8 [network_height, network_width, 3] RGB, dense, to the first output_bytes() of
+  // Takes every encoding; those that the kernels do not read become RGB a row at a time. Writes u8
+  // [network_height, network_width, 3] RGB, dense, to the first output_bytes() of
   // `destination` and nothing beyond; every byte is written exactly once, save a few at the edge of
   // the padding. Errors: kInvalidArgument if the image does not fit its own pixels or `destination`
   // is too small.

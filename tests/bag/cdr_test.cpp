@@ -1,6 +1,8 @@
 // CDR bytes and ros2msg schemas of messages, against hand-made ones and themselves.
 #include "msgs/cdr.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -168,6 +170,37 @@ TEST(ImageRecord, BringsPixelsAndJpegBack) {
   bag::to_cdr(sent, bytes);
   ASSERT_TRUE(bag::from_cdr(bytes, true, got));
   EXPECT_THAT(got.data, ::testing::ElementsAreArray(pixels));
+}
+
+// As other tools write them: a header, then the encoding's own name.
+TEST(ImageRecord, SaysWhichEncodingIsNotRead) {
+  const auto pixels = bytes_of({1, 2, 3, 4, 5, 6, 7, 8});
+  bag::ImageRecord sent{.stamp_realtime = 1,
+                        .frame_id = "cam0",
+                        .height = 2,
+                        .width = 2,
+                        .step = 4,
+                        .encoding = msgs::Encoding::kMono16,
+                        .data = pixels};
+  std::vector<std::byte> bytes;
+  bag::to_cdr(sent, bytes);
+  bag::ImageRecord got;
+  std::string why;
+  ASSERT_TRUE(bag::from_cdr(bytes, false, got, &why)) << why;
+  EXPECT_EQ(got.encoding, msgs::Encoding::kMono16);
+  constexpr std::string_view kName = "mono16";
+  auto* name = std::search(bytes.data(), bytes.data() + bytes.size(),
+                           reinterpret_cast<const std::byte*>(kName.data()),
+                           reinterpret_cast<const std::byte*>(kName.data()) + kName.size());
+  std::memcpy(name, "32FC1 ", kName.size());
+  EXPECT_FALSE(bag::from_cdr(bytes, false, got, &why));
+  EXPECT_THAT(why, HasSubstr("its encoding is '32FC1 '; read are bgr8, rgb8, mono8, mono16"));
+
+  sent.encoding = msgs::Encoding::kYuyv;
+  sent.width = 1;
+  bag::to_cdr(sent, bytes);
+  EXPECT_FALSE(bag::from_cdr(bytes, false, got, &why));
+  EXPECT_EQ(why, "it is 1x2, and yuv422_yuy2 has even sides");
 }
 
 TEST(ImageRecord, KeepsStampsBefore1970AndBoundsAbsurdOnes) {

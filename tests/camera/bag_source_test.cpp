@@ -41,16 +41,32 @@ class BagSourceTest : public ::testing::Test {
     for (const std::string& topic : topics) {
       const auto channel = (*writer)->add_channel(topic, schema, "cdr");
       for (int i = 0; i < 5; ++i) {
-        const auto step = kWidth * msgs::channels(encoding);
+        const auto step = static_cast<std::uint32_t>(bytes_per_row(encoding, kWidth));
+        const auto value = static_cast<unsigned char>(10 * i);
+        const auto colour = [&](int add) { return static_cast<unsigned char>(value + add); };
         std::vector<unsigned char> pixels;
         for (std::uint32_t p = 0; p < kWidth * kHeight; ++p) {
-          if (encoding == msgs::Encoding::kMono8) {
-            pixels.push_back(static_cast<unsigned char>(10 * i));
-          } else {
-            for (const int add : {0, 1, 2}) {
-              pixels.push_back(static_cast<unsigned char>(10 * i + add));
-            }
+          switch (encoding) {
+            case msgs::Encoding::kMono8:
+            case msgs::Encoding::kNv12:
+              pixels.push_back(value);
+              break;
+            case msgs::Encoding::kMono16:
+            case msgs::Encoding::kYuyv:
+              pixels.insert(pixels.end(), {value, encoding == msgs::Encoding::kYuyv
+                                                      ? static_cast<unsigned char>(128)
+                                                      : value});
+              break;
+            case msgs::Encoding::kUyvy:
+              pixels.insert(pixels.end(), {128, value});
+              break;
+            default:
+              pixels.insert(pixels.end(), {colour(0), colour(1), colour(2)});
+              if (bytes_per_row(encoding, 1) == 4) pixels.push_back(77);
           }
+        }
+        if (encoding == msgs::Encoding::kNv12) {
+          pixels.insert(pixels.end(), std::size_t{kWidth} * kHeight / 2, 128);
         }
         if (compressed) {
           std::vector<unsigned char> jpeg;
@@ -106,6 +122,27 @@ class BagSourceTest : public ::testing::Test {
   fs::path folder_;
   std::string path_;
 };
+
+// Recordings of other tools hold what their cameras send.
+TEST_F(BagSourceTest, PlaysEveryEncoding) {
+  using Encoding = msgs::Encoding;
+  for (const Encoding encoding :
+       {Encoding::kMono8, Encoding::kMono16, Encoding::kBgra8, Encoding::kRgba8, Encoding::kRgb8,
+        Encoding::kNv12, Encoding::kYuyv, Encoding::kUyvy}) {
+    fs::remove(path_);
+    record(false, {"cam/image"}, encoding);
+    auto bag = source();
+    ASSERT_TRUE(bag->open()) << msgs::enum_name(encoding);
+    const auto pixels = first_pixels(*bag);
+    ASSERT_EQ(pixels.size(), 5u) << msgs::enum_name(encoding);
+    std::array<int, 3> wanted{40, 40, 40};
+    if (encoding == Encoding::kBgra8) wanted = {40, 41, 42};
+    if (encoding == Encoding::kRgba8 || encoding == Encoding::kRgb8) wanted = {42, 41, 40};
+    // Luma of 16..235.
+    if (needs_even_width(encoding)) wanted = {28, 28, 28};
+    EXPECT_EQ(pixels[4], wanted) << msgs::enum_name(encoding);
+  }
+}
 
 TEST_F(BagSourceTest, PlaysRawFramesInOrder) {
   record(false, {"cam0/image"});
