@@ -329,6 +329,34 @@ TEST(FuseConvolutions, FollowsChainsOfResiduals) {
   EXPECT_EQ(op_list(after), "Conv,Conv,Conv");
 }
 
+// An exporter's "dynamic" model whose graph names one picture all the same.
+TEST(ResolveShapes, AnOpenBatchThatTheGraphFixesIsOne) {
+  GraphMaker g;
+  const ValueId x = g.input("images", {-1, 3, 4, 4});
+  const ValueId y = g.conv(x, 3, 2);
+  NetworkDefinition network =
+      g.finish({g.add(OpType::kReshape, {y, g.constant(ints({1, 2, 16}))})});
+  const auto outcome = resolve_shapes(network);
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_EQ(network.value(network.inputs[0]).dims, (Dims{1, 3, 4, 4}));
+  EXPECT_THAT(outcome->note, HasSubstr("one picture at a time"));
+  const auto lowered = lower(g.network());
+  ASSERT_TRUE(lowered) << lowered.error().message;
+}
+
+TEST(ResolveShapes, AGraphForAnotherBatchThanItsInputSaysIsRefusedWithTheWayOut) {
+  GraphMaker g;
+  const ValueId x = g.input("images", {-1, 3, 4, 4});
+  const ValueId y = g.conv(x, 3, 2);
+  NetworkDefinition network =
+      g.finish({g.add(OpType::kReshape, {y, g.constant(ints({4, 2, 16}))})});
+  const auto outcome = resolve_shapes(network);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(outcome.error().message, HasSubstr("Reshape1"));
+  EXPECT_THAT(outcome.error().message, HasSubstr("export the model with a batch of 1"));
+}
+
 // The picture as the engine gets it, u8 NHWC, and as the model wants it, f32 NCHW.
 std::pair<Tensor, Tensor> picture(std::int64_t batch, std::int64_t height, std::int64_t width,
                                   float scale) {

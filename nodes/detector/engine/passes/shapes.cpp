@@ -152,8 +152,36 @@ Result<PassOutcome> resolve_input_size(NetworkDefinition& network, const Lowerin
   return outcome;
 }
 
+namespace {
+
+// What else an open batch that the graph contradicts is: 1, if it runs with one. Errors: it does not,
+// with the layer and the way out.
+Result<> settle_batch(NetworkDefinition& network, const ShapeEnds& ends, PassOutcome& outcome) {
+  const auto one = infer(ends.least, 1);
+  if (!one) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("the input leaves its batch open, and the graph does not run with one "
+                            "picture: {}; export the model with a batch of 1 (Ultralytics: "
+                            "batch=1)",
+                            one.error().message));
+  }
+  const auto more = infer(ends.greatest, ends.greatest_batch);
+  if (more) return {};
+  if (!infer(ends.greatest, 1)) return fail(more.error());  // it is the size
+  for (const ValueId id : network.inputs) {
+    Dims& dims = network.value(id).dims;
+    if (!dims.empty() && dims[0] == -1) dims[0] = 1;
+  }
+  outcome.note = fmt::format("one picture at a time, for the graph fixes its batch inside ({})",
+                             more.error().message);
+  return {};
+}
+
+}  // namespace
+
 Result<PassOutcome> resolve_shapes(NetworkDefinition& network, const LoweringOptions&) {
   PassOutcome outcome;
+  if (declared_batch(network) == -1) FOVEA_TRY(settle_batch(network, ends_of(network), outcome));
   const ShapeEnds ends = ends_of(network);
   FOVEA_ASSIGN(const Inferred a, infer(ends.least, ends.least_batch));
   FOVEA_ASSIGN(const Inferred b, infer(ends.greatest, ends.greatest_batch));
