@@ -142,14 +142,18 @@ Result<Kernel> prepare_top_k(const Operands& operands) {
     for (std::int64_t i = 0; i < from.count(); ++i) {
       const float* in = x->data<float>() + from.start(i);
       std::iota(order.begin(), order.end(), std::int64_t{0});
-      std::partial_sort(order.begin(), order.begin() + to.extent, order.end(),
-                        [&](std::int64_t a, std::int64_t b) {
-                          const float first = in[a * from.inner];
-                          const float second = in[b * from.inner];
-                          if (largest ? above(first, second) : above(second, first)) return true;
-                          if (largest ? above(second, first) : above(first, second)) return false;
-                          return a < b;
-                        });
+      const auto before = [&](std::int64_t a, std::int64_t b) {
+        const float first = in[a * from.inner];
+        const float second = in[b * from.inner];
+        if (largest ? above(first, second) : above(second, first)) return true;
+        if (largest ? above(second, first) : above(first, second)) return false;
+        return a < b;
+      };
+      const auto chosen_end = order.begin() + to.extent;
+      if (chosen_end != order.end()) {
+        std::nth_element(order.begin(), chosen_end, order.end(), before);
+      }
+      std::sort(order.begin(), chosen_end, before);
       for (std::int64_t k = 0; k < to.extent; ++k) {
         const std::int64_t place = to.start(i) + k * to.inner;
         const std::int64_t chosen = order[static_cast<std::size_t>(k)];
