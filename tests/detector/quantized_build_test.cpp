@@ -326,6 +326,7 @@ TEST_F(QuantizedBuild, PoseModelIsJudgedByItsPoints) {
   ASSERT_TRUE(itself) << itself.error().message;
   EXPECT_NEAR(itself->agreement, 100, 1e-6);
   EXPECT_NEAR(itself->lax_agreement, 100, 1e-6);
+  EXPECT_NEAR(itself->dlogit, 0, 1e-9);
   // The same network, but for the bias of its points: each lies some hundred pixels further.
   engine::Plan moved = fp32;
   const auto bias =
@@ -340,6 +341,7 @@ TEST_F(QuantizedBuild, PoseModelIsJudgedByItsPoints) {
   ASSERT_TRUE(measured) << measured.error().message;
   EXPECT_NEAR(measured->lax_agreement, 100, 1e-6) << "boxes";
   EXPECT_LT(measured->agreement, 50);
+  EXPECT_GT(measured->dlogit, 1) << "no class logit moved, but points did";
   GuardReport report;
   report.task = meter->task();
   EXPECT_FALSE(within_budget(report, *measured));
