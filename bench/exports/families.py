@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Small models with the heads of YOLOX, YOLOv6, YOLO-NAS, DAMO-YOLO and PP-YOLOE, of random weights and without metadata,
+"""Small models with the heads of YOLOX, YOLOv6 (also of gray pictures), YOLO-NAS, DAMO-YOLO and PP-YOLOE, of random weights and without metadata,
 as their exporters write them; and what ONNX Runtime and each family's published rule find with them, beside `fovea predict`.
 
     bench/exports/families.py PICTURES... [--bin build/release/bin] [--keep FOLDER]
@@ -28,6 +28,7 @@ class Graph:
     def __init__(self, seed):
         self.random = np.random.default_rng(seed)
         self.nodes, self.constants = [], []
+        self.channels = 3
 
     def constant(self, array):
         name = f"c{len(self.constants)}"
@@ -58,7 +59,7 @@ class Graph:
         value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
         nodes = self.nodes + [helper.make_node("Identity", [v], [name]) for name, v in outputs]
         graph = helper.make_graph(nodes, "family", [helper.make_tensor_value_info(
-            "images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])], [value(name) for name, _ in outputs], self.constants)
+            "images", TensorProto.FLOAT, [1, self.channels, SIDE, SIDE])], [value(name) for name, _ in outputs], self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         onnx.save(onnx.shape_inference.infer_shapes(model), path)
 
@@ -75,7 +76,7 @@ def strides():
 def backbone(g, focus, scale):
     """A feature map per stride. `scale` brings values of a picture to about one."""
     x = g.add("Mul", "images", g.constant(np.float32(scale))) if not focus else "images"
-    channels = 3
+    channels = g.channels
     if focus:
         parts = [g.slice(g.slice("images", i % 2, 1 << 30, 2, 2), i // 2, 1 << 30, 3, 2) for i in range(4)]
         x, channels = g.add("Concat", *parts, axis=1), 12
@@ -122,8 +123,9 @@ def corners(g, sides, offset):
     return g.add("Mul", both, by)
 
 
-def yolov6(path, seed):
+def yolov6(path, seed, channels=3):
     g = Graph(seed)
+    g.channels = channels
     sides, scores = distances(g, 1.0)
     box = corners(g, sides, 0.5)
     low, high = g.slice(box, 0, 2, 2), g.slice(box, 2, 4, 2)
@@ -158,6 +160,9 @@ def fed(picture, kind):
         back = lambda p: p * (picture.shape[1] / SIDE, picture.shape[0] / SIDE)
     else:
         image, back = letterbox(picture, kind in ("yolox", "damo"), 0 if kind == "damo" else 114)
+    if kind == "gray":
+        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32) / 255
+        return gray[None, None], back
     if kind != "yolox":
         image = image[..., ::-1]
     values = image.astype(np.float32)
@@ -221,6 +226,7 @@ MODELS = {
     "yolox": ("yolox", lambda path: yolox(path, 1, False)),
     "yolox_decoded": ("yolox", lambda path: yolox(path, 2, True)),
     "yolov6": ("usual", lambda path: yolov6(path, 3)),
+    "yolov6_gray": ("gray", lambda path: yolov6(path, 15, 1)),
     "yolonas": ("usual", lambda path: pair(path, 4, 0.5, 1.0)),
     "damoyolo": ("damo", lambda path: pair(path, 5, 0.0, 1 / 255, scores_first=True)),
     "ppyoloe": ("stretch", lambda path: pair(path, 6, 0.5, 1.0, columns=True)),

@@ -5,6 +5,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "nodes/base/cores.hpp"
 
@@ -103,6 +105,50 @@ TEST(EngineRequest, WhatIsOutOfRangeIsNamedAsItsUserSpellsIt) {
   request.input_size = "640y";
   EXPECT_THAT(refusal(request, Spelling::kParameters), HasSubstr("input_size is '640y'"));
   EXPECT_EQ(refusal({}), "--onnx is required");
+}
+
+TEST(EngineRequest, SaysHowPicturesAreFed) {
+  EngineRequest request = valid();
+  EXPECT_EQ(plan_request(request, Spelling::kFlags)->config.picture, InputChoice{});
+  request.color = "bgr";
+  request.value_range = "0..255";
+  request.mean = "[1, 2, 3]";
+  request.std = "4";
+  request.resize = "letterbox_top_left";
+  request.pad = 0;
+  const auto plan = plan_request(request, Spelling::kFlags);
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(
+      to_string(plan->config.picture),
+      "color bgr, value_range 0..255, mean 1 2 3, std 4 4 4, resize letterbox_top_left, pad 0");
+  request.color = "grb";
+  EXPECT_THAT(refusal(request), HasSubstr("--color is 'grb'; it must be auto, rgb, bgr or gray"));
+  request.color = "auto";
+  request.mean = "half";
+  EXPECT_EQ(refusal(request, Spelling::kParameters),
+            "mean is 'half'; it must be one number or three, like 0.485, 0.456, 0.406");
+  request.mean.clear();
+  request.std = "0";
+  EXPECT_EQ(refusal(request), "--std is 0 0 0; it must be above 0");
+}
+
+TEST(EngineRequest, SaysWhatTheMetadataLeaveOut) {
+  char path[] = "/tmp/fovea_names_XXXXXX";
+  const int file = mkstemp(path);
+  ASSERT_GE(file, 0);
+  ASSERT_EQ(write(file, "a \"b\"\nc\n", 8), 8);
+  close(file);
+  EngineRequest request = valid();
+  request.task = "classify";
+  request.names = path;
+  const auto plan = plan_request(request, Spelling::kFlags);
+  unlink(path);
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(plan->config.metadata.at("task"), "classify");
+  EXPECT_EQ(plan->config.metadata.at("names"), R"(["a \"b\"", "c"])");
+  const auto gone = plan_request(request, Spelling::kFlags);
+  ASSERT_FALSE(gone);
+  EXPECT_THAT(gone.error().message, HasSubstr(path));
 }
 
 TEST(EngineRequest, PlanIsFilledInWithWhatTheRequestLeavesOpen) {
