@@ -83,14 +83,16 @@ Result<Bindings> Engine::make_bindings(std::size_t items) const {
   }
 }
 
-Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info) {
+Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info,
+                     TakesDeviceMemory device) {
   if (batch.empty() || batch.size() > static_cast<std::size_t>(info.max_batch)) {
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("the batch has {} items; it must have 1..{}", batch.size(), info.max_batch));
   }
-  const auto usable = [](const ConstMemoryView& view, const TensorSpec& spec) {
-    return view.data != nullptr && view.bytes >= spec.bytes && is_host_readable(view.kind) &&
+  const auto usable = [&](const ConstMemoryView& view, const TensorSpec& spec) {
+    return view.data != nullptr && view.bytes >= spec.bytes &&
+           (device == TakesDeviceMemory::kYes || is_host_readable(view.kind)) &&
            reinterpret_cast<std::uintptr_t>(view.data) % kMemoryAlignment == 0;
   };
   for (std::size_t i = 0; i < batch.size(); ++i) {

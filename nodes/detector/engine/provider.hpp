@@ -98,8 +98,9 @@ std::string identity_of(std::string_view choice);
 Result<EngineInfo> describe_engine(const NetworkDefinition& lowered, std::string_view provider,
                                    const EngineOptions& options);
 
-// Batch size and host memory of one enqueue() call, for every provider that runs on the host.
-// Errors: kInvalidArgument, naming the item.
-Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info);
+// Batch size and memory of one enqueue() call. Errors: kInvalidArgument, naming the item.
+enum class TakesDeviceMemory : bool { kNo, kYes };
+Result<> check_batch(std::span<const BatchItem> batch, const EngineInfo& info,
+                     TakesDeviceMemory device = TakesDeviceMemory::kNo);
 
 }  // namespace fovea::engine

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "nodes/detector/engine/cpu/cpu_engine.hpp"
+#include "nodes/detector/engine/cuda/cuda_engine.hpp"
 #include "nodes/detector/engine/onnxruntime/onnxruntime_engine.hpp"
 #include "nodes/detector/engine/provider.hpp"
 #include "nodes/detector/engine/reference/reference_engine.hpp"
@@ -12,6 +13,7 @@ namespace fovea::engine {
 
 inline constexpr std::array kProviders = {kCpuProvider,
                                           kOnednnProvider,
+                                          kCudaProvider,
                                           kOnnxRuntimeProviders[0],
                                           kOnnxRuntimeProviders[1],
                                           kOnnxRuntimeProviders[2],

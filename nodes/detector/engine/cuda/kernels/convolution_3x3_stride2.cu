@@ -1,0 +1,4 @@
+#include "nodes/detector/engine/cuda/kernels/convolution.cuh"
+#include "nodes/detector/engine/cuda/kernels/variants.hpp"
+
+FOVEA_CONVOLUTIONS_3X3_STRIDE2(FOVEA_CONVOLUTION)
