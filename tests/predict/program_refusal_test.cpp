@@ -91,9 +91,9 @@ TEST_F(PredictRefusals, CopiesInTheFolderOfThePicturesThemselves) {
 
 TEST_F(PredictRefusals, AModelOfATaskThatIsNotDecoded) {
   const std::string model = write("sem.onnx", {{{1, 2, 16, 16}, std::vector<double>(512, 0.1)}},
-                                  {{"task", "semantic"}, {"names", "{0: 'cat', 1: 'dog'}"}});
+                                  {{"task", "embed"}, {"names", "{0: 'cat', 1: 'dog'}"}});
   expect_refused({model, picture_}, 1,
-                 {"sem.onnx", "its task is 'semantic'", "segment, pose, obb"});
+                 {"sem.onnx", "its task is 'embed'", "segment, pose, obb"});
 }
 
 // `there` is in the folder that copies go to, and no copy of Fovea's.
