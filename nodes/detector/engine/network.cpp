@@ -82,8 +82,12 @@ std::string to_string(const Dims& dims) {
 
 std::string_view to_string(OpType op) {
   switch (op) {
+    case OpType::kAbs:
+      return "Abs";
     case OpType::kAdd:
       return "Add";
+    case OpType::kAnd:
+      return "And";
     case OpType::kArgMax:
       return "ArgMax";
     case OpType::kAveragePool:
@@ -92,6 +96,8 @@ std::string_view to_string(OpType op) {
       return "BatchNormalization";
     case OpType::kCast:
       return "Cast";
+    case OpType::kCeil:
+      return "Ceil";
     case OpType::kClip:
       return "Clip";
     case OpType::kConcat:
@@ -124,6 +130,8 @@ std::string_view to_string(OpType op) {
       return "Gather";
     case OpType::kGatherElements:
       return "GatherElements";
+    case OpType::kGatherND:
+      return "GatherND";
     case OpType::kGelu:
       return "Gelu";
     case OpType::kGemm:
@@ -132,6 +140,10 @@ std::string_view to_string(OpType op) {
       return "GlobalAveragePool";
     case OpType::kGreater:
       return "Greater";
+    case OpType::kGreaterOrEqual:
+      return "GreaterOrEqual";
+    case OpType::kGridSample:
+      return "GridSample";
     case OpType::kHardSigmoid:
       return "HardSigmoid";
     case OpType::kHardSwish:
@@ -144,6 +156,8 @@ std::string_view to_string(OpType op) {
       return "LeakyRelu";
     case OpType::kLess:
       return "Less";
+    case OpType::kLessOrEqual:
+      return "LessOrEqual";
     case OpType::kLog:
       return "Log";
     case OpType::kMatMul:
@@ -160,6 +174,10 @@ std::string_view to_string(OpType op) {
       return "Mul";
     case OpType::kNeg:
       return "Neg";
+    case OpType::kNot:
+      return "Not";
+    case OpType::kOr:
+      return "Or";
     case OpType::kPad:
       return "Pad";
     case OpType::kPow:
@@ -168,6 +186,8 @@ std::string_view to_string(OpType op) {
       return "QuantizeLinear";
     case OpType::kRange:
       return "Range";
+    case OpType::kReciprocal:
+      return "Reciprocal";
     case OpType::kReduceL2:
       return "ReduceL2";
     case OpType::kReduceMax:
@@ -182,10 +202,16 @@ std::string_view to_string(OpType op) {
       return "Reshape";
     case OpType::kResize:
       return "Resize";
+    case OpType::kRound:
+      return "Round";
+    case OpType::kScatterND:
+      return "ScatterND";
     case OpType::kShape:
       return "Shape";
     case OpType::kSigmoid:
       return "Sigmoid";
+    case OpType::kSign:
+      return "Sign";
     case OpType::kSin:
       return "Sin";
     case OpType::kSlice:
@@ -212,6 +238,8 @@ std::string_view to_string(OpType op) {
       return "Unsqueeze";
     case OpType::kWhere:
       return "Where";
+    case OpType::kXor:
+      return "Xor";
     case OpType::kSilu:
       return "Silu";
     case OpType::kImageInput:

@@ -83,8 +83,9 @@ Result<Einsum> parse_einsum(std::string_view equation) {
   if (result.size() != batch.size() + left_own.size() + right_own.size()) {
     return refused(equation, "the result has a letter that no operand has");
   }
-  if (summed.size() != 1) {
-    return refused(equation, fmt::format("it sums over {} axes; that must be 1", summed.size()));
+  if (summed.size() > 1) {
+    return refused(equation,
+                   fmt::format("it sums over {} axes; that must be 1 at most", summed.size()));
   }
   if (left_own.size() > 1 && right_own.size() > 1) {
     return refused(equation, "both operands have several axes of their own; one may");
@@ -95,6 +96,7 @@ Result<Einsum> parse_einsum(std::string_view equation) {
     std::swap(left, right);
     std::swap(left_own, right_own);
   }
+  einsum.outer = summed.empty();
   einsum.batch = batch.size();
   einsum.left_own = left_own.size();
   einsum.right_own = right_own.size();
@@ -134,6 +136,10 @@ void append_einsum(const Einsum& einsum, const Layer& node, NetworkDefinition& n
   ValueId right = node.inputs[einsum.swapped ? 0 : 1];
   left = transpose("left", left, einsum.left_order, kNoValue);
   right = transpose("right", right, einsum.right_order, kNoValue);
+  if (einsum.outer) {
+    left = reshape(OpType::kUnsqueeze, "column", left, range(einsum.batch + einsum.left_own, 1));
+    right = reshape(OpType::kUnsqueeze, "line", right, range(einsum.batch, 1));
+  }
   // Matrices have two axes: rows or columns of one take the place of those that are missing.
   Ints ones;
   if (einsum.left_own == 0) left = reshape(OpType::kUnsqueeze, "row", left, range(einsum.batch, 1));

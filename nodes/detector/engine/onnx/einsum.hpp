@@ -12,11 +12,12 @@
 namespace fovea::engine {
 
 // What an equation of two operands asks of MatMul. Axes that both operands and the result have are
-// its batch; one is summed over; the left operand brings any number of the result's other axes, the
+// its batch; one is summed over, or none (an outer product); the left operand brings any number of the result's other axes, the
 // right one at most one. The left operand is transposed to [batch..., own..., sum], the right one
 // to [batch..., sum, own].
 struct Einsum {
   bool swapped = false;  // the left operand is the equation's second
+  bool outer = false;    // nothing is summed over: both operands get an axis of extent 1 for it
   std::size_t batch = 0;
   std::size_t left_own = 0;
   std::size_t right_own = 0;                          // 0 or 1

@@ -215,11 +215,27 @@ Kernel where(const Operands& operands) {
 
 Result<Kernel> prepare_unary(const Operands& operands) {
   const Layer& layer = *operands.layer;
-  if (operands.inputs[0]->dtype == DataType::kInt64) {  // Neg only, as infer_layer() has checked
-    return map_elements<std::int64_t, std::int64_t>(
-        operands, [](std::int64_t x) { return wrap(0 - bits(x)); });
+  if (operands.inputs[0]->dtype == DataType::kInt64) {  // of those that infer_layer() lets through
+    using Int = std::int64_t;
+    switch (layer.op) {
+      case OpType::kAbs:
+        return map_elements<Int, Int>(operands,
+                                      [](Int x) { return x < 0 ? wrap(0 - bits(x)) : x; });
+      case OpType::kSign:
+        return map_elements<Int, Int>(operands, [](Int x) { return Int{x > 0} - Int{x < 0}; });
+      default:
+        return map_elements<Int, Int>(operands, [](Int x) { return wrap(0 - bits(x)); });
+    }
+  }
+  if (layer.op == OpType::kNot) {
+    using Byte = std::uint8_t;
+    return map_elements<Byte, Byte>(operands, [](Byte x) { return static_cast<Byte>(x == 0); });
   }
   switch (layer.op) {
+    case OpType::kAbs:
+      return map_floats(operands, [](float x) { return std::abs(x); });
+    case OpType::kCeil:
+      return map_floats(operands, [](float x) { return std::ceil(x); });
     case OpType::kCos:
       return map_floats(operands, [](float x) { return std::cos(x); });
     case OpType::kErf:
@@ -246,10 +262,16 @@ Result<Kernel> prepare_unary(const Operands& operands) {
       return map_floats(operands, [](float x) { return std::log(x); });
     case OpType::kNeg:
       return map_floats(operands, [](float x) { return -x; });
+    case OpType::kReciprocal:
+      return map_floats(operands, [](float x) { return 1 / x; });
     case OpType::kRelu:
       return map_floats(operands, [](float x) { return std::max(x, 0.0F); });
+    case OpType::kRound:  // ties go to the even number
+      return map_floats(operands, [](float x) { return std::nearbyint(x); });
     case OpType::kSigmoid:
       return map_floats(operands, sigmoid);
+    case OpType::kSign:
+      return map_floats(operands, [](float x) { return x > 0 ? 1.0F : x < 0 ? -1.0F : x; });
     case OpType::kSilu:
       return map_floats(operands, [](float x) { return x * sigmoid(x); });
     case OpType::kSin:
@@ -290,8 +312,12 @@ Result<Kernel> prepare_binary(const Operands& operands) {
       return compare(operands, [](auto a, auto b) { return a == b; });
     case OpType::kGreater:
       return compare(operands, [](auto a, auto b) { return a > b; });
+    case OpType::kGreaterOrEqual:
+      return compare(operands, [](auto a, auto b) { return a >= b; });
     case OpType::kLess:
       return compare(operands, [](auto a, auto b) { return a < b; });
+    case OpType::kLessOrEqual:
+      return compare(operands, [](auto a, auto b) { return a <= b; });
     case OpType::kMod: {
       const bool as_c = operands.layer->int_attribute("fmod", 0) != 0;
       return ints ? combine<Int, Int>(operands, [=](Int a, Int b) { return modulo(a, b, as_c); })
@@ -300,6 +326,25 @@ Result<Kernel> prepare_binary(const Operands& operands) {
     }
     default:
       return fail(ErrorCode::kInternal, "not a binary operator");
+  }
+}
+
+Result<Kernel> prepare_logic(const Operands& operands) {
+  using Byte = std::uint8_t;
+  const auto truth = [&](auto function) {
+    return combine<Byte, Byte>(operands, [=](Byte a, Byte b) {
+      return static_cast<Byte>(function(a != 0, b != 0) ? 1 : 0);
+    });
+  };
+  switch (operands.layer->op) {
+    case OpType::kAnd:
+      return truth([](bool a, bool b) { return a && b; });
+    case OpType::kOr:
+      return truth([](bool a, bool b) { return a || b; });
+    case OpType::kXor:
+      return truth([](bool a, bool b) { return a != b; });
+    default:
+      return fail(ErrorCode::kInternal, "not a logical operator");
   }
 }
 

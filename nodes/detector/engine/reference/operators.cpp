@@ -11,12 +11,16 @@ Result<Kernel> prepare_operator(const Operands& operands) {
     case OpType::kDiv:
     case OpType::kEqual:
     case OpType::kGreater:
+    case OpType::kGreaterOrEqual:
     case OpType::kLess:
+    case OpType::kLessOrEqual:
     case OpType::kMod:
     case OpType::kMul:
     case OpType::kPow:
     case OpType::kSub:
       return prepare_binary(operands);
+    case OpType::kAbs:
+    case OpType::kCeil:
     case OpType::kCos:
     case OpType::kErf:
     case OpType::kExp:
@@ -27,13 +31,21 @@ Result<Kernel> prepare_operator(const Operands& operands) {
     case OpType::kLeakyRelu:
     case OpType::kLog:
     case OpType::kNeg:
+    case OpType::kNot:
+    case OpType::kReciprocal:
     case OpType::kRelu:
+    case OpType::kRound:
     case OpType::kSigmoid:
+    case OpType::kSign:
     case OpType::kSilu:
     case OpType::kSin:
     case OpType::kSqrt:
     case OpType::kTanh:
       return prepare_unary(operands);
+    case OpType::kAnd:
+    case OpType::kOr:
+    case OpType::kXor:
+      return prepare_logic(operands);
     case OpType::kFlatten:
     case OpType::kIdentity:
     case OpType::kReshape:
@@ -67,10 +79,14 @@ Result<Kernel> prepare_operator(const Operands& operands) {
       return prepare_gather(operands);
     case OpType::kGatherElements:
       return prepare_gather_elements(operands);
+    case OpType::kGatherND:
+      return prepare_gather_nd(operands);
     case OpType::kGemm:
       return prepare_gemm(operands);
     case OpType::kGlobalAveragePool:
       return prepare_global_pool(operands);
+    case OpType::kGridSample:
+      return prepare_grid_sample(operands);
     case OpType::kLayerNormalization:
       return prepare_layer_normalization(operands);
     case OpType::kMatMul:
@@ -91,6 +107,8 @@ Result<Kernel> prepare_operator(const Operands& operands) {
       return prepare_reduce(operands);
     case OpType::kResize:
       return prepare_resize(operands);
+    case OpType::kScatterND:
+      return prepare_scatter_nd(operands);
     case OpType::kShape:
       return prepare_shape(operands);
     case OpType::kSlice:

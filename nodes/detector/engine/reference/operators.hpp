@@ -33,6 +33,7 @@ Result<Kernel> prepare(const Operands& operands);
 Result<Kernel> prepare_unary(const Operands& operands);  // elementwise.cpp
 Result<Kernel> prepare_binary(
     const Operands& operands);  // elementwise.cpp: Add, Sub, Mul, Div, Mod, Pow and comparisons
+Result<Kernel> prepare_logic(const Operands& operands);  // elementwise.cpp: And, Or, Xor
 Result<Kernel> prepare_extremum(const Operands& operands);                // elementwise.cpp
 Result<Kernel> prepare_where(const Operands& operands);                   // elementwise.cpp
 Result<Kernel> prepare_cast(const Operands& operands);                    // elementwise.cpp
@@ -65,6 +66,9 @@ Result<Kernel> prepare_split(const Operands& operands);              // movement
 Result<Kernel> prepare_pad(const Operands& operands);                // movement.cpp
 Result<Kernel> prepare_gather(const Operands& operands);             // movement.cpp
 Result<Kernel> prepare_gather_elements(const Operands& operands);    // movement.cpp
+Result<Kernel> prepare_gather_nd(const Operands& operands);          // indexed.cpp
+Result<Kernel> prepare_scatter_nd(const Operands& operands);         // indexed.cpp
+Result<Kernel> prepare_grid_sample(const Operands& operands);        // grid_sample.cpp
 Result<Kernel> prepare_tile(const Operands& operands);               // movement.cpp
 Result<Kernel> prepare_image_input(const Operands& operands);        // movement.cpp
 

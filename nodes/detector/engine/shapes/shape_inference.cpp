@@ -48,13 +48,27 @@ Result<Infos> infer_binary(const Layer& layer, const Inputs& in) {
                                to_string(in[0].dtype), to_string(in[1].dtype)));
   }
   FOVEA_ASSIGN(Dims dims, broadcast_dims(in[0].dims, in[1].dims));
-  const bool compares =
-      layer.op == OpType::kEqual || layer.op == OpType::kGreater || layer.op == OpType::kLess;
+  const bool compares = layer.op == OpType::kEqual || layer.op == OpType::kGreater ||
+                        layer.op == OpType::kLess || layer.op == OpType::kGreaterOrEqual ||
+                        layer.op == OpType::kLessOrEqual;
   if (layer.op == OpType::kMod && in[0].dtype == DataType::kFloat32 &&
       layer.int_attribute("fmod", 0) == 0) {
     return invalid("fmod is 0, which is for integers; the inputs are float32");
   }
   return one(compares ? DataType::kBool : in[0].dtype, std::move(dims));
+}
+
+Result<Infos> infer_logic(const Layer&, const Inputs& in) {
+  FOVEA_TRY(in.require(2));
+  for (std::size_t i = 0; i < 2; ++i) FOVEA_TRY(in.require_type(i, DataType::kBool));
+  FOVEA_ASSIGN(Dims dims, broadcast_dims(in[0].dims, in[1].dims));
+  return one(DataType::kBool, std::move(dims));
+}
+
+Result<Infos> infer_not(const Layer&, const Inputs& in) {
+  FOVEA_TRY(in.require(1));
+  FOVEA_TRY(in.require_type(0, DataType::kBool));
+  return one(DataType::kBool, in[0].dims);
 }
 
 Result<Infos> infer_extremum(const Layer&, const Inputs& in) {
@@ -340,7 +354,9 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
     case OpType::kDiv:
     case OpType::kEqual:
     case OpType::kGreater:
+    case OpType::kGreaterOrEqual:
     case OpType::kLess:
+    case OpType::kLessOrEqual:
     case OpType::kMod:
     case OpType::kMul:
     case OpType::kPow:
@@ -349,6 +365,7 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
     case OpType::kMax:
     case OpType::kMin:
       return infer_extremum(layer, in);
+    case OpType::kCeil:
     case OpType::kCos:
     case OpType::kErf:
     case OpType::kExp:
@@ -358,15 +375,25 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
     case OpType::kHardSwish:
     case OpType::kLeakyRelu:
     case OpType::kLog:
+    case OpType::kReciprocal:
     case OpType::kRelu:
+    case OpType::kRound:
     case OpType::kSigmoid:
     case OpType::kSilu:
     case OpType::kSin:
     case OpType::kSqrt:
     case OpType::kTanh:
       return infer_float_unary(layer, in);
+    case OpType::kAbs:
     case OpType::kNeg:
+    case OpType::kSign:
       return infer_number_unary(layer, in);
+    case OpType::kAnd:
+    case OpType::kOr:
+    case OpType::kXor:
+      return infer_logic(layer, in);
+    case OpType::kNot:
+      return infer_not(layer, in);
     case OpType::kIdentity:
       return infer_same(layer, in);
     case OpType::kArgMax:
@@ -397,10 +424,14 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_gather(layer, in);
     case OpType::kGatherElements:
       return infer_gather_elements(layer, in);
+    case OpType::kGatherND:
+      return infer_gather_nd(layer, in);
     case OpType::kGemm:
       return infer_gemm(layer, in);
     case OpType::kGlobalAveragePool:
       return infer_global_pool(layer, in);
+    case OpType::kGridSample:
+      return infer_grid_sample(layer, in);
     case OpType::kLayerNormalization:
       return infer_layer_normalization(layer, in);
     case OpType::kMatMul:
@@ -420,6 +451,8 @@ Result<Infos> infer_op(const Layer& layer, const Inputs& in) {
       return infer_reshape(layer, in);
     case OpType::kResize:
       return infer_resize(layer, in);
+    case OpType::kScatterND:
+      return infer_scatter_nd(layer, in);
     case OpType::kShape:
       return infer_shape(layer, in);
     case OpType::kSlice:

@@ -215,6 +215,63 @@ Result<Infos> infer_gather_elements(const Layer& layer, const Inputs& in) {
   return one(in[0].dtype, indices);
 }
 
+// Indices are rows of `depth` numbers, one for each axis behind the first `batch_dims`.
+Result<Infos> infer_gather_nd(const Layer& layer, const Inputs& in) {
+  FOVEA_TRY(in.require(2));
+  FOVEA_TRY(in.require_type(1, DataType::kInt64));
+  const Dims& x = in[0].dims;
+  const Dims& indices = in[1].dims;
+  const std::int64_t batch = layer.int_attribute("batch_dims", 0);
+  const auto rank = static_cast<std::int64_t>(x.size());
+  bool fit = !indices.empty() && batch >= 0 && batch < rank &&
+             batch < static_cast<std::int64_t>(indices.size()) && indices.back() >= 1 &&
+             batch + indices.back() <= rank;
+  for (std::size_t i = 0; fit && i < static_cast<std::size_t>(batch); ++i) fit = x[i] == indices[i];
+  if (!fit) {
+    return invalid(fmt::format("indices of {} with batch_dims {} do not go with {}",
+                               to_string(indices), batch, to_string(x)));
+  }
+  Dims dims(indices.begin(), indices.end() - 1);
+  dims.insert(dims.end(), x.begin() + batch + indices.back(), x.end());
+  return one(in[0].dtype, std::move(dims));
+}
+
+Result<Infos> infer_scatter_nd(const Layer&, const Inputs& in) {
+  FOVEA_TRY(in.require(3));
+  FOVEA_TRY(in.require_type(1, DataType::kInt64));
+  FOVEA_TRY(in.require_type(2, in[0].dtype));
+  const Dims& x = in[0].dims;
+  const Dims& indices = in[1].dims;
+  if (indices.empty() || indices.back() < 1 ||
+      indices.back() > static_cast<std::int64_t>(x.size())) {
+    return invalid(
+        fmt::format("indices of {} do not go with {}", to_string(indices), to_string(x)));
+  }
+  Dims updates(indices.begin(), indices.end() - 1);
+  updates.insert(updates.end(), x.begin() + indices.back(), x.end());
+  if (in[2].dims != updates) {
+    return invalid(
+        fmt::format("updates are {}; they must be {}", to_string(in[2].dims), to_string(updates)));
+  }
+  return one(in[0].dtype, x);
+}
+
+Result<Infos> infer_grid_sample(const Layer&, const Inputs& in) {
+  FOVEA_TRY(in.require(2));
+  for (std::size_t i = 0; i < 2; ++i) {
+    FOVEA_TRY(in.require_type(i, DataType::kFloat32));
+    FOVEA_TRY(in.require_rank(i, 4));
+  }
+  const Dims& x = in[0].dims;
+  const Dims& grid = in[1].dims;
+  if (grid[0] != x[0] || grid[3] != 2 || x[2] < 1 || x[3] < 1) {
+    return invalid(
+        fmt::format("a grid of {} does not go with {}; it must be [{}, height, width, 2]",
+                    to_string(grid), to_string(x), x[0]));
+  }
+  return one(DataType::kFloat32, {x[0], x[1], grid[1], grid[2]});
+}
+
 Result<Infos> infer_tile(const Layer&, const Inputs& in) {
   FOVEA_TRY(in.require(2));
   FOVEA_ASSIGN(const auto repeats, in.ints(1));
