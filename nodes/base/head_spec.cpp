@@ -281,6 +281,21 @@ HeadSpec objectness_head(std::uint32_t classes) {
       {{OutputRole::kBox, 4}, {OutputRole::kObjectness, 1}, {OutputRole::kClassScore, classes}});
 }
 
+HeadSpec query_head(std::uint32_t classes) {
+  HeadSpec head;
+  OutputMap box = raw_map("boxes", 0);
+  box.encoding = OutputEncoding::kNormalised;
+  box.channels = 4;
+  head.maps.push_back(box);
+  OutputMap scores = raw_map("logits", 0);
+  scores.role = OutputRole::kClassScore;
+  scores.encoding = OutputEncoding::kLogit;
+  scores.channels = classes;
+  head.maps.push_back(scores);
+  head.suppression = Suppression::kNone;
+  return head;
+}
+
 HeadSpec rows_head(std::uint32_t classes, std::optional<LevelMap> more) {
   HeadSpec head = one_tensor(
       AnchorAxis::kOutermost,

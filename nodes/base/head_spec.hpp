@@ -54,12 +54,14 @@ enum class OutputEncoding : std::uint32_t {
   kCentreOffset,  // x and y from the cell's centre
   kTwiceOffset,   // half of x and y from the cell's upper left corner
 
-  kCorners,  // boxes: x1, y1, x2, y2 in network pixels
-  kGridLog,  // boxes: centre from the cell's upper left corner, in cells; logarithms of width and
-             // height, in cells
+  kCorners,     // boxes: x1, y1, x2, y2 in network pixels
+  kNormalised,  // boxes: centre x, y, width and height as shares of the network's width and height
+  kGridLog,     // boxes: centre from the cell's upper left corner, in cells; logarithms of width and
+                // height, in cells
 };
-inline constexpr std::array<std::string_view, 7> kOutputEncodingNames = {
-    "decoded", "logit", "distribution", "centre_offset", "twice_offset", "corners", "grid_log"};
+inline constexpr std::array<std::string_view, 8> kOutputEncodingNames = {
+    "decoded",      "logit",   "distribution", "centre_offset",
+    "twice_offset", "corners", "normalised",   "grid_log"};
 
 enum class AnchorAxis : std::uint32_t {
   kInnermost,  // [channels, anchors], [channels, h, w]
@@ -162,6 +164,9 @@ HeadSpec objectness_head(std::uint32_t classes);
 // (of turned boxes: centre x, y, width, height), the score and number of one class, then `more`.
 // Rows of score 0 are empty.
 HeadSpec rows_head(std::uint32_t classes, std::optional<LevelMap> more = std::nullopt);
+// Of transformers: `boxes` f32 [queries, 4], normalised, and `logits` f32 [queries, classes]. Nothing is
+// suppressed.
+HeadSpec query_head(std::uint32_t classes);
 // A classifier's `output0` f32 [classes]: scores that sum up to 1.
 HeadSpec classify_head(std::uint32_t classes);
 // `semantic` f32 [h, w, classes], logits.

@@ -36,6 +36,8 @@ Result<std::unique_ptr<Decoder>> create_grid_decoder(const msgs::ModelInfo& mode
                                                      bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_pair_decoder(const msgs::ModelInfo& model,
                                                      bool force_scalar);
+Result<std::unique_ptr<Decoder>> create_query_decoder(const msgs::ModelInfo& model,
+                                                      bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_class_decoder(const msgs::ModelInfo& model,
                                                       bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_semantic_decoder(const msgs::ModelInfo& model,

@@ -20,6 +20,7 @@ constexpr std::array kDecoders = {
     DecoderRow{"rows", create_row_decoder},
     DecoderRow{"grid", create_grid_decoder},
     DecoderRow{"pair", create_pair_decoder},
+    DecoderRow{"queries", create_query_decoder},
     DecoderRow{"classes", create_class_decoder},
     DecoderRow{"semantic", create_semantic_decoder},
 };

@@ -77,6 +77,18 @@ TEST(HeadSpec, OfAMapStandsAlone) {
   EXPECT_FALSE(finds_objects(semantic.task()) || finds_objects(depth.task()));
 }
 
+TEST(HeadSpec, QueriesAreStretchedPicturesObjectsOfAnyClass) {
+  const HeadSpec head = query_head(4);
+  EXPECT_EQ(problem_of(head), "");
+  EXPECT_EQ(head.task(), Task::kDetect);
+  EXPECT_EQ(head.resize(), ResizeMode::kStretch);
+  EXPECT_EQ(head.classes(), 4u);
+  EXPECT_FALSE(head.channels_last("boxes"));
+  EXPECT_EQ(to_string(head),
+            "box in boxes: normalised, outermost, channels 0..3; class_score in logits: logit, "
+            "outermost, channels 0..3; nothing to suppress");
+}
+
 TEST(HeadSpec, OfNothingIsNoHead) {
   EXPECT_TRUE(HeadSpec{}.empty());
   EXPECT_EQ(HeadSpec{}.classes(), 0u);

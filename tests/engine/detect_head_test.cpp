@@ -177,7 +177,8 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
   EXPECT_EQ(
       lowered->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; classify: no metadata say that it classifies; semantic: 'y0' "
+      "classes and perhaps one more; queries: no boxes and logits of queries are proven to be "
+      "behind its outputs; classify: no metadata say that it classifies; semantic: 'y0' "
       "is "
       "[1, 4, 64] of a map of 8 x 8, of another stride: the input is 8 x 8; rows: 'y0' is [1, 4, "
       "64], "
@@ -188,7 +189,7 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
   EXPECT_EQ(
       lower(posing)->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; classify, semantic, decoded, decoded_objectness: its task is "
+      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its task is "
       "'pose'; rows: 'y0' is [1, 8, 64], and metadata name no classes");
   posing.metadata["task"] = "flow";
   EXPECT_EQ(
@@ -241,7 +242,7 @@ TEST(HeadRecognisers, OneMoreIsOneRow) {
   EXPECT_EQ(
       none->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; classify, semantic, decoded, decoded_objectness: its task is "
+      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its task is "
       "'segment'; "
       "rows: 'y0' is [], no rows of the best boxes; pose: its task is not pose");
 }

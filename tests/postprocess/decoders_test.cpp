@@ -74,6 +74,26 @@ std::vector<ReferenceAnchor> reference_anchors(const Head& head, const msgs::Mod
     }
     return anchors;
   }
+  if (test::is_queries(model)) {
+    const auto& boxes = values(head, "boxes");
+    const auto& logits = values(head, "logits");
+    const double side = model.network_width;
+    for (std::size_t q = 0; q < boxes.size() / 4; ++q) {
+      const auto number = [&](std::size_t i) {
+        return static_cast<double>(boxes[4 * q + i]) * side;
+      };
+      ReferenceAnchor anchor{number(0) - number(2) / 2,
+                             number(1) - number(3) / 2,
+                             number(0) + number(2) / 2,
+                             number(1) + number(3) / 2,
+                             {}};
+      for (std::size_t c = 0; c < classes; ++c) {
+        anchor.scores.push_back(1 / (1 + std::exp(-static_cast<double>(logits[q * classes + c]))));
+      }
+      anchors.push_back(std::move(anchor));
+    }
+    return anchors;
+  }
   const auto& out = values(head, "output0");
   const bool columns = test::is_columns(model);
   const auto count = static_cast<std::size_t>(test::kDecodedAnchors);
@@ -464,11 +484,10 @@ TEST(Decoders, DeclineAHeadThatNoneOfThemKnowsEachWithItsReason) {
   EXPECT_EQ(
       refused.error().message,
       "no decoder takes the model's head: dfl: the head has a map of role embedding; it reads box, "
-      "class_score, mask_coefficients, prototype, keypoints, angle only; decoded, pair: the head "
-      "has a "
-      "map of role embedding; it reads box, class_score only; decoded_objectness, grid: the head "
-      "has a "
-      "map of role embedding; it reads box, objectness, class_score only; rows: the head has a map "
+      "class_score, mask_coefficients, prototype, keypoints, angle only; decoded, pair, queries: the "
+      "head has a map of role embedding; it reads box, class_score only; decoded_objectness, grid: the "
+      "head has a map of role embedding; it reads box, objectness, class_score only; rows: the head "
+      "has a map "
       "of role embedding; it reads box, class_score, class_index, mask_coefficients, prototype, "
       "keypoints, angle only; classes: the head has a map of role box; it reads class_score only; "
       "semantic: the head has a map of role box; it reads semantic only");
@@ -512,6 +531,24 @@ TEST(Decoders, OneMoreIsOneRow) {
   ASSERT_TRUE(decoded) << decoded.error().message;
   ASSERT_TRUE((*decoded)->decode(make_head(model).tensors(), candidates));
   EXPECT_TRUE(candidates.empty());
+}
+
+// What stands behind the classes in a row of logits is none of them.
+TEST(Decoders, LeavesLogitsOutThatStandForNoClass) {
+  const auto model = make_model(HeadKind::kQueries, 2, 100);
+  Head head;
+  head.add("logits", {2, 3});
+  head.maps[0].values = {-9, -9, 9, -9, 0, 5};
+  head.add("boxes", {2, 4});
+  head.maps[1].values = {0.5f, 0.5f, 0.2f, 0.2f, 0.25f, 0.5f, 0.1f, 0.2f};
+  std::vector<Candidate> candidates;
+  ASSERT_TRUE(make_decoder(model, {})->decode(head.tensors(), candidates));
+  ASSERT_EQ(candidates.size(), 1u);
+  EXPECT_EQ(candidates[0].class_id, 1u);
+  EXPECT_EQ(candidates[0].anchor, 1u);
+  EXPECT_NEAR(candidates[0].score, 0.5f, 1e-6f);
+  EXPECT_NEAR(candidates[0].x1, 20, 1e-4f);
+  EXPECT_NEAR(candidates[0].y2, 60, 1e-4f);
 }
 
 // Where the parts of a tensor lie is the head's, not the decoder's.

@@ -18,16 +18,20 @@
 namespace fovea::test {
 
 // The heads that there are decoders for.
-enum class HeadKind { kDfl, kDecoded, kDecodedObjectness };
+enum class HeadKind { kDfl, kDecoded, kDecodedObjectness, kQueries };
 inline constexpr std::array kHeadKinds = {HeadKind::kDfl, HeadKind::kDecoded,
-                                          HeadKind::kDecodedObjectness};
+                                          HeadKind::kDecodedObjectness, HeadKind::kQueries};
 
 inline HeadSpec make_spec(HeadKind head, std::uint32_t classes) {
   constexpr std::array<std::uint32_t, 3> kStrides{8, 16, 32};
   if (head == HeadKind::kDfl) return dfl_head(classes, 16, kStrides);
+  if (head == HeadKind::kQueries) return query_head(classes);
   return head == HeadKind::kDecoded ? decoded_head(classes) : objectness_head(classes);
 }
 inline bool is_dfl(const msgs::ModelInfo& model) { return model.head.bins() > 0; }
+inline bool is_queries(const msgs::ModelInfo& model) {
+  return model.head.maps[0].encoding == OutputEncoding::kNormalised;
+}
 inline bool is_columns(const msgs::ModelInfo& model) {
   return model.head.maps[0].anchors == AnchorAxis::kInnermost;
 }
@@ -83,7 +87,7 @@ struct Head {
   }
 };
 
-constexpr std::int64_t kDecodedAnchors = 525;
+constexpr std::int64_t kDecodedAnchors = 525;  // and queries
 
 // All zero, in the shapes of `model`; the maps are in no particular order, which must not matter.
 inline Head make_head(const msgs::ModelInfo& model) {
@@ -98,7 +102,10 @@ inline Head make_head(const msgs::ModelInfo& model) {
     ++level;
   }
   if (is_dfl(model)) return head;
-  if (is_columns(model)) {
+  if (is_queries(model)) {
+    head.add("logits", {kDecodedAnchors, classes});
+    head.add("boxes", {kDecodedAnchors, 4});
+  } else if (is_columns(model)) {
     head.add("output0", {4 + classes, kDecodedAnchors});
   } else {
     head.add("output0", {kDecodedAnchors, 5 + classes});
@@ -115,7 +122,12 @@ inline void fill(Head& head, const msgs::ModelInfo& model, std::mt19937& random)
   std::uniform_real_distribution<float> unit(0, 1);
   const auto score = [&] { return std::pow(unit(random), 4.0f); };
   for (Head::Map& map : head.maps) {
-    if (map.name.starts_with("cls")) {
+    if (map.name == "boxes") {
+      for (std::size_t i = 0; i < map.values.size(); ++i) {
+        map.values[i] =
+            (i % 4 < 2 ? position : size)(random) / static_cast<float>(model.network_width);
+      }
+    } else if (map.name.starts_with("cls") || map.name == "logits") {
       for (float& value : map.values) value = logit(random);
     } else if (map.name.starts_with("box")) {
       for (float& value : map.values) value = bin(random);

@@ -48,9 +48,12 @@ std::optional<std::string> export_advice(const onnx::ModelProto& model) {
   bool suppresses = false;
   bool picks = false;
   bool integer = false;
+  bool transforms = model.graph().input_size() > 1;  // its choice is its own, and is cut off
   for (const auto& node : model.graph().node()) {
     suppresses = suppresses || node.op_type() == "NonMaxSuppression";
     picks = picks || node.op_type() == "TopK";
+    transforms =
+        transforms || node.op_type() == "GridSample" || node.op_type() == "LayerNormalization";
     integer = integer || node.op_type().starts_with("QLinear");
   }
   for (const auto& property : model.metadata_props()) {
@@ -65,7 +68,7 @@ std::optional<std::string> export_advice(const onnx::ModelProto& model) {
            "(quantize_static(..., quant_format=QuantFormat.QDQ)), or give the float model and "
            "precision int8";
   }
-  if (!picks) return std::nullopt;
+  if (!picks || transforms) return std::nullopt;
   return "the model picks its boxes itself (an end-to-end head, as YOLOv10's and YOLO26's): export "
          "the dense head, with Ultralytics by end2end=False, or from 8.4.190 on without nms=False";
 }

@@ -27,7 +27,7 @@ Result<bool> sums_up_to_one(const NetworkDefinition& network, ValueId output) {
   const std::vector<ValueId> products = nearest_written(network, output, sums_products);
   if (products.empty()) return false;
   NetworkDefinition tail = network;
-  FOVEA_TRY(keep_between(tail, products, output));
+  FOVEA_TRY(keep_between(tail, products, {output}));
   const auto outputs = reference::evaluate(tail, made_up_inputs(tail));
   if (!outputs) return false;
   const reference::Tensor& scores = outputs->begin()->second;

@@ -112,7 +112,7 @@ Result<std::optional<Rows>> form_of(const NetworkDefinition& network, const Head
       inputs.push_back(id);
     }
   }
-  FOVEA_TRY(keep_between(tail, inputs, output));
+  FOVEA_TRY(keep_between(tail, inputs, {output}));
   const TensorMap maps = made_up_inputs(tail, 3);
   const auto outputs = reference::evaluate(tail, maps);
   if (!outputs) return std::optional<Rows>();
@@ -271,7 +271,7 @@ Result<std::optional<Tensor>> tail_output(const NetworkDefinition& network, Valu
   const std::vector<ValueId> maps = last_convolutions(network, output);
   if (maps.empty()) return std::optional<Tensor>();
   NetworkDefinition tail = network;
-  FOVEA_TRY(keep_between(tail, maps, output));
+  FOVEA_TRY(keep_between(tail, maps, {output}));
   auto outputs = reference::evaluate(tail, made_up_inputs(tail, range));
   if (!outputs) return std::optional<Tensor>();
   return std::optional<Tensor>(std::move(outputs->begin()->second));

@@ -77,7 +77,7 @@ std::vector<ValueId> nearest_written(const NetworkDefinition& network, ValueId o
 }
 
 Result<> keep_between(NetworkDefinition& network, const std::vector<ValueId>& inputs,
-                      ValueId output) {
+                      const std::vector<ValueId>& outputs) {
   NetworkDefinition shaped = network;
   FOVEA_ASSIGN(const KnownValues known, infer_known_values(shaped, 1));
   std::vector<bool> cut(network.layers.size(), false);
@@ -96,7 +96,7 @@ Result<> keep_between(NetworkDefinition& network, const std::vector<ValueId>& in
     cut[i] = true;
   }
   network.inputs = inputs;
-  network.outputs = {output};
+  network.outputs = outputs;
   remove_layers(network, cut);
   FOVEA_TRY(remove_dead_layers(network));
   return {};

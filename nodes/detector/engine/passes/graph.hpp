@@ -41,12 +41,12 @@ void remove_layers(NetworkDefinition& network, const std::vector<bool>& removed)
 std::vector<ValueId> nearest_written(const NetworkDefinition& network, ValueId output,
                                      const std::function<bool(const Layer&)>& stops);
 
-// Drops all but what lies between `inputs` and `output`, and makes inputs of the former, of the extents
+// Drops all but what lies between `inputs` and `outputs`, and makes inputs of the former, of the extents
 // that they have for one image (or the fixed batch) of the optimal size. So have the values whose shape
 // is asked for, which may lie in front of the inputs. Renumbers values. REQUIRES: layers write the
 // inputs. Errors: infer_shapes()'s.
 Result<> keep_between(NetworkDefinition& network, const std::vector<ValueId>& inputs,
-                      ValueId output);
+                      const std::vector<ValueId>& outputs);
 
 // A copy with shapes inferred for its fixed batch, or for `batch` images where it is open.
 Result<NetworkDefinition> with_shapes(const NetworkDefinition& network, std::int64_t batch = 1);

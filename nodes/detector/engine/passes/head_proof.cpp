@@ -45,7 +45,7 @@ Result<NetworkDefinition> tail_of(const NetworkDefinition& network, const HeadMa
     add("cls", l, head.levels[l].scores);
     if (head.levels[l].more != kNoValue) add("more", l, head.levels[l].more);
   }
-  FOVEA_TRY(keep_between(tail, inputs, output));
+  FOVEA_TRY(keep_between(tail, inputs, {output}));
   return tail;
 }
 

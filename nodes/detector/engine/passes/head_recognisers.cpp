@@ -20,6 +20,7 @@ namespace {
 // Those that prove something first, those that guess last.
 constexpr std::array kRecognisers = {
     HeadRecogniser{"dfl", recognise_dfl},
+    HeadRecogniser{"queries", recognise_queries},
     HeadRecogniser{"dfl_rows", recognise_dfl_rows},
     HeadRecogniser{"grid", recognise_grid},
     HeadRecogniser{"pair", recognise_pair},

@@ -49,6 +49,11 @@ Result<HeadAnswer> find_head(const HeadQuestion& question,
 // running the tail on made-up ones.
 Result<HeadAnswer> recognise_dfl(const HeadQuestion& question);
 
+// A transformer's queries: boxes and logits of classes, and what chooses the best of them behind those;
+// see query_head(). That it does, it proves by running the tail on made-up ones. Two outputs without a
+// tail (RF-DETR's `dets` and `labels`) are known by their names.
+Result<HeadAnswer> recognise_queries(const HeadQuestion& question);
+
 // One output of scores that sum up to 1, which is proven, and metadata that say that it classifies: see
 // classify_head(). Nothing is cut off.
 Result<HeadAnswer> recognise_classify(const HeadQuestion& question);

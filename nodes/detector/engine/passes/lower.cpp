@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::array kPasses = {
     Pass{"resolve_input_size", "give open input extents their size", resolve_input_size},
+    Pass{"fold_size_input", "an input for the picture's size becomes a constant", fold_size_input},
     Pass{"resolve_shapes", "replace shape arithmetic by constants", resolve_shapes},
     Pass{"fold_constants", "compute layers that read constants only", fold_constants},
     Pass{"adopt_quantization", "for int8, keep a model's own ranges instead of its roundings",

@@ -79,6 +79,11 @@ std::span<const Pass> all_passes();
 // Gives open input extents but the first their size, or the network its profile.
 Result<PassOutcome> resolve_input_size(NetworkDefinition& network,
                                        const LoweringOptions& options = {});
+// A second input that asks for the picture's size (`orig_target_sizes` of RT-DETR, D-FINE and DEIM)
+// becomes a constant: the network's own width and height, so that boxes are in network pixels. Errors:
+// kUnsupported for any other second input, or an open size.
+Result<PassOutcome> fold_size_input(NetworkDefinition& network,
+                                    const LoweringOptions& options = {});
 // Replaces shape arithmetic by constants; reshapes that only follow the batch copy their first
 // extent.
 Result<PassOutcome> resolve_shapes(NetworkDefinition& network, const LoweringOptions& options = {});

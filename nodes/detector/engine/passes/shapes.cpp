@@ -259,6 +259,11 @@ std::string batch_obstacle(const NetworkDefinition& fixed, std::int64_t batch,
                            to_string(shaped.value(id).dims));
       }
     }
+    // Rows of indices that name the picture, too.
+    const bool names_pictures =
+        layer.op == OpType::kScatterND ||
+        (layer.op == OpType::kGatherND && layer.int_attribute("batch_dims", 0) == 0);
+    if (names_pictures) return "layer '" + layer.name + "' mixes images";
     const auto rank = static_cast<std::int64_t>(fixed.value(layer.outputs[0]).dims.size());
     const bool gathers = layer.op == OpType::kGather || layer.op == OpType::kGatherElements;
     const std::int64_t axis = layer.int_attribute("axis", gathers ? 0 : -1);
