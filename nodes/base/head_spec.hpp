@@ -56,8 +56,8 @@ enum class OutputEncoding : std::uint32_t {
 
   kCorners,     // boxes: x1, y1, x2, y2 in network pixels
   kNormalised,  // boxes: centre x, y, width and height as shares of the network's width and height
-  kGridLog,     // boxes: centre from the cell's upper left corner, in cells; logarithms of width and
-                // height, in cells
+  kGridLog,  // boxes: centre from the cell's upper left corner, in cells; logarithms of width and
+             // height, in cells
 };
 inline constexpr std::array<std::string_view, 8> kOutputEncodingNames = {
     "decoded",      "logit",   "distribution", "centre_offset",

@@ -189,7 +189,8 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
   EXPECT_EQ(
       lower(posing)->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its task is "
+      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its "
+      "task is "
       "'pose'; rows: 'y0' is [1, 8, 64], and metadata name no classes");
   posing.metadata["task"] = "flow";
   EXPECT_EQ(
@@ -242,7 +243,8 @@ TEST(HeadRecognisers, OneMoreIsOneRow) {
   EXPECT_EQ(
       none->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its task is "
+      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its "
+      "task is "
       "'segment'; "
       "rows: 'y0' is [], no rows of the best boxes; pose: its task is not pose");
 }

@@ -484,9 +484,12 @@ TEST(Decoders, DeclineAHeadThatNoneOfThemKnowsEachWithItsReason) {
   EXPECT_EQ(
       refused.error().message,
       "no decoder takes the model's head: dfl: the head has a map of role embedding; it reads box, "
-      "class_score, mask_coefficients, prototype, keypoints, angle only; decoded, pair, queries: the "
-      "head has a map of role embedding; it reads box, class_score only; decoded_objectness, grid: the "
-      "head has a map of role embedding; it reads box, objectness, class_score only; rows: the head "
+      "class_score, mask_coefficients, prototype, keypoints, angle only; decoded, pair, queries: "
+      "the "
+      "head has a map of role embedding; it reads box, class_score only; decoded_objectness, grid: "
+      "the "
+      "head has a map of role embedding; it reads box, objectness, class_score only; rows: the "
+      "head "
       "has a map "
       "of role embedding; it reads box, class_score, class_index, mask_coefficients, prototype, "
       "keypoints, angle only; classes: the head has a map of role box; it reads class_score only; "

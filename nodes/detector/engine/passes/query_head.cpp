@@ -110,7 +110,7 @@ Candidates candidates_in(const NetworkDefinition& network, const NetworkDefiniti
 bool is_all_between(const NetworkDefinition& network, const GraphIndex& index,
                     const QueryMaps& maps) {
   std::vector<bool> seen(network.values.size(), false);
-  std::vector<ValueId> pending(network.outputs.begin(), network.outputs.end());
+  std::vector<ValueId> pending = network.outputs;
   bool boxes = false;
   bool logits = false;
   while (!pending.empty()) {

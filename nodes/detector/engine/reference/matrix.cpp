@@ -35,19 +35,32 @@ Result<Kernel> prepare_matmul(const Operands& operands) {
   const Tensor* a = operands.inputs[0];
   const Tensor* b = operands.inputs[1];
   Tensor* y = operands.outputs[0];
-  const std::int64_t rows = a->dims[a->dims.size() - 2];
-  const std::int64_t depth = a->dims.back();
-  const std::int64_t columns = b->dims.back();
+  // A vector is a row on the left and a column on the right.
+  Dims left = a->dims;
+  Dims right = b->dims;
+  Dims product = y->dims;
+  if (left.size() == 1) {
+    product.insert(product.end() - (right.size() == 1 ? 0 : 1), 1);
+    left.insert(left.begin(), 1);
+  }
+  if (right.size() == 1) {
+    product.push_back(1);
+    right.push_back(1);
+  }
+  const std::int64_t rows = left[left.size() - 2];
+  const std::int64_t depth = left.back();
+  const std::int64_t columns = right.back();
   // The last two axes become one step of the walk over the (broadcast) leading ones.
-  const auto leading = [](const Tensor* tensor, std::int64_t matrix) {
-    const Dims dims(tensor->dims.begin(), tensor->dims.end() - 2);
+  const auto leading = [](const Dims& all, std::int64_t matrix) {
+    const Dims dims(all.begin(), all.end() - 2);
     Strided view = dense(dims);
     for (std::int64_t& stride : view.strides) stride *= matrix;
     return view;
   };
-  const std::array<Strided, 3> views = {leading(y, rows * columns), leading(a, rows * depth),
-                                        leading(b, depth * columns)};
-  const Axes extents = extents_of(Dims(y->dims.begin(), y->dims.end() - 2));
+  const std::array<Strided, 3> views = {leading(product, rows * columns),
+                                        leading(left, rows * depth),
+                                        leading(right, depth * columns)};
+  const Axes extents = extents_of(Dims(product.begin(), product.end() - 2));
   return Kernel([=]() -> Result<> {
     constexpr std::size_t kInner = kMaxRank - 1;
     for_each_row(extents, views, [&](const std::array<std::int64_t, 3>& offsets) {

@@ -57,6 +57,26 @@ Result<Kernel> prepare_reduce(const Operands& operands) {
   }
   const std::array<Strided, 2> views = {dense(x->dims), dense(kept)};
   const Axes extents = extents_of(x->dims);
+  if (x->dtype == DataType::kInt64) {
+    const bool largest = op == OpType::kReduceMax;
+    return Kernel([=]() -> Result<> {
+      constexpr std::size_t kInner = kMaxRank - 1;
+      auto* out = y->data<std::int64_t>();
+      std::fill_n(out, y->size(), largest ? std::numeric_limits<std::int64_t>::min() : 0);
+      for_each_row(extents, views, [&](const std::array<std::int64_t, 2>& offsets) {
+        for (std::int64_t i = 0; i < extents[kInner]; ++i) {
+          std::int64_t& result = out[offsets[1] + i * views[1].strides[kInner]];
+          const std::int64_t value =
+              x->data<std::int64_t>()[offsets[0] + i * views[0].strides[kInner]];
+          // Wraps around, whatever a file asks for.
+          result = largest ? std::max(result, value)
+                           : static_cast<std::int64_t>(static_cast<std::uint64_t>(result) +
+                                                       static_cast<std::uint64_t>(value));
+        }
+      });
+      return {};
+    });
+  }
   const float count = static_cast<float>(volume(x->dims)) /
                       static_cast<float>(std::max<std::int64_t>(1, volume(kept)));
   return Kernel([=]() -> Result<> {

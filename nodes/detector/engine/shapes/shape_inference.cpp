@@ -200,7 +200,10 @@ Result<Dims> reduced(const Dims& x, const std::vector<bool>& reduce, bool keep) 
 
 Result<Infos> infer_reduce(const Layer& layer, const Inputs& in) {
   FOVEA_TRY(in.require(1));
-  FOVEA_TRY(in.require_type(0, DataType::kFloat32));
+  const bool of_ints = layer.op == OpType::kReduceMax || layer.op == OpType::kReduceSum;
+  if (!of_ints || in[0].dtype != DataType::kInt64) {
+    FOVEA_TRY(in.require_type(0, DataType::kFloat32));
+  }
   FOVEA_ASSIGN(const auto axes, in.ints(1));
   const Dims& x = in[0].dims;
   if (axes.empty() && layer.int_attribute("noop_with_empty_axes", 0) != 0)
@@ -267,13 +270,19 @@ Result<Infos> infer_matmul(const Layer&, const Inputs& in) {
   const Dims& a = in[0].dims;
   const Dims& b = in[1].dims;
   for (std::size_t i = 0; i < 2; ++i) FOVEA_TRY(in.require_type(i, DataType::kFloat32));
-  if (a.size() < 2 || b.size() < 2 || a.back() != b[b.size() - 2]) {
+  const auto depth = [](const Dims& dims) {
+    return dims[std::max<std::size_t>(dims.size(), 2) - 2];
+  };
+  if (a.empty() || b.empty() || a.back() != depth(b)) {
     return invalid(fmt::format("{} and {} cannot be multiplied", to_string(a), to_string(b)));
   }
-  FOVEA_ASSIGN(Dims dims,
-               broadcast_dims(Dims(a.begin(), a.end() - 2), Dims(b.begin(), b.end() - 2)));
-  dims.push_back(a[a.size() - 2]);
-  dims.push_back(b.back());
+  // A vector is a row on the left and a column on the right, and its axis of 1 goes.
+  const auto batch = [](const Dims& dims) {
+    return Dims(dims.begin(), dims.end() - std::min<std::ptrdiff_t>(2, std::ssize(dims)));
+  };
+  FOVEA_ASSIGN(Dims dims, broadcast_dims(batch(a), batch(b)));
+  if (a.size() > 1) dims.push_back(a[a.size() - 2]);
+  if (b.size() > 1) dims.push_back(b.back());
   return one(DataType::kFloat32, std::move(dims));
 }
 
