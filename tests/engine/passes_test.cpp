@@ -123,6 +123,64 @@ TEST(RemoveIdentities, KeepsLookalikes) {
   apply(remove_identities, g.finish({turned, passed, copy}), {{"x", noise({2, 2}, 1)}}, 0);
 }
 
+TEST(FuseLayerNormalization, OfWhatExportersSpellOut) {
+  for (const bool product : {false, true}) {
+    GraphMaker g;
+    const ValueId x = g.input("x", {1, 2, 8});
+    const auto mean = [&](ValueId of) {
+      return g.add(OpType::kReduceMean, {of, g.constant(ints({-1}))});
+    };
+    const ValueId centred = g.add(OpType::kSub, {x, mean(x)});
+    const ValueId squares = product ? g.add(OpType::kMul, {centred, centred})
+                                    : g.add(OpType::kPow, {centred, g.constant(floats({}, {2}))});
+    const ValueId sum = g.add(OpType::kAdd, {mean(squares), g.constant(floats({}, {1e-5F}))});
+    ValueId y = g.add(OpType::kDiv, {centred, g.add(OpType::kSqrt, {sum})});
+    if (product) {
+      y = g.add(OpType::kMul, {y, g.constant(noise({8}, 3))});
+      y = g.add(OpType::kAdd, {g.constant(noise({8}, 4)), y});
+    }
+    NetworkDefinition after =
+        apply(fuse_layer_normalization, g.finish({y}), {{"x", noise({1, 2, 8}, 1)}}, 1, 1e-5F);
+    ASSERT_TRUE(remove_dead_layers(after));
+    EXPECT_EQ(op_list(after), "LayerNormalization");
+  }
+}
+
+TEST(FuseLayerNormalization, KeepsLookalikes) {
+  GraphMaker g;
+  const ValueId x = g.input("x", {1, 2, 8});
+  const auto mean = [&](ValueId of, std::int64_t axis) {
+    return g.add(OpType::kReduceMean, {of, g.constant(ints({axis}))});
+  };
+  const auto normalised = [&](ValueId subtracted, std::int64_t axis) {
+    const ValueId centred = g.add(OpType::kSub, {x, subtracted});
+    const ValueId squares = g.add(OpType::kMul, {centred, centred});
+    const ValueId sum = g.add(OpType::kAdd, {mean(squares, axis), g.constant(floats({}, {1e-5F}))});
+    return g.add(OpType::kDiv, {centred, g.add(OpType::kSqrt, {sum})});
+  };
+  const ValueId another = g.add(OpType::kRelu, {x});
+  const NetworkDefinition before =
+      g.finish({normalised(mean(another, -1), -1), normalised(mean(x, 1), 1)});
+  apply(fuse_layer_normalization, before, {{"x", noise({1, 2, 8}, 1)}}, 0);
+}
+
+TEST(FuseGelu, InEitherOrder) {
+  for (const bool half_first : {false, true}) {
+    GraphMaker g;
+    const ValueId x = g.input("x", {4, 5});
+    const auto number = [&](float value) { return g.constant(floats({}, {value})); };
+    const ValueId erf = g.add(OpType::kErf, {g.add(OpType::kDiv, {x, number(1.4142135F)})});
+    const ValueId sum = g.add(OpType::kAdd, {erf, number(1)});
+    const ValueId y = half_first
+                          ? g.add(OpType::kMul, {g.add(OpType::kMul, {x, number(0.5F)}), sum})
+                          : g.add(OpType::kMul, {g.add(OpType::kMul, {x, sum}), number(0.5F)});
+    NetworkDefinition after =
+        apply(fuse_gelu, g.finish({y}), {{"x", noise({4, 5}, 1, 3)}}, 1, 1e-6F);
+    ASSERT_TRUE(remove_dead_layers(after));
+    EXPECT_EQ(op_list(after), "Gelu");
+  }
+}
+
 TEST(RemoveDeadLayers, KeepsWhatOutputsNeed) {
   GraphMaker g;
   const ValueId x = g.input("x", {2});

@@ -104,6 +104,10 @@ double apply(MapOp op, double a, double b) {
       return a / (1 + std::exp(-a));
     case MapOp::kRelu:
       return std::max(a, 0.0);
+    case MapOp::kErf:
+      return std::erf(a);
+    case MapOp::kGelu:
+      return a / 2 * (1 + std::erf(a / std::sqrt(2.0)));
     case MapOp::kAdd:
       return a + b;
     case MapOp::kSub:

@@ -108,6 +108,12 @@ Result<PassOutcome> fold_batch_normalization(NetworkDefinition& network,
                                              const LoweringOptions& options = {});
 // x * Sigmoid(x) -> Silu(x).
 Result<PassOutcome> fuse_silu(NetworkDefinition& network, const LoweringOptions& options = {});
+// (x - mean) / sqrt(variance + epsilon) * scale + bias along the last axis -> LayerNormalization. What
+// it no longer needs stays, for remove_dead_layers().
+Result<PassOutcome> fuse_layer_normalization(NetworkDefinition& network,
+                                             const LoweringOptions& options = {});
+// x * (1 + erf(x / sqrt(2))) / 2 -> Gelu. What it no longer needs stays, too.
+Result<PassOutcome> fuse_gelu(NetworkDefinition& network, const LoweringOptions& options = {});
 // Which head it is (head_recognisers.hpp): what decodes maps that are recognised is cut off, and the
 // outputs become those that the head reads, or stay as they are if none is found, and head.note says
 // why. Class names that do not fit become warnings. Errors: find_head()'s.

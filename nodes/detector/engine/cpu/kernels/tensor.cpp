@@ -177,20 +177,16 @@ class Map final : public Kernel {
   Axes axes_;
 };
 
-class Softmax final : public Kernel {
+// Softmax or LayerNormalization: takes every row of an axis out, computes in place, and puts it back.
+class RowByRow final : public Kernel {
  public:
-  Softmax(const SoftmaxSpec& spec, const TensorRowFunctions& rows)
-      : spec_(spec), rows_(rows), count_(spec.extents[spec.axis]) {
-    // The axis goes last, and nothing may merge with it.
-    const auto without = [&](Dims dims, std::int64_t last) {
-      dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(spec.axis));
-      dims.push_back(last);
-      return dims;
-    };
-    axes_.extents = without(spec.extents, count_);
-    axes_.strides[0] = without(spec.from.strides, spec.from.strides[spec.axis]);
-    axes_.strides[1] = Dims(spec.extents.size(), 0);
-    axes_.strides[2] = without(spec.to.strides, spec.to.strides[spec.axis]);
+  RowByRow(const SoftmaxSpec& spec, const TensorRowFunctions& rows)
+      : RowByRow(spec.extents, spec.axis, spec.from, spec.to, rows) {}
+  RowByRow(const LayerNormalizationSpec& spec, const TensorRowFunctions& rows)
+      : RowByRow(spec.extents, spec.extents.size() - 1, spec.from, spec.to, rows) {
+    scale_ = spec.scale;
+    bias_ = spec.bias;
+    epsilon_ = spec.epsilon;
   }
 
   std::string_view implementation() const override { return rows_.name; }
@@ -205,27 +201,51 @@ class Softmax final : public Kernel {
         const auto at = axes_.offsets(index);
         MapRow copy;
         copy.count = count_;
-        copy.a = elements(spec_.from, arguments.sources[0], at[0], axes_.strides[0].back());
+        copy.a = elements(from_, arguments.sources[0], at[0], axes_.strides[0].back());
         copy.to = {row};
         rows_.map(copy);
-        rows_.softmax(row, count_);
+        compute(row);
         copy.a = {row};
-        copy.to = elements(spec_.to, arguments.destinations[0], at[2], axes_.strides[2].back());
+        copy.to = elements(to_, arguments.destinations[0], at[2], axes_.strides[2].back());
         rows_.map(copy);
       }
     });
   }
 
  private:
+  RowByRow(const Dims& extents, std::size_t axis, const TensorView& from, const TensorView& to,
+           const TensorRowFunctions& rows)
+      : from_(from), to_(to), rows_(rows), count_(extents[axis]) {
+    // The axis goes last, and nothing may merge with it.
+    const auto without = [&](Dims dims, std::int64_t last) {
+      dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(axis));
+      dims.push_back(last);
+      return dims;
+    };
+    axes_.extents = without(extents, count_);
+    axes_.strides[0] = without(from.strides, from.strides[axis]);
+    axes_.strides[1] = Dims(extents.size(), 0);
+    axes_.strides[2] = without(to.strides, to.strides[axis]);
+  }
+
+  void compute(float* row) const {
+    if (scale_.empty()) return rows_.softmax(row, count_);
+    rows_.normalize({row, count_, scale_.data(), bias_.empty() ? nullptr : bias_.data(), epsilon_});
+  }
   std::int64_t row_bytes() const { return round_up(count_ * kFloatBytes, 64); }
 
-  SoftmaxSpec spec_;
+  TensorView from_;
+  TensorView to_;
   const TensorRowFunctions& rows_;
   std::int64_t count_;
   Axes axes_;
+  // LayerNormalization only.
+  std::vector<float> scale_;
+  std::vector<float> bias_;
+  float epsilon_ = 0;
 };
 
-// Packs b into panels of 32 columns, then each task a into columns of 8 rows: the innermost loop
+// Packs b into panels of 32 columns, once if it is known, then each task a into columns of 8 rows: the innermost loop
 // reads both front to back.
 class MatMul final : public Kernel {
  public:
@@ -234,7 +254,8 @@ class MatMul final : public Kernel {
     const auto stride = [](const TensorView& view, std::size_t from_end) {
       return view.strides[view.strides.size() - from_end];
     };
-    if (stride(spec.b, 1) != 1 && stride(spec.b, 2) == 1 && stride(spec.a, 2) == 1) {
+    if (spec.weights.empty() && spec.bias.empty() && stride(spec.b, 1) != 1 &&
+        stride(spec.b, 2) == 1 && stride(spec.a, 2) == 1) {
       swapped_ = true;
       std::swap(spec_.a, spec_.b);
       std::swap(spec_.rows, spec_.columns);
@@ -251,33 +272,48 @@ class MatMul final : public Kernel {
     };
     batch_.strides = {outer(spec_.a), outer(spec_.b), outer(spec_.to)};
     panels_ = (spec_.columns + kMatMulColumns - 1) / kMatMulColumns;
+    if (spec_.weights.empty()) return;
+    packed_.resize(static_cast<std::size_t>(panels_ * spec_.depth * kMatMulColumns));
+    for (std::int64_t k = 0; k < spec_.depth; ++k)
+      pack_b(spec_.weights.data(), 0, k, packed_.data());
+    spec_.weights = {};
   }
 
   std::string_view implementation() const override { return rows_.name; }
   std::size_t scratch_bytes(int threads) const override {
-    return static_cast<std::size_t>(b_bytes() + threads * worker_bytes());
+    return static_cast<std::size_t>(b_scratch() + threads * worker_bytes());
   }
 
   void run(const Arguments& arguments, cpu::ThreadPool& pool) const override {
     const std::int64_t blocks = (spec_.rows + kMatMulRows - 1) / kMatMulRows;
     for (std::int64_t item = 0; item < batch_.rows(); ++item) {
       const auto at = batch_.offsets(item);
-      divide(pool, spec_.depth, spec_.columns,
-             [&](std::int64_t first, std::int64_t end, int /*worker*/) {
-               for (std::int64_t k = first; k < end; ++k) pack_b(arguments, at[1], k);
-             });
+      const auto* packed = reinterpret_cast<const float*>(arguments.scratch);
+      if (packed_.empty()) {
+        divide(pool, spec_.depth, spec_.columns,
+               [&](std::int64_t first, std::int64_t end, int /*worker*/) {
+                 for (std::int64_t k = first; k < end; ++k) {
+                   pack_b(arguments.sources[b_source()], at[1], k,
+                          reinterpret_cast<float*>(arguments.scratch));
+                 }
+               });
+      } else {
+        packed = packed_.data();
+      }
       divide(pool, blocks, spec_.depth * spec_.columns,
              [&](std::int64_t first, std::int64_t end, int worker) {
-               std::byte* scratch = arguments.scratch + b_bytes() + worker * worker_bytes();
+               std::byte* scratch = arguments.scratch + b_scratch() + worker * worker_bytes();
                for (std::int64_t block = first; block < end; ++block) {
-                 run_block(arguments, at, block * kMatMulRows, scratch);
+                 run_block(arguments, at, block * kMatMulRows, packed, scratch);
                }
              });
     }
   }
 
  private:
-  std::int64_t b_bytes() const { return panels_ * spec_.depth * kMatMulColumns * kFloatBytes; }
+  std::int64_t b_scratch() const {
+    return packed_.empty() ? panels_ * spec_.depth * kMatMulColumns * kFloatBytes : 0;
+  }
   std::int64_t a_bytes() const { return round_up(spec_.depth * kMatMulRows * kFloatBytes, 64); }
   std::int64_t result_columns() const { return panels_ * kMatMulColumns; }
   std::int64_t worker_bytes() const {
@@ -288,15 +324,15 @@ class MatMul final : public Kernel {
     return view.strides[view.strides.size() - 2];
   }
 
-  void pack_b(const Arguments& arguments, std::int64_t from, std::int64_t k) const {
-    auto* packed = reinterpret_cast<float*>(arguments.scratch);
+  // Row k of b, which begins at `from` of `source`.
+  void pack_b(const void* source, std::int64_t from, std::int64_t k, float* packed) const {
     for (std::int64_t panel = 0; panel < panels_; ++panel) {
       const std::int64_t column = panel * kMatMulColumns;
       float* to = packed + (panel * spec_.depth + k) * kMatMulColumns;
       MapRow row;
       row.count = std::min(kMatMulColumns, spec_.columns - column);
-      row.a = elements(spec_.b, arguments.sources[b_source()],
-                       from + k * outer(spec_.b) + column * inner(spec_.b), inner(spec_.b));
+      row.a = elements(spec_.b, source, from + k * outer(spec_.b) + column * inner(spec_.b),
+                       inner(spec_.b));
       row.to = {to};
       rows_.map(row);
       std::fill(to + row.count, to + kMatMulColumns, 0.0F);
@@ -304,7 +340,7 @@ class MatMul final : public Kernel {
   }
 
   void run_block(const Arguments& arguments, const std::array<std::int64_t, kMostViews>& at,
-                 std::int64_t first_row, std::byte* scratch) const {
+                 std::int64_t first_row, const float* packed, std::byte* scratch) const {
     auto* a = reinterpret_cast<float*>(scratch);
     auto* results = reinterpret_cast<float*>(scratch + a_bytes());
     const std::int64_t rows = std::min(kMatMulRows, spec_.rows - first_row);
@@ -312,20 +348,23 @@ class MatMul final : public Kernel {
     for (std::int64_t r = 0; r < rows; ++r) {
       MapRow row;
       row.count = spec_.depth;
-      row.a = elements(spec_.a, arguments.sources[1 - b_source()],
+      row.a = elements(spec_.a, arguments.sources[packed_.empty() ? 1 - b_source() : 0],
                        at[0] + (first_row + r) * outer(spec_.a), inner(spec_.a));
       row.to = {a + r, kMatMulRows};
       rows_.map(row);
     }
     for (std::int64_t panel = 0; panel < panels_; ++panel) {
-      const auto* b =
-          reinterpret_cast<const float*>(arguments.scratch) + panel * spec_.depth * kMatMulColumns;
+      const float* b = packed + panel * spec_.depth * kMatMulColumns;
       rows_.multiply({a, b, spec_.depth, results + panel * kMatMulColumns, result_columns()});
     }
     for (std::int64_t r = 0; r < rows; ++r) {
       MapRow row;
       row.count = spec_.columns;
       row.a = {results + r * result_columns()};
+      if (!spec_.bias.empty()) {
+        row.op = MapOp::kAdd;
+        row.b = {spec_.bias.data()};
+      }
       row.to = elements(spec_.to, arguments.destinations[0],
                         at[2] + (first_row + r) * outer(spec_.to), inner(spec_.to));
       rows_.map(row);
@@ -338,6 +377,7 @@ class MatMul final : public Kernel {
   const TensorRowFunctions& rows_;
   Axes batch_;  // and an innermost axis of 1
   std::int64_t panels_ = 0;
+  std::vector<float> packed_;  // b, if it is known
 };
 
 }  // namespace
@@ -376,7 +416,23 @@ Result<std::unique_ptr<const Kernel>> create_softmax(const SoftmaxSpec& spec,
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("axis is {}; there are {}", spec.axis, spec.extents.size()));
   }
-  return std::make_unique<Softmax>(spec, best_tensor_rows(features));
+  return std::make_unique<RowByRow>(spec, best_tensor_rows(features));
+}
+
+Result<std::unique_ptr<const Kernel>> create_layer_normalization(const LayerNormalizationSpec& spec,
+                                                                 const CpuFeatures& features) {
+  FOVEA_TRY(check_extents(spec.extents));
+  FOVEA_TRY(check_view("from", spec.from, spec.extents.size()));
+  FOVEA_TRY(check_view("to", spec.to, spec.extents.size()));
+  const std::size_t count =
+      spec.extents.empty() ? 0 : static_cast<std::size_t>(spec.extents.back());
+  if (count == 0 || spec.scale.size() != count ||
+      (!spec.bias.empty() && spec.bias.size() != count)) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("there are {} scales and {} biases for an axis of {}",
+                            spec.scale.size(), spec.bias.size(), count));
+  }
+  return std::make_unique<RowByRow>(spec, best_tensor_rows(features));
 }
 
 Result<std::unique_ptr<const Kernel>> create_matmul(const MatMulSpec& spec,
@@ -392,6 +448,22 @@ Result<std::unique_ptr<const Kernel>> create_matmul(const MatMulSpec& spec,
   FOVEA_TRY(check_view("a", spec.a, rank));
   FOVEA_TRY(check_view("b", spec.b, rank));
   FOVEA_TRY(check_view("to", spec.to, rank));
+  if (!spec.bias.empty() && static_cast<std::int64_t>(spec.bias.size()) != spec.columns) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("there are {} biases for {} columns", spec.bias.size(), spec.columns));
+  }
+  if (!spec.weights.empty()) {
+    const auto batch_end = spec.b.strides.end() - 2;
+    const std::int64_t last =
+        (spec.depth - 1) * spec.b.strides[rank - 2] + (spec.columns - 1) * spec.b.strides[rank - 1];
+    if (std::any_of(spec.b.strides.begin(), batch_end, [](auto s) { return s != 0; }) ||
+        spec.b.type != DataType::kFloat32 ||
+        last >= static_cast<std::int64_t>(spec.weights.size())) {
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("{} weights are read up to {}, or by batch", spec.weights.size(), last));
+    }
+  }
   return std::make_unique<MatMul>(spec, best_tensor_rows(features));
 }
 

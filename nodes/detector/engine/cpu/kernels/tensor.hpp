@@ -1,4 +1,5 @@
-// Operators on tensors of any rank and any strides: element by element, Softmax and MatMul. With
+// Operators on tensors of any rank and any strides: element by element, Softmax, LayerNormalization
+// and MatMul. With
 // strides, reshapes, transposes, splits and slices are other views of the same memory, so that the
 // attention of a detector and the decoding of its head read pictures where the convolutions left
 // them. Implementations: avx512, scalar.
@@ -19,7 +20,18 @@ struct TensorView {
   Dims strides;                        // in elements, by axis; 0 repeats
 };
 
-enum class MapOp : std::uint8_t { kCopy, kSigmoid, kSilu, kRelu, kAdd, kSub, kMul, kDiv };
+enum class MapOp : std::uint8_t {
+  kCopy,
+  kSigmoid,
+  kSilu,
+  kRelu,
+  kErf,   // to 3e-7
+  kGelu,  // by the error function
+  kAdd,
+  kSub,
+  kMul,
+  kDiv
+};
 inline bool is_binary(MapOp op) { return op >= MapOp::kAdd; }
 
 // An operand that is known when the kernel is created has its values here, strides apply to them;
@@ -50,8 +62,21 @@ struct SoftmaxSpec {
 Result<std::unique_ptr<const Kernel>> create_softmax(const SoftmaxSpec& spec,
                                                      const CpuFeatures& features = cpu_features());
 
-// to[..., m, n] = sum over k of a[..., m, k] * b[..., k, n], f32 sums.
-// Addresses: sources = {a, b}, destinations = {to}.
+// Along the last axis: (x - mean) / sqrt(variance + epsilon) * scale + bias. Addresses: sources =
+// {from}, destinations = {to}.
+struct LayerNormalizationSpec {
+  Dims extents;
+  TensorView from;
+  TensorView to;
+  std::vector<float> scale;  // one per element of the axis
+  std::vector<float> bias;   // the same, or empty
+  float epsilon = 0;
+};
+Result<std::unique_ptr<const Kernel>> create_layer_normalization(
+    const LayerNormalizationSpec& spec, const CpuFeatures& features = cpu_features());
+
+// to[..., m, n] = sum over k of a[..., m, k] * b[..., k, n], plus bias[n], f32 sums.
+// Addresses: sources = {a, b}, or {a} with `weights`; destinations = {to}.
 struct MatMulSpec {
   Dims batch;  // of `to`; strides of 0 repeat an operand
   std::int64_t rows = 0;
@@ -60,8 +85,10 @@ struct MatMulSpec {
   TensorView a;  // strides of batch, rows, depth
   TensorView b;  // of batch, depth, columns
   TensorView to;
+  std::vector<float> weights = {};  // b, if it is known: then its strides of batch are 0
+  std::vector<float> bias = {};     // one per column, or none
 };
-// Errors of both: kInvalidArgument, as create_map().
+// Errors of all: kInvalidArgument, as create_map().
 Result<std::unique_ptr<const Kernel>> create_matmul(const MatMulSpec& spec,
                                                     const CpuFeatures& features = cpu_features());
 

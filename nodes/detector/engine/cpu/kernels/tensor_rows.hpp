@@ -4,6 +4,7 @@
 // Thread safety: pure functions of their job.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "nodes/detector/engine/cpu/kernels/isa.hpp"
@@ -39,11 +40,31 @@ struct MatMulBlock {
   std::int64_t to_stride = 0;
 };
 
+struct NormalizedRow {
+  float* row = nullptr;  // in place
+  std::int64_t count = 0;
+  const float* scale = nullptr;
+  const float* bias = nullptr;  // null: none
+  float epsilon = 0;
+};
+
+// to[i] = sum of weights[k] * from[k][i]: what GridSample does along the channels.
+struct BlendRow {
+  std::array<const float*, 4> from{};
+  std::array<float, 4> weights{};
+  std::int64_t from_stride = 1;
+  std::int64_t count = 0;
+  float* to = nullptr;
+  std::int64_t to_stride = 1;
+};
+
 struct TensorRowFunctions {
   const char* name;
   void (*map)(const MapRow&);
   void (*softmax)(float* row, std::int64_t count);  // in place
   void (*multiply)(const MatMulBlock&);
+  void (*normalize)(const NormalizedRow&);
+  void (*blend)(const BlendRow&);
 };
 
 const TensorRowFunctions& scalar_tensor_rows();

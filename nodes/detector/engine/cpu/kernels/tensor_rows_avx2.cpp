@@ -16,7 +16,7 @@
 namespace fovea::engine::kernels {
 
 const TensorRowFunctions& avx2_tensor_rows() {
-  static constexpr TensorRowFunctions kRows{"avx2", map, softmax, multiply};
+  static constexpr TensorRowFunctions kRows{"avx2", map, softmax, multiply, normalize, blend};
   return kRows;
 }
 

@@ -16,7 +16,7 @@
 namespace fovea::engine::kernels {
 
 const TensorRowFunctions& avx512_tensor_rows() {
-  static constexpr TensorRowFunctions kRows{"avx512", map, softmax, multiply};
+  static constexpr TensorRowFunctions kRows{"avx512", map, softmax, multiply, normalize, blend};
   return kRows;
 }
 

@@ -18,7 +18,7 @@ namespace fovea::engine::kernels {
 const TensorRowFunctions& neon_tensor_rows();
 
 const TensorRowFunctions& neon_tensor_rows() {
-  static constexpr TensorRowFunctions kRows{"neon", map, softmax, multiply};
+  static constexpr TensorRowFunctions kRows{"neon", map, softmax, multiply, normalize, blend};
   return kRows;
 }
 

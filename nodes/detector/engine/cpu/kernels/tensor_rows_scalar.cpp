@@ -18,6 +18,10 @@ float apply(MapOp op, float a, float b) {
       return activate(Activation::kSilu, 0, a);
     case MapOp::kRelu:
       return activate(Activation::kRelu, 0, a);
+    case MapOp::kErf:
+      return std::erf(a);
+    case MapOp::kGelu:
+      return a / 2 * (1 + std::erf(a * 0.70710678F));
     case MapOp::kAdd:
       return a + b;
     case MapOp::kSub:
@@ -63,10 +67,38 @@ void multiply(const MatMulBlock& block) {
   }
 }
 
+void normalize(const NormalizedRow& job) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < job.count; ++i) sum += static_cast<double>(job.row[i]);
+  const double mean = sum / static_cast<double>(job.count);
+  double squares = 0;
+  for (std::int64_t i = 0; i < job.count; ++i) {
+    const double off = static_cast<double>(job.row[i]) - mean;
+    squares += off * off;
+  }
+  const double variance = squares / static_cast<double>(job.count);
+  const double factor = 1 / std::sqrt(variance + static_cast<double>(job.epsilon));
+  for (std::int64_t i = 0; i < job.count; ++i) {
+    const double value = (static_cast<double>(job.row[i]) - mean) * factor;
+    job.row[i] =
+        static_cast<float>(value) * job.scale[i] + (job.bias == nullptr ? 0.0F : job.bias[i]);
+  }
+}
+
+void blend(const BlendRow& job) {
+  for (std::int64_t i = 0; i < job.count; ++i) {
+    float sum = 0;
+    for (std::size_t k = 0; k < job.from.size(); ++k) {
+      sum += job.weights[k] * job.from[k][i * job.from_stride];
+    }
+    job.to[i * job.to_stride] = sum;
+  }
+}
+
 }  // namespace
 
 const TensorRowFunctions& scalar_tensor_rows() {
-  static constexpr TensorRowFunctions kRows{"scalar", map, softmax, multiply};
+  static constexpr TensorRowFunctions kRows{"scalar", map, softmax, multiply, normalize, blend};
   return kRows;
 }
 

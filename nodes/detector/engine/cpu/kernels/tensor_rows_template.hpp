@@ -57,6 +57,10 @@ void map_loop(const MapRow& row) {
       value = activate<Activation::kSigmoid>(value, value);
     } else if constexpr (kOp == MapOp::kSilu) {
       value = activate<Activation::kSilu>(value, value);
+    } else if constexpr (kOp == MapOp::kErf) {
+      value = error_function(value);
+    } else if constexpr (kOp == MapOp::kGelu) {
+      value = value * set(0.5F) * (set(1) + error_function(value * set(0.70710678F)));
     } else if constexpr (kOp == MapOp::kRelu) {
       value = activate<Activation::kRelu>(value, value);
     } else if constexpr (kOp != MapOp::kCopy) {
@@ -80,6 +84,10 @@ void map(const MapRow& row) {
       return map_loop<MapOp::kSilu>(row);
     case MapOp::kRelu:
       return map_loop<MapOp::kRelu>(row);
+    case MapOp::kErf:
+      return map_loop<MapOp::kErf>(row);
+    case MapOp::kGelu:
+      return map_loop<MapOp::kGelu>(row);
     case MapOp::kAdd:
       return map_loop<MapOp::kAdd>(row);
     case MapOp::kSub:
@@ -112,6 +120,55 @@ void softmax(float* row, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const Lanes lanes = first_lanes(count - i);
     store_floats(row + i, lanes, load_floats(row + i, lanes) * share);
+  }
+}
+
+void normalize(const NormalizedRow& job) {
+  Floats sums = set(0);
+  for (std::int64_t i = 0; i < job.count; i += kLanes) {
+    sums = sums + load_floats(job.row + i, first_lanes(job.count - i));
+  }
+  const auto size = static_cast<float>(job.count);
+  const Floats mean = set(sum_of_lanes(sums) / size);
+  Floats squares = set(0);
+  for (std::int64_t i = 0; i < job.count; i += kLanes) {
+    const Lanes lanes = first_lanes(job.count - i);
+    const Floats off = keep(lanes, load_floats(job.row + i, lanes) - mean);
+    squares = multiply_add(off, off, squares);
+  }
+  const Floats factor = set(1 / std::sqrt(sum_of_lanes(squares) / size + job.epsilon));
+  for (std::int64_t i = 0; i < job.count; i += kLanes) {
+    const Lanes lanes = first_lanes(job.count - i);
+    const Floats value = (load_floats(job.row + i, lanes) - mean) * factor;
+    const Floats bias = job.bias == nullptr ? set(0) : load_floats(job.bias + i, lanes);
+    store_floats(job.row + i, lanes, multiply_add(value, load_floats(job.scale + i, lanes), bias));
+  }
+}
+
+void blend(const BlendRow& job) {
+  if (job.from_stride != 1) {
+    for (std::int64_t i = 0; i < job.count; ++i) {
+      const std::int64_t at = i * job.from_stride;
+      job.to[i * job.to_stride] =
+          job.weights[0] * job.from[0][at] + job.weights[1] * job.from[1][at] +
+          job.weights[2] * job.from[2][at] + job.weights[3] * job.from[3][at];
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < job.count; i += kLanes) {
+    const std::int64_t count = std::min(kLanes, job.count - i);
+    const Lanes lanes = first_lanes(job.count - i);
+    Floats sum = set(0);
+    for (std::size_t k = 0; k < job.from.size(); ++k) {
+      sum = multiply_add(set(job.weights[k]), load_floats(job.from[k] + i, lanes), sum);
+    }
+    if (job.to_stride == 1) {
+      store_floats(job.to + i, lanes, sum);
+      continue;
+    }
+    alignas(64) float values[kLanes];
+    store_floats(values, sum);
+    for (std::int64_t c = 0; c < count; ++c) job.to[(i + c) * job.to_stride] = values[c];
   }
 }
 

@@ -26,6 +26,19 @@ inline Floats logistic(Floats x) {
   return reciprocal(set(1) + exponential2(smaller(set(126), x * set(-1.44269502F))));
 }
 
+// erf(x) to 3e-7: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
+inline Floats error_function(Floats x) {
+  const Floats size = larger(x, set(0) - x);
+  const Floats t = set(1) / multiply_add(size, set(0.3275911F), set(1));
+  Floats y = multiply_add(set(1.061405429F), t, set(-1.453152027F));
+  y = multiply_add(y, t, set(1.421413741F));
+  y = multiply_add(y, t, set(-0.284496736F));
+  y = multiply_add(y, t, set(0.254829592F));
+  const Floats tail = y * t * exponential(larger(set(-87), set(0) - size * size));
+  const Floats sign = smaller(set(1), larger(set(-1), x * set(1e38F)));
+  return sign * (set(1) - tail);
+}
+
 template <Activation kActivation>
 inline Floats activate(Floats x, Floats alpha) {
   if constexpr (kActivation == Activation::kSilu) return x * logistic(x);

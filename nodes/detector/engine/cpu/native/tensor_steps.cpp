@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include "nodes/detector/engine/cpu/kernels/grid_sample.hpp"
 #include "nodes/detector/engine/cpu/native/moved_view.hpp"
 #include "nodes/detector/engine/shapes/geometry.hpp"
 
@@ -14,6 +15,10 @@ namespace fovea::engine::cpu::native {
 namespace {
 
 std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
+
+std::vector<float> floats_of(const Constant& constant) {
+  return {constant.data<float>(), constant.data<float>() + constant.size()};
+}
 
 std::optional<kernels::MapOp> map_op(const KnownValues& known, const Layer& layer) {
   using kernels::MapOp;
@@ -24,6 +29,11 @@ std::optional<kernels::MapOp> map_op(const KnownValues& known, const Layer& laye
       return MapOp::kSilu;
     case OpType::kRelu:
       return MapOp::kRelu;
+    case OpType::kErf:
+      return MapOp::kErf;
+    case OpType::kGelu:
+      return layer.string_attribute("approximate", "none") == "none" ? std::optional(MapOp::kGelu)
+                                                                     : std::nullopt;
     case OpType::kAdd:
       return MapOp::kAdd;
     case OpType::kSub:
@@ -78,10 +88,27 @@ bool is_tensor_layer(const NetworkDefinition& network, const KnownValues& known,
       return std::all_of(layer.inputs.begin(), layer.inputs.end(), [&](ValueId id) {
         return id != kNoValue && known[index(id)] == nullptr && is_float(id);
       });
-    case OpType::kMatMul:
-      return computed(0) && computed(1) && is_float(layer.inputs[1]) &&
-             network.value(layer.inputs[0]).dims.size() >= 2 &&
-             network.value(layer.inputs[1]).dims.size() >= 2;
+    case OpType::kMatMul: {
+      const std::size_t right = network.value(layer.inputs[1]).dims.size();
+      return computed(0) && is_float(layer.inputs[1]) && right >= 2 &&
+             network.value(layer.inputs[0]).dims.size() >= 2 && (computed(1) || right == 2);
+    }
+    case OpType::kGemm: {
+      const bool biased = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
+      const bool row = !biased || (!computed(2) && is_float(layer.inputs[2]) &&
+                                   known[index(layer.inputs[2])]->size() ==
+                                       network.value(layer.outputs[0]).dims[1]);
+      return computed(0) && !computed(1) && row && layer.int_attribute("transA", 0) == 0;
+    }
+    case OpType::kLayerNormalization: {
+      const auto rank = static_cast<std::int64_t>(network.value(layer.inputs[0]).dims.size());
+      const std::int64_t axis = layer.int_attribute("axis", -1);
+      const bool biased = layer.inputs.size() > 2 && layer.inputs[2] != kNoValue;
+      return computed(0) && !computed(1) && (!biased || !computed(2)) &&
+             (axis == -1 || axis == rank - 1);
+    }
+    case OpType::kGridSample:
+      return computed(0) && computed(1);
     default:
       return map_op(known, layer).has_value() &&
              (layer.inputs.size() == 1 || layer.op == OpType::kPow ||
@@ -135,6 +162,12 @@ Result<bool> TensorSteps::emit(const Layer& layer) {
       return done(emit_softmax(layer));
     case OpType::kMatMul:
       return done(emit_matmul(layer));
+    case OpType::kGemm:
+      return done(emit_gemm(layer));
+    case OpType::kLayerNormalization:
+      return done(emit_layer_normalization(layer));
+    case OpType::kGridSample:
+      return emit_grid_sample(layer);
     default:
       return done(emit_map(layer, *map_op(known_, layer)));
   }
@@ -237,13 +270,107 @@ Result<> TensorSteps::emit_matmul(const Layer& layer) {
     return std::move(from.view);
   };
   FOVEA_ASSIGN(spec.a, side(layer.inputs[0]));
-  FOVEA_ASSIGN(spec.b, side(layer.inputs[1]));
+  if (const auto& weights = known_[index(layer.inputs[1])]) {
+    spec.weights = floats_of(*weights);
+    spec.b.strides.assign(out.size(), 0);
+    std::copy_n(row_major(weights->dims).begin(), 2, spec.b.strides.end() - 2);
+  } else {
+    FOVEA_ASSIGN(spec.b, side(layer.inputs[1]));
+  }
   const View to = home(layer.outputs[0]);
   spec.to = to.tensor;
   step.destinations = {to.location};
   FOVEA_ASSIGN(auto kernel, kernels::create_matmul(spec, features_));
   add(std::move(step), std::move(kernel), "MatMul");
   return {};
+}
+
+Result<> TensorSteps::emit_gemm(const Layer& layer) {
+  const Dims& out = dims(layer.outputs[0]);
+  const Constant& weights = *known_[index(layer.inputs[1])];
+  const bool transposed = layer.int_attribute("transB", 0) != 0;
+  Step step;
+  step.layer = layer.name;
+  kernels::MatMulSpec spec;
+  spec.rows = out[0];
+  spec.columns = out[1];
+  spec.depth = weights.dims[transposed ? 1 : 0];
+  const View from = view(layer.inputs[0]);
+  spec.a = from.tensor;
+  step.sources = {from.location};
+  spec.weights = floats_of(weights);
+  spec.b.strides = row_major(weights.dims);
+  if (transposed) std::swap(spec.b.strides[0], spec.b.strides[1]);
+  if (layer.inputs.size() > 2 && layer.inputs[2] != kNoValue) {
+    spec.bias = floats_of(*known_[index(layer.inputs[2])]);
+  }
+  const float alpha = layer.float_attribute("alpha", 1);
+  const float beta = layer.float_attribute("beta", 1);
+  for (float& weight : spec.weights) weight *= alpha;
+  for (float& value : spec.bias) value *= beta;
+  const View to = home(layer.outputs[0]);
+  spec.to = to.tensor;
+  step.destinations = {to.location};
+  FOVEA_ASSIGN(auto kernel, kernels::create_matmul(spec, features_));
+  add(std::move(step), std::move(kernel), "Gemm");
+  return {};
+}
+
+Result<> TensorSteps::emit_layer_normalization(const Layer& layer) {
+  const View from = view(layer.inputs[0]);
+  const View to = home(layer.outputs[0]);
+  kernels::LayerNormalizationSpec spec{.extents = dims(layer.inputs[0]),
+                                       .from = from.tensor,
+                                       .to = to.tensor,
+                                       .scale = floats_of(*known_[index(layer.inputs[1])]),
+                                       .bias = {},
+                                       .epsilon = layer.float_attribute("epsilon", 1e-5F)};
+  if (layer.inputs.size() > 2 && layer.inputs[2] != kNoValue) {
+    spec.bias = floats_of(*known_[index(layer.inputs[2])]);
+  }
+  FOVEA_ASSIGN(auto kernel, kernels::create_layer_normalization(spec, features_));
+  Step step;
+  step.layer = layer.name;
+  step.sources = {from.location};
+  step.destinations = {to.location};
+  add(std::move(step), std::move(kernel), "LayerNormalization");
+  return {};
+}
+
+// False for maps of 8 or 16 bits.
+Result<bool> TensorSteps::emit_grid_sample(const Layer& layer) {
+  const Dims& picture = dims(layer.inputs[0]);
+  const Dims& out = dims(layer.outputs[0]);
+  const View from = view(layer.inputs[0]);
+  const View grid = view(layer.inputs[1]);
+  const View to = home(layer.outputs[0]);
+  const bool floats = from.tensor.type == DataType::kFloat32 &&
+                      grid.tensor.type == DataType::kFloat32 &&
+                      to.tensor.type == DataType::kFloat32;
+  if (!floats) return false;
+  const std::string padding = layer.string_attribute("padding_mode", "zeros");
+  kernels::GridSampleSpec spec{.batch = picture[0],
+                               .channels = picture[1],
+                               .height = picture[2],
+                               .width = picture[3],
+                               .out_height = out[2],
+                               .out_width = out[3],
+                               .nearest = layer.string_attribute("mode", "linear") == "nearest",
+                               .align_corners = layer.int_attribute("align_corners", 0) != 0,
+                               .padding = padding == "border" ? kernels::SamplePadding::kBorder
+                                          : padding == "reflection"
+                                              ? kernels::SamplePadding::kReflection
+                                              : kernels::SamplePadding::kZeros,
+                               .from = from.tensor,
+                               .grid = grid.tensor,
+                               .to = to.tensor};
+  FOVEA_ASSIGN(auto kernel, kernels::create_grid_sample(spec, features_));
+  Step step;
+  step.layer = layer.name;
+  step.sources = {from.location, grid.location};
+  step.destinations = {to.location};
+  add(std::move(step), std::move(kernel), "GridSample");
+  return true;
 }
 
 Result<> TensorSteps::emit_concat(const Layer& layer) {

@@ -53,7 +53,10 @@ class TensorSteps {
                      const View& to);
   Result<> emit_map(const Layer& layer, kernels::MapOp op);
   Result<> emit_softmax(const Layer& layer);
+  Result<> emit_layer_normalization(const Layer& layer);
+  Result<bool> emit_grid_sample(const Layer& layer);
   Result<> emit_matmul(const Layer& layer);
+  Result<> emit_gemm(const Layer& layer);
   Result<> emit_concat(const Layer& layer);
   Result<bool> emit_reshape(const Layer& layer);
   Result<> emit_transpose(const Layer& layer);
