@@ -81,7 +81,6 @@ TEST(HeadSpec, QueriesAreStretchedPicturesObjectsOfAnyClass) {
   const HeadSpec head = query_head(4);
   EXPECT_EQ(problem_of(head), "");
   EXPECT_EQ(head.task(), Task::kDetect);
-  EXPECT_EQ(head.resize(), ResizeMode::kStretch);
   EXPECT_EQ(head.classes(), 4u);
   EXPECT_FALSE(head.channels_last("boxes"));
   EXPECT_EQ(to_string(head),

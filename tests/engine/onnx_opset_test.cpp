@@ -64,6 +64,35 @@ TEST(OnnxOpset, ClipsEndsWereAttributesBeforeEleven) {
   expect_equal(lower, recent_lower);
 }
 
+TEST(OnnxOpset, GridSampleWasCalledBilinearBeforeTwenty) {
+  for (const auto& [opset, mode] : {std::pair{16, "bilinear"}, {16, ""}, {20, "linear"}}) {
+    OnnxWriter w = model(opset);
+    w.floats("grid", {1, 1, 2, 2}, {0, 0, 0.5, 0.5});
+    if (std::string(mode).empty()) {
+      w.node("GridSample", {"x", "grid"}, {"y"});
+    } else {
+      w.node("GridSample", {"x", "grid"}, {"y"}, {{"mode", std::string(mode)}});
+    }
+    const auto network = parse_onnx(w.bytes(), {});
+    ASSERT_TRUE(network) << network.error().message;
+    EXPECT_EQ(network->layers[0].string_attribute("mode", ""), "linear") << opset << mode;
+  }
+  OnnxWriter cubic = model(16);
+  cubic.floats("grid", {1, 1, 2, 2}, {0, 0, 0.5, 0.5});
+  cubic.node("GridSample", {"x", "grid"}, {"y"}, {{"mode", std::string("bicubic")}});
+  const auto refused = parse_onnx(cubic.bytes(), {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("mode is 'bicubic'; it must be linear, bilinear, nearest"));
+  OnnxWriter padded = model(16);
+  padded.floats("grid", {1, 1, 2, 2}, {0, 0, 0.5, 0.5});
+  padded.node("GridSample", {"x", "grid"}, {"y"}, {{"padding_mode", std::string("wrap")}});
+  const auto unknown = parse_onnx(padded.bytes(), {});
+  ASSERT_FALSE(unknown);
+  EXPECT_THAT(unknown.error().message,
+              HasSubstr("padding_mode is 'wrap'; it must be zeros, border, reflection"));
+}
+
 TEST(OnnxOpset, SlicesBoundsWereAttributesBeforeTen) {
   OnnxWriter recent = model(17);
   recent.ints("starts", {1, 0}).ints("ends", {3, -1}).ints("axes", {2, 3});

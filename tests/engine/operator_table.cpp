@@ -532,7 +532,7 @@ std::vector<OpCase> op_cases() {
       {"grid_sample_aligns_corners",
        OpType::kGridSample,
        {ramp, floats({1, 1, 3, 2}, {-1, -1, 1, 0.5F, 0.5F, 1})},
-       {{"align_corners", std::int64_t{1}}, {"mode", std::string("bilinear")}},
+       {{"align_corners", std::int64_t{1}}, {"mode", std::string("linear")}},
        {floats({1, 1, 1, 3}, {1, 7.5F, 8.5F})}},
       {"grid_sample_border",
        OpType::kGridSample,

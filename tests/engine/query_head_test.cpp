@@ -150,6 +150,7 @@ TEST(QueryHead, IsCutInFrontOfItsChoiceHoweverItIsSpelt) {
     EXPECT_EQ(logits.name, "logits");
     EXPECT_EQ(logits.dims, (Dims{-1, kQueries, spelling.classes})) << spelling.name;
     EXPECT_EQ(lowered->inputs.size(), 1U);
+    EXPECT_EQ(lowered->picture, (InputSpec{.resize = ResizeMode::kStretch}));
     for (const Layer& layer : lowered->layers) {
       EXPECT_NE(layer.op, OpType::kTopK) << spelling.name;
       EXPECT_NE(layer.op, OpType::kConcat) << spelling.name << ": " << layer.name;
@@ -182,6 +183,8 @@ TEST(QueryHead, OfNamedOutputsLeavesTheLastLogitOut) {
   const auto plain = lower(QueryMaker({.name = "RF-DETR", .tail = Tail::kNamed}).make());
   ASSERT_TRUE(plain) << plain.error().message;
   EXPECT_EQ(plain->head.spec, query_head(4));
+  EXPECT_EQ(plain->picture.resize, ResizeMode::kStretch);
+  EXPECT_EQ(plain->picture.mean, (PerChannel{0.485F, 0.456F, 0.406F}));
   EXPECT_THAT(plain->head.note, HasSubstr("the last of its logits stands for none"));
   EXPECT_EQ(plain->value(plain->outputs[1]).dims, (Dims{-1, kQueries, 5}));
 

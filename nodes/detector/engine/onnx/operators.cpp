@@ -327,6 +327,12 @@ void modernise(Layer& layer, std::int64_t opset, NetworkDefinition& network) {
       attribute_to_input(layer, "pads", 1, network);
       attribute_to_input(layer, "value", 2, network);
       break;
+    case OpType::kGridSample:  // opset 20 renamed it
+      if (layer.string_attribute("mode", "linear") == "bilinear" ||
+          !layer.attributes.contains("mode")) {
+        layer.attributes["mode"] = std::string("linear");
+      }
+      break;
     case OpType::kResize:
       if (opset < 11) modernise_resize(layer, network);
       break;

@@ -165,6 +165,7 @@ HeadAnswer answer_of(ValueId boxes, ValueId logits, std::int64_t classes) {
   HeadAnswer answer;
   answer.head.spec = query_head(static_cast<std::uint32_t>(classes));
   answer.outputs = {boxes, logits};
+  answer.picture.resize = ResizeMode::kStretch;
   for (const OutputMap& map : answer.head.spec.maps) answer.names.emplace_back(map.tensor.view());
   return answer;
 }
@@ -191,6 +192,8 @@ std::optional<HeadAnswer> named_queries(const HeadQuestion& question) {
   const bool all = named == columns || (named == 0 && columns == kSparseCoco);
   HeadAnswer answer = answer_of(boxes, logits, all ? columns : columns - 1);
   answer.head.basis = HeadBasis::kMetadata;
+  answer.picture.mean = {0.485F, 0.456F, 0.406F};  // ImageNet's, as RF-DETR's backbone is trained
+  answer.picture.deviation = {0.229F, 0.224F, 0.225F};
   answer.head.note =
       fmt::format("queries of a transformer, {} of them, by the outputs' names; {} classes, {}",
                   dims[1], all ? columns : columns - 1,

@@ -104,7 +104,7 @@ Result<bool> is_proven(const NetworkDefinition& network, ValueId map, ValueId ou
                        const Shape& shape) {
   if (map == output) return true;
   NetworkDefinition tail = network;
-  FOVEA_TRY(keep_between(tail, {map}, output));
+  FOVEA_TRY(keep_between(tail, {map}, {output}));
   // What is usual, and far more: a tail that limits its numbers is another one.
   for (const float range : {5.0F, 30.0F}) {
     const reference::TensorMap logits = made_up_inputs(tail, range);
