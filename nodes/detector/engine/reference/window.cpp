@@ -203,33 +203,6 @@ Result<Kernel> prepare_global_pool(const Operands& operands) {
   });
 }
 
-namespace {
-
-// Where each output index of one axis reads, ready made: kernels then only gather.
-struct Tap {
-  std::int64_t low = 0;
-  std::int64_t high = 0;
-  float fraction = 0;  // of `high`
-};
-
-std::vector<Tap> taps_of(const ResizeGeometry& geometry, const Dims& input, std::size_t axis) {
-  std::vector<Tap> taps;
-  for (std::int64_t i = 0; i < geometry.output[axis]; ++i) {
-    if (geometry.mode == ResizeGeometry::Mode::kNearest) {
-      const std::int64_t index = geometry.nearest(axis, i, input[axis]);
-      taps.push_back({index, index, 0});
-    } else {
-      const float last = static_cast<float>(input[axis] - 1);
-      const float at = std::clamp(geometry.source(axis, i, input[axis]), 0.0F, last);
-      const auto low = static_cast<std::int64_t>(at);
-      taps.push_back({low, std::min(low + 1, input[axis] - 1), at - static_cast<float>(low)});
-    }
-  }
-  return taps;
-}
-
-}  // namespace
-
 Result<Kernel> prepare_resize(const Operands& operands) {
   const Tensor* x = operands.inputs[0];
   Tensor* y = operands.outputs[0];
@@ -245,18 +218,18 @@ Result<Kernel> prepare_resize(const Operands& operands) {
   FOVEA_ASSIGN(const ResizeGeometry geometry,
                resolve_resize(*operands.layer, x->dims, scale_values, size_values));
   if (x->dims.size() != 4) return fail(ErrorCode::kUnsupported, "Resize needs four axes");
-  std::array<std::vector<Tap>, 4> taps;
-  for (std::size_t axis = 0; axis < 4; ++axis) taps[axis] = taps_of(geometry, x->dims, axis);
+  std::array<std::vector<ResizeTap>, 4> taps;
+  for (std::size_t axis = 0; axis < 4; ++axis) taps[axis] = resize_taps(geometry, x->dims, axis);
   return Kernel([=]() -> Result<> {
     float* out = y->data<float>();
-    for (const Tap& n : taps[0]) {
-      for (const Tap& c : taps[1]) {
+    for (const ResizeTap& n : taps[0]) {
+      for (const ResizeTap& c : taps[1]) {
         const float* plane =
             x->data<float>() + (n.low * x->dims[1] + c.low) * x->dims[2] * x->dims[3];
-        for (const Tap& v : taps[2]) {
+        for (const ResizeTap& v : taps[2]) {
           const float* top = plane + v.low * x->dims[3];
           const float* bottom = plane + v.high * x->dims[3];
-          for (const Tap& h : taps[3]) {
+          for (const ResizeTap& h : taps[3]) {
             const float above = top[h.low] + (top[h.high] - top[h.low]) * h.fraction;
             const float below = bottom[h.low] + (bottom[h.high] - bottom[h.low]) * h.fraction;
             *out++ = above + (below - above) * v.fraction;

@@ -341,4 +341,21 @@ Result<Dims> broadcast_dims(const Dims& a, const Dims& b) {
   return out;
 }
 
+std::vector<ResizeTap> resize_taps(const ResizeGeometry& geometry, const Dims& input,
+                                   std::size_t axis) {
+  std::vector<ResizeTap> taps;
+  for (std::int64_t i = 0; i < geometry.output[axis]; ++i) {
+    if (geometry.mode == ResizeGeometry::Mode::kNearest) {
+      const std::int64_t index = geometry.nearest(axis, i, input[axis]);
+      taps.push_back({index, index, 0});
+    } else {
+      const float last = static_cast<float>(input[axis] - 1);
+      const float at = std::clamp(geometry.source(axis, i, input[axis]), 0.0F, last);
+      const auto low = static_cast<std::int64_t>(at);
+      taps.push_back({low, std::min(low + 1, input[axis] - 1), at - static_cast<float>(low)});
+    }
+  }
+  return taps;
+}
+
 }  // namespace fovea::engine

@@ -75,6 +75,15 @@ Result<ResizeGeometry> resolve_resize(const Layer& layer, const Dims& input,
                                       std::span<const float> scales,
                                       std::span<const std::int64_t> sizes);
 
+// Where each output index of one axis reads, ready made: kernels then only gather.
+struct ResizeTap {
+  std::int64_t low = 0;
+  std::int64_t high = 0;
+  float fraction = 0;  // of `high`
+};
+std::vector<ResizeTap> resize_taps(const ResizeGeometry& geometry, const Dims& input,
+                                   std::size_t axis);
+
 // NumPy's rule: right-aligned, extents equal or 1.
 Result<Dims> broadcast_dims(const Dims& a, const Dims& b);
 

@@ -98,6 +98,8 @@ Path Analysis::picture_path(const Layer& layer) const {
   if (is_average(layer)) return Path::kAverage;
   const bool plain = layer.activation == Activation::kNone && layer.residual == kNoValue &&
                      pictures(layer.inputs) && pictures(layer.outputs);
+  if (layer.op == OpType::kResize)
+    return is_interpolation(layer) ? Path::kInterpolate : Path::kFallback;
   if (plain && activation_of(layer.op)) return Path::kPointwise;
   if (plain && layer.op == OpType::kAdd && dims(layer.inputs[0]) == dims(layer.inputs[1])) {
     return Path::kPointwise;
@@ -131,6 +133,14 @@ bool Analysis::is_average(const Layer& layer) const {
   if (layer.op != OpType::kAveragePool && layer.op != OpType::kGlobalAveragePool) return false;
   return layer.activation == Activation::kNone && layer.residual == kNoValue && is_pool(layer) &&
          !storage_.is_image(layer.inputs[0]) && pictures(layer.outputs);
+}
+
+bool Analysis::is_interpolation(const Layer& layer) const {
+  return layer.activation == Activation::kNone && layer.residual == kNoValue &&
+         pictures({layer.inputs[0]}) && pictures(layer.outputs) &&
+         !storage_.is_image(layer.inputs[0]) &&
+         dims(layer.inputs[0])[1] == dims(layer.outputs[0])[1] &&
+         (constant(layer, 2) != nullptr || constant(layer, 3) != nullptr);
 }
 
 void Analysis::place() {
@@ -260,6 +270,9 @@ void Analysis::find_layer_uses(std::size_t i) {
     case Path::kPool:
     case Path::kAverage:
       use(layer.inputs[0]);
+      break;
+    case Path::kInterpolate:
+      if (used(layer.outputs[0])) use(layer.inputs[0]);
       break;
     case Path::kSplit:
       if (std::any_of(layer.outputs.begin(), layer.outputs.end(), used)) use(layer.inputs[0]);

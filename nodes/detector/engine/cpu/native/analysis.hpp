@@ -23,6 +23,7 @@ enum class Path {
   kConcat,
   kSplit,
   kUpsample,
+  kInterpolate,  // Resize by any factor
   kPointwise,
   kTensor,
   kAttention,  // all of one, in place of its last layer
@@ -79,6 +80,7 @@ class Analysis {
   Path picture_path(const Layer& layer) const;
   bool is_convolution(const Layer& layer) const;
   bool is_pool(const Layer& layer) const;
+  bool is_interpolation(const Layer& layer) const;
   bool is_average(const Layer& layer) const;
   void place();
   void use(ValueId id);

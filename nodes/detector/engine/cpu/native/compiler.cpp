@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 
 #include "nodes/detector/engine/cpu/kernels/convolution.hpp"
+#include "nodes/detector/engine/cpu/kernels/interpolation.hpp"
 #include "nodes/detector/engine/cpu/kernels/movement.hpp"
 #include "nodes/detector/engine/cpu/native/analysis.hpp"
 #include "nodes/detector/engine/cpu/native/fallback.hpp"
@@ -168,6 +169,9 @@ class Compiler {
         if (!analysis_.used(layer.outputs[0]) || analysis_.origin(layer.outputs[0])) return {};
         return emit_pointwise(layer.name, layer.inputs[0], storage_.home(layer.inputs[0]),
                               storage_.home(layer.outputs[0]), 2);
+      case Path::kInterpolate:
+        if (!analysis_.used(layer.outputs[0])) return {};
+        return emit_interpolation(layer);
       case Path::kPointwise:
         return emit_layer_pointwise(layer);
       case Path::kTensor: {
@@ -322,6 +326,38 @@ class Compiler {
             .pad_left = window[1].pad_begin,
             .from = from.surface,
             .to = to.surface};
+  }
+
+  Result<> emit_interpolation(const Layer& layer) {
+    const Constant* scales = analysis_.constant(layer, 2);
+    const Constant* sizes = analysis_.constant(layer, 3);
+    const auto count = [](const Constant* values) {
+      return values == nullptr ? 0 : static_cast<std::size_t>(values->size());
+    };
+    const Dims& in = dims(layer.inputs[0]);
+    FOVEA_ASSIGN(
+        const ResizeGeometry geometry,
+        resolve_resize(layer, in,
+                       {count(scales) == 0 ? nullptr : scales->data<float>(), count(scales)},
+                       {count(sizes) == 0 ? nullptr : sizes->data<std::int64_t>(), count(sizes)}));
+    const Home from = storage_.home(layer.inputs[0]);
+    const Home to = storage_.home(layer.outputs[0]);
+    kernels::InterpolationSpec spec{.height = in[2],
+                                    .width = in[3],
+                                    .channels = in[1],
+                                    .rows = {},
+                                    .columns = {},
+                                    .from = from.surface,
+                                    .to = to.surface};
+    for (const ResizeTap& tap : resize_taps(geometry, in, 2)) {
+      spec.rows.push_back({tap.low, tap.high, tap.fraction});
+    }
+    for (const ResizeTap& tap : resize_taps(geometry, in, 3)) {
+      spec.columns.push_back({tap.low, tap.high, tap.fraction});
+    }
+    FOVEA_ASSIGN(auto kernel, kernels::create_interpolation(spec, options_.features));
+    add_step(layer.name, std::move(kernel), {from.location}, {to.location});
+    return {};
   }
 
   Result<> emit_pool(const Layer& layer) {
