@@ -12,6 +12,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 struct Semantic {
   std::int64_t batch = -1;
@@ -120,6 +121,60 @@ TEST(SemanticHead, IsLeftWhereOutput0IsToBeKept) {
   ASSERT_TRUE(lowered) << lowered.error().message;
   EXPECT_FALSE(lowered->head.known());
   EXPECT_NE(op_list(*lowered).find("ArgMax"), std::string::npos);
+}
+
+struct Depth {
+  std::string coordinates = "align_corners";
+  bool enlarges = true;
+  std::string task = "depth";
+};
+
+// images [N, 3, 32, 48], distances of stride 4.
+NetworkDefinition depth(const Depth& d) {
+  GraphMaker g;
+  ValueId y = g.conv(g.input("images", {-1, 3, 32, 48}), 3, 1, 4, 4);
+  y = g.add(OpType::kExp,
+            {g.add(OpType::kClip, {y, g.constant(floats({}, {-4})), g.constant(floats({}, {5}))})});
+  if (d.enlarges) {
+    y = g.add(OpType::kResize, {y, kNoValue, g.constant(floats({4}, {1, 1, 4, 4}))},
+              {{"mode", std::string("linear")}, {"coordinate_transformation_mode", d.coordinates}});
+  }
+  NetworkDefinition network = g.finish({y});
+  if (!d.task.empty()) network.metadata["task"] = d.task;
+  return network;
+}
+
+TEST(DepthHead, EndsAtTheDistancesBeforeTheyAreEnlarged) {
+  for (const Depth& spelling : {Depth{}, Depth{.enlarges = false}}) {
+    NetworkDefinition network = depth(spelling);
+    network.class_names = {"Ultralytics names classes", "of depth, too"};
+    const auto lowered = lower(network);
+    ASSERT_TRUE(lowered) << lowered.error().message;
+    EXPECT_EQ(lowered->head.name, "depth") << lowered->head.note;
+    EXPECT_EQ(lowered->head.spec, depth_head(4));
+    EXPECT_EQ(lowered->head.basis, HeadBasis::kMetadata);
+    EXPECT_THAT(lowered->head.warnings, IsEmpty());
+    EXPECT_EQ(lowered->value(lowered->outputs[0]).name, "depth");
+    EXPECT_EQ(lowered->value(lowered->outputs[0]).dims, (Dims{-1, 1, 8, 12}));
+    EXPECT_EQ(op_list(*lowered).find("Resize"), std::string::npos);
+  }
+}
+
+TEST(DepthHead, IsNotClaimedOfAnotherEnlarging) {
+  const auto lowered = lower(depth({.coordinates = "half_pixel"}));
+  ASSERT_TRUE(lowered) << lowered.error().message;
+  EXPECT_FALSE(lowered->head.known());
+  EXPECT_THAT(lowered->head.note, HasSubstr("no linear interpolation with the outermost cells"));
+}
+
+// No numbers prove that they are distances.
+TEST(DepthHead, IsWhatTheMetadataSay) {
+  EXPECT_FALSE(lower(depth({.task = ""}))->head.known());
+  const auto other = lower(depth({.task = "detect"}));
+  EXPECT_FALSE(other->head.known());
+  const auto detector = lower(semantic({.task = "depth"}));
+  EXPECT_EQ(detector->head.spec.task(), Task::kSemantic);
+  EXPECT_THAT(detector->head.warnings, Not(IsEmpty()));
 }
 
 }  // namespace

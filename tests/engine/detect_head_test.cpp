@@ -180,7 +180,8 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
       "classes and perhaps one more; queries: no boxes and logits of queries are proven to be "
       "behind its outputs; classify: no metadata say that it classifies; semantic: 'y0' "
       "is "
-      "[1, 4, 64] of a map of 8 x 8, of another stride: the input is 8 x 8; rows: 'y0' is [1, 4, "
+      "[1, 4, 64] of a map of 8 x 8, of another stride: the input is 8 x 8; depth: no metadata say "
+      "that it measures depth; rows: 'y0' is [1, 4, "
       "64], "
       "and metadata name no classes; decoded, decoded_objectness: 'y0' is [1, 4, 64], "
       "no detector's output that Fovea knows");
@@ -189,7 +190,7 @@ TEST(HeadRecognisers, EachSaysWhyItIsNotItsHead) {
   EXPECT_EQ(
       lower(posing)->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its "
+      "classes and perhaps one more; queries, classify, semantic, depth, decoded, decoded_objectness: its "
       "task is "
       "'pose'; rows: 'y0' is [1, 8, 64], and metadata name no classes");
   posing.metadata["task"] = "flow";
@@ -243,7 +244,7 @@ TEST(HeadRecognisers, OneMoreIsOneRow) {
   EXPECT_EQ(
       none->head.note,
       "dfl: the last convolutions (1) are no maps of a head: per level one for boxes, one for "
-      "classes and perhaps one more; queries, classify, semantic, decoded, decoded_objectness: its "
+      "classes and perhaps one more; queries, classify, semantic, depth, decoded, decoded_objectness: its "
       "task is "
       "'segment'; "
       "rows: 'y0' is [], no rows of the best boxes; pose: its task is not pose");

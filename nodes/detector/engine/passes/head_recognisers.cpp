@@ -26,6 +26,7 @@ constexpr std::array kRecognisers = {
     HeadRecogniser{"pair", recognise_pair},
     HeadRecogniser{"classify", recognise_classify},
     HeadRecogniser{"semantic", recognise_semantic},
+    HeadRecogniser{"depth", recognise_depth},
     HeadRecogniser{"rows", recognise_rows},
     HeadRecogniser{"decoded", recognise_decoded},
     HeadRecogniser{"decoded_objectness", recognise_objectness},
@@ -49,6 +50,7 @@ ResizeMode resize_of(Task task) {
 // What is wrong with the names in the metadata becomes a warning of network.head.
 void warn_of_class_names(NetworkDefinition& network) {
   HeadInfo& head = network.head;
+  if (head.spec.task() == Task::kDepth) return;  // it knows none
   const auto metadata = network.metadata.find("names");
   std::string problem;
   if (metadata != network.metadata.end()) problem = read_class_names(metadata->second).problem;

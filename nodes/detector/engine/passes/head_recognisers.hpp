@@ -62,6 +62,10 @@ Result<HeadAnswer> recognise_classify(const HeadQuestion& question);
 // off.
 Result<HeadAnswer> recognise_semantic(const HeadQuestion& question);
 
+// The distance of every pixel, see depth_head(): metadata say so. What enlarges the map is proven and cut
+// off.
+Result<HeadAnswer> recognise_depth(const HeadQuestion& question);
+
 // One output that is read as it is: see decoded_head() and objectness_head(). What such numbers mean
 // they cannot prove, so the user, the class names and the shape are asked, in this order, and the
 // answer says which of them it comes from. Errors: kInvalidArgument for a stated head that
