@@ -42,6 +42,8 @@ Result<std::unique_ptr<Decoder>> create_class_decoder(const msgs::ModelInfo& mod
                                                       bool force_scalar);
 Result<std::unique_ptr<Decoder>> create_semantic_decoder(const msgs::ModelInfo& model,
                                                          bool force_scalar);
+Result<std::unique_ptr<Decoder>> create_depth_decoder(const msgs::ModelInfo& model,
+                                                      bool force_scalar);
 
 // The one map of a role. Errors: there is none, or more than one.
 Result<const OutputMap*> only_map(const HeadSpec& head, OutputRole role);

@@ -23,15 +23,18 @@ constexpr std::array kDecoders = {
     DecoderRow{"queries", create_query_decoder},
     DecoderRow{"classes", create_class_decoder},
     DecoderRow{"semantic", create_semantic_decoder},
+    DecoderRow{"depth", create_depth_decoder},
 };
 
 Result<> check_model(const msgs::ModelInfo& model) {
   FOVEA_TRY(check_range("network_width", model.network_width, 1, kMaxNetworkSide));
   FOVEA_TRY(check_range("network_height", model.network_height, 1, kMaxNetworkSide));
-  FOVEA_TRY(check_range("class count", model.class_names.size(), 1, msgs::ModelInfo::kMaxClasses));
   if (const std::string problem = problem_of(model.head); !problem.empty()) {
     return fail(ErrorCode::kInvalidArgument, problem);
   }
+  const bool is_depth = model.head.find(OutputRole::kDepth) != nullptr;  // it knows no classes
+  FOVEA_TRY(check_range("class count", model.class_names.size(), is_depth ? 0 : 1,
+                        msgs::ModelInfo::kMaxClasses));
   if (model.head.classes() != model.class_names.size()) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("the head has scores of {} classes; there are names of {}",

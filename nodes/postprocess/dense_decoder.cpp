@@ -1,9 +1,10 @@
-// Heads that say something about every pixel, see semantic_head(): the decoder checks and hands on the
+// Heads that say something about every pixel, see semantic_head() and depth_head(): the decoder checks and hands on the
 // numbers, which are about no anchors and make no candidates.
 #include <algorithm>
 #include <array>
 #include <cmath>
 
+#include "msgs/depth_map.hpp"
 #include "msgs/semantic_map.hpp"
 #include "nodes/postprocess/anchor_decoder.hpp"
 #include "nodes/postprocess/checks.hpp"
@@ -90,6 +91,15 @@ Result<std::unique_ptr<Decoder>> create_semantic_decoder(const msgs::ModelInfo& 
   auto decoder = std::make_unique<DenseDecoder>();
   FOVEA_TRY(decoder->read_head(model, OutputRole::kSemantic, OutputEncoding::kLogit,
                                msgs::SemanticMap::kMaxClasses));
+  return decoder;
+}
+
+Result<std::unique_ptr<Decoder>> create_depth_decoder(const msgs::ModelInfo& model,
+                                                      bool /*force_scalar*/) {
+  auto decoder = std::make_unique<DenseDecoder>();
+  FOVEA_TRY(decoder->read_head(model, OutputRole::kDepth, OutputEncoding::kDecoded, 1));
+  FOVEA_TRY(
+      check_range("cells of the map", decoder->anchor_count(), 1, msgs::DepthMap::kMaxValues));
   return decoder;
 }
 

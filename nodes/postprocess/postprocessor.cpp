@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include "nodes/postprocess/depth_values.hpp"
 #include "nodes/postprocess/source_box.hpp"
 
 namespace fovea {
@@ -98,7 +99,7 @@ Result<> Postprocessor::run(std::span<const HeadTensor> tensors,
 
 Result<> Postprocessor::draw_map() {
   const DenseMap* map = decoder_->dense_map();
-  if (map == nullptr) return {};
+  if (task_ != Task::kSemantic) return {};
   constexpr std::uint32_t kMaxSide = SemanticLabels::kMaxSide;
   if (transform_.new_width > kMaxSide || transform_.new_height > kMaxSide) {
     return fail(ErrorCode::kInvalidArgument,
@@ -235,6 +236,10 @@ void Postprocessor::classification(msgs::Classification& out) const {
 void Postprocessor::semantic_map(msgs::SemanticMap& out) const {
   labels_.write(out);
   for (msgs::SemanticClass& one : out.classes) one.class_name = class_names_[one.class_id];
+}
+
+void Postprocessor::depth(msgs::DepthMap& out) const {
+  write_depth(*decoder_->dense_map(), transform_, out);
 }
 
 Result<> Postprocessor::run(const msgs::TensorArray& message, std::span<const std::byte> slot,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "msgs/classification.hpp"
+#include "msgs/depth_map.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/instance_mask.hpp"
 #include "msgs/keypoints.hpp"
@@ -59,7 +60,8 @@ class Postprocessor {
                msgs::Detection2DArray& out);
 
   // What the last run found beside boxes, in the order of its detections; all but the header. Valid
-  // while the run's tensors are. REQUIRES: the task is kSegment, kPose, kObb, kClassify, kSemantic.
+  // while the run's tensors are. REQUIRES: the task is kSegment, kPose, kObb, kClassify, kSemantic,
+  // kDepth.
   // The last masks that a message has no room for are left out of it.
   void masks(msgs::InstanceMask2DArray& out) const;
   // The runs of one of them, whatever the others have: as msgs::InstanceMask2D.
@@ -71,7 +73,8 @@ class Postprocessor {
   void classification(msgs::Classification& out) const;
   // The last rows that a message has no room for are left out of it.
   void semantic_map(msgs::SemanticMap& out) const;
-  // The same without a limit. REQUIRES: the task is kSemantic.
+  void depth(msgs::DepthMap& out) const;
+  // As semantic_map(), without its limit. REQUIRES: the task is kSemantic.
   const SemanticLabels& labels() const { return labels_; }
   // Of the last run of a task without objects: a classifier's best class, or that of most pixels.
   std::optional<std::uint32_t> best_class() const {

@@ -54,6 +54,8 @@ Result<std::unique_ptr<ResultTopic>> ResultTopic::create(const Domain& domain,
       return make("classification", &Postprocessor::classification);
     case Task::kSemantic:
       return make("semantic_map", &Postprocessor::semantic_map);
+    case Task::kDepth:
+      return make("depth", &Postprocessor::depth);
     default:
       break;
   }

@@ -5,6 +5,7 @@
 //   obb       <camera>/oriented_boxes   msgs::OrientedDetection2DArray
 //   classify  <camera>/classification   msgs::Classification
 //   semantic  <camera>/semantic_map     msgs::SemanticMap
+//   depth     <camera>/depth            msgs::DepthMap
 //
 // Thread safety: one thread at a time.
 #pragma once

@@ -78,6 +78,12 @@ void postprocess(std::span<const std::byte> bytes) {
     require(semantic.has_value(), "the small map is refused");
     static const auto map = std::make_unique<msgs::SemanticMap>();
     if (semantic->run(heads, kSlot, *out)) semantic->semantic_map(*map);
+    pixels.head = depth_head(32);
+    pixels.class_names.clear();
+    auto distances = Postprocessor::create(pixels);
+    require(distances.has_value(), "the small depth map is refused");
+    static const auto depth = std::make_unique<msgs::DepthMap>();
+    if (distances->run(heads, kSlot, *out)) distances->depth(*depth);
   }
   auto model = std::make_unique<msgs::ModelInfo>();
   if (msgs::decode(bytes, *model) == msgs::DecodeError::kNone) {

@@ -493,7 +493,8 @@ TEST(Decoders, DeclineAHeadThatNoneOfThemKnowsEachWithItsReason) {
       "has a map "
       "of role embedding; it reads box, class_score, class_index, mask_coefficients, prototype, "
       "keypoints, angle only; classes: the head has a map of role box; it reads class_score only; "
-      "semantic: the head has a map of role box; it reads semantic only");
+      "semantic: the head has a map of role box; it reads semantic only; "
+      "depth: the head has a map of role box; it reads depth only");
 }
 
 // A decoder that only this test knows, and that a row alone makes known.

@@ -13,6 +13,7 @@
 #include <signal.h>
 
 #include "msgs/classification.hpp"
+#include "msgs/depth_map.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/instance_mask.hpp"
 #include "msgs/keypoints.hpp"
@@ -299,6 +300,13 @@ TEST_F(PostprocessNodeTasks, SemanticMapsHaveTheirTopic) {
   EXPECT_EQ(map->classes[0].class_name.view(), "class0");
   EXPECT_EQ(map->classes[0].pixels, 64u * 64);
   EXPECT_EQ(map->runs.size(), 64u);
+}
+
+TEST_F(PostprocessNodeTasks, DepthHasItsTopic) {
+  start(depth_head(8), 0);
+  const auto map = next<msgs::DepthMap>(depth_head(8), "cam/depth");
+  EXPECT_EQ(map->depth.size(), 64u);
+  EXPECT_EQ(map->depth[0], 0.5f);
 }
 
 }  // namespace
