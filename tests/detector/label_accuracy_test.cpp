@@ -1,6 +1,8 @@
 // mIoU and pixel accuracy of label maps, and labels as pictures.
 #include "nodes/detector/accuracy/label_accuracy.hpp"
 
+#include <cmath>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -74,6 +76,20 @@ TEST(LabelPicture, IsGrayAndOfKnownClasses) {
   const auto unknown = read_label_picture("m.png", 3, reader({3, 3, 3}));
   ASSERT_FALSE(unknown);
   EXPECT_THAT(unknown.error().message, HasSubstr("is of class 3; it must be 0..2"));
+}
+
+TEST(DepthTally, IsTheMeanRelativeErrorOfKnownPixels) {
+  TaskAccuracy depth(Task::kDepth);
+  const Answer truth{{}, {}, {}, {4, 1, {1, 2, 4, 0}}};
+  depth.add(truth, {{}, {}, {}, {4, 1, {1, 2.2F, 6, 9}}});
+  EXPECT_NEAR(depth.score().map50_95, 1 - (0.1 + 0.5) / 3, 1e-6);
+  EXPECT_NEAR(depth.score().map50, 2.0 / 3, 1e-9);
+  depth.add(truth, {{}, {}, {}, {4, 1, {-1, std::nanf(""), 4, 0}}});
+  EXPECT_NEAR(depth.score().map50_95, 1 - (0.1 + 0.5 + 2) / 6, 1e-6);
+  TaskAccuracy nothing(Task::kDepth);
+  EXPECT_EQ(nothing.score().map50_95, 0);
+  nothing.add(truth, {});
+  EXPECT_EQ(nothing.score().map50_95, 0);
 }
 
 }  // namespace

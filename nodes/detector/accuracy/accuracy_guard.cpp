@@ -214,6 +214,7 @@ struct ScoreKeys {
 ScoreKeys score_keys(Task task) {
   if (task == Task::kClassify) return {"top5", "top1", nullptr, "top5_agreement"};
   if (task == Task::kSemantic) return {"pixel_accuracy", "miou", nullptr, "pixel_agreement"};
+  if (task == Task::kDepth) return {"delta1", "one_minus_abs_rel", nullptr, "delta1_agreement"};
   if (task == Task::kDetect) return {"map50", "map50_95", nullptr, nullptr};
   return {"map50", "map50_95", "box_map50_95", "box_agreement"};
 }

@@ -239,7 +239,7 @@ Result<AccuracyMeter> AccuracyMeter::create(std::shared_ptr<const engine::Engine
     reference.sure = pooled(std::move(*answer), kSureScore);
     read_logits(pipeline, reference);
     meter.findings_ += reference.sure.objects.size() + (reference.sure.classes.empty() ? 0 : 1) +
-                       (reference.sure.labels.empty() ? 0 : 1);
+                       (reference.sure.labels.empty() && reference.sure.depth.empty() ? 0 : 1);
     meter.references_.push_back(std::move(reference));
   }
   meter.detail_scale_ = meter.detail_scale();

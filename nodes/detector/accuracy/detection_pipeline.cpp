@@ -80,6 +80,12 @@ Answer DetectionPipeline::answer() const {
     }
     return answer;
   }
+  if (task() == Task::kDepth) {
+    const auto depth = std::make_unique<msgs::DepthMap>();
+    postprocessor_.depth(*depth);
+    answer.depth = {depth->width, depth->height, {depth->depth.begin(), depth->depth.end()}};
+    return answer;
+  }
   for (std::size_t i = 0; i < found_->detections.size(); ++i) {
     const msgs::Detection2D& detection = found_->detections[i];
     const auto& box = detection.bbox;

@@ -23,7 +23,7 @@ const MetricNames& metric_names(Task task) {
       {"ProbIoU agreement", "box agreement", "ProbIoU mAP50-95", "ProbIoU mAP50", "box mAP50-95"},
       {"top-1 agreement", "top-5 agreement", "top-1", "top-5", ""},
       {"mIoU agreement", "pixel agreement", "mIoU", "pixel accuracy", ""},
-      {"delta1 agreement", "", "delta1", "", ""},
+      {"depth agreement", "delta1 agreement", "1 - abs rel", "delta1", ""},
   }};
   return kNames[static_cast<std::size_t>(task)];
 }
@@ -40,6 +40,7 @@ void TaskAccuracy::add(const Answer& truth, const Answer& found) {
     return;
   }
   if (task_ == Task::kSemantic) return labels_.add(truth.labels, found.labels);
+  if (task_ == Task::kDepth) return depth_.add(truth.depth, found.depth);
   own_.add(truth.objects, found.objects);
   if (task_ != Task::kDetect) boxes_.add(truth.objects, found.objects);
 }
@@ -47,12 +48,14 @@ void TaskAccuracy::add(const Answer& truth, const Answer& found) {
 TaskScore TaskAccuracy::score() const {
   if (task_ == Task::kClassify) return {share(first_), share(among_), 0};
   if (task_ == Task::kSemantic) return {labels_.mean_iou(), labels_.pixel_accuracy(), 0};
+  if (task_ == Task::kDepth) return {1 - depth_.relative_error(), depth_.delta1(), 0};
   const Accuracy own = own_.accuracy();
   return {own.map50_95, own.map50, boxes_.accuracy().map50_95};
 }
 
 double TaskAccuracy::difference_half_width(const TaskAccuracy& a, const TaskAccuracy& b) {
   if (a.task_ == Task::kSemantic) return LabelTally::difference_half_width(a.labels_, b.labels_);
+  if (a.task_ == Task::kDepth) return DepthTally::difference_half_width(a.depth_, b.depth_);
   if (a.task_ != Task::kClassify) return AccuracyTally::difference_half_width(a.own_, b.own_);
   return bootstrap_half_width(a.first_.size(), 200, [&](std::span<const std::size_t> weights) {
     double sum = 0;

@@ -1,5 +1,5 @@
 // What an engine's answers are worth, whatever its task: objects by mAP, classes of pictures by how
-// often the best is right, classes of pixels by mIoU.
+// often the best is right, classes of pixels by mIoU, distances by their relative error.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,7 @@
 
 #include "nodes/base/head_spec.hpp"
 #include "nodes/detector/accuracy/accuracy.hpp"
+#include "nodes/detector/accuracy/depth_accuracy.hpp"
 #include "nodes/detector/accuracy/label_accuracy.hpp"
 
 namespace fovea {
@@ -18,8 +19,11 @@ struct Answer {
   std::vector<ScoredObject> objects;
   std::vector<std::uint32_t> classes;  // kClassify: the best ones, best first
   LabelPicture labels = {};            // kSemantic
+  DepthPicture depth = {};             // kDepth
 
-  bool empty() const { return objects.empty() && classes.empty() && labels.empty(); }
+  bool empty() const {
+    return objects.empty() && classes.empty() && labels.empty() && depth.empty();
+  }
 };
 
 // What people call the numbers below. Empty: there is none.
@@ -34,8 +38,9 @@ const MetricNames& metric_names(Task task);
 
 // Of 0..1.
 struct TaskScore {
-  double map50_95 = 0;      // by the task's own measure; of a classifier, top-1; kSemantic: mIoU
-  double map50 = 0;         // the same; top-5; pixel accuracy
+  double map50_95 = 0;      // by the task's own measure; of a classifier, top-1; kSemantic: mIoU;
+                            // kDepth: 1 - mean relative error
+  double map50 = 0;         // the same; top-5; pixel accuracy; delta1
   double box_map50_95 = 0;  // kSegment, kPose, kObb: by boxes alone
 };
 
@@ -63,6 +68,7 @@ class TaskAccuracy {
   std::vector<bool> first_;  // kClassify, by picture: whether the best class is right
   std::vector<bool> among_;  // whether it is among those that were found
   LabelTally labels_;        // kSemantic
+  DepthTally depth_;         // kDepth
 };
 
 }  // namespace fovea
