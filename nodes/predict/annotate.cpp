@@ -103,6 +103,9 @@ void annotate(Picture& picture, const Prediction& prediction) {
                                     std::size_t{3} * picture.width};
   const LabelMap& map = prediction.map;
   if (!map.labels.empty()) imaging::blend_labels(target, {map.labels, map.width, map.height});
+  const DepthMap& depth = prediction.depth;
+  if (!depth.values.empty())
+    imaging::blend_depth(target, {depth.values, depth.width, depth.height});
   imaging::Drawing drawing(target);
   // What covers least comes last, and of each kind the best on top.
   for (const auto& draw : {draw_mask, draw_box, draw_skeleton}) {

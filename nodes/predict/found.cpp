@@ -63,6 +63,22 @@ std::vector<ClassScore> classes_of(const msgs::SemanticMap& found) {
   return classes;
 }
 
+DepthMap depth_of(const msgs::DepthMap& found) {
+  DepthMap depth{found.width, found.height, {found.depth.begin(), found.depth.end()}};
+  std::vector<float> known;
+  for (const float value : depth.values) {
+    if (!std::isnan(value)) known.push_back(value);
+  }
+  if (known.empty()) return depth;
+  const auto middle = known.begin() + static_cast<std::ptrdiff_t>(known.size() / 2);
+  std::nth_element(known.begin(), middle, known.end());
+  depth.median = *middle;
+  const auto [nearest, farthest] = std::minmax_element(known.begin(), known.end());
+  depth.nearest = *nearest;
+  depth.farthest = *farthest;
+  return depth;
+}
+
 void add_keypoints(const msgs::KeypointDetection2DArray& found, std::vector<Object>& objects) {
   for (std::size_t i = 0; i < std::min(objects.size(), found.detections.size()); ++i) {
     for (const msgs::Keypoint2D& point : found.detections[i].keypoints) {

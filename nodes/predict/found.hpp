@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "msgs/classification.hpp"
+#include "msgs/depth_map.hpp"
 #include "msgs/detection.hpp"
 #include "msgs/keypoints.hpp"
 #include "msgs/oriented_box.hpp"
@@ -18,6 +19,8 @@ std::vector<Object> objects_of(const msgs::Detection2DArray& found);
 std::vector<ClassScore> classes_of(const msgs::Classification& found);
 
 std::vector<ClassScore> classes_of(const msgs::SemanticMap& found);
+
+DepthMap depth_of(const msgs::DepthMap& found);
 
 // To the objects of the same run, whose order is that of the message.
 void add_keypoints(const msgs::KeypointDetection2DArray& found, std::vector<Object>& objects);

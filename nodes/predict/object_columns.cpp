@@ -65,6 +65,7 @@ std::string_view object_head(Task task) {
       return "         x         y         w         h  angle";
     case Task::kClassify:
     case Task::kSemantic:
+    case Task::kDepth:
       return "";
     default:
       break;

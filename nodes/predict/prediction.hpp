@@ -67,6 +67,17 @@ struct LabelMap {
   std::vector<std::uint8_t> labels = {};
 };
 
+// kDepth: distances in m, [height, width], the outermost on the picture's edges; NaN where there is none.
+struct DepthMap {
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  std::vector<float> values = {};
+  // Of those that there are; 0 without.
+  float nearest = 0;
+  float median = 0;
+  float farthest = 0;
+};
+
 // Of one picture, in ms.
 struct StageTimes {
   double preprocess = 0;
@@ -86,6 +97,7 @@ struct Prediction {
   // their share of the picture's pixels as score, greatest first.
   std::vector<ClassScore> classes;
   LabelMap map;
+  DepthMap depth;
   StageTimes times;
   std::string warning;  // what is wrong with the outputs of the model; empty = nothing
   std::string saved;    // path of the picture that it was drawn into; empty = nowhere

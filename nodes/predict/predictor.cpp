@@ -76,6 +76,7 @@ struct Predictor::MoreThanBoxes {
   msgs::OrientedDetection2DArray oriented_boxes;
   msgs::Classification classification;
   msgs::SemanticMap semantic_map;
+  msgs::DepthMap depth;
 };
 
 Predictor::Predictor() = default;
@@ -166,6 +167,10 @@ void Predictor::add_found(Prediction& prediction) {
       postprocessor_->semantic_map(more_->semantic_map);
       prediction.classes = classes_of(more_->semantic_map);
       prediction.map = label_map_of(postprocessor_->labels());
+      break;
+    case Task::kDepth:
+      postprocessor_->depth(more_->depth);
+      prediction.depth = depth_of(more_->depth);
       break;
     default:
       break;

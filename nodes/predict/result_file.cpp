@@ -83,6 +83,17 @@ Json json_of(const LabelMap& map) {
   return {{"size", {map.height, map.width}}, {"runs", std::move(runs)}};
 }
 
+// No number where there is no distance.
+Json json_of(const DepthMap& depth) {
+  Json values = Json::array();
+  for (const float value : depth.values) {
+    values.push_back(std::isnan(value) ? Json(nullptr) : Json(as_written(value)));
+  }
+  return {{"size", {depth.height, depth.width}},    {"unit", "m"},
+          {"nearest", as_written(depth.nearest)},   {"median", as_written(depth.median)},
+          {"farthest", as_written(depth.farthest)}, {"values", std::move(values)}};
+}
+
 }  // namespace
 
 std::string to_json(const Prediction& prediction) {
@@ -104,6 +115,8 @@ std::string to_json(const Prediction& prediction) {
           {"class_id", one.class_id}, {"class", one.class_name}, {"share", as_written(one.score)}};
     });
     json["semantic_map"] = json_of(prediction.map);
+  } else if (prediction.task == Task::kDepth) {
+    json["depth"] = json_of(prediction.depth);
   } else {
     json["detections"] = list_of(prediction.objects,
                                  [&](const Object& object) { return json_of(object, prediction); });

@@ -69,6 +69,9 @@ ResultTable::ResultTable(std::span<const Input> inputs, std::span<const std::str
 }
 
 std::string ResultTable::head() const {
+  if (task_ == Task::kDepth) {
+    return padded("picture", file_width_) + "   nearest    median  farthest  (m)\n";
+  }
   return fmt::format("{}  {}  {}{}\n", padded("picture", file_width_),
                      padded("class", class_width_), task_ == Task::kSemantic ? "share" : "score",
                      object_head(task_));
@@ -83,6 +86,11 @@ std::string ResultTable::row(std::string file, const std::string& class_name, fl
 std::string ResultTable::rows(const Prediction& prediction) const {
   std::string name = end_of(one_line(prediction.file), kMostFile);
   if (prediction.frame) name += fmt::format(" #{}", *prediction.frame);
+  const DepthMap& depth = prediction.depth;
+  if (depth.farthest > 0) {
+    return fmt::format("{}  {:8.2f}  {:8.2f}  {:8.2f}\n", padded(name, file_width_), depth.nearest,
+                       depth.median, depth.farthest);
+  }
   std::string text;
   for (const ClassScore& one : prediction.classes) {
     text += row(std::exchange(name, {}), one.class_name, one.score, "");

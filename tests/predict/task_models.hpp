@@ -178,4 +178,22 @@ inline engine::test::OnnxWriter semantic_model() {
   return writer;
 }
 
+// Distances of 64x64 pictures: 1 m where they are dark, e m where they are bright; as Ultralytics
+// exports depth models.
+inline engine::test::OnnxWriter depth_model() {
+  engine::test::OnnxWriter writer;
+  writer.input("images", {1, 3, 64, 64});
+  writer.floats("weights", {1, 3, 4, 4}, std::vector<double>(48, 1.0 / 48));
+  writer.node("Conv", {"images", "weights"}, {"logarithm"},
+              {{"strides", std::vector<std::int64_t>{4, 4}}});
+  writer.node("Exp", {"logarithm"}, {"distance"});
+  writer.floats("scales", {4}, {1, 1, 4, 4});
+  writer.node("Resize", {"distance", "", "scales"}, {"output0"},
+              {{"mode", std::string("linear")},
+               {"coordinate_transformation_mode", std::string("align_corners")}});
+  writer.output("output0");
+  writer.metadata("task", "depth").metadata("names", "{0: 'class 0', 1: 'class 1'}");
+  return writer;
+}
+
 }  // namespace fovea::test

@@ -159,5 +159,29 @@ TEST_F(PredictedTasks, MapsAreLabelsOfThePicture) {
   EXPECT_NE(drawn.at<cv::Vec3b>(120, 120), cv::Vec3b(10, 10, 10));
 }
 
+TEST_F(PredictedTasks, DepthIsDistancesOfThePicture) {
+  test::depth_model().save(path("model.onnx"));
+  cv::Mat bright(96, 128, CV_8UC3, cv::Scalar(0, 0, 0));
+  bright(cv::Rect(0, 0, 64, 96)) = cv::Scalar(255, 255, 255);
+  const std::string picture = put("a.png", bright);
+  const Outcome outcome =
+      predict({path("model.onnx"), picture, "--json", path("r.json"), "--save", path("out")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.err.find("warning"), std::string::npos) << outcome.err;
+  const json file = results();
+  EXPECT_EQ(file["task"], "depth");
+  const json& depth = file["pictures"].at(0)["depth"];
+  EXPECT_EQ(depth["unit"], "m");
+  EXPECT_EQ(depth["size"], json({16, 16}));  // the whole picture, its aspect lost
+  ASSERT_EQ(depth["values"].size(), 256U);
+  EXPECT_NEAR(depth["values"][0].get<double>(), 2.71828, 1e-3);
+  EXPECT_NEAR(depth["values"][255].get<double>(), 1, 1e-3);
+  EXPECT_NEAR(depth["nearest"].get<double>(), 1, 1e-3);
+  EXPECT_THAT(outcome.out, HasSubstr("nearest    median  farthest  (m)\n"));
+  EXPECT_THAT(outcome.out, HasSubstr("      2.72\n"));
+  const cv::Mat drawn = cv::imread(path("out/a.png"));
+  EXPECT_NE(drawn.at<cv::Vec3b>(90, 120), cv::Vec3b(0, 0, 0));
+}
+
 }  // namespace
 }  // namespace fovea

@@ -137,5 +137,19 @@ TEST_F(TaskPipeline, SemanticMapsAreCountedAndRecorded) {
   EXPECT_EQ(length, 64U * 64);
 }
 
+TEST_F(TaskPipeline, DepthIsRecorded) {
+  test::depth_model().save(path("model.onnx"));
+  run();
+  EXPECT_EQ(recorded()["cam0/depth"], kFrames);
+  const json last = last_of("cam0/depth");
+  if (last.is_null()) return;
+  EXPECT_EQ(last["width"], 16);
+  ASSERT_EQ(last["depth"].size(), 256U);
+  for (const json& value : last["depth"]) {
+    EXPECT_GE(value, 0.99);
+    EXPECT_LE(value, 2.72);
+  }
+}
+
 }  // namespace
 }  // namespace fovea
