@@ -39,6 +39,22 @@ __device__ __forceinline__ T* at(T* data, std::int64_t bytes) {
   return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(data) + bytes);
 }
 
+// What a thread works on where each has some channels of one output pixel.
+struct OutputPlace {
+  bool inside;
+  int y, x;
+  int channel;          // the first one
+  std::int64_t pixel;   // y * width + x
+};
+template <int kChannels>
+__device__ __forceinline__ OutputPlace place_of_thread(int channels, int height, int width) {
+  const int wide = channels / kChannels;
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const std::int64_t pixel = index / wide;
+  return {pixel < static_cast<std::int64_t>(height) * width, static_cast<int>(pixel / width),
+          static_cast<int>(pixel % width), static_cast<int>(index % wide) * kChannels, pixel};
+}
+
 // For f32: correctly rounded division and exponential.
 __device__ __forceinline__ float exact_sigmoid(float x) { return 1.0F / (1.0F + expf(-x)); }
 // For f16: its error, 2^-11, is that of the result's type.

@@ -10,13 +10,9 @@ template <int kWidth>
 __device__ __forceinline__ void pool(const PoolArguments& a) {
   release_dependents();
   wait_for_producers();
-  const int wide = a.channels / kWidth;
-  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const std::int64_t pixel = index / wide;
-  const int channel = static_cast<int>(index % wide) * kWidth;
-  if (pixel >= static_cast<std::int64_t>(a.out_height) * a.out_width) return;
-  const int out_y = static_cast<int>(pixel / a.out_width);
-  const int out_x = static_cast<int>(pixel % a.out_width);
+  const auto [inside, out_y, out_x, channel, pixel] =
+      place_of_thread<kWidth>(a.channels, a.out_height, a.out_width);
+  if (!inside) return;
   const void* x = at(a.x, blockIdx.z * a.x_image);
   void* y = at(a.y, blockIdx.z * a.y_image + pixel * a.y_pixel);
   const int from_y = out_y * a.stride_y - a.pad_top;
@@ -76,13 +72,9 @@ template <int kWidth>
 __device__ __forceinline__ void resize(const ResizeArguments& a) {
   release_dependents();
   wait_for_producers();
-  const int wide = a.channels / kWidth;
-  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const std::int64_t pixel = index / wide;
-  const int channel = static_cast<int>(index % wide) * kWidth;
-  if (pixel >= static_cast<std::int64_t>(a.out_height) * a.out_width) return;
-  const int out_y = static_cast<int>(pixel / a.out_width);
-  const int out_x = static_cast<int>(pixel % a.out_width);
+  const auto [inside, out_y, out_x, channel, pixel] =
+      place_of_thread<kWidth>(a.channels, a.out_height, a.out_width);
+  if (!inside) return;
   const void* x = at(a.x, blockIdx.z * a.x_image);
   void* y = at(a.y, blockIdx.z * a.y_image + pixel * a.y_pixel);
   if constexpr (kWidth == 8) {  // the nearest

@@ -149,13 +149,9 @@ template <int kWidth, bool kFast>
 __device__ __forceinline__ void convolve_depthwise(const ConvolutionArguments& a) {
   release_dependents();
   wait_for_producers();
-  const int wide = a.channels / kWidth;
-  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const std::int64_t pixel = index / wide;
-  const int channel = static_cast<int>(index % wide) * kWidth;
-  if (pixel >= static_cast<std::int64_t>(a.out_height) * a.out_width) return;
-  const int out_y = static_cast<int>(pixel / a.out_width);
-  const int out_x = static_cast<int>(pixel % a.out_width);
+  const auto [inside, out_y, out_x, channel, pixel] =
+      place_of_thread<kWidth>(a.channels, a.out_height, a.out_width);
+  if (!inside) return;
   const void* x = at(a.x, blockIdx.z * a.x_image);
   float sums[kWidth];
 #pragma unroll
