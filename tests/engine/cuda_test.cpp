@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <thread>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include "nodes/detector/engine/builder.hpp"
 #include "nodes/detector/engine/cuda/compiler.hpp"
@@ -33,15 +35,19 @@ void in_half_precision(NetworkDefinition& network) {
 
 Plan yolo_plan(YoloModel model, const YoloOptions& options, Precision precision,
                std::int32_t batch = 1) {
+  // Tests run beside each other, a process each.
   const std::filesystem::path file = std::filesystem::path(testing::TempDir()) /
-                                     (std::string("cuda_") + to_string(model) + ".onnx");
+                                     fmt::format("cuda_{}_{}.onnx", to_string(model), ::getpid());
   make_yolo(model, options).save(file);
   BuilderConfig config;
   config.provider = "reference";
   config.max_batch = batch;
   auto plan = build_plan(file, config);
   std::filesystem::remove(file);
-  EXPECT_TRUE(plan) << plan.error().message;
+  if (!plan) {
+    ADD_FAILURE() << plan.error().message;
+    return {};
+  }
   if (precision == Precision::kFp16) {
     plan->precision = precision;
     in_half_precision(plan->network);
