@@ -136,6 +136,21 @@ CUgraphNodeParams GpuContext::node(const Launch& launch, const Choice& choice, C
   return node;
 }
 
+Result<> GpuContext::launch_alone(const Launch& launch, const Choice& choice, CUfunction function,
+                                  std::size_t images, std::vector<std::byte>& arguments) const {
+  CUlaunchConfig config{};
+  config.gridDimX = choice.grid[0];
+  config.gridDimY = choice.grid[1];
+  config.gridDimZ = launch.z * static_cast<unsigned>(images);
+  config.blockDimX = choice.threads;
+  config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = choice.shared_bytes;
+  config.hStream = stream_;
+  void* parameters[] = {arguments.data()};
+  return driver_.check(driver_.launch(&config, function, parameters, nullptr),
+                       fmt::format("layer '{}', kernel {}", launch.layer, choice.kernel));
+}
+
 Result<> GpuContext::add(CUgraph graph, const CUgraphNodeParams& node,
                          std::span<const CUgraphNode> before, CUgraphNode& added,
                          const std::string& layer) const {
@@ -215,16 +230,7 @@ Result<std::vector<std::byte>> GpuContext::try_convolution(std::size_t launch, c
   FOVEA_TRY(driver_.check(driver_.wait_stream(stream_), "tuning"));
   each_pixel([&](auto pixel) { std::fill(pixel, pixel + lanes_end, std::byte{0xFF}); });
   FOVEA_TRY(copy(device_address(a.y), device_address(result.data()), result.size(), "tuning"));
-  CUlaunchConfig config{};
-  config.gridDimX = choice.grid[0];
-  config.gridDimY = choice.grid[1];
-  config.gridDimZ = 1;
-  config.blockDimX = choice.threads;
-  config.blockDimY = config.blockDimZ = 1;
-  config.sharedMemBytes = choice.shared_bytes;
-  config.hStream = stream_;
-  void* parameters[] = {bound.data()};
-  FOVEA_TRY(driver_.check(driver_.launch(&config, function, parameters, nullptr), choice.kernel));
+  FOVEA_TRY(launch_alone(program_.program.launches[launch], choice, function, 1, bound));
   FOVEA_TRY(copy(device_address(result.data()), device_address(a.y), result.size(), "tuning"));
   FOVEA_TRY(driver_.check(driver_.wait_stream(stream_), choice.kernel));
   std::vector<std::byte> own;
@@ -345,19 +351,8 @@ Result<> GpuContext::run_and_time(std::size_t images) {
     FOVEA_TRY(driver_.check(driver_.record_event(events[0], stream_), "an event"));
     for (std::size_t i = 0; i < launches.size(); ++i) {
       const std::size_t chosen = launches[i].choice(static_cast<std::int64_t>(images));
-      const Choice& choice = launches[i].choices[chosen];
-      CUlaunchConfig config{};
-      config.gridDimX = choice.grid[0];
-      config.gridDimY = choice.grid[1];
-      config.gridDimZ = launches[i].z * static_cast<unsigned>(images);
-      config.blockDimX = choice.threads;
-      config.blockDimY = config.blockDimZ = 1;
-      config.sharedMemBytes = choice.shared_bytes;
-      config.hStream = stream_;
-      void* parameters[] = {arguments_[i][chosen].data()};
-      FOVEA_TRY(
-          driver_.check(driver_.launch(&config, program_.functions[i][chosen], parameters, nullptr),
-                        launches[i].layer));
+      FOVEA_TRY(launch_alone(launches[i], launches[i].choices[chosen],
+                             program_.functions[i][chosen], images, arguments_[i][chosen]));
       FOVEA_TRY(driver_.check(driver_.record_event(events[i + 1], stream_), "an event"));
     }
     FOVEA_TRY(driver_.check(driver_.wait_stream(stream_), "a batch"));

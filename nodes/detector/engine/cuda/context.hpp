@@ -60,6 +60,9 @@ class GpuContext final : public ExecutionContext {
   std::vector<std::byte> bind(const Launch& launch, const Choice& choice) const;
   CUgraphNodeParams node(const Launch& launch, const Choice& choice, CUfunction function,
                          std::size_t images, void** parameters) const;
+  // Outside any graph; `arguments`: bind()'s.
+  Result<> launch_alone(const Launch& launch, const Choice& choice, CUfunction function,
+                        std::size_t images, std::vector<std::byte>& arguments) const;
   Result<> add(CUgraph graph, const CUgraphNodeParams& node, std::span<const CUgraphNode> before,
                CUgraphNode& added, const std::string& layer) const;
   Result<std::chrono::nanoseconds> time_graph(CUgraphExec graph, std::size_t repetitions);

@@ -21,7 +21,6 @@ namespace fovea::engine::cuda {
   X(device_get, cuDeviceGet)                  \
   X(device_name, cuDeviceGetName)             \
   X(device_attribute, cuDeviceGetAttribute)   \
-  X(device_memory, cuDeviceTotalMem)          \
   X(retain_context, cuDevicePrimaryCtxRetain) \
   X(set_context, cuCtxSetCurrent)             \
   X(load_module, cuModuleLoadData)            \
@@ -30,11 +29,8 @@ namespace fovea::engine::cuda {
   X(launch, cuLaunchKernelEx)                 \
   X(allocate, cuMemAlloc)                     \
   X(free, cuMemFree)                          \
-  X(allocate_host, cuMemHostAlloc)            \
-  X(free_host, cuMemFreeHost)                 \
   X(memory_info, cuMemGetInfo)                \
   X(copy, cuMemcpyAsync)                      \
-  X(fill, cuMemsetD8Async)                    \
   X(create_stream, cuStreamCreate)            \
   X(destroy_stream, cuStreamDestroy)          \
   X(wait_stream, cuStreamSynchronize)         \

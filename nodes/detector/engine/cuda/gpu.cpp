@@ -139,7 +139,6 @@ Result<DeviceMemory> DeviceMemory::make(const Gpu& gpu, std::size_t bytes) {
                                                  free / 1'000'000, all / 1'000'000));
   }
   memory.gpu_ = &gpu;
-  memory.bytes_ = bytes;
   return memory;
 }
 

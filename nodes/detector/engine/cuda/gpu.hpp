@@ -7,9 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <map>
-#include <memory>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,22 +56,19 @@ class DeviceMemory {
   static Result<DeviceMemory> make(const Gpu& gpu, std::size_t bytes);
   DeviceMemory() = default;
   DeviceMemory(DeviceMemory&& other) noexcept
-      : gpu_(other.gpu_), address_(std::exchange(other.address_, 0)), bytes_(other.bytes_) {}
+      : gpu_(other.gpu_), address_(std::exchange(other.address_, 0)) {}
   DeviceMemory& operator=(DeviceMemory&& other) noexcept {
     std::swap(gpu_, other.gpu_);
     std::swap(address_, other.address_);
-    std::swap(bytes_, other.bytes_);
     return *this;
   }
   ~DeviceMemory();
 
   CUdeviceptr address() const { return address_; }
-  std::size_t bytes() const { return bytes_; }
 
  private:
   const Gpu* gpu_ = nullptr;
   CUdeviceptr address_ = 0;
-  std::size_t bytes_ = 0;
 };
 
 }  // namespace fovea::engine::cuda
